@@ -1,0 +1,166 @@
+//! The only clock of the house, and the only place that knows whether a wait was interrupted.
+//!
+//! A [`Deadline`] belongs to one call: DNS, connect, TLS and every retry inside the call share it. Its clock starts
+//! at the first wait, so a call that is answered from a buffer never looks at a clock.
+
+use crate::error::{Error, Kind, Result};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+/// No wait is longer than this before it looks for an interruption again. A signal that arrives just before the
+/// system call, and so does not end it, is noticed this much later at the most.
+pub const SLICE: Duration = Duration::from_millis(200);
+
+/// What every call that names no timeout gets.
+pub const DEFAULT: Duration = Duration::from_secs(30);
+
+/// The end of one call. `None` is "for ever", zero is "now or raise".
+#[derive(Clone, Debug)]
+pub struct Deadline {
+    timeout: Option<Duration>,
+    end: Cell<Option<Instant>>,
+}
+
+impl Deadline {
+    /// `timeout` from the first wait on; `None` waits for ever.
+    pub fn new(timeout: Option<Duration>) -> Self {
+        Deadline { timeout, end: Cell::new(None) }
+    }
+
+    pub fn after(timeout: Duration) -> Self {
+        Self::new(Some(timeout))
+    }
+
+    pub fn never() -> Self {
+        Self::new(None)
+    }
+
+    /// What the caller asked for, for messages.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// True for `timeout = 0`: answer from what is there, without a wait.
+    pub fn is_now(&self) -> bool {
+        self.timeout == Some(Duration::ZERO)
+    }
+
+    /// Starts the clock if it is not running; what is left, `None` for ever.
+    pub fn left(&self) -> Option<Duration> {
+        let timeout = self.timeout?;
+        if timeout.is_zero() {
+            return Some(timeout);
+        }
+        let now = now();
+        let end = match self.end.get() {
+            Some(end) => end,
+            None => {
+                // A timeout past the clock's range is for ever.
+                let end = now.checked_add(timeout)?;
+                self.end.set(Some(end));
+                end
+            }
+        };
+        Some(end.saturating_duration_since(now))
+    }
+
+    /// Starts the clock now. For calls whose work counts before the first wait.
+    pub fn start(self) -> Self {
+        self.left();
+        self
+    }
+
+    /// True once nothing is left. `timeout = 0` is always past: look first, then ask.
+    pub fn is_past(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
+    /// The next wait: what is left, but no more than [`SLICE`].
+    pub fn slice(&self) -> Duration {
+        self.left().map_or(SLICE, |left| left.min(SLICE))
+    }
+
+    /// A deadline inside this one: whichever ends first. Keeps its own timeout for messages.
+    pub fn within(&self, timeout: Option<Duration>) -> Deadline {
+        match (timeout, self.left()) {
+            (Some(inner), Some(left)) if inner >= left => self.clone(),
+            (Some(inner), _) => Deadline::after(inner).start(),
+            (None, _) => self.clone(),
+        }
+    }
+
+    /// The error of a passed deadline. `what` is the act: `"recv from 127.0.0.1:80"`.
+    pub fn error(&self, what: &str) -> Error {
+        let seconds = self.timeout.unwrap_or_default().as_secs_f64();
+        Error::new(Kind::Timeout, format!("{what}: timed out after {seconds} s")).timeout(self.timeout)
+    }
+}
+
+/// Now, for durations that are reported (`timings`) and for ages (idle connections). Waits use a [`Deadline`].
+#[allow(clippy::disallowed_methods, reason = "this room is the only clock")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Seconds since 1970, for the log and for certificates.
+pub fn wall() -> Duration {
+    #[allow(clippy::disallowed_methods, reason = "this room is the only clock")]
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    // Set by whoever embeds us: answers true when the host wants its thread back (Lua's Ctrl-C sets a hook).
+    static PROBE: Cell<Option<fn() -> bool>> = const { Cell::new(None) };
+}
+
+/// Marks that the process was asked to stop (the launcher's SIGINT handler; async-signal-safe).
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Takes back [`interrupt`]; true if there was one.
+pub fn take_interrupt() -> bool {
+    INTERRUPTED.swap(false, Ordering::Relaxed)
+}
+
+/// Installs this thread's question "does the host want its thread back?".
+pub fn set_probe(probe: fn() -> bool) {
+    PROBE.with(|p| p.set(Some(probe)));
+}
+
+/// Asked by every wait when it wakes with nothing done, and before it sleeps again.
+pub fn check_interrupt(what: &str) -> Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) || PROBE.with(|p| p.get()).is_some_and(|probe| probe()) {
+        return Err(Error::new(Kind::Socket, format!("{what}: interrupted")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_is_now_and_none_is_for_ever() {
+        assert!(Deadline::after(Duration::ZERO).is_now());
+        assert!(Deadline::after(Duration::ZERO).is_past());
+        assert_eq!(Deadline::never().left(), None);
+        assert_eq!(Deadline::never().slice(), SLICE);
+        assert_eq!(Deadline::new(Some(Duration::MAX)).left(), None);
+    }
+
+    #[test]
+    fn the_inner_deadline_never_outlives_the_outer() {
+        let outer = Deadline::after(Duration::from_secs(1)).start();
+        assert!(outer.within(Some(Duration::from_secs(9))).left().unwrap() <= Duration::from_secs(1));
+        assert!(outer.within(None).left().unwrap() <= Duration::from_secs(1));
+        let inner = Deadline::never().within(Some(Duration::from_secs(2)));
+        assert_eq!(inner.timeout(), Some(Duration::from_secs(2)));
+    }
+}

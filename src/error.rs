@@ -1,0 +1,243 @@
+//! The one error of the house: a closed set of kinds, each with the class name that Lua sees.
+//!
+//! Says what was asked, what went wrong and what would fix it; never holds a secret (no userinfo, token, cookie or
+//! key, and no address behind a name). Knows nothing of sockets or Lua.
+
+use std::{fmt, io, time::Duration};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, as a closed set. The stable word is [`Kind::class`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// No grant covers the host.
+    HostNotAllowed,
+    /// The host is granted but not the port; or the listen port is not.
+    PortNotAllowed,
+    /// A denied or guarded address behind an allowed name.
+    AddressNotAllowed,
+    /// A guard's rule refuses path, method, scheme or policy.
+    RequestNotAllowed,
+    /// The deadline passed.
+    Timeout,
+    /// Refused at the network layer.
+    ConnectionRefused,
+    /// Reset, broken pipe, or end of stream in mid-message.
+    ConnectionReset,
+    /// The name did not resolve.
+    DnsFailure,
+    /// Handshake or certificate validation failed.
+    Tls,
+    /// The peer broke the protocol.
+    Protocol,
+    /// A cap was reached.
+    TooLarge,
+    /// Any other socket error, use after close, interrupted.
+    Socket,
+}
+
+impl Kind {
+    /// The last word of the class, as in `puck.uno/error/network/<word>`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Kind::HostNotAllowed => "host_not_allowed",
+            Kind::PortNotAllowed => "port_not_allowed",
+            Kind::AddressNotAllowed => "address_not_allowed",
+            Kind::RequestNotAllowed => "request_not_allowed",
+            Kind::Timeout => "timeout",
+            Kind::ConnectionRefused => "connection_refused",
+            Kind::ConnectionReset => "connection_reset",
+            Kind::DnsFailure => "dns_failure",
+            Kind::Tls => "tls",
+            Kind::Protocol => "protocol",
+            Kind::TooLarge => "too_large",
+            Kind::Socket => "socket",
+        }
+    }
+
+    /// The class that this one is a special case of, as `err:is()` answers.
+    pub const fn parent(self) -> Option<Kind> {
+        match self {
+            Kind::AddressNotAllowed | Kind::RequestNotAllowed => Some(Kind::HostNotAllowed),
+            Kind::TooLarge => Some(Kind::Protocol),
+            _ => None,
+        }
+    }
+
+    /// Every kind, for tables and tests.
+    pub const ALL: [Kind; 12] = [
+        Kind::HostNotAllowed,
+        Kind::PortNotAllowed,
+        Kind::AddressNotAllowed,
+        Kind::RequestNotAllowed,
+        Kind::Timeout,
+        Kind::ConnectionRefused,
+        Kind::ConnectionReset,
+        Kind::DnsFailure,
+        Kind::Tls,
+        Kind::Protocol,
+        Kind::TooLarge,
+        Kind::Socket,
+    ];
+}
+
+/// An error of the network. One pointer wide, so that `Result<usize>` stays small on the hot path.
+#[derive(Clone, PartialEq)]
+pub struct Error(Box<Fields>);
+
+/// What an [`Error`] carries; the names are those that Lua sees.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fields {
+    pub kind: Kind,
+    pub message: String,
+    /// The call that failed: `tcp`, `recv`, `fetch` …
+    pub op: Option<&'static str>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    /// Without userinfo and without fragment.
+    pub url: Option<String>,
+    /// The timeout that passed, in seconds.
+    pub timeout: Option<f64>,
+    /// Bytes that had arrived and that no later call can give.
+    pub partial: Option<Vec<u8>>,
+    /// Bytes of the caller's data that were handed to the peer's side.
+    pub sent: Option<u64>,
+    /// One line from the layer below.
+    pub cause: Option<String>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Error(Box::new(Fields {
+            kind,
+            message: message.into(),
+            op: None,
+            host: None,
+            port: None,
+            url: None,
+            timeout: None,
+            partial: None,
+            sent: None,
+            cause: None,
+        }))
+    }
+
+    /// An operating system's error: its kind where one fits, `socket` otherwise. `what` is the act: `"connect"`.
+    pub fn from_io(what: &str, err: &io::Error) -> Self {
+        use io::ErrorKind as K;
+        let kind = match err.kind() {
+            K::ConnectionRefused => Kind::ConnectionRefused,
+            K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::UnexpectedEof => Kind::ConnectionReset,
+            K::TimedOut => Kind::Timeout,
+            _ => Kind::Socket,
+        };
+        let text = describe(err);
+        Error::new(kind, format!("{what}: {text}")).cause(text)
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub fn is(&self, kind: Kind) -> bool {
+        self.0.kind == kind || self.0.kind.parent() == Some(kind)
+    }
+
+    pub fn fields(&self) -> &Fields {
+        &self.0
+    }
+
+    pub fn op(mut self, op: &'static str) -> Self {
+        self.0.op.get_or_insert(op);
+        self
+    }
+
+    pub fn at(mut self, host: impl Into<String>, port: u16) -> Self {
+        if self.0.host.is_none() {
+            self.0.host = Some(host.into());
+            self.0.port = Some(port);
+        }
+        self
+    }
+
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        if self.0.url.is_none() {
+            self.0.url = Some(url.into());
+        }
+        self
+    }
+
+    pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.0.timeout = timeout.map(|t| t.as_secs_f64());
+        self
+    }
+
+    pub fn partial(mut self, bytes: Vec<u8>) -> Self {
+        self.0.partial = Some(bytes);
+        self
+    }
+
+    pub fn sent(mut self, count: u64) -> Self {
+        self.0.sent = Some(count);
+        self
+    }
+
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// Puts words in front: `"proxy: "`.
+    pub fn context(mut self, words: &str) -> Self {
+        self.0.message.insert_str(0, words);
+        self
+    }
+}
+
+/// The operating system's words without Rust's `(os error 111)`.
+fn describe(err: &io::Error) -> String {
+    let text = err.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => "unknown error".into(),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "network/{}: {}", self.0.kind.word(), self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn special_cases_answer_to_their_parent() {
+        for (kind, parent) in [
+            (Kind::AddressNotAllowed, Kind::HostNotAllowed),
+            (Kind::RequestNotAllowed, Kind::HostNotAllowed),
+            (Kind::TooLarge, Kind::Protocol),
+        ] {
+            assert!(Error::new(kind, "").is(parent), "{kind:?}");
+        }
+        assert!(!Error::new(Kind::HostNotAllowed, "").is(Kind::AddressNotAllowed));
+    }
+
+    #[test]
+    fn io_errors_become_one_clear_line() {
+        let err = Error::from_io("connect to 127.0.0.1:1", &io::Error::from_raw_os_error(libc::ECONNREFUSED));
+        assert_eq!(err.to_string(), "network/connection_refused: connect to 127.0.0.1:1: connection refused");
+    }
+}

@@ -1,0 +1,12 @@
+//! caspian-net: network access for Lua that is complete, fast and safe by construction.
+//!
+//! The map of the house is ARCHITECTURE.md. Floors, from the ground up; a room opens doors only downward:
+//!
+//! - ground: [`error`], [`deadline`], [`address`]: words that everyone shares
+//! - floor 1: [`grants`] and the pure rooms of [`http`]: decisions, no I/O, no clock
+//! - floor 2: [`resolve`], [`wire`], [`conn`], [`udp`], [`tls`], [`poll`]: the world outside
+//! - floor 3: [`dial`], `http::client`, `http::pool`: grants × network × protocol
+//! - floor 4: [`lua`], the only room that names mlua
+
+pub mod deadline;
+pub mod error;
