@@ -7,7 +7,7 @@ use std::{fmt, io, time::Duration};
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong, as a closed set. The stable word is [`Kind::class`].
+/// What went wrong, as a closed set. The stable word is [`Kind::word`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// No grant covers the host.

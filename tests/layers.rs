@@ -1,0 +1,275 @@
+//! The fence between the floors: one table of rooms and doors, walked over `src/`.
+//!
+//! A room is a file or directory of `src/`, or of `src/http/`. It may use every room on a lower floor, itself, and
+//! the doors named in its row, which lead to rooms of its own floor. A room that is not in the table fails the test:
+//! give it a place. Reads source text, never runs it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// room, floor, doors to rooms of the same floor.
+const ROOMS: &[(&str, u8, &[&str])] = &[
+    // ground: words that everyone shares
+    ("error", 0, &[]),
+    ("deadline", 0, &["error"]),
+    ("address", 0, &["error"]),
+    // floor 1: pure decisions, no I/O, no clock
+    ("grants", 1, &[]),
+    ("json", 1, &[]),
+    ("http", 1, &["json"]),
+    // floor 2: the world outside
+    ("wire", 2, &[]),
+    ("resolve", 2, &[]),
+    ("udp", 2, &["wire"]),
+    ("listen", 2, &["wire"]),
+    ("tls", 2, &["wire"]),
+    ("conn", 2, &["wire", "tls"]),
+    ("poll", 2, &["wire", "tls", "conn", "udp", "listen"]),
+    // floor 3: grants × network × protocol
+    ("log", 3, &[]),
+    ("net", 3, &["log", "http::pool"]),
+    ("dial", 3, &["net", "log"]),
+    ("http::pool", 3, &[]),
+    ("http::client", 3, &["net", "dial", "log", "http::pool"]),
+    // floor 4: the binding and the launcher
+    ("lua", 4, &[]),
+    ("main", 4, &["lua"]),
+    // the map itself: names the rooms, and is used by nobody
+    ("lib", 5, &[]),
+];
+
+/// A word that only the rooms named may write, and why.
+const WORDS: &[(&str, &[&str], &str)] = &[
+    ("mlua", &["lua", "main"], "src/lua and the launcher are the binding"),
+    ("socket2", &["wire", "udp", "listen", "poll", "dial"], "sockets are made on floor 2"),
+    ("rustix", &["wire", "udp", "listen", "poll", "resolve", "main"], "system calls are made on floor 2"),
+    ("rustls", &["tls"], "TLS has one room"),
+    ("httparse", &["http"], "HTTP has one room"),
+    ("hickory_resolver", &["resolve"], "names are resolved in one room"),
+    ("Instant", &["deadline", "dial", "http::pool", "http::client"], "src/deadline.rs is the only clock"),
+    ("SystemTime", &["deadline"], "src/deadline.rs is the only clock"),
+    ("TcpStream", &["wire", "dial"], "src/dial.rs is the one door out"),
+    ("TcpListener", &["wire", "listen"], "binding needs a proof"),
+    ("UdpSocket", &["udp"], "binding needs a proof"),
+];
+
+/// Files that may say `unsafe`, each with the system call or C interface that asks for it.
+const UNSAFE: &[(&str, &str)] = &[
+    ("lua/raw.rs", "the hot path of the binding speaks the C API"),
+    ("main.rs", "a signal handler is installed through libc"),
+];
+
+struct File {
+    /// Relative to `src/`, with `/`.
+    path: String,
+    room: String,
+    code: String,
+}
+
+#[test]
+fn every_room_has_a_place() {
+    let unknown: BTreeSet<_> = files().into_iter().map(|f| f.room).filter(|r| floor(r).is_none()).collect();
+    assert!(unknown.is_empty(), "no place in ROOMS for {unknown:?}");
+}
+
+#[test]
+fn doors_open_downward() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        let Some((own, doors)) = floor(&file.room) else { continue };
+        for used in rooms_used(&file) {
+            let Some((other, _)) = floor(&used) else { continue };
+            if own <= other && used != file.room && file.room != "lib" && !doors.contains(&used.as_str()) {
+                wrong.push(format!("{} (floor {own}) uses {used} (floor {other})", file.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn words_stay_in_their_rooms() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        for (word, rooms, why) in WORDS {
+            if words(&file.code).any(|w| w == *word) && !rooms.contains(&file.room.as_str()) {
+                wrong.push(format!("{} names {word}: {why}", file.path));
+            }
+        }
+        if words(&file.code).any(|w| w == "unsafe") && !UNSAFE.iter().any(|(path, _)| *path == file.path) {
+            wrong.push(format!("{} says unsafe: add it to UNSAFE with the call that asks for it", file.path));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The fence itself: what it finds in a text.
+#[test]
+fn the_fence_sees() {
+    let seen = |room: &str, code: &str| {
+        let file = File { path: String::new(), room: room.into(), code: strip(code) };
+        rooms_used(&file).into_iter().collect::<Vec<_>>().join(" ")
+    };
+    let rows = [
+        ("udp", "use crate::error::Error;", "error"),
+        ("udp", "use crate::{error::{Error, Kind}, wire, deadline as d};", "deadline error wire"),
+        ("udp", "fn f() -> crate::conn::Conn { }", "conn"),
+        ("main", "use caspian_net::lua::open;", "lua"),
+        ("http", "use crate::http::client::Client;", "http::client"),
+        ("http", "use crate::http::{client, body};", "http http::client"),
+        ("udp", "// crate::conn is not a door\n/* nor crate::lua */ let s = \"crate::net\";", ""),
+    ];
+    for (room, code, expected) in rows {
+        assert_eq!(seen(room, code), expected, "{code}");
+    }
+}
+
+/// Floor and doors of a room. A room inside `http` that has no row of its own belongs to `http`.
+fn floor(room: &str) -> Option<(u8, &'static [&'static str])> {
+    ROOMS.iter().find(|(name, ..)| *name == room).map(|(_, floor, doors)| (*floor, *doors))
+}
+
+/// The room that a path of module names leads to: `http::client` has a row, `grants::flag` is in `grants`.
+fn room_of(first: &str, second: Option<&str>) -> String {
+    let inner = second.map(|s| format!("{first}::{s}"));
+    match inner {
+        Some(inner) if floor(&inner).is_some() => inner,
+        _ => first.to_string(),
+    }
+}
+
+fn files() -> Vec<File> {
+    fn walk(dir: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, into);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                into.push(path);
+            }
+        }
+    }
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&src, &mut paths);
+    // Tests may look into any room.
+    paths.retain(|path| path.file_name().is_some_and(|name| name != "tests.rs"));
+    paths.sort();
+    let file = |path: PathBuf| {
+        let relative = path.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/");
+        let parts: Vec<_> = relative.trim_end_matches(".rs").split('/').collect();
+        let room = room_of(parts[0], parts.get(1).copied());
+        File { path: relative, room, code: strip(&fs::read_to_string(&path).unwrap()) }
+    };
+    paths.into_iter().map(file).collect()
+}
+
+/// The rooms whose names follow `crate::` or `caspian_net::`, also inside braces.
+fn rooms_used(file: &File) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for root in ["crate::", "caspian_net::"] {
+        for (at, _) in file.code.match_indices(root) {
+            for path in paths(&file.code[at + root.len()..]) {
+                let mut parts = path.split("::");
+                let first = parts.next().unwrap_or_default();
+                let room = room_of(first, parts.next());
+                if floor(&room).is_some() {
+                    found.insert(room);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The paths that a `use` tree spells out: `{a::{b, c}, d}` is `a::b`, `a::c`, `d`. Stops where the tree ends.
+fn paths(tree: &str) -> Vec<String> {
+    let (mut found, mut stack, mut prefix, mut word) = (Vec::new(), Vec::new(), String::new(), String::new());
+    for c in tree.chars() {
+        match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | ':' | '*' => word.push(c),
+            '{' => {
+                stack.push(prefix.clone());
+                prefix.push_str(&word);
+                word.clear();
+            }
+            ',' | '}' if !stack.is_empty() => {
+                if !word.is_empty() {
+                    found.push(format!("{prefix}{word}"));
+                    word.clear();
+                }
+                if c == '}' {
+                    prefix = stack.pop().unwrap_or_default();
+                    if stack.is_empty() {
+                        return found;
+                    }
+                }
+            }
+            c if c.is_whitespace() && !stack.is_empty() => {
+                // `a as b`: what comes after the blank is not part of the path.
+                if !word.is_empty() {
+                    found.push(format!("{prefix}{word}"));
+                    word.clear();
+                }
+            }
+            _ => break,
+        }
+    }
+    if !word.is_empty() {
+        found.push(format!("{prefix}{word}"));
+    }
+    found
+}
+
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+/// The code without comments, without what stands in string literals, and without `#[cfg(test)] mod tests`, which
+/// comes last in a file and may look into any room.
+fn strip(text: &str) -> String {
+    let text = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let skip = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |at| at + 2)
+        } else if let Some(raw) = rest.strip_prefix("r#\"") {
+            raw.find("\"#").map_or(rest.len(), |at| at + 5)
+        } else if c == '"' {
+            literal(rest)
+        } else if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") {
+            // A quote as a character opens no string.
+            rest[1..].find('\'').map_or(rest.len(), |at| at + 2).max(3)
+        } else {
+            0
+        };
+        if skip == 0 {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+        } else {
+            out.push(' ');
+            rest = &rest[skip..];
+        }
+    }
+    out
+}
+
+/// The length of the string literal that `text` begins with, quotes included.
+fn literal(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
