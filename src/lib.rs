@@ -8,5 +8,6 @@
 //! - floor 3: [`dial`], `http::client`, `http::pool`: grants × network × protocol
 //! - floor 4: [`lua`], the only room that names mlua
 
+pub mod address;
 pub mod deadline;
 pub mod error;
