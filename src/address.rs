@@ -47,11 +47,13 @@ impl Host {
     pub fn parse(text: &str) -> Result<Host, BadHost> {
         well_formed(text)?;
         if let Some(inner) = text.strip_prefix('[') {
-            let inner = inner.strip_suffix(']').ok_or_else(|| bad(text, "has an opening bracket without its closing one"))?;
+            let inner =
+                inner.strip_suffix(']').ok_or_else(|| bad(text, "has an opening bracket without its closing one"))?;
             return ipv6(inner).ok_or_else(|| bad(text, "is not an IPv6 address in brackets"));
         }
         if text.contains(':') {
-            return ipv6(text).ok_or_else(|| bad(text, "is neither a name nor an IPv6 address (is the port part of it?)"));
+            return ipv6(text)
+                .ok_or_else(|| bad(text, "is neither a name nor an IPv6 address (is the port part of it?)"));
         }
         if let Ok(ip) = text.parse::<Ipv4Addr>() {
             return Ok(Host::Ip(ip.into()));
@@ -124,10 +126,9 @@ impl Name {
         }
         // WHATWG URL, "ends in a number checker": what it would read as an address must not pass as a name.
         let last = name.rsplit('.').next().unwrap_or(name);
-        let digits = last.strip_prefix("0x").map_or_else(
-            || last.bytes().all(|b| b.is_ascii_digit()),
-            |hex| hex.bytes().all(|b| b.is_ascii_hexdigit()),
-        );
+        let digits = last
+            .strip_prefix("0x")
+            .map_or_else(|| last.bytes().all(|b| b.is_ascii_digit()), |hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
         if digits {
             let why = "is an odd spelling of an IPv4 address: write four decimal numbers without leading zeros";
             return Err(bad(text, why));

@@ -11,3 +11,4 @@
 pub mod address;
 pub mod deadline;
 pub mod error;
+pub mod grants;

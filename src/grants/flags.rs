@@ -1,0 +1,334 @@
+//! Reads flags and tables into rules. What it does not understand it refuses, by name: an unset shell variable or a
+//! typing error must never become a wider grant. Pure.
+
+use super::{
+    Grants,
+    layer::Layer,
+    ports::Ports,
+    set::{Pattern, Rule, Set, truncated},
+};
+use crate::address::{Host, Name, quoted, unix_path, unmap};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
+
+/// The table form of the flags: `launch{ allow_net = {…}, allow_listen = {…}, deny_net = {…}, dns = true }`.
+/// Defaults to nothing granted, and names resolved.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Values of `--allow-net=`.
+    pub allow_net: Vec<String>,
+    /// As the bare `--allow-net`: `allow_net = true`.
+    pub any_net: bool,
+    /// Values of `--allow-listen=`.
+    pub allow_listen: Vec<String>,
+    /// As the bare `--allow-listen`: `allow_listen = true`.
+    pub any_listen: bool,
+    /// Values of `--deny-net=`.
+    pub deny_net: Vec<String>,
+    /// False as `--no-dns`.
+    pub dns: bool,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Spec {
+            allow_net: Vec::new(),
+            any_net: false,
+            allow_listen: Vec::new(),
+            any_listen: false,
+            deny_net: Vec::new(),
+            dns: true,
+        }
+    }
+}
+
+/// A flag or a value that is not one: names it and says why. The launcher exits with status 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError {
+    message: String,
+}
+
+impl UsageError {
+    fn new(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        UsageError { message: format!("{what}: {why}") }
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+type Parsed<T> = Result<T, UsageError>;
+
+/// Rules, as they are gathered.
+#[derive(Default)]
+struct Gathered {
+    net: Vec<Rule>,
+    listen: Vec<Rule>,
+    deny: Vec<Rule>,
+    no_dns: bool,
+    log: Option<PathBuf>,
+}
+
+pub(super) fn parse<S: AsRef<str>>(flags: &[S]) -> Parsed<Grants> {
+    let mut all = Gathered::default();
+    for flag in flags.iter().map(AsRef::as_ref) {
+        all.flag(flag)?;
+    }
+    Ok(all.grants())
+}
+
+pub(super) fn of(spec: &Spec) -> Parsed<Grants> {
+    let mut all = Gathered { no_dns: !spec.dns, ..Gathered::default() };
+    if spec.any_net {
+        all.net.push((Pattern::Any, Ports::CONNECT));
+    }
+    if spec.any_listen {
+        all.listen.push((Pattern::Any, Ports::LISTEN));
+    }
+    for value in &spec.allow_net {
+        items("allow_net = ", value, &mut all.net, |item| target(item, Use::Allow))?;
+    }
+    for value in &spec.allow_listen {
+        items("allow_listen = ", value, &mut all.listen, interface)?;
+    }
+    for value in &spec.deny_net {
+        items("deny_net = ", value, &mut all.deny, |item| target(item, Use::Deny))?;
+    }
+    Ok(all.grants())
+}
+
+pub(super) fn hosts<S: AsRef<str>>(hosts: &[S]) -> Parsed<Grants> {
+    let mut all = Gathered::default();
+    for host in hosts {
+        items("host ", host.as_ref(), &mut all.net, |item| target(item, Use::Restrict))?;
+    }
+    Ok(all.grants())
+}
+
+impl Gathered {
+    fn flag(&mut self, flag: &str) -> Parsed<()> {
+        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+        match (name, value) {
+            ("--allow-net" | "--standard", None) => self.net.push((Pattern::Any, Ports::CONNECT)),
+            ("--allow-listen", None) => self.listen.push((Pattern::Any, Ports::LISTEN)),
+            ("--no-dns", None) => self.no_dns = true,
+            ("--allow-net", Some(value)) => {
+                items("--allow-net=", value, &mut self.net, |item| target(item, Use::Allow))?;
+            }
+            ("--allow-listen", Some(value)) => items("--allow-listen=", value, &mut self.listen, interface)?,
+            ("--deny-net", Some(value)) => {
+                items("--deny-net=", value, &mut self.deny, |item| target(item, Use::Deny))?;
+            }
+            ("--net-log", Some(file)) => self.log(file)?,
+            ("--deny-net" | "--net-log", None) => return Err(UsageError::new(name, "the value is missing")),
+            ("--standard" | "--no-dns", Some(_)) => return Err(UsageError::new(shown(flag), "takes no value")),
+            _ => {
+                let why = match flag.starts_with("--") {
+                    true => "unknown flag",
+                    false => "not a flag (a host is granted with --allow-net=HOST)",
+                };
+                return Err(UsageError::new(shown(flag), why));
+            }
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, file: &str) -> Parsed<()> {
+        let why = if file.is_empty() {
+            "the value is empty"
+        } else if file.contains(|c: char| c.is_control()) {
+            "has a control character"
+        } else if self.log.is_some() {
+            "given twice"
+        } else {
+            self.log = Some(file.into());
+            return Ok(());
+        };
+        Err(UsageError::new(format!("--net-log={}", shown(file)), why))
+    }
+
+    fn grants(self) -> Grants {
+        let layer = Layer {
+            net: Set::new(self.net),
+            listen: Set::new(self.listen),
+            deny: Set::new(self.deny),
+            dns: !self.no_dns,
+        };
+        Grants::from_layer(layer, self.log)
+    }
+}
+
+/// A comma list of at least one item, none of them empty.
+fn items<R>(label: &str, value: &str, rules: &mut Vec<Rule>, read: impl Fn(&str) -> Result<R, String>) -> Parsed<()>
+where
+    R: IntoIterator<Item = Rule>,
+{
+    for item in value.split(',') {
+        let read = match item {
+            "" if value.is_empty() => Err("the value is empty (an unset variable?)".into()),
+            "" => Err("the list has an empty item".into()),
+            item => read(item),
+        };
+        rules.extend(read.map_err(|why| UsageError::new(format!("{label}{}", shown(value)), why))?);
+    }
+    Ok(())
+}
+
+/// What a target is read for.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    Allow,
+    Deny,
+    /// A list that narrows: wildcards have two labels.
+    Restrict,
+}
+
+/// HOST[:PORTS], `unix:/path`, and for denying `private`.
+fn target(text: &str, purpose: Use) -> Result<Option<Rule>, String> {
+    if let Some(rule) = unix(text)? {
+        return Ok(Some(rule));
+    }
+    let (host, ports) = split(text)?;
+    let ports = ports.map_or(Ok(Ports::CONNECT), |ports| Ports::parse(ports, false))?;
+    let pattern = if host.eq_ignore_ascii_case("private") {
+        match purpose {
+            Use::Deny => Pattern::Private,
+            _ => return Err("`private` can be denied, not allowed: name the addresses, as in 10.0.0.0/8".into()),
+        }
+    } else if host.contains('*') {
+        wildcard(host, purpose)?
+    } else {
+        match block(host)? {
+            Some(net) => net,
+            None => match Host::parse(host).map_err(|bad| bad.0)? {
+                Host::Name(name) => Pattern::Name(name),
+                Host::Ip(ip) => Pattern::Net(ip.into()),
+            },
+        }
+    };
+    Ok(Some((pattern, ports)))
+}
+
+/// PORTS, HOST:PORTS or `unix:/path`, where HOST is an address, a block or `localhost`.
+fn interface(text: &str) -> Result<Vec<Rule>, String> {
+    if let Some(rule) = unix(text)? {
+        return Ok(vec![rule]);
+    }
+    if text.bytes().all(|b| b.is_ascii_digit() || b == b'+' || b == b'-') {
+        return Ok(vec![(Pattern::Any, Ports::parse(text, true)?)]);
+    }
+    let (host, ports) = split(text)?;
+    let Some(ports) = ports else {
+        return Err("the port is missing, as in 127.0.0.1:8080 (0 is an ephemeral port)".into());
+    };
+    let ports = Ports::parse(ports, true)?;
+    if host == "*" {
+        return Err(format!("any interface is written without a host: --allow-listen={ports}"));
+    }
+    if let Some(net) = block(host)? {
+        return Ok(vec![(net, ports)]);
+    }
+    match Host::parse(host).map_err(|bad| bad.0)? {
+        Host::Ip(ip) => Ok(vec![(Pattern::Net(ip.into()), ports)]),
+        Host::Name(name) if name.as_str() == "localhost" => {
+            let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            Ok(loopback.map(|ip| (Pattern::Net(ip.into()), ports.clone())).into())
+        }
+        Host::Name(_) => Err("an interface is an address or `localhost`, not a name".into()),
+    }
+}
+
+fn unix(text: &str) -> Result<Option<Rule>, String> {
+    let Some(path) = text.strip_prefix("unix:") else { return Ok(None) };
+    Ok(Some((Pattern::Unix(unix_path(path).map_err(|bad| bad.0)?), Ports::None)))
+}
+
+/// Parts HOST from PORTS. IPv6 must be in brackets, since its colons would be ambiguous.
+fn split(text: &str) -> Result<(&str, Option<&str>), String> {
+    if text.contains("://") {
+        return Err("is a URL: only HOST[:PORTS] belongs here".into());
+    }
+    if text.contains('@') {
+        return Err("has userinfo: only HOST[:PORTS] belongs here".into());
+    }
+    let end = match text.starts_with('[') {
+        true => text.find(']').ok_or("has an opening bracket without its closing one")?,
+        false => 0,
+    };
+    let (inside, rest) = text.split_at(end);
+    let Some((after, ports)) = rest.split_once(':') else { return Ok((text, None)) };
+    if ports.contains(':') {
+        return Err("has too many colons: IPv6 addresses are written in brackets, as in [::1]:80".into());
+    }
+    let host = &text[..inside.len() + after.len()];
+    if host.is_empty() {
+        return Err("the host is missing".into());
+    }
+    Ok((host, Some(ports)))
+}
+
+/// `10.0.0.0/8`, `[fd00::]/8`; `None` if there is no slash.
+fn block(host: &str) -> Result<Option<Pattern>, String> {
+    let Some((address, length)) = host.split_once('/') else { return Ok(None) };
+    let inner = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let ip: IpAddr = match inner {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => address.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    }
+    .ok_or("has a slash but is no block, as in 10.0.0.0/8 or [fd00::]/8")?;
+    let digits = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
+    let plain = digits && (length == "0" || !length.starts_with('0'));
+    let bits = if ip.is_ipv4() { 32 } else { 128 };
+    let Some(length) = length.parse::<u8>().ok().filter(|length| plain && *length <= bits) else {
+        return Err(format!("the prefix length is a number from 0 to {bits}"));
+    };
+    // Mapped addresses are IPv4 wherever they are asked about, so their blocks have to be, too.
+    let (ip, length) = match (unmap(ip), length.checked_sub(96)) {
+        (IpAddr::V4(v4), Some(length)) if ip.is_ipv6() => (IpAddr::V4(v4), length),
+        _ => (ip, length),
+    };
+    let net = truncated(ip, length).ok_or("is not a block")?;
+    if net.addr() != ip {
+        return Err(format!("has bits outside its prefix: did you mean {}?", Pattern::Net(net)));
+    }
+    Ok(Some(Pattern::Net(net)))
+}
+
+/// `*.example.com`, `**.example.com`.
+fn wildcard(host: &str, purpose: Use) -> Result<Pattern, String> {
+    if host == "*" || host == "**" {
+        return Err("any host is the bare --allow-net".into());
+    }
+    let (kind, rest): (fn(Name) -> Pattern, &str) = match (host.strip_prefix("**."), host.strip_prefix("*.")) {
+        (Some(rest), _) => (Pattern::Below, rest),
+        (None, Some(rest)) => (Pattern::Child, rest),
+        (None, None) => return Err("a star stands for the first label only: *.example.com or **.example.com".into()),
+    };
+    if rest.contains('*') {
+        return Err("has more than one star: *.example.com is one label, **.example.com one or more".into());
+    }
+    match Host::parse(rest).map_err(|bad| bad.0)? {
+        Host::Name(name) if purpose == Use::Restrict && !name.as_str().contains('.') => {
+            Err("a wildcard needs two labels after it, as in *.example.com".into())
+        }
+        Host::Name(name) => Ok(kind(name)),
+        Host::Ip(_) => Err("an address has no wildcards: write a block, as in 10.0.0.0/8".into()),
+    }
+}
+
+/// A value as a message shows it: bare where it is plain, escaped where it is not, and never with userinfo.
+fn shown(text: &str) -> String {
+    let quoted = quoted(text);
+    match quoted.len() == text.len() + 2 {
+        true => text.into(),
+        false => quoted,
+    }
+}

@@ -1,0 +1,325 @@
+//! The gate: what a launcher granted, and the answer whether a host, an address, an interface or a path is in it.
+//!
+//! Pure: no I/O, no clock, no name is resolved here. Grants never widen: there is no `&mut self` on [`Grants`], and
+//! whoever wants less makes an intersection with [`Grants::narrow`]. The answers are proofs ([`Granted`],
+//! [`Permitted`], [`Bindable`], [`GrantedPath`]) without which nothing below opens a socket.
+//!
+//! - Names match by name, addresses by literal. `--deny-net` is asked about both, and about every resolved address.
+//! - `--deny-net` is about where connections go: TCP, UDP and look-ups. A denied `unix:` path can be neither
+//!   connected to nor bound; the interfaces that listeners bind are not its business.
+//! - `--allow-net` and `--allow-listen` without a value never include Unix sockets: those are granted by path.
+
+mod flags;
+mod index;
+mod layer;
+mod ports;
+mod proof;
+mod set;
+
+pub use flags::{Spec, UsageError};
+pub use proof::{Bindable, Granted, GrantedPath, Permitted};
+
+use crate::{
+    address::{Endpoint, Host, special, unix_path, unmap},
+    error::{Error, Kind, Result},
+};
+use layer::Layer;
+use ports::Ports;
+use set::Cover;
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Narrowings are kept apart, since making one should cost nothing, but no more than this many: then they become one.
+const NARROWINGS: usize = 4;
+
+/// What may be connected to and listened on. A cheap handle: clones share one immutable value.
+#[derive(Clone, Debug)]
+pub struct Grants(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// What the launcher said.
+    root: Arc<Layer>,
+    /// What it was narrowed to since: a request passes if it passes every layer.
+    narrowed: Vec<Arc<Layer>>,
+    log: Option<PathBuf>,
+}
+
+/// Why the gate says no.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    /// By a deny rule of this layer.
+    Denied(usize),
+    /// A name, under `--no-dns`.
+    NoDns,
+    /// Not in this layer.
+    Absent(usize),
+    PortZero,
+}
+
+impl Grants {
+    /// Reads launcher flags: `--allow-net[=HOST[:PORTS]]`, `--allow-listen[=[HOST:]PORTS]`, `--deny-net=TARGET`,
+    /// `--standard`, `--no-dns`, `--net-log=FILE`. One malformed value and there are no grants at all.
+    pub fn parse<S: AsRef<str>>(flags: &[S]) -> std::result::Result<Grants, UsageError> {
+        flags::parse(flags)
+    }
+
+    /// Reads the table form of `launch{ allow_net = {…}, … }`.
+    pub fn of(spec: &Spec) -> std::result::Result<Grants, UsageError> {
+        flags::of(spec)
+    }
+
+    /// Connecting to a plain list of `HOST[:PORTS]`, as jails and clients have it. A wildcard needs two labels here:
+    /// `*.com` in code that means to restrict is a mistake.
+    pub fn hosts<S: AsRef<str>>(hosts: &[S]) -> std::result::Result<Grants, UsageError> {
+        flags::hosts(hosts)
+    }
+
+    pub fn nothing() -> Grants {
+        Grants::from_layer(Layer::default(), None)
+    }
+
+    fn from_layer(root: Layer, log: Option<PathBuf>) -> Grants {
+        Grants(Arc::new(Inner { root: Arc::new(root), narrowed: Vec::new(), log }))
+    }
+
+    /// No grant at all, neither to connect nor to listen nor for a path.
+    pub fn is_empty(&self) -> bool {
+        match self.0.narrowed.is_empty() {
+            true => self.0.root.is_empty(),
+            false => self.layers().any(Layer::is_empty) || self.flat().is_empty(),
+        }
+    }
+
+    /// False under `--no-dns`: only IP literals connect.
+    pub fn dns(&self) -> bool {
+        self.layers().all(|layer| layer.dns)
+    }
+
+    /// Where `--net-log` appends. Narrowing neither adds nor removes it.
+    pub fn log(&self) -> Option<&Path> {
+        self.0.log.as_deref()
+    }
+
+    /// The intersection: what passes here and in `spec`. The log stays the one of `self`.
+    pub fn narrow(&self, spec: &Grants) -> Grants {
+        let mut narrowed = self.0.narrowed.clone();
+        for layer in std::iter::once(&spec.0.root).chain(&spec.0.narrowed) {
+            if !narrowed.iter().chain([&self.0.root]).any(|have| Arc::ptr_eq(have, layer)) {
+                narrowed.push(layer.clone());
+            }
+        }
+        if narrowed.len() > NARROWINGS {
+            narrowed = Layer::fold(narrowed.iter().map(Arc::as_ref)).map(Arc::new).into_iter().collect();
+        }
+        Grants(Arc::new(Inner { root: self.0.root.clone(), narrowed, log: self.0.log.clone() }))
+    }
+
+    /// What is granted, as sorted canonical flags; for a narrowed value the flags of the intersection. `--net-log` is
+    /// not among them: it is no grant, and a script has no business with the path.
+    pub fn flags(&self) -> Vec<String> {
+        match self.0.narrowed.is_empty() {
+            true => self.0.root.flags(),
+            false => self.flat().flags(),
+        }
+    }
+
+    /// The flags that would allow those of `requires` that are not allowed, in their order.
+    pub fn missing(&self, requires: &[Endpoint]) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let refused = requires.iter().filter(|need| !self.allows(&need.host, need.port) && seen.insert(*need));
+        refused.map(|need| format!("--allow-net={need}")).collect()
+    }
+
+    /// Whether connecting to that host and port is granted: the answer of [`Grants::connect`] without its words.
+    pub fn allows(&self, host: &Host, port: u16) -> bool {
+        self.decide(host, port).is_ok()
+    }
+
+    /// Asks to connect, before DNS. `host_not_allowed` if no grant covers the host, `port_not_allowed` if one covers
+    /// it but not the port.
+    pub fn connect(&self, host: &Host, port: u16) -> Result<Granted> {
+        match self.decide(host, port) {
+            Ok(()) => Ok(Granted(Endpoint { host: host.clone(), port })),
+            Err(refusal) => Err(self.refused(host, port, refusal)),
+        }
+    }
+
+    /// Asks to send a host's name or address to the DNS: granted if some port of it is. The proof opens no connection.
+    pub fn lookup(&self, host: &Host) -> Result<Granted> {
+        let subject = format!("look up {host}");
+        let refused = |words: String| Err(Error::new(Kind::HostNotAllowed, words));
+        if !self.dns() {
+            return refused(format!("{subject} is not allowed: --no-dns forbids it"));
+        }
+        let denied = self.denied_ports(host);
+        if !self.reach(host).without(&denied).is_empty() {
+            return Ok(Granted(Endpoint { host: host.clone(), port: 0 }));
+        }
+        match denied.is_empty() {
+            true => refused(format!("{subject} is not allowed; --allow-net={} would allow it", host.authority())),
+            false => refused(format!("{subject} is not allowed: --deny-net forbids it")),
+        }
+    }
+
+    /// Asks to dial the addresses that a granted host has. One denied address refuses the whole answer: what a name
+    /// resolves to may be an attacker's choice, and so would be the order. IPv4-mapped addresses come out as IPv4.
+    ///
+    /// The host is asked about again, so a proof that another capability made opens nothing here.
+    pub fn permit(&self, granted: &Granted, answers: &[IpAddr]) -> Result<Vec<Permitted>> {
+        let Endpoint { host, port } = granted.endpoint();
+        self.connect(host, *port)?;
+        let not_allowed = |words: String| Err(Error::new(Kind::AddressNotAllowed, words).at(host.to_string(), *port));
+        if answers.is_empty() {
+            let words = format!("{host} has no address");
+            return Err(Error::new(Kind::DnsFailure, words).at(host.to_string(), *port));
+        }
+        let mut permitted = Vec::with_capacity(answers.len());
+        for ip in answers.iter().map(|ip| unmap(*ip)) {
+            if host.ip().is_some_and(|literal| literal != ip) {
+                return not_allowed(format!("{host} is an address of its own: no other one stands for it"));
+            }
+            if let Some(rule) = self.denies_address(ip, *port) {
+                return not_allowed(format!("{host} resolves to {}, which {rule} forbids", kind(ip)));
+            }
+            permitted.push(Permitted(SocketAddr::new(ip, *port)));
+        }
+        Ok(permitted)
+    }
+
+    /// Asks to bind. Only addresses can be bound, and `localhost`, which is 127.0.0.1 (RFC 6761 §6.3); port 0 is an
+    /// ephemeral port and needs a grant for port 0. `port_not_allowed`, or `host_not_allowed` where ports are granted
+    /// on other interfaces only.
+    pub fn listen(&self, host: &Host, port: u16) -> Result<Bindable> {
+        let ip = match host {
+            Host::Ip(ip) => *ip,
+            Host::Name(name) if name.as_str() == "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Host::Name(_) => {
+                let words = format!("listen on {host} is not allowed: only an address can be bound");
+                return Err(Error::new(Kind::HostNotAllowed, words).at(host.to_string(), port));
+            }
+        };
+        let addr = SocketAddr::new(unmap(ip), port);
+        let ports = self.layers().map(|layer| layer.listen.bindable(addr.ip())).reduce(|a, b| a.meet(&b));
+        let ports = ports.unwrap_or_default();
+        if ports.contains(port) {
+            return Ok(Bindable(addr));
+        }
+        let elsewhere = ports.is_empty() && !self.layers().any(|layer| layer.listen.is_empty());
+        let kind = if elsewhere { Kind::HostNotAllowed } else { Kind::PortNotAllowed };
+        let guilty = self.layers().position(|layer| !layer.listen.bindable(addr.ip()).contains(port));
+        let words = self.words(&format!("listen on {addr}"), &format!("--allow-listen={addr}"), guilty);
+        Err(Error::new(kind, words).at(host.to_string(), port))
+    }
+
+    /// Asks to connect to a Unix socket, by its exact path.
+    pub fn unix(&self, path: &str) -> Result<GrantedPath> {
+        self.path(path, "connect to", "--allow-net", |layer| &layer.net)
+    }
+
+    /// Asks to bind a Unix socket, by its exact path.
+    pub fn listen_unix(&self, path: &str) -> Result<GrantedPath> {
+        self.path(path, "listen on", "--allow-listen", |layer| &layer.listen)
+    }
+
+    fn path(&self, path: &str, act: &str, flag: &str, set: fn(&Layer) -> &set::Set) -> Result<GrantedPath> {
+        let path = unix_path(path).map_err(|bad| Error::new(Kind::HostNotAllowed, bad.0))?;
+        let words = if self.layers().any(|layer| layer.deny.has_unix(&path)) {
+            format!("{act} unix:{path} is not allowed: --deny-net=unix:{path} forbids it")
+        } else if let Some(guilty) = self.layers().position(|layer| !set(layer).has_unix(&path)) {
+            self.words(&format!("{act} unix:{path}"), &format!("{flag}=unix:{path}"), Some(guilty))
+        } else {
+            return Ok(GrantedPath(path.into()));
+        };
+        Err(Error::new(Kind::HostNotAllowed, words))
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        std::iter::once(&self.0.root).chain(&self.0.narrowed).map(Arc::as_ref)
+    }
+
+    /// All layers as one.
+    fn flat(&self) -> Layer {
+        Layer::fold(self.layers()).unwrap_or_default()
+    }
+
+    /// The decision itself, without an allocation.
+    fn decide(&self, host: &Host, port: u16) -> std::result::Result<(), Refusal> {
+        if port == 0 {
+            return Err(Refusal::PortZero);
+        }
+        for (i, layer) in self.layers().enumerate() {
+            if !layer.deny.is_empty() && layer.denies(host, port) {
+                return Err(Refusal::Denied(i));
+            }
+        }
+        let name = host.name().is_some();
+        for (i, layer) in self.layers().enumerate() {
+            if name && !layer.dns {
+                return Err(Refusal::NoDns);
+            }
+            if layer.net.covers(host, port) != Cover::Yes {
+                return Err(Refusal::Absent(i));
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&self, host: &Host, port: u16, refusal: Refusal) -> Error {
+        let endpoint = Endpoint { host: host.clone(), port };
+        let subject = format!("connect to {endpoint}");
+        let words = match refusal {
+            Refusal::Denied(i) => {
+                let rule = self.layers().nth(i).and_then(|layer| layer.deny_rule(host, port));
+                let rule = rule.unwrap_or_else(|| "--deny-net".into());
+                format!("{subject} is not allowed: {rule} forbids it")
+            }
+            Refusal::NoDns => format!("{subject} is not allowed: --no-dns forbids names, only IP literals connect"),
+            Refusal::Absent(i) => self.words(&subject, &format!("--allow-net={endpoint}"), Some(i)),
+            Refusal::PortZero => format!("{subject} is not allowed: nothing listens on port 0"),
+        };
+        let kind = match refusal {
+            Refusal::NoDns => Kind::HostNotAllowed,
+            // A host whose every port is denied is a host that is not allowed.
+            _ if self.reach(host).without(&self.denied_ports(host)).is_empty() => Kind::HostNotAllowed,
+            _ => Kind::PortNotAllowed,
+        };
+        Error::new(kind, words).at(host.to_string(), port)
+    }
+
+    /// What was asked and the flag that would allow it: to the launcher, or to whoever narrowed.
+    fn words(&self, subject: &str, flag: &str, guilty: Option<usize>) -> String {
+        match guilty {
+            Some(0) | None => format!("{subject} is not allowed; {flag} would allow it"),
+            Some(_) => format!("{subject} is not allowed here: what this capability was narrowed to lacks {flag}"),
+        }
+    }
+
+    /// The ports of a host that every layer grants.
+    fn reach(&self, host: &Host) -> Ports {
+        self.layers().map(|layer| layer.net.ports(host)).reduce(|a, b| a.meet(&b)).unwrap_or_default()
+    }
+
+    fn denied_ports(&self, host: &Host) -> Ports {
+        self.layers().map(|layer| layer.denied_ports(host)).fold(Ports::None, |all, ports| all.join(&ports))
+    }
+
+    /// The rule that denies an address behind a name, in words that do not give the number away.
+    fn denies_address(&self, ip: IpAddr, port: u16) -> Option<&'static str> {
+        let host = Host::Ip(ip);
+        let layer = self.layers().find(|layer| !layer.deny.is_empty() && layer.denies(&host, port))?;
+        let private = layer.deny_rule(&host, port).is_some_and(|rule| rule.starts_with("--deny-net=private"));
+        Some(if private { "--deny-net=private" } else { "--deny-net" })
+    }
+}
+
+/// An address as messages name it: by its kind.
+fn kind(ip: IpAddr) -> String {
+    let kind = special(ip).map_or("denied address", |special| special.kind());
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}

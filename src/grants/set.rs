@@ -1,0 +1,316 @@
+//! A set of rules, and the answer whether one covers a host and a port. Pure.
+//!
+//! The cost of an answer is flat: one hash lookup for the name, one for the parent of `*.`, one for each depth at
+//! which a `**.` stands, one binary search over disjoint ranges for an address, however many rules there are.
+
+use super::{index::Index, ports::Ports};
+use crate::address::{Host, Name, special};
+use ipnet::IpNet;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt, iter,
+    net::IpAddr,
+};
+
+/// The host part of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Pattern {
+    /// Every host, name or address.
+    Any,
+    Name(Name),
+    /// `*.name`: exactly one label more.
+    Child(Name),
+    /// `**.name`: one label more, or several.
+    Below(Name),
+    /// Matched by IP literals only. Truncated to its prefix; never IPv4-mapped.
+    Net(IpNet),
+    /// Every address that is not global unicast.
+    Private,
+    Unix(String),
+}
+
+pub(super) type Rule = (Pattern, Ports);
+
+/// Rules, arranged for look-up. Immutable.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Set {
+    any: Ports,
+    names: HashMap<Name, Ports>,
+    children: HashMap<Name, Ports>,
+    below: HashMap<Name, Ports>,
+    /// Bit `n` is set where a name of `n` labels is in `below`. (253 octets have at most 127 labels.)
+    depths: u128,
+    nets: BTreeMap<IpNet, Ports>,
+    index: Index,
+    private: Ports,
+    unix: BTreeSet<String>,
+}
+
+/// What a set says about a host and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cover {
+    /// No rule is about that host.
+    No,
+    /// Rules are about that host, none about that port.
+    Host,
+    Yes,
+}
+
+impl Set {
+    pub fn new(rules: impl IntoIterator<Item = Rule>) -> Set {
+        let mut set = Set::default();
+        for (pattern, ports) in rules.into_iter().filter(|(pattern, p)| !p.is_empty() || pattern.is_unix()) {
+            let place = match pattern {
+                Pattern::Any => &mut set.any,
+                Pattern::Private => &mut set.private,
+                Pattern::Name(name) => set.names.entry(name).or_default(),
+                Pattern::Child(name) => set.children.entry(name).or_default(),
+                Pattern::Below(name) => set.below.entry(name).or_default(),
+                Pattern::Net(net) => set.nets.entry(net).or_default(),
+                Pattern::Unix(path) => {
+                    set.unix.insert(path);
+                    continue;
+                }
+            };
+            *place = place.join(&ports);
+        }
+        set.forget_what_any_covers();
+        set.depths = set.below.keys().fold(0, |bits, name| bits | 1 << labels(name.as_str()));
+        set.index = Index::new(&set.nets);
+        set
+    }
+
+    /// One form for equal meanings: what `any` covers stands there only.
+    fn forget_what_any_covers(&mut self) {
+        if self.any.is_empty() {
+            return;
+        }
+        let any = &self.any;
+        let rest = |ports: &mut Ports| {
+            *ports = ports.without(any);
+            !ports.is_empty()
+        };
+        self.names.retain(|_, ports| rest(ports));
+        self.children.retain(|_, ports| rest(ports));
+        self.below.retain(|_, ports| rest(ports));
+        self.nets.retain(|_, ports| rest(ports));
+        rest(&mut self.private);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        let Set { any, names, children, below, nets, private, unix, depths: _, index: _ } = self;
+        any.is_empty()
+            && names.is_empty()
+            && children.is_empty()
+            && below.is_empty()
+            && nets.is_empty()
+            && private.is_empty()
+            && unix.is_empty()
+    }
+
+    /// Whether connecting to that host and port is covered.
+    pub fn covers(&self, host: &Host, port: u16) -> Cover {
+        let mut cover = Cover::No;
+        let yes = self.each(host, |ports| {
+            cover = Cover::Host;
+            ports.contains(port)
+        });
+        if yes { Cover::Yes } else { cover }
+    }
+
+    /// Every port of that host that is covered.
+    pub fn ports(&self, host: &Host) -> Ports {
+        let mut all = Ports::None;
+        self.each(host, |ports| {
+            all = all.join(ports);
+            false
+        });
+        all
+    }
+
+    /// The ports that can be bound on that interface. A wildcard address opens every interface, so only a rule for
+    /// any interface or for that very address covers it: no block that happens to contain it.
+    pub fn bindable(&self, ip: IpAddr) -> Ports {
+        let exact = match ip.is_unspecified() {
+            true => self.nets.get(&IpNet::from(ip)),
+            false => self.index.find(ip),
+        };
+        exact.map_or_else(|| self.any.clone(), |ports| self.any.join(ports))
+    }
+
+    pub fn has_unix(&self, path: &str) -> bool {
+        self.unix.contains(path)
+    }
+
+    /// Shows the ports of each rule about `host`, until `stop` answers true; whether it did.
+    fn each<'a>(&'a self, host: &Host, mut stop: impl FnMut(&'a Ports) -> bool) -> bool {
+        if !self.any.is_empty() && stop(&self.any) {
+            return true;
+        }
+        match host {
+            Host::Name(name) => self.each_of_name(name.as_str(), stop),
+            Host::Ip(ip) => {
+                self.index.find(*ip).is_some_and(&mut stop)
+                    || (!self.private.is_empty() && special(*ip).is_some() && stop(&self.private))
+            }
+        }
+    }
+
+    fn each_of_name<'a>(&'a self, name: &str, mut stop: impl FnMut(&'a Ports) -> bool) -> bool {
+        if let Some(ports) = self.names.get(name)
+            && stop(ports)
+        {
+            return true;
+        }
+        if !self.children.is_empty()
+            && let Some((_, parent)) = name.split_once('.')
+            && let Some(ports) = self.children.get(parent)
+            && stop(ports)
+        {
+            return true;
+        }
+        self.depths != 0 && self.ancestors(name).any(|ancestor| self.below.get(ancestor).is_some_and(&mut stop))
+    }
+
+    /// The ancestors of a name, itself not among them, at the depths where `below` has one.
+    fn ancestors<'n>(&self, name: &'n str) -> impl Iterator<Item = &'n str> {
+        let depths = self.depths;
+        let proper = iter::successors(Some(name), |name| name.split_once('.').map(|(_, rest)| rest)).skip(1);
+        let counts = (1..labels(name)).rev();
+        proper.zip(counts).filter(move |(_, count)| depths >> count & 1 == 1).map(|(ancestor, _)| ancestor)
+    }
+
+    /// The narrowest rule that covers that host and port: for messages, so its cost does not matter.
+    pub fn find(&self, host: &Host, port: u16) -> Option<Rule> {
+        let candidates: Vec<(Pattern, Option<&Ports>)> = match host {
+            Host::Name(name) => {
+                let key = |text: &str, map: &HashMap<Name, Ports>| map.get_key_value(text).map(|(key, _)| key.clone());
+                let parent = name.as_str().split_once('.').and_then(|(_, parent)| key(parent, &self.children));
+                let above = self.ancestors(name.as_str()).filter_map(|ancestor| key(ancestor, &self.below));
+                iter::once((Pattern::Name(name.clone()), self.names.get(name)))
+                    .chain(parent.into_iter().map(|key| (Pattern::Child(key.clone()), self.children.get(&key))))
+                    .chain(above.map(|key| (Pattern::Below(key.clone()), self.below.get(&key))))
+                    .collect()
+            }
+            Host::Ip(ip) => supernets(IpNet::from(*ip))
+                .map(|net| (Pattern::Net(net), self.nets.get(&net)))
+                .chain(special(*ip).map(|_| (Pattern::Private, Some(&self.private))))
+                .collect(),
+        };
+        let any = iter::once((Pattern::Any, Some(&self.any)));
+        let mut all = candidates.into_iter().chain(any);
+        all.find_map(|(pattern, ports)| ports.filter(|p| p.contains(port)).map(|ports| (pattern, ports.clone())))
+    }
+
+    /// Every rule, in no particular order.
+    pub fn rules(&self) -> impl Iterator<Item = Rule> + '_ {
+        let named = |kind: fn(Name) -> Pattern, map: &'_ HashMap<Name, Ports>| {
+            map.iter().map(|(name, ports)| (kind(name.clone()), ports.clone())).collect::<Vec<_>>()
+        };
+        iter::once((Pattern::Any, self.any.clone()))
+            .chain(iter::once((Pattern::Private, self.private.clone())))
+            .filter(|(_, ports)| !ports.is_empty())
+            .chain(named(Pattern::Name, &self.names))
+            .chain(named(Pattern::Child, &self.children))
+            .chain(named(Pattern::Below, &self.below))
+            .chain(self.nets.iter().map(|(net, ports)| (Pattern::Net(*net), ports.clone())))
+            .chain(self.unix.iter().map(|path| (Pattern::Unix(path.clone()), Ports::None)))
+    }
+
+    pub fn join(&self, other: &Set) -> Set {
+        Set::new(self.rules().chain(other.rules()))
+    }
+
+    /// What both sets cover. Patterns are nested or disjoint, so the intersection of two is the inner one: it is
+    /// enough to ask, for each rule of one set, what the other has around it. `bind` as in [`Set::bindable`].
+    pub fn meet(&self, other: &Set, bind: bool) -> Set {
+        let one_way = |inner: &Set, outer: &Set| -> Vec<Rule> {
+            let lengths: BTreeSet<_> = outer.nets.keys().map(IpNet::prefix_len).collect();
+            let around = |pattern: &Pattern| outer.around(pattern, &lengths, bind);
+            let rules = inner.rules().filter(|(pattern, _)| !pattern.is_unix());
+            rules.map(|(pattern, ports)| (pattern.clone(), ports.meet(&around(&pattern)))).collect()
+        };
+        let paths = self.unix.intersection(&other.unix);
+        let paths = paths.map(|path| (Pattern::Unix(path.clone()), Ports::None));
+        Set::new(one_way(self, other).into_iter().chain(one_way(other, self)).chain(paths))
+    }
+
+    /// The ports that every host of `pattern` has here.
+    fn around(&self, pattern: &Pattern, lengths: &BTreeSet<u8>, bind: bool) -> Ports {
+        let mut all = self.any.clone();
+        let mut add = |ports: Option<&Ports>| {
+            if let Some(ports) = ports {
+                all = all.join(ports);
+            }
+        };
+        match pattern {
+            Pattern::Any | Pattern::Unix(_) => {}
+            Pattern::Private => add(Some(&self.private)),
+            Pattern::Name(name) => {
+                self.each_of_name(name.as_str(), |ports| {
+                    add(Some(ports));
+                    false
+                });
+            }
+            Pattern::Child(name) | Pattern::Below(name) => {
+                if matches!(pattern, Pattern::Child(_)) {
+                    add(self.children.get(name));
+                }
+                add(self.below.get(name));
+                self.ancestors(name.as_str()).for_each(|ancestor| add(self.below.get(ancestor)));
+            }
+            Pattern::Net(net) if bind && net.addr().is_unspecified() && net.prefix_len() == net.max_prefix_len() => {
+                add(self.nets.get(net));
+            }
+            Pattern::Net(net) => {
+                let lengths = lengths.iter().filter(|length| **length <= net.prefix_len());
+                lengths.filter_map(|length| truncated(net.addr(), *length)).for_each(|net| add(self.nets.get(&net)));
+            }
+        }
+        all
+    }
+}
+
+/// Truncation drops host bits, so that a block has one spelling.
+pub(super) fn truncated(ip: IpAddr, length: u8) -> Option<IpNet> {
+    IpNet::new(ip, length).ok().map(|net| net.trunc())
+}
+
+/// A block and all that contain it, from the inside out.
+fn supernets(net: IpNet) -> impl Iterator<Item = IpNet> {
+    (0..=net.prefix_len()).rev().filter_map(move |length| truncated(net.addr(), length))
+}
+
+fn labels(name: &str) -> usize {
+    name.bytes().filter(|byte| *byte == b'.').count() + 1
+}
+
+impl Pattern {
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Pattern::Unix(_))
+    }
+}
+
+impl fmt::Display for Pattern {
+    /// The HOST of a flag.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::Any => Ok(()),
+            Pattern::Name(name) => write!(f, "{name}"),
+            Pattern::Child(name) => write!(f, "*.{name}"),
+            Pattern::Below(name) => write!(f, "**.{name}"),
+            Pattern::Private => f.write_str("private"),
+            Pattern::Unix(path) => write!(f, "unix:{path}"),
+            Pattern::Net(net) => {
+                match net.addr() {
+                    IpAddr::V4(ip) => write!(f, "{ip}")?,
+                    IpAddr::V6(ip) => write!(f, "[{ip}]")?,
+                }
+                match net.prefix_len() == net.max_prefix_len() {
+                    true => Ok(()),
+                    false => write!(f, "/{}", net.prefix_len()),
+                }
+            }
+        }
+    }
+}
