@@ -12,3 +12,4 @@ pub mod address;
 pub mod deadline;
 pub mod error;
 pub mod grants;
+pub mod http;

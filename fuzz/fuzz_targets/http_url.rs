@@ -1,0 +1,12 @@
+//! Any text as a URL: never a panic, what we write is read back as the same URL, and its target fits in a request line.
+#![no_main]
+use caspian_net::http::url::HttpUrl;
+
+libfuzzer_sys::fuzz_target!(|input: (&str, &[u8])| {
+    let Ok(url) = HttpUrl::parse(input.0) else { return };
+    assert!(url.target().starts_with('/') && url.target().bytes().all(|b| b.is_ascii_graphic()), "{url:?}");
+    assert_eq!(HttpUrl::parse(&url.to_text()).as_ref().map(HttpUrl::to_text), Ok(url.to_text()));
+    if let Ok(next) = url.join(input.1) {
+        assert_eq!(HttpUrl::parse(&next.to_text()).map(|url| url.origin().clone()).as_ref(), Ok(next.origin()));
+    }
+});

@@ -1,0 +1,249 @@
+//! One request's answer, without I/O: bytes in, counts out.
+//!
+//! The owner of the connection feeds what arrived, drops what was used and acts on what it is told. The answer is the
+//! same however the bytes are cut; nothing is kept but the head, the trailers and counts. An error is final: after one the
+//! connection is in a state that nobody knows, and must be closed.
+
+use super::{
+    body::{Asked, Chunk, Chunks, Framing, framing},
+    broken,
+    fields::Fields,
+    response::{Budget, EmptyLine, Head, may_be_http, parse_head},
+};
+use crate::error::{Error, Kind, Result};
+use std::ops::Range;
+
+/// Interim responses before the final one.
+const MAX_INTERIM: u8 = 16;
+
+/// What [`Exchange::feed`] used and found.
+#[derive(Debug, PartialEq)]
+pub struct Fed {
+    /// Bytes of the input that are done with; for [`Event::Body`] they include the piece.
+    pub used: usize,
+    pub event: Event,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// Everything was used; more bytes are needed.
+    More,
+    /// An interim response came (100 Continue, 103 Early Hints …).
+    Interim(Head),
+    /// The final head is here; what the body will be is decided.
+    Head(Head),
+    /// A piece of body, as a range of the input.
+    Body(Range<usize>),
+    /// The answer is complete. Bytes that were not used are not part of it.
+    End,
+}
+
+enum At {
+    Head,
+    Length(u64),
+    Chunks(Chunks),
+    Close,
+    End,
+    Failed,
+}
+
+/// The answer to one request.
+pub struct Exchange {
+    at: At,
+    asked: Asked,
+    budget: Budget,
+    /// A head that has come in part.
+    text: Vec<u8>,
+    line: EmptyLine,
+    interims: u8,
+    untouched: bool,
+    keeps_alive: bool,
+    framing: Option<Framing>,
+    trailers: Fields,
+}
+
+impl Exchange {
+    pub fn new(asked: Asked) -> Self {
+        Exchange {
+            at: At::Head,
+            asked,
+            budget: Budget::default(),
+            text: Vec::new(),
+            line: EmptyLine::default(),
+            interims: 0,
+            untouched: true,
+            keeps_alive: false,
+            framing: None,
+            trailers: Fields::new(),
+        }
+    }
+
+    /// Looks at `input` up to the first event in it. Call again with what is left, and more.
+    pub fn feed(&mut self, input: &[u8]) -> Result<Fed> {
+        self.untouched &= input.is_empty();
+        let fed = match &mut self.at {
+            At::Head => self.head(input),
+            At::Length(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                Ok(self.took_range(0..here))
+            }
+            At::Close => Ok(self.took_range(0..input.len())),
+            At::Chunks(chunks) => match chunks.feed(input, &mut self.budget) {
+                Ok(Chunk::Coding(used)) => Ok(Fed { used, event: Event::More }),
+                Ok(Chunk::Data(start, length)) => {
+                    Ok(Fed { used: start + length, event: Event::Body(start..start + length) })
+                }
+                Ok(Chunk::End(used, trailers)) => {
+                    self.trailers = trailers;
+                    self.at = At::End;
+                    Ok(Fed { used, event: Event::End })
+                }
+                Err(err) => Err(err),
+            },
+            At::End => Ok(Fed { used: 0, event: Event::End }),
+            At::Failed => Err(Error::new(Kind::Socket, "the response failed before")),
+        };
+        if fed.is_err() {
+            self.at = At::Failed;
+        }
+        fed
+    }
+
+    /// The peer ended the connection. Fine at the end, and for a body that only the end delimits.
+    pub fn finish(&mut self) -> Result<()> {
+        self.keeps_alive = false;
+        let err = match &self.at {
+            At::End => return Ok(()),
+            At::Close => {
+                self.at = At::End;
+                return Ok(());
+            }
+            At::Failed => Error::new(Kind::Socket, "the response failed before"),
+            At::Head if self.untouched => {
+                Error::new(Kind::ConnectionReset, "the server closed the connection without an answer")
+            }
+            At::Head => Error::new(
+                Kind::ConnectionReset,
+                "the server closed the connection in the middle of the response's head",
+            ),
+            At::Length(left) => broken(format!("the body is {left} bytes shorter than announced")),
+            At::Chunks(_) => broken("the body ends before its last chunk"),
+        };
+        self.at = At::Failed;
+        Err(err)
+    }
+
+    /// Bytes of body that may be read straight from the connection once the input is used up; report them with
+    /// [`Exchange::took`]. Zero where the next bytes are not body.
+    pub fn pending(&self) -> u64 {
+        match &self.at {
+            At::Length(left) => *left,
+            At::Chunks(chunks) => chunks.pending(),
+            At::Close => u64::MAX,
+            _ => 0,
+        }
+    }
+
+    /// `count` bytes of body, no more than are pending, were read straight from the connection.
+    pub fn took(&mut self, count: u64) {
+        match &mut self.at {
+            At::Length(left) => {
+                *left = left.saturating_sub(count);
+                if *left == 0 {
+                    self.at = At::End;
+                }
+            }
+            At::Chunks(chunks) => chunks.took(count),
+            _ => (),
+        }
+    }
+
+    /// True once the answer is complete.
+    pub fn ended(&self) -> bool {
+        matches!(self.at, At::End)
+    }
+
+    /// True as long as not one byte of answer has come.
+    pub fn untouched(&self) -> bool {
+        self.untouched
+    }
+
+    /// True if the connection can carry another request, provided that nothing is left in its buffer.
+    pub fn reusable(&self) -> bool {
+        self.ended() && self.keeps_alive
+    }
+
+    /// How the body is delimited; known with the final head.
+    pub fn framing(&self) -> Option<Framing> {
+        self.framing
+    }
+
+    /// Fields after a chunked body. Never headers: nothing in them may change how the response is understood.
+    pub fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    fn head(&mut self, input: &[u8]) -> Result<Fed> {
+        if self.text.len() < 8 {
+            let front: Vec<u8> = self.text.iter().chain(input.iter().take(8)).copied().collect();
+            if !may_be_http(&front) {
+                return Err(broken("the answer is not HTTP/1.1 or HTTP/1.0"));
+            }
+        }
+        let end = self.line.find(input);
+        let used = end.unwrap_or(input.len());
+        if !self.budget.has(self.text.len() + used) {
+            return Err(Budget::spent());
+        }
+        let part = input.get(..used).unwrap_or_default();
+        if end.is_none() {
+            self.text.extend_from_slice(part);
+            return Ok(Fed { used, event: Event::More });
+        }
+        let head = if self.text.is_empty() {
+            parse_head(part, &mut self.budget)?
+        } else {
+            self.text.extend_from_slice(part);
+            parse_head(&std::mem::take(&mut self.text), &mut self.budget)?
+        };
+        let event = match head.status {
+            101 if self.asked != Asked::Upgrade => return Err(broken("the server switched protocols unasked")),
+            100 | 102..=199 => self.interim(head)?,
+            _ => self.last(head)?,
+        };
+        Ok(Fed { used, event })
+    }
+
+    fn interim(&mut self, head: Head) -> Result<Event> {
+        self.interims += 1;
+        if self.interims > MAX_INTERIM {
+            return Err(broken(format!("more than {MAX_INTERIM} interim responses")));
+        }
+        Ok(Event::Interim(head))
+    }
+
+    fn last(&mut self, head: Head) -> Result<Event> {
+        let framing = framing(self.asked, &head)?;
+        self.framing = Some(framing);
+        self.keeps_alive = head.keeps_alive() && !matches!(framing, Framing::Close | Framing::Switched);
+        // A length on an answer that has no body: some servers send that body, and it would be read as the next answer.
+        if head.status == 204 && head.fields.list("content-length").any(|length| length != b"0") {
+            self.keeps_alive = false;
+        }
+        self.at = match framing {
+            Framing::Empty | Framing::Switched | Framing::Length(0) => At::End,
+            Framing::Length(length) => At::Length(length),
+            Framing::Chunked => At::Chunks(Chunks::default()),
+            Framing::Close => At::Close,
+        };
+        Ok(Event::Head(head))
+    }
+
+    fn took_range(&mut self, range: Range<usize>) -> Fed {
+        if range.is_empty() {
+            return Fed { used: 0, event: Event::More };
+        }
+        self.took(range.len() as u64);
+        Fed { used: range.end, event: Event::Body(range) }
+    }
+}

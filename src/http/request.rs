@@ -1,0 +1,315 @@
+//! What we send: a typed request, checked before anything moves, and its head as bytes.
+//!
+//! Framing is ours: a caller cannot set `Transfer-Encoding`, nor a `Content-Length` that is not true. The body itself
+//! is not here, only what the head has to say about it.
+
+use super::{Invalid, fields::Fields, fields::trim, is_token, url::HttpUrl};
+use std::{borrow::Cow, fmt};
+
+/// Defaults to `GET`. A token (RFC 9110 section 9.1), the common ones in upper case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Method(Cow<'static, str>);
+
+impl Method {
+    pub const GET: Method = Method(Cow::Borrowed("GET"));
+    pub const HEAD: Method = Method(Cow::Borrowed("HEAD"));
+    pub const CONNECT: Method = Method(Cow::Borrowed("CONNECT"));
+
+    /// A caller's method. `CONNECT` is refused: tunnels are what the option `proxy` makes.
+    pub fn parse(text: &[u8]) -> Result<Method, Invalid> {
+        const COMMON: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+        if let Some(common) = COMMON.iter().find(|name| name.as_bytes().eq_ignore_ascii_case(text)) {
+            return Ok(Method(Cow::Borrowed(common)));
+        }
+        let Some(text) = std::str::from_utf8(text).ok().filter(|text| is_token(text.as_bytes())) else {
+            return Invalid::because(match text {
+                [] => "method is empty",
+                _ => "method contains a character that methods cannot have",
+            });
+        };
+        if text.eq_ignore_ascii_case("CONNECT") {
+            return Invalid::because("method CONNECT cannot be fetched; name a proxy with the option `proxy`");
+        }
+        Ok(Method(Cow::Owned(text.to_owned())))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True if doing it twice is doing it once (RFC 9110 section 9.2.2): such a request may be sent again.
+    pub fn is_idempotent(&self) -> bool {
+        matches!(self.as_str(), "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE")
+    }
+
+    /// True for methods whose requests usually have a body: its absence is then said with `Content-Length: 0`
+    /// (RFC 9110 section 8.6).
+    fn expects_body(&self) -> bool {
+        matches!(self.as_str(), "POST" | "PUT" | "PATCH")
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the head says about a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// In bytes; unknown is sent chunked.
+    pub length: Option<u64>,
+    /// The `Content-Type`, where the body has one of its own and the caller names none.
+    pub content_type: Option<String>,
+    /// True if it can be sent a second time, after a redirect or on another connection.
+    pub replayable: bool,
+}
+
+/// One request of one hop.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: Method,
+    pub url: HttpUrl,
+    /// The caller's, checked. The client's own are added by [`Request::head`].
+    fields: Fields,
+    pub payload: Option<Payload>,
+}
+
+/// How the request target is written (RFC 9112 section 3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Origin,
+    /// To a proxy that forwards.
+    Absolute,
+}
+
+impl Request {
+    pub fn new(method: Method, url: HttpUrl, payload: Option<Payload>) -> Request {
+        Request { method, url, fields: Fields::new(), payload }
+    }
+
+    /// Adds a caller's header, whatever is there already. Call it when the payload is known.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Invalid> {
+        if !is_token(name) {
+            return Invalid::because(format!("header name {} is not a token", super::shown(name)));
+        }
+        // A token is ASCII.
+        let label = String::from_utf8_lossy(name);
+        if value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
+            // Not which value: it may be a token.
+            return Invalid::because(format!("the value of header {label} contains a control character"));
+        }
+        let value = trim(value);
+        match label.to_ascii_lowercase().as_str() {
+            "transfer-encoding" => {
+                return Invalid::because(
+                    "header Transfer-Encoding cannot be set; a function as `body` is sent chunked",
+                );
+            }
+            "content-length" => return self.check_length(value),
+            "host" if self.fields.has("host") => return Invalid::because("header Host is given twice"),
+            "host" if !is_host(value) => return Invalid::because("header Host is not a host"),
+            _ => (),
+        }
+        self.fields.push(name, value);
+        Ok(())
+    }
+
+    /// The caller's headers.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    pub(super) fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
+    /// A caller's `Content-Length` is accepted where it is true, and then written by us.
+    fn check_length(&self, value: &[u8]) -> Result<(), Invalid> {
+        let length = match &self.payload {
+            Some(payload) => payload.length,
+            None => Some(0),
+        };
+        match length {
+            Some(length) if value == length.to_string().as_bytes() => Ok(()),
+            Some(length) => {
+                Invalid::because(format!("header Content-Length is not the body's, which has {length} bytes"))
+            }
+            None => Invalid::because("header Content-Length cannot be set for a body of unknown length"),
+        }
+    }
+
+    /// The head as bytes. `own` are the client's further fields; a caller's header of the same name replaces one.
+    pub fn head(&self, form: Form, own: &Fields) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
+        let absolute;
+        let target = match form {
+            Form::Origin => self.url.target(),
+            Form::Absolute => {
+                absolute = self.url.without_fragment();
+                &absolute
+            }
+        };
+        put(&[self.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"]);
+        // Host goes first (RFC 9110 section 7.2).
+        let authority = self.url.origin().authority();
+        put(&[b"Host: ", self.fields.first("host").unwrap_or(authority.as_bytes()), b"\r\n"]);
+        for (name, value) in self.fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(b"host")) {
+            put(&[name, b": ", value, b"\r\n"]);
+        }
+        let mut add = |name: &str, value: &[u8]| {
+            if !self.fields.has(name) {
+                put(&[name.as_bytes(), b": ", value, b"\r\n"]);
+            }
+        };
+        add("User-Agent", concat!("caspian/", env!("CARGO_PKG_VERSION")).as_bytes());
+        add("Accept", b"*/*");
+        for (name, value) in own.iter() {
+            add(std::str::from_utf8(name).unwrap_or_default(), value);
+        }
+        match &self.payload {
+            Some(payload) => {
+                if let Some(kind) = &payload.content_type {
+                    add("Content-Type", kind.as_bytes());
+                }
+                match payload.length {
+                    Some(length) => put(&[b"Content-Length: ", length.to_string().as_bytes(), b"\r\n"]),
+                    None => put(&[b"Transfer-Encoding: chunked\r\n"]),
+                }
+            }
+            None if self.method.expects_body() => put(&[b"Content-Length: 0\r\n"]),
+            None => (),
+        }
+        put(&[b"\r\n"]);
+        out
+    }
+}
+
+/// What a caller may put in `Host`: no path, userinfo, list or space. It is sent, never connected to.
+fn is_host(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|b| b.is_ascii_graphic() && !b"/\\@,?#\"<>".contains(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, payload: Option<Payload>) -> Request {
+        let url = HttpUrl::parse("http://example.com:8080/a?b#c").unwrap();
+        Request::new(Method::parse(method.as_bytes()).unwrap(), url, payload)
+    }
+
+    fn payload(length: Option<u64>, content_type: Option<&str>) -> Option<Payload> {
+        Some(Payload { length, content_type: content_type.map(str::to_owned), replayable: true })
+    }
+
+    #[test]
+    fn methods() {
+        for (text, expected) in [
+            (&b"get"[..], Some("GET")),
+            (b"Patch", Some("PATCH")),
+            (b"PROPFIND", Some("PROPFIND")),
+            (b"x-y", Some("x-y")),
+            (b"", None),
+            (b"GET ", None),
+            (b"GET\r\nX: y", None),
+            (b"GE\0T", None),
+            (b"G\xc3\x89T", None),
+            (b"connect", None),
+        ] {
+            let got = Method::parse(text).ok();
+            assert_eq!(got.as_ref().map(Method::as_str), expected, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_callers_headers() {
+        for (name, value, fine) in [
+            (&b"X-A"[..], &b"1"[..], true),
+            (b"X-A", b" padded\t", true),
+            (b"X-A", b"", true),
+            (b"X-A", b"caf\xe9", true),
+            (b"X-A", b"a\r\nB: c", false),
+            (b"X-A", b"a\nB: c", false),
+            (b"X-A", b"a\rb", false),
+            (b"X-A", b"a\0b", false),
+            (b"X-A", b"a\x7fb", false),
+            (b"", b"1", false),
+            (b"X A", b"1", false),
+            (b"X:A", b"1", false),
+            (b"X-A\r\n", b"1", false),
+            (b"X-\xe9", b"1", false),
+            (b"Host", b"other.example:81", true),
+            (b"Host", b"", false),
+            (b"Host", b"a, b", false),
+            (b"Host", b"u@h", false),
+            (b"Transfer-Encoding", b"chunked", false),
+            (b"transfer-encoding", b"identity", false),
+            (b"Content-Length", b"5", true),
+            (b"Content-Length", b"6", false),
+            (b"Content-Length", b"+5", false),
+            (b"Content-Length", b"05", false),
+        ] {
+            let got = request("POST", payload(Some(5), None)).field(name, value);
+            assert_eq!(got.is_ok(), fine, "{}: {}: {got:?}", name.escape_ascii(), value.escape_ascii());
+        }
+        assert!(request("GET", None).field(b"Content-Length", b"0").is_ok());
+        assert!(request("POST", payload(None, None)).field(b"Content-Length", b"5").is_err());
+        let mut twice = request("GET", None);
+        twice.field(b"Host", b"a").unwrap();
+        assert!(twice.field(b"host", b"b").is_err());
+    }
+
+    #[test]
+    fn heads() {
+        let agent = concat!("User-Agent: caspian/", env!("CARGO_PKG_VERSION"), "\r\n");
+        for (method, payload, fields, form, expected) in [
+            (
+                "GET",
+                None,
+                &[][..],
+                Form::Origin,
+                "GET /a?b HTTP/1.1\r\nHost: example.com:8080\r\n{ua}Accept: */*\r\nOwn: 1\r\n\r\n",
+            ),
+            (
+                "GET",
+                None,
+                &[("accept", "x"), ("host", "h"), ("own", "2"), ("X", "1"), ("X", "2")],
+                Form::Absolute,
+                "GET http://example.com:8080/a?b HTTP/1.1\r\nHost: h\r\naccept: x\r\nown: 2\r\nX: 1\r\nX: 2\r\n{ua}\r\n",
+            ),
+            (
+                "PUT",
+                None,
+                &[("User-Agent", "me")],
+                Form::Origin,
+                "PUT /a?b HTTP/1.1\r\nHost: example.com:8080\r\nUser-Agent: me\r\nAccept: */*\r\nOwn: 1\r\nContent-Length: 0\r\n\r\n",
+            ),
+            (
+                "POST",
+                payload(Some(2), Some("application/json")),
+                &[("Content-Length", "2")],
+                Form::Origin,
+                "POST /a?b HTTP/1.1\r\nHost: example.com:8080\r\n{ua}Accept: */*\r\nOwn: 1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n",
+            ),
+            (
+                "POST",
+                payload(None, Some("application/json")),
+                &[("content-type", "text/x")],
+                Form::Origin,
+                "POST /a?b HTTP/1.1\r\nHost: example.com:8080\r\ncontent-type: text/x\r\n{ua}Accept: */*\r\nOwn: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ),
+        ] {
+            let mut request = request(method, payload);
+            for (name, value) in fields {
+                request.field(name.as_bytes(), value.as_bytes()).unwrap();
+            }
+            let mut own = Fields::new();
+            own.push(b"Own", b"1");
+            assert_eq!(String::from_utf8(request.head(form, &own)).unwrap(), expected.replace("{ua}", agent));
+        }
+    }
+}

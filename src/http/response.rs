@@ -1,0 +1,208 @@
+//! The head of a response: status line and fields, read strictly (RFC 9112 sections 4 and 5).
+//!
+//! httparse knows the grammar; this room adds what a careful client refuses on top, and the budget that bounds what a
+//! peer can make us keep. Bytes in, a typed head or a `protocol` error out.
+
+use super::{broken, fields::Fields};
+use crate::error::{Error, Result};
+use httparse::{Error as Bad, Header, ParserConfig, Status};
+use std::mem::MaybeUninit;
+
+/// Bytes of status lines, fields, interim responses and trailers that one exchange may cost.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Fields of the same.
+pub const MAX_FIELDS: usize = 256;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    Http10,
+    Http11,
+}
+
+impl Version {
+    /// `"1.0"` or `"1.1"`.
+    pub fn number(self) -> &'static str {
+        match self {
+            Version::Http10 => "1.0",
+            Version::Http11 => "1.1",
+        }
+    }
+}
+
+/// Status line and fields of a response.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    pub version: Version,
+    /// 100 to 999.
+    pub status: u16,
+    /// As sent; often empty.
+    pub reason: Vec<u8>,
+    pub fields: Fields,
+}
+
+impl Head {
+    /// True where the `Connection` field, or its absence, lets the connection live on (RFC 9112 section 9.3).
+    pub fn keeps_alive(&self) -> bool {
+        let connection = |token| self.fields.lists("connection", token);
+        !connection("close") && (self.version == Version::Http11 || connection("keep-alive"))
+    }
+
+    /// Seconds that the peer says it keeps an idle connection: `Keep-Alive: timeout=5`.
+    pub fn idle_seconds(&self) -> Option<u64> {
+        self.fields.list("keep-alive").find_map(|member| {
+            let text = std::str::from_utf8(member).ok()?;
+            let (name, value) = text.split_once('=')?;
+            (name.trim().eq_ignore_ascii_case("timeout")).then(|| value.trim().parse().ok())?
+        })
+    }
+}
+
+/// What the peer may still spend in one exchange: shared by interim heads, the final head and the trailers.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    bytes: usize,
+    fields: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget { bytes: MAX_HEAD_BYTES, fields: MAX_FIELDS }
+    }
+}
+
+impl Budget {
+    /// True if `bytes` more fit; takes nothing.
+    pub(super) fn has(&self, bytes: usize) -> bool {
+        bytes <= self.bytes
+    }
+
+    /// The error of a spent budget.
+    pub(super) fn spent() -> Error {
+        broken("the response's head and trailers are more than 64 KiB")
+    }
+
+    fn take(&mut self, bytes: usize, fields: usize) -> Result<()> {
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(Self::spent)?;
+        // The parser was given room for no more than are left.
+        self.fields = self.fields.saturating_sub(fields);
+        Ok(())
+    }
+}
+
+/// Finds the empty line that ends a head, however the bytes are cut, looking at each byte once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EmptyLine {
+    /// Bytes of the unfinished line, counted to 2 at most.
+    held: usize,
+    held_cr: bool,
+}
+
+impl EmptyLine {
+    /// Where the head ends in `input`: the place after its empty line.
+    pub(super) fn find(&mut self, input: &[u8]) -> Option<usize> {
+        let mut start = 0;
+        for at in memchr::memchr_iter(b'\n', input) {
+            let line = input.get(start..at).unwrap_or_default();
+            let empty = match (self.held, line) {
+                (0, [] | [b'\r']) => true,
+                (1, []) => self.held_cr,
+                _ => false,
+            };
+            *self = Self::default();
+            start = at + 1;
+            if empty {
+                return Some(start);
+            }
+        }
+        if let Some([first, ..]) = input.get(start..) {
+            if self.held == 0 {
+                self.held_cr = *first == b'\r';
+            }
+            self.held = (self.held + input.len() - start).min(2);
+        }
+        None
+    }
+}
+
+/// True as long as `bytes` can be the beginning of a response: tells a server of another protocol at its first bytes.
+pub(super) fn may_be_http(bytes: &[u8]) -> bool {
+    b"HTTP/1.".iter().zip(bytes).all(|(want, have)| want == have)
+}
+
+/// Reads a whole head: status line to empty line, nothing after it.
+pub fn parse_head(bytes: &[u8], budget: &mut Budget) -> Result<Head> {
+    // httparse skips empty lines in front, which only servers should (RFC 9112 section 2.2).
+    if !may_be_http(bytes) {
+        return Err(not_http());
+    }
+    let mut room = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
+    let room = room.get_mut(..budget.fields).unwrap_or_default();
+    let mut response = httparse::Response::new(&mut []);
+    // The default configuration is the strict one: no folding, no space before a colon, none before the first name.
+    match ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, room) {
+        Ok(Status::Complete(length)) if length == bytes.len() => (),
+        Ok(_) => return Err(broken("the response's head does not end where its empty line is")),
+        Err(Bad::TooManyHeaders) => return Err(too_many()),
+        Err(Bad::Version) => return Err(not_http()),
+        Err(Bad::Status) => return Err(broken("malformed status line")),
+        Err(why) => return Err(broken(format!("malformed header: {}", words(why)))),
+    }
+    budget.take(bytes.len(), response.headers.len())?;
+    let version = match response.version {
+        Some(1) => Version::Http11,
+        Some(0) => Version::Http10,
+        _ => return Err(not_http()),
+    };
+    let status = response.code.unwrap_or(0);
+    if !(100..=999).contains(&status) {
+        return Err(broken(format!("status {status:03} is not one of HTTP")));
+    }
+    Ok(Head { version, status, reason: reason(bytes).to_vec(), fields: keep(response.headers, bytes.len()) })
+}
+
+/// Reads a trailer section: fields to empty line, nothing after it.
+pub(super) fn parse_trailers(bytes: &[u8], budget: &mut Budget) -> Result<Fields> {
+    let mut room = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let room = room.get_mut(..budget.fields).unwrap_or_default();
+    match httparse::parse_headers(bytes, room) {
+        Ok(Status::Complete((length, fields))) if length == bytes.len() => {
+            budget.take(length, fields.len())?;
+            Ok(keep(fields, length))
+        }
+        Ok(_) => Err(broken("the trailers do not end where their empty line is")),
+        Err(Bad::TooManyHeaders) => Err(too_many()),
+        Err(why) => Err(broken(format!("malformed trailer: {}", words(why)))),
+    }
+}
+
+fn keep(parsed: &[Header<'_>], bytes: usize) -> Fields {
+    let mut fields = Fields::with_capacity(parsed.len(), bytes);
+    for field in parsed {
+        fields.push(field.name.as_bytes(), field.value);
+    }
+    fields
+}
+
+/// The reason phrase of a status line that httparse accepted: it drops one that is not ASCII, we keep the bytes.
+fn reason(head: &[u8]) -> &[u8] {
+    let line = head.split(|b| *b == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line.get("HTTP/1.1 200 ".len()..).unwrap_or_default()
+}
+
+fn not_http() -> Error {
+    broken("the answer is not HTTP/1.1 or HTTP/1.0")
+}
+
+fn too_many() -> Error {
+    broken("the response has more than 256 fields")
+}
+
+fn words(why: Bad) -> &'static str {
+    match why {
+        Bad::HeaderName => "a field's name is not a token followed by a colon",
+        Bad::HeaderValue => "a control character in a field's value",
+        Bad::NewLine => "a bare carriage return",
+        _ => "not a header field",
+    }
+}

@@ -1,0 +1,249 @@
+//! URLs that can be fetched: `http` and `https`, read as browsers read them (WHATWG), with the host in the form that
+//! the grants check.
+//!
+//! Parsed once; the host that is checked is the host that is resolved, named in SNI and sent as `Host`. Never holds
+//! userinfo, and never says what it was.
+
+use super::Invalid;
+use crate::address::{Endpoint, Host};
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+/// Scheme, host and port: what has to be the same for a connection or a credential to be shared (RFC 6454).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    pub scheme: Scheme,
+    pub host: Host,
+    pub port: u16,
+}
+
+impl Origin {
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { host: self.host.clone(), port: self.port }
+    }
+
+    /// The value of `Host`: the port only where it is not the scheme's own.
+    pub fn authority(&self) -> String {
+        let host = self.host.authority();
+        if self.port == self.scheme.default_port() { host.to_string() } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.name(), self.authority())
+    }
+}
+
+/// An absolute `http` or `https` URL without userinfo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUrl {
+    url: ::url::Url,
+    origin: Origin,
+}
+
+impl HttpUrl {
+    /// A caller's URL. Control characters are refused rather than dropped, as the WHATWG parser would; so is userinfo.
+    pub fn parse(text: &str) -> Result<HttpUrl, Invalid> {
+        if let Some(bad) = text.chars().find(char::is_ascii_control) {
+            return Invalid::because(format!("URL contains the control character {bad:?}"));
+        }
+        let url = match ::url::Url::parse(text) {
+            Ok(url) => url,
+            Err(::url::ParseError::RelativeUrlWithoutBase) => {
+                return Invalid::because("URL has no scheme; it must begin with http:// or https://");
+            }
+            Err(why) => return Invalid::because(format!("malformed URL: {why}")),
+        };
+        if has_userinfo(&url) {
+            return Invalid::because("URL contains credentials; give them with the option `auth`");
+        }
+        Self::from_parsed(url)
+    }
+
+    /// Where `location` leads from here: resolved as browsers do, userinfo dropped, our fragment inherited if it has
+    /// none of its own (RFC 9110 section 10.2.2).
+    pub fn join(&self, location: &[u8]) -> Result<HttpUrl, Invalid> {
+        let text = match std::str::from_utf8(location) {
+            Ok(text) => text.to_owned(),
+            // Old servers send their own charset: its bytes, escaped, are what they expect back.
+            Err(_) => location.iter().map(escape_high).collect(),
+        };
+        let mut url = self.url.join(&text).map_err(|why| Invalid(format!("malformed URL: {why}")))?;
+        if url.fragment().is_none() {
+            url.set_fragment(self.url.fragment());
+        }
+        if has_userinfo(&url) {
+            // Both fail only for URLs without a host, which `from_parsed` refuses.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+        }
+        Self::from_parsed(url)
+    }
+
+    fn from_parsed(url: ::url::Url) -> Result<HttpUrl, Invalid> {
+        let scheme = match url.scheme() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            other => return Invalid::because(format!("scheme {other:?} is not http or https")),
+        };
+        let Some(host) = url.host() else { return Invalid::because("URL has no host") };
+        let host = Host::from_url(host).map_err(|why| Invalid(format!("malformed URL: {why}")))?;
+        let port = url.port().unwrap_or(scheme.default_port());
+        if port == 0 {
+            return Invalid::because("URL has port 0");
+        }
+        Ok(HttpUrl { url, origin: Origin { scheme, host, port } })
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The request target in origin form: path and query. ASCII without spaces or controls, by the parser's escaping.
+    pub fn target(&self) -> &str {
+        // Positions of a parsed URL are its own: the range is always in it.
+        &self.url[::url::Position::BeforePath..::url::Position::AfterQuery]
+    }
+
+    pub fn path(&self) -> &str {
+        self.url.path()
+    }
+
+    pub fn query(&self) -> Option<&str> {
+        self.url.query()
+    }
+
+    /// Without fragment: the request target in absolute form, what errors and the log name.
+    pub fn without_fragment(&self) -> String {
+        format!("{}{}", self.origin, self.target())
+    }
+
+    /// With fragment: what the response's `url` is.
+    pub fn to_text(&self) -> String {
+        match self.url.fragment() {
+            Some(fragment) => format!("{}#{fragment}", self.without_fragment()),
+            None => self.without_fragment(),
+        }
+    }
+}
+
+fn has_userinfo(url: &::url::Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+fn escape_high(byte: &u8) -> String {
+    if byte.is_ascii() { char::from(*byte).to_string() } else { format!("%{byte:02X}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_url() {
+        for (text, expected) in [
+            ("http://example.com", Ok("http://example.com/")),
+            ("HTTPS://Example.COM:443/a b?q=\"#f", Ok("https://example.com/a%20b?q=%22#f")),
+            ("http://example.com.:80/", Ok("http://example.com/")),
+            ("http://0x7f.1/", Ok("http://127.0.0.1/")),
+            ("http://[::ffff:127.0.0.1]:81/", Ok("http://127.0.0.1:81/")),
+            ("http://[0::1]:8080/", Ok("http://[::1]:8080/")),
+            ("http://bücher.example/ü", Ok("http://xn--bcher-kva.example/%C3%BC")),
+            ("http://example.com?q", Ok("http://example.com/?q")),
+            ("http://example.com/../x", Ok("http://example.com/x")),
+            ("http:\\\\example.com\\x", Ok("http://example.com/x")),
+            ("http://a:s3cret@example.com/", Err("`auth`")),
+            ("http://a@b@c/", Err("`auth`")),
+            ("http://:s3cret@example.com/", Err("`auth`")),
+            ("example.com/x", Err("no scheme")),
+            ("//example.com/x", Err("no scheme")),
+            ("", Err("no scheme")),
+            ("localhost:80/x", Err("not http or https")),
+            ("ftp://example.com/", Err("not http or https")),
+            ("file:///etc/passwd", Err("not http or https")),
+            ("ws://example.com/", Err("not http or https")),
+            ("http:///", Err("malformed")),
+            ("http://example.com:0/", Err("port 0")),
+            ("http://example.com:65536/", Err("malformed")),
+            ("http://[::1%25lo]/", Err("malformed")),
+            ("http://example.com/\r\nX: y", Err("control character")),
+            ("http://example.com/\0", Err("control character")),
+            ("http://exam\tple.com/", Err("control character")),
+        ] {
+            match (HttpUrl::parse(text), expected) {
+                (Ok(url), Ok(expected)) => assert_eq!(url.to_text(), expected, "{text:?}"),
+                (Err(why), Err(expected)) => {
+                    assert!(why.0.contains(expected), "{text:?}: {why}");
+                    assert!(!why.0.contains("s3cret"), "{text:?}: {why}");
+                }
+                (got, _) => panic!("{text:?}: {got:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_location() {
+        let base = HttpUrl::parse("https://example.com/a/b?q#frag").unwrap();
+        for (location, expected) in [
+            (&b"/x"[..], Ok("https://example.com/x#frag")),
+            (b"x#own", Ok("https://example.com/a/x#own")),
+            (b"?z", Ok("https://example.com/a/b?z#frag")),
+            (b"#g", Ok("https://example.com/a/b?q#g")),
+            (b"//other.example/x", Ok("https://other.example/x#frag")),
+            (b"\\\\other.example", Ok("https://other.example/#frag")),
+            (b"https:y", Ok("https://example.com/a/y#frag")),
+            (b"http:other.example", Ok("http://other.example/#frag")),
+            (b"/a\tb c", Ok("https://example.com/ab%20c#frag")),
+            ("/ü".as_bytes(), Ok("https://example.com/%C3%BC#frag")),
+            (b"/\xfc", Ok("https://example.com/%FC#frag")),
+            (b"https://u:p@other.example/", Ok("https://other.example/#frag")),
+            (b"file:///etc/passwd", Err("not http or https")),
+            (b"javascript:alert(1)", Err("not http or https")),
+            (b"unix:/run/x.sock", Err("not http or https")),
+            (b"data:,x", Err("not http or https")),
+            (b"http://", Err("malformed")),
+            (b"http://a:99999/", Err("malformed")),
+        ] {
+            let shown = String::from_utf8_lossy(location);
+            match (base.join(location), expected) {
+                (Ok(url), Ok(expected)) => assert_eq!(url.to_text(), expected, "{shown:?}"),
+                (Err(why), Err(expected)) => assert!(why.0.contains(expected), "{shown:?}: {why}"),
+                (got, _) => panic!("{shown:?}: {got:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_is_what_goes_on_the_wire() {
+        for (text, target, host) in [
+            ("http://example.com#f", "/", "example.com"),
+            ("https://example.com:80/x?y#f", "/x?y", "example.com:80"),
+            ("http://[::1]/?", "/?", "[::1]"),
+        ] {
+            let url = HttpUrl::parse(text).unwrap();
+            assert_eq!((url.target(), url.origin().authority().as_str()), (target, host), "{text}");
+        }
+    }
+}
