@@ -79,7 +79,7 @@ fn every_way(name: &str, asked: Asked, bytes: &[u8], eof: bool) -> End {
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
     assert_eq!(run(asked, &single, eof), whole, "{name}: byte by byte");
     // Cutting a long row everywhere is quadratic: its edges tell enough.
-    let places = (0..=bytes.len()).filter(|at| bytes.len() < 4096 || *at < 512 || bytes.len() - at < 512);
+    let places = (0..=bytes.len()).filter(|at| bytes.len() < 2048 || *at < 48 || bytes.len() - at < 48);
     for at in places {
         let (front, back) = bytes.split_at(at);
         assert_eq!(run(asked, &[front, back], eof), whole, "{name}: cut at {at}");
