@@ -11,5 +11,7 @@
 pub mod address;
 pub mod deadline;
 pub mod error;
+pub mod fork;
 pub mod grants;
 pub mod http;
+pub mod tls;

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("error", 0, &[]),
     ("deadline", 0, &["error"]),
     ("address", 0, &["error"]),
+    ("fork", 0, &[]),
     // floor 1: pure decisions, no I/O, no clock
     ("grants", 1, &[]),
     ("json", 1, &[]),
@@ -59,6 +60,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 /// Files that may say `unsafe`, each with the system call or C interface that asks for it.
 const UNSAFE: &[(&str, &str)] = &[
     ("lua/raw.rs", "the hot path of the binding speaks the C API"),
+    ("fork.rs", "pthread_atfork tells a child from its parent"),
     ("main.rs", "a signal handler is installed through libc"),
 ];
 

@@ -1,0 +1,30 @@
+//! Tells a forked child from its parent without a system call: a counter that the child's `fork` raises.
+//!
+//! A TLS connection, or one with a request under way, has state that two processes cannot share. Each remembers the
+//! [`generation`] it was born in, and refuses to be used in another.
+
+use std::sync::{
+    Once,
+    atomic::{AtomicU64, Ordering},
+};
+
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+static WATCH: Once = Once::new();
+
+/// This process's generation: differs from the parent's after a `fork`.
+pub fn generation() -> u64 {
+    WATCH.call_once(watch);
+    GENERATION.load(Ordering::Relaxed)
+}
+
+extern "C" fn in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+#[allow(unsafe_code)]
+fn watch() {
+    // SAFETY: `in_child` is a plain function that lives as long as the code does (the C library drops the handlers
+    // of an unloaded library itself), and it only touches an atomic, which is safe in a child of a threaded process.
+    // A failure (out of memory) leaves the generation at zero: the guard is lost, nothing else.
+    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+}

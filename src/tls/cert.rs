@@ -1,0 +1,138 @@
+//! What a peer's certificate says, for people and logs. Verification never reads it from here.
+
+use super::pem;
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::{GeneralName, ParsedExtension},
+    prelude::FromDer,
+};
+
+/// The fields of `peer_cert()`. A certificate that cannot be parsed (only `verify = false` accepts one) has its
+/// fingerprint and PEM, and empty words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerCert {
+    /// As in `C=DE, O=Example, CN=example.com`.
+    pub subject: String,
+    pub issuer: String,
+    /// SHA-256 of the whole certificate, in hexadecimal.
+    pub fingerprint: String,
+    /// SHA-256 of the SubjectPublicKeyInfo, in hexadecimal: what the `pins` option takes.
+    pub pin: String,
+    /// ISO 8601, UTC: `2026-01-31T12:00:00Z`.
+    pub valid_from: String,
+    pub valid_until: String,
+    /// Seconds since 1970.
+    pub not_before: i64,
+    pub not_after: i64,
+    /// Host names and IP addresses as they are, others with their kind: `email:a@example.com`, `URI:…`.
+    pub sans: Vec<String>,
+    /// In hexadecimal.
+    pub serial: String,
+    pub pem: String,
+}
+
+impl PeerCert {
+    /// Reads a certificate; control characters in its texts are shown as `\u{7}`.
+    pub fn parse(der: &[u8]) -> PeerCert {
+        let mut cert =
+            PeerCert { fingerprint: fingerprint(der), pem: pem::encode_certificate(der), ..PeerCert::default() };
+        let Ok((_, x509)) = X509Certificate::from_der(der) else { return cert };
+        cert.subject = printable(&x509.subject().to_string());
+        cert.issuer = printable(&x509.issuer().to_string());
+        cert.pin = fingerprint(x509.public_key().raw);
+        cert.not_before = x509.validity().not_before.timestamp();
+        cert.not_after = x509.validity().not_after.timestamp();
+        cert.valid_from = iso(cert.not_before);
+        cert.valid_until = iso(cert.not_after);
+        cert.serial = hex(x509.raw_serial());
+        for extension in x509.extensions() {
+            if let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() {
+                cert.sans.extend(names.general_names.iter().filter_map(name));
+            }
+        }
+        cert
+    }
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(printable(name)),
+        GeneralName::IPAddress(bytes) => {
+            let ip = match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
+                (Ok(v4), _) => std::net::IpAddr::from(v4),
+                (_, Ok(v6)) => std::net::IpAddr::from(v6),
+                _ => return None,
+            };
+            Some(ip.to_string())
+        }
+        GeneralName::RFC822Name(name) => Some(format!("email:{}", printable(name))),
+        GeneralName::URI(name) => Some(format!("URI:{}", printable(name))),
+        _ => None,
+    }
+}
+
+/// SHA-256 in hexadecimal, lower case.
+pub fn fingerprint(bytes: &[u8]) -> String {
+    hex(&sha256(bytes))
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    out
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A peer chooses these words: no line break or escape sequence of theirs reaches a terminal or a log.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// Seconds since 1970 as ISO 8601 in UTC. After Howard Hinnant's `civil_from_days`.
+pub(super) fn iso(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86400), seconds.rem_euclid(86400));
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(iso(seconds), text);
+        }
+    }
+
+    #[test]
+    fn garbage_is_no_certificate_and_no_panic() {
+        let cert = PeerCert::parse(b"\x30\x82\xff\xffgarbage");
+        assert_eq!((cert.subject.as_str(), cert.fingerprint.len()), ("", 64));
+        assert_eq!(printable("a\nb\u{1b}[2J"), "a\\nb\\u{1b}[2J");
+    }
+}

@@ -1,0 +1,265 @@
+//! The client's side of the configuration: whom to believe, what to show, what to offer.
+
+use super::{Version, cert::sha256, check_alpn, fault::NotPinned, pem, provider, roots, versions, wrong};
+use crate::{
+    address::Host,
+    error::{Error, Kind, Result},
+};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, OtherError, SignatureScheme,
+    client::{
+        Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, DnsName, ServerName, UnixTime},
+    server::ParsedCertificate,
+};
+use std::{fmt, sync::Arc};
+
+/// Sessions that are remembered for resumption, eight to a host.
+const SESSIONS: usize = 256;
+
+/// The options of a TLS client, as the caller gave them. Certificates and keys are PEM text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// Verify the certificate chain and the host. Defaults to true.
+    pub verify: bool,
+    /// Trusted instead of the machine's store. Defaults to none.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// The certificate chain to show to a server that asks, own certificate first.
+    pub client_cert: Option<Vec<u8>>,
+    /// Its key. Defaults to the key in `client_cert`.
+    pub client_key: Option<Vec<u8>>,
+    /// The host to ask for and to verify, instead of the one that was dialled. The caller must hold a grant for it.
+    pub sni: Option<Host>,
+    /// Defaults to every version.
+    pub protocols: Vec<Version>,
+    /// Offered in this order (RFC 7301). Defaults to none.
+    pub alpn: Vec<Vec<u8>>,
+    /// SHA-256 of the SubjectPublicKeyInfo of the server's own certificate; one must match, beside what `verify`
+    /// asks. An authority's key is no pin: what a server sends along proves nothing.
+    pub pins: Vec<[u8; 32]>,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        ClientOptions {
+            verify: true,
+            ca_bundle: None,
+            client_cert: None,
+            client_key: None,
+            sni: None,
+            protocols: Vec::new(),
+            alpn: Vec::new(),
+            pins: Vec::new(),
+        }
+    }
+}
+
+/// Stands for a set of options: connections and sessions are shared only between equal ones. Holds no secret (it is a
+/// SHA-256 over everything).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity([u8; 32]);
+
+impl ClientOptions {
+    /// The key under which connections, sessions and built configurations may be shared, within one capability.
+    pub fn identity(&self) -> Identity {
+        let mut text = vec![u8::from(self.verify)];
+        let mut add = |tag: u8, bytes: &[u8]| {
+            text.push(tag);
+            text.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            text.extend_from_slice(bytes);
+        };
+        for (tag, pem) in [(1, &self.ca_bundle), (2, &self.client_cert), (3, &self.client_key)] {
+            if let Some(pem) = pem {
+                add(tag, pem);
+            }
+        }
+        if let Some(sni) = &self.sni {
+            add(4, sni.to_string().as_bytes());
+        }
+        for version in versions(&self.protocols) {
+            add(5, format!("{:?}", version.version).as_bytes());
+        }
+        self.alpn.iter().for_each(|name| add(6, name));
+        let mut pins = self.pins.clone();
+        pins.sort_unstable();
+        pins.dedup();
+        pins.iter().for_each(|pin| add(7, pin));
+        Identity(sha256(&text))
+    }
+}
+
+/// A built configuration with its own cache of sessions. Make one per capability and set of options, and keep it:
+/// sessions are resumed only through the `ClientTls` that got them.
+#[derive(Clone)]
+pub struct ClientTls(Arc<Inner>);
+
+struct Inner {
+    config: Arc<ClientConfig>,
+    sni: Option<Host>,
+    identity: Identity,
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientTls")
+    }
+}
+
+impl ClientTls {
+    /// Checks and builds. The machine's trust store is not read here but when the first certificate is verified.
+    /// Errors: `tls`, naming the option.
+    pub fn new(options: &ClientOptions) -> Result<ClientTls> {
+        check_alpn(&options.alpn)?;
+        let trust = match (options.verify, &options.ca_bundle) {
+            (true, None) => Trust::Machine,
+            (true, Some(text)) => {
+                let store = roots::store("ca_bundle", pem::certificates("ca_bundle", text)?)?;
+                Trust::Given(roots::verifier(store)?)
+            }
+            // A bundle that nobody will ask is still checked: a typo in it is a mistake.
+            (false, Some(text)) => pem::certificates("ca_bundle", text).map(|_| Trust::Nobody)?,
+            (false, None) => Trust::Nobody,
+        };
+        let verifier =
+            Verifier { trust, pins: options.pins.clone(), algorithms: provider().signature_verification_algorithms };
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&versions(&options.protocols))
+            .map_err(|e| wrong("protocols", e))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match (&options.client_cert, &options.client_key) {
+            (None, None) => builder.with_no_client_auth(),
+            (None, Some(_)) => return Err(wrong("client_cert", "is missing; client_key was given without it")),
+            (Some(cert), key) => {
+                let chain = pem::certificates("client_cert", cert)?;
+                let key = match key {
+                    Some(key) => pem::key("client_key", key)?,
+                    None if pem::has_key(cert) => pem::key("client_cert", cert)?,
+                    None => return Err(wrong("client_key", "is missing; client_cert was given without it")),
+                };
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|e| super::fault::unusable("client_cert", "client_key", &e))?
+            }
+        };
+        config.alpn_protocols = options.alpn.clone();
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        // RFC 6066, section 3: an address is never named; rustls sees to that for `ServerName::IpAddress`.
+        config.enable_sni = true;
+        Ok(ClientTls(Arc::new(Inner {
+            config: Arc::new(config),
+            sni: options.sni.clone(),
+            identity: options.identity(),
+        })))
+    }
+
+    /// Equal for equal options; see [`ClientOptions::identity`].
+    pub fn identity(&self) -> Identity {
+        self.0.identity
+    }
+
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        self.0.config.clone()
+    }
+
+    /// Whom the server must prove to be.
+    pub(super) fn server_name(&self, dialled: &Host) -> Result<ServerName<'static>> {
+        let host = self.0.sni.as_ref().unwrap_or(dialled);
+        if let Some(ip) = host.ip() {
+            return Ok(ServerName::IpAddress(ip.into()));
+        }
+        DnsName::try_from(host.name().unwrap_or_default().to_owned())
+            .map(ServerName::DnsName)
+            .map_err(|_| Error::new(Kind::Tls, format!("{host}: no certificate can be for such a name")))
+    }
+}
+
+#[derive(Debug)]
+enum Trust {
+    /// The machine's store, read at the first verification.
+    Machine,
+    Given(Arc<WebPkiServerVerifier>),
+    /// `verify = false`.
+    Nobody,
+}
+
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    pins: Vec<[u8; 32]>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    /// With neither trust nor pins there is nothing that a signature could prove, so that devices with broken
+    /// certificates can be reached.
+    fn proves_nothing(&self) -> bool {
+        matches!(self.trust, Trust::Nobody) && self.pins.is_empty()
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, TlsError> {
+        let machine;
+        let inner = match &self.trust {
+            Trust::Nobody => None,
+            Trust::Given(verifier) => Some(verifier),
+            Trust::Machine => {
+                machine = roots::system().map_err(|e| TlsError::General(e.fields().message.clone()))?;
+                Some(&machine)
+            }
+        };
+        if let Some(inner) = inner {
+            inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        }
+        if !self.pins.is_empty() {
+            let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
+            if !self.pins.contains(&sha256(&key)) {
+                return Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into());
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
+        if self.proves_nothing() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
+        if self.proves_nothing() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let mut schemes = self.algorithms.supported_schemes();
+        if self.proves_nothing() {
+            schemes.extend([SignatureScheme::RSA_PKCS1_SHA1, SignatureScheme::ECDSA_SHA1_Legacy]);
+        }
+        schemes
+    }
+}
