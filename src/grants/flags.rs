@@ -327,7 +327,7 @@ fn wildcard(host: &str, purpose: Use) -> Result<Pattern, String> {
 /// A value as a message shows it: bare where it is plain, escaped where it is not, and never with userinfo.
 fn shown(text: &str) -> String {
     let quoted = quoted(text);
-    match quoted.len() == text.len() + 2 {
+    match !text.is_empty() && quoted.len() == text.len() + 2 {
         true => text.into(),
         false => quoted,
     }

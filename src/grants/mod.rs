@@ -25,7 +25,7 @@ use crate::{
 };
 use layer::Layer;
 use ports::Ports;
-use set::Cover;
+use set::{Cover, Set};
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -209,8 +209,10 @@ impl Grants {
         if ports.contains(port) {
             return Ok(Bindable(addr));
         }
-        let elsewhere = ports.is_empty() && !self.layers().any(|layer| layer.listen.is_empty());
-        let kind = if elsewhere { Kind::HostNotAllowed } else { Kind::PortNotAllowed };
+        let kind = match ports.is_empty() && self.listens() {
+            true => Kind::HostNotAllowed,
+            false => Kind::PortNotAllowed,
+        };
         let guilty = self.layers().position(|layer| !layer.listen.bindable(addr.ip()).contains(port));
         let words = self.words(&format!("listen on {addr}"), &format!("--allow-listen={addr}"), guilty);
         Err(Error::new(kind, words).at(host.to_string(), port))
@@ -226,7 +228,7 @@ impl Grants {
         self.path(path, "listen on", "--allow-listen", |layer| &layer.listen)
     }
 
-    fn path(&self, path: &str, act: &str, flag: &str, set: fn(&Layer) -> &set::Set) -> Result<GrantedPath> {
+    fn path(&self, path: &str, act: &str, flag: &str, set: fn(&Layer) -> &Set) -> Result<GrantedPath> {
         let path = unix_path(path).map_err(|bad| Error::new(Kind::HostNotAllowed, bad.0))?;
         let words = if self.layers().any(|layer| layer.deny.has_unix(&path)) {
             format!("{act} unix:{path} is not allowed: --deny-net=unix:{path} forbids it")
@@ -242,6 +244,12 @@ impl Grants {
         std::iter::once(&self.0.root).chain(&self.0.narrowed).map(Arc::as_ref)
     }
 
+    /// Whether some interface and port can be bound.
+    fn listens(&self) -> bool {
+        let all = |all: Set, layer: &Layer| all.meet(&layer.listen, true);
+        !self.0.narrowed.iter().map(Arc::as_ref).fold(self.0.root.listen.clone(), all).is_empty()
+    }
+
     /// All layers as one.
     fn flat(&self) -> Layer {
         Layer::fold(self.layers()).unwrap_or_default()
@@ -252,16 +260,15 @@ impl Grants {
         if port == 0 {
             return Err(Refusal::PortZero);
         }
+        if host.name().is_some() && !self.dns() {
+            return Err(Refusal::NoDns);
+        }
         for (i, layer) in self.layers().enumerate() {
             if !layer.deny.is_empty() && layer.denies(host, port) {
                 return Err(Refusal::Denied(i));
             }
         }
-        let name = host.name().is_some();
         for (i, layer) in self.layers().enumerate() {
-            if name && !layer.dns {
-                return Err(Refusal::NoDns);
-            }
             if layer.net.covers(host, port) != Cover::Yes {
                 return Err(Refusal::Absent(i));
             }

@@ -1,0 +1,87 @@
+//! What one question to the gate costs, with 1 grant and with 100,000: `cargo bench --bench grants`.
+
+use caspian_net::{
+    address::Host,
+    grants::{Granted, Grants},
+};
+use std::{
+    hint::black_box,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+const ROUND: usize = 1 << 20;
+
+fn main() {
+    println!("{:42} {:>8} {:>8}", "ns per check (median of 9 rounds)", "1", "100,000");
+    let sizes = [1, 100_000];
+    type Question<'a> = (&'a str, fn(usize) -> String, fn(usize) -> String);
+    let questions: [Question<'_>; 7] = [
+        ("name, granted", |i| format!("host{i}.example.com:443"), |i| format!("host{i}.example.com")),
+        ("name, port refused (no message)", |i| format!("host{i}.example.com:80"), |i| format!("host{i}.example.com")),
+        (
+            "name, host refused (no message)",
+            |i| format!("host{i}.example.com:443"),
+            |i| format!("other{i}.example.com"),
+        ),
+        ("*.name, granted", |i| format!("*.zone{i}.example.com:443"), |i| format!("a.zone{i}.example.com")),
+        ("**.name, granted", |i| format!("**.zone{i}.example.com:443"), |i| format!("a.b.c.zone{i}.example.com")),
+        ("address, granted", |i| format!("{}:443", ipv4(i)), |i| ipv4(i).to_string()),
+        ("block, granted", |i| format!("[2001:db9:{i:x}::]/48:443"), block),
+    ];
+    for (what, rule, host) in questions {
+        let costs = sizes.map(|size| {
+            let flags: Vec<String> = (0..size).map(|i| format!("--allow-net={}", rule(i % 0xffff))).collect();
+            let hosts = hosts(size, host);
+            let gate = Grants::parse(&flags).expect("flags");
+            cost(&hosts, |host| gate.allows(host, 443))
+        });
+        print(what, costs);
+    }
+
+    // The whole way of a connection, with proofs: by name, then the address, under a deny list.
+    let costs = sizes.map(|size| {
+        let mut flags: Vec<String> = (0..size).map(|i| format!("--allow-net=host{i}.example.com:443")).collect();
+        flags.push("--deny-net=private".into());
+        let gate = Grants::parse(&flags).expect("flags").narrow(&Grants::parse(&["--allow-net"]).expect("flags"));
+        let answers: Vec<IpAddr> = vec!["93.184.216.34".parse().expect("an address")];
+        let hosts = hosts(size, |i| format!("host{i}.example.com"));
+        let connect = cost(&hosts, |host| gate.connect(host, 443).is_ok());
+        let proofs: Vec<Granted> = hosts.iter().map(|host| gate.connect(host, 443).expect("granted")).collect();
+        (connect, cost(&proofs, |proof| gate.permit(proof, &answers).is_ok()))
+    });
+    print("connect(): proof, one narrowing, deny", costs.map(|(connect, _)| connect));
+    print("permit(): asked again, one address", costs.map(|(_, permit)| permit));
+}
+
+fn ipv4(i: usize) -> IpAddr {
+    IpAddr::from([11, (i >> 16) as u8, (i >> 8) as u8, i as u8])
+}
+
+fn block(i: usize) -> String {
+    format!("2001:db9:{:x}::1", i % 0xffff)
+}
+
+/// Requests in an order that caches cannot guess.
+fn hosts(size: usize, host: fn(usize) -> String) -> Vec<Host> {
+    (0..size).map(|i| host(i * 7919 % size % 0xffff)).map(|text| Host::parse(&text).expect("a host")).collect()
+}
+
+fn cost<T>(requests: &[T], ask: impl Fn(&T) -> bool) -> f64 {
+    let mut rounds: Vec<Duration> = (0..9)
+        .map(|_| {
+            #[allow(clippy::disallowed_methods)] // A stopwatch, not a deadline.
+            let start = Instant::now();
+            for request in requests.iter().cycle().take(ROUND) {
+                black_box(ask(black_box(request)));
+            }
+            start.elapsed()
+        })
+        .collect();
+    rounds.sort_unstable();
+    rounds[4].as_nanos() as f64 / ROUND as f64
+}
+
+fn print(what: &str, [one, many]: [f64; 2]) {
+    println!("{what:42} {one:8.1} {many:8.1}");
+}
