@@ -9,9 +9,20 @@
 //! - floor 4: [`lua`], the only room that names mlua
 
 pub mod address;
+pub mod conn;
 pub mod deadline;
+pub mod dial;
 pub mod error;
 pub mod fork;
 pub mod grants;
 pub mod http;
+pub mod listen;
+pub mod log;
+#[cfg(any(feature = "embedded", feature = "module"))]
+pub mod lua;
+pub mod net;
+pub mod poll;
+pub mod resolve;
 pub mod tls;
+pub mod udp;
+pub mod wire;

@@ -23,7 +23,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("http", 1, &["json"]),
     // floor 2: the world outside
     ("wire", 2, &[]),
-    ("resolve", 2, &[]),
+    ("resolve", 2, &["wire"]),
     ("udp", 2, &["wire"]),
     ("listen", 2, &["wire"]),
     ("tls", 2, &["wire"]),

@@ -1,0 +1,91 @@
+--- Network access for Lua, through grants: what `require("caspian.net")` gives.
+--
+--   local net = require("caspian.net").launch{ "--allow-net=api.example.com" }
+--
+-- `launch` is for a script, `register` for the Caspian engine. Each works once per Lua state: whoever needs several
+-- capabilities makes them with `narrow`.
+local core = require("caspian_net")
+local args = require("caspian.net.args")
+local capability = require("caspian.net.capability")
+local errors = require("caspian.net.errors")
+local sockets = require("caspian.net.sockets")
+local next, setfenv, type = next, setfenv, type
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local bad, show = args.bad, args.show
+
+local M = { _VERSION = "caspian.net " .. core.version, version = core.version }
+
+--- The keys of the table form; everything else in it is a mistake.
+local FORM = {
+  allow_net = "any", allow_listen = "any", deny_net = "any", dns = "boolean", net_log = "string",
+  role = "string", requires = "strings", files = "any",
+}
+
+--- Splits what `launch` was given into grants (flags or table) and options.
+local function split(name, given)
+  if type(given) ~= "table" then bad(1, name, "a table of flags expected, got " .. show(given), 1) end
+  local grants, opts = {}, {}
+  for key, value in next, given do
+    if type(key) == "number" then
+      if type(value) ~= "string" then bad(1, name, "flags must be strings, got " .. show(value), 1) end
+      grants[key] = value
+    elseif key == "role" or key == "requires" or key == "files" then
+      opts[key] = value
+    else
+      grants[key] = value
+    end
+  end
+  args.options(1, name, opts, FORM, 1)
+  if #grants == 0 then args.options(1, name, grants, FORM, 1) end
+  return grants, opts
+end
+
+--- Makes the state's capability. The roles of contract section 3: `%net` belongs to `user`.
+local function open(name, grants, opts)
+  local missing = {}
+  if opts.requires then
+    local flags, err, index = core.missing(grants, opts.requires)
+    missing = args.answer(name, flags, err, index)
+  end
+  sockets.define(core)
+  args.answer(name, core.set_error_metatable(errors.metatable))
+  local files = opts.files
+  if files == nil then files = true end
+  local cap, err, index = core.mint(grants, { files = files })
+  if err ~= nil then args.answer(name, cap, err, index) end
+  local role = opts.role or "user"
+  if cap == nil or role ~= "user" then return nil, missing end
+  return capability.make(core, cap), missing
+end
+
+--- Makes the network capability of this Lua state; nil where nothing is granted.
+-- @param given an array of flags ("--allow-net=example.com"), or
+--   { allow_net = {…}, allow_listen = {…}, deny_net = {…}, dns = true, net_log = path, role = "user",
+--     requires = { "host:port", … }, files = true }; flags and the last three may stand in one table.
+--   `files`: may certificates, keys and bodies be read from paths? true, false, or a list of directories.
+-- @return the `%net` table or nil; the flags that `requires` asks for and `given` lacks
+function M.launch(given)
+  local grants, opts = split("launch", given)
+  local net, missing = open("launch", grants, opts)
+  return net, missing
+end
+
+--- Sets `env["%net"]`, for the Caspian engine: nil for every role but `user`, and where nothing is granted.
+-- @param env the table that holds the engine's objects
+-- @param grants as for `launch`
+-- @param opts { role = "user", requires = {…}, files = true }
+-- @return env["%net"]; the flags that `requires` asks for and `grants` lacks
+function M.register(env, grants, opts)
+  if type(env) ~= "table" then bad(1, "register", "env must be a table, got " .. show(env)) end
+  local flags, inner = split("register", grants)
+  for key, value in next, args.options(3, "register", opts, { role = "string", requires = "strings", files = "any" }) do
+    inner[key] = value
+  end
+  local net, missing = open("register", flags, inner)
+  env["%net"] = net
+  return net, missing
+end
+
+return M

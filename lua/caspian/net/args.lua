@@ -1,0 +1,131 @@
+--- Argument checks of the front: a wrong argument is an ordinary Lua error that names it.
+-- Every check raises at the level of whoever called the public function that calls the check.
+local error, floor, huge, next, rawget, rawequal, setfenv, tostring, type =
+  error, math.floor, math.huge, next, rawget, rawequal, setfenv, tostring, type
+local format = string.format
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local args = {}
+
+--- Raises `bad argument #index to 'name' (words)` where the public function was called.
+-- @param depth how many functions of the front lie between this one and the public one; 0 if none
+local function bad(index, name, words, depth)
+  local level = 3 + (depth or 0)
+  if index == 0 then error(name .. ": " .. words, level) end
+  error(format("bad argument #%d to '%s' (%s)", index, name, words), level)
+end
+args.bad = bad
+
+--- What was given, short enough for a message; never the contents of a table or a long string.
+local function show(value)
+  local kind = type(value)
+  if kind == "string" then
+    if #value > 40 then return "a string of " .. #value .. " bytes" end
+    return format("%q", value)
+  elseif kind == "number" or kind == "boolean" or kind == "nil" then
+    return tostring(value)
+  end
+  return "a " .. kind
+end
+args.show = show
+
+--- The arguments without the table that a method call put in front.
+function args.own(owner, first, ...)
+  if rawequal(first, owner) then return ... end
+  return first, ...
+end
+
+function args.string(index, name, what, value)
+  if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value), 1) end
+  return value
+end
+
+local function whole(value)
+  return type(value) == "number" and value == floor(value) and value > -huge and value < huge
+end
+
+function args.port(index, name, value, lowest)
+  if not whole(value) or value < (lowest or 1) or value > 65535 then
+    bad(index, name, format("port must be %d..65535, got %s", lowest or 1, show(value)), 1)
+  end
+  return value
+end
+
+function args.seconds(index, name, what, value, default)
+  if value == nil then return default end
+  if type(value) ~= "number" or value ~= value or value < 0 then
+    bad(index, name, what .. " must be 0 or more seconds, got " .. show(value), 1)
+  end
+  return value
+end
+
+function args.count(index, name, what, value, lowest, default)
+  if value == nil and default then return default end
+  if not whole(value) or value < lowest or value > 2 ^ 53 then
+    bad(index, name, format("%s must be a whole number, %d or more, got %s", what, lowest, show(value)), 1)
+  end
+  return value
+end
+
+local function is_list_of_strings(value)
+  if type(value) ~= "table" then return false end
+  local count = 0
+  for key, item in next, value do
+    if not whole(key) or key < 1 or type(item) ~= "string" then return false end
+    count = count + 1
+  end
+  for index = 1, count do
+    if rawget(value, index) == nil then return false end
+  end
+  return true
+end
+
+--- What an option may be: a test and the words for it.
+local KINDS = {
+  any = { function() return true end, "anything" },
+  boolean = { function(v) return type(v) == "boolean" end, "true or false" },
+  string = { function(v) return type(v) == "string" end, "a string" },
+  strings = { is_list_of_strings, "a list of strings" },
+  seconds = { function(v) return type(v) == "number" and v == v and v >= 0 end, "0 or more seconds" },
+  count = { function(v) return whole(v) and v >= 1 and v <= 2 ^ 53 end, "a whole number, 1 or more" },
+  whole = { function(v) return whole(v) and v >= 0 and v <= 2 ^ 53 end, "a whole number, 0 or more" },
+  port = { function(v) return whole(v) and v >= 0 and v <= 65535 end, "a port, 0..65535" },
+  table = { function(v) return type(v) == "table" end, "a table" },
+  ["function"] = { function(v) return type(v) == "function" end, "a function" },
+}
+args.kinds = KINDS
+
+--- A plain copy of an option table, checked against `allowed` (option name to kind). The table is read raw: its
+-- metatable is never asked, and what was checked is what is used.
+function args.options(index, name, given, allowed, depth)
+  if given == nil then return {} end
+  depth = (depth or 0) + 1
+  if type(given) ~= "table" then bad(index, name, "opts must be a table, got " .. show(given), depth) end
+  local copy = {}
+  for key, value in next, given do
+    local kind = type(key) == "string" and allowed[key]
+    if not kind then bad(index, name, "unknown option " .. show(key), depth) end
+    local test = KINDS[kind]
+    if not test[1](value) then
+      bad(index, name, format("%s must be %s, got %s", key, test[2], show(value)), depth)
+    end
+    if type(value) == "table" then
+      local inner = {}
+      for k, v in next, value do inner[k] = v end
+      value = inner
+    end
+    copy[key] = value
+  end
+  return copy
+end
+
+--- The value of a core's answer, or its error raised: a network error as the object it is, a wrong argument as an
+-- ordinary Lua error. `shift` is added to the core's argument index.
+function args.answer(name, value, err, index)
+  if value ~= nil or err == nil then return value end
+  if type(err) == "string" then bad(index or 0, name, err, 1) end
+  error(err, 0)
+end
+
+return args

@@ -1,0 +1,212 @@
+--- `%net`: the table of functions that a script holds, made around a capability of the core's.
+-- The capability itself never leaves this file: it is an upvalue, and nothing on the table leads back to it.
+local args = require("caspian.net.args")
+local sockets = require("caspian.net.sockets")
+local http = require("caspian.net.http")
+local error, next, rawget, setfenv, setmetatable, type = error, next, rawget, setfenv, setmetatable, type
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local answer, bad, options, own, merged = args.answer, args.bad, args.options, args.own, sockets.merged
+
+local LOCAL = { timeout = "seconds", local_host = "string", local_port = "port" }
+local STREAM = merged(LOCAL, { nodelay = "boolean", keepalive = "boolean" })
+local SSL = merged(STREAM, sockets.client_tls)
+local LISTEN = { timeout = "seconds", backlog = "count", tls = "table" }
+local UDP = merged(LOCAL, { broadcast = "boolean", reuse = "boolean", family = "string" })
+local UDP_LISTEN = { timeout = "seconds", broadcast = "boolean", reuse = "boolean" }
+local SPEC = { allow_net = "any", allow_listen = "any", deny_net = "any", dns = "boolean" }
+
+--- A `%net` around `cap`.
+local function make(core, cap)
+  local net = {}   -- what the script holds: empty, so that nothing on it can be replaced
+  local functions = {}
+
+  --- Opens a TCP connection.
+  -- opts: timeout (30 s, of the connection and of each later call), nodelay (true), keepalive (false),
+  -- local_host, local_port (bound like a listener: needs --allow-listen)
+  function functions.tcp(...)
+    local host, port, opts = own(net, ...)
+    args.string(1, "tcp", "host", host)
+    args.port(2, "tcp", port)
+    opts = options(3, "tcp", opts, STREAM)
+    local socket = answer("tcp", core.tcp(cap, host, port, opts))
+    return socket
+  end
+
+  --- Opens a TLS connection and verifies the peer. opts: those of `tcp`, and verify (true), ca_bundle, client_cert,
+  -- client_key (PEM text or a path), sni (host), protocols ({"TLSv1.2", "TLSv1.3"}), alpn, pins.
+  function functions.ssl(...)
+    local host, port, opts = own(net, ...)
+    args.string(1, "ssl", "host", host)
+    args.port(2, "ssl", port)
+    opts = options(3, "ssl", opts, SSL)
+    local socket = answer("ssl", core.ssl(cap, host, port, opts))
+    return socket
+  end
+  functions.tls = functions.ssl
+
+  --- Opens a datagram socket, with a default peer if host and port are given.
+  -- opts: timeout, broadcast (false), family ("inet" or "inet6"), reuse (false), local_host, local_port
+  function functions.udp(...)
+    local host, port, opts = own(net, ...)
+    if type(host) == "table" and port == nil then host, opts = nil, host end
+    if host ~= nil then
+      args.string(1, "udp", "host", host)
+      args.port(2, "udp", port)
+    elseif port ~= nil then
+      bad(1, "udp", "a default peer needs a host and a port")
+    end
+    opts = options(3, "udp", opts, UDP)
+    local socket = answer("udp", core.udp(cap, host, port, opts))
+    return socket
+  end
+
+  --- Listens on an interface ("127.0.0.1", "::1", "localhost", "*": every IPv4 one) and a port (0: any free one).
+  -- opts: timeout, backlog (1024), tls = { cert =, key =, client_ca =, alpn =, protocols = }
+  function functions.tcp_listen(...)
+    local host, port, opts = own(net, ...)
+    args.string(1, "tcp_listen", "host", host)
+    args.port(2, "tcp_listen", port, 0)
+    opts = options(3, "tcp_listen", opts, LISTEN)
+    if opts.tls then opts.tls = options(3, "tcp_listen", opts.tls, sockets.server_tls) end
+    local socket = answer("tcp_listen", core.tcp_listen(cap, host, port, opts))
+    return socket
+  end
+  functions.listen = functions.tcp_listen
+
+  --- Receives datagrams on an interface and a port. opts: timeout, broadcast, reuse (false)
+  function functions.udp_listen(...)
+    local host, port, opts = own(net, ...)
+    args.string(1, "udp_listen", "host", host)
+    args.port(2, "udp_listen", port, 0)
+    opts = options(3, "udp_listen", opts, UDP_LISTEN)
+    local socket = answer("udp_listen", core.udp_listen(cap, host, port, opts))
+    return socket
+  end
+
+  --- Connects to a Unix socket; a tcp socket in all but its address.
+  function functions.unix(...)
+    local path, opts = own(net, ...)
+    args.string(1, "unix", "path", path)
+    opts = options(2, "unix", opts, { timeout = "seconds" })
+    local socket = answer("unix", core.unix(cap, path, opts))
+    return socket
+  end
+
+  --- Listens on a Unix socket, whose file goes with the listener.
+  function functions.unix_listen(...)
+    local path, opts = own(net, ...)
+    args.string(1, "unix_listen", "path", path)
+    opts = options(2, "unix_listen", opts, LISTEN)
+    if opts.tls then opts.tls = options(2, "unix_listen", opts.tls, sockets.server_tls) end
+    local socket = answer("unix_listen", core.unix_listen(cap, path, opts))
+    return socket
+  end
+
+  --- Waits until one of the sockets can be read: those readable, those writable, as two arrays (empty ones when the
+  -- timeout passes). `{ read = {…}, write = {…} }` names what is waited for. timeout: seconds, defaults to 30.
+  function functions.poll(...)
+    local list, timeout = own(net, ...)
+    if type(list) ~= "table" then bad(1, "poll", "sockets must be a table, got " .. args.show(list)) end
+    timeout = args.seconds(2, "poll", "timeout", timeout, 30)
+    local read, write, wake = list, list, false
+    if rawget(list, "read") ~= nil or rawget(list, "write") ~= nil then
+      read, write, wake = rawget(list, "read") or {}, rawget(list, "write") or {}, true
+    end
+    if type(read) ~= "table" or type(write) ~= "table" then bad(1, "poll", "read and write must be tables") end
+    local readable, writable, index = core.poll(read, write, timeout, wake)
+    if readable == nil then answer("poll", readable, writable, index) end
+    for i = 1, #readable do readable[i] = rawget(read, readable[i]) end
+    for i = 1, #writable do writable[i] = rawget(write, writable[i]) end
+    return readable, writable
+  end
+
+  --- A `%net` that has what this one has and `spec` allows too. spec: an array of flags, or a table as for `launch`.
+  -- What it opens ends with this one (`revoke`); it reads no files.
+  function functions.narrow(...)
+    local spec = own(net, ...)
+    if type(spec) ~= "table" then bad(1, "narrow", "spec must be a table, got " .. args.show(spec)) end
+    local copy = {}
+    if rawget(spec, 1) == nil then
+      copy = options(1, "narrow", spec, SPEC)
+    else
+      for key, value in next, spec do copy[key] = value end
+    end
+    local less = answer("narrow", core.narrow(cap, copy))
+    return make(core, less)
+  end
+
+  --- Ends this capability and everything that came from it: sockets close, calls raise `network/socket`.
+  function functions.revoke()
+    core.revoke(cap)
+  end
+
+  --- True if the gate would let a connection to host and port pass. Connects to nothing, asks no DNS.
+  function functions.allows(...)
+    local host, port = own(net, ...)
+    args.string(1, "allows", "host", host)
+    args.port(2, "allows", port)
+    return (answer("allows", core.allows(cap, host, port)))
+  end
+
+  --- What was granted, as an array of canonical flags.
+  function functions.grants()
+    return (answer("grants", core.grants(cap)))
+  end
+
+  --- A class whose `new` takes the function's arguments by name.
+  local function by_name(name, ...)
+    local names = { ... }
+    local function new(given)
+      if type(given) ~= "table" then bad(1, "new", "a table of options expected, got " .. args.show(given)) end
+      local opts, values = {}, {}
+      for key, value in next, given do opts[key] = value end
+      for index = 1, #names do
+        values[index], opts[names[index]] = opts[names[index]], nil
+      end
+      values[#names + 1] = opts
+      local socket = functions[name](values[1], values[2], values[3])
+      return socket
+    end
+    return { new = new }
+  end
+
+  local classes = {
+    ["puck.uno/socket/tcp"] = by_name("tcp", "host", "port"),
+    ["puck.uno/socket/udp"] = by_name("udp", "host", "port"),
+    ["puck.uno/socket/ssl"] = by_name("ssl", "host", "port"),
+    ["puck.uno/socket/tcp_listener"] = by_name("tcp_listen", "host", "port"),
+  }
+  http.extend(core, cap, net, functions, classes)
+
+  --- The class behind a name, as a table with `new{…}`: `net.class("puck.uno/socket/tcp").new{ host =, port = }`.
+  function functions.class(...)
+    local url = own(net, ...)
+    args.string(1, "class", "url", url)
+    local class = classes[url]
+    if not class then bad(1, "class", "there is no class " .. args.show(url)) end
+    return class
+  end
+
+  return setmetatable(net, {
+    __name = "caspian.net",
+    __metatable = false,
+    __index = function(_, name)
+      return functions[name]
+    end,
+    __newindex = function(_, name)
+      error("a network capability cannot be changed (" .. args.show(name) .. ")", 2)
+    end,
+    __pairs = function()
+      return function(_, key)
+        return next(functions, key)
+      end, net, nil
+    end,
+    __tostring = function()
+      return core.alive(cap) and "network capability" or "network capability (revoked)"
+    end,
+  })
+end
+
+return { make = make }

@@ -1,0 +1,154 @@
+--- The socket classes: what the core's sockets look like to a script.
+-- `send`, `send_all`, `recv`, `recv_line` and `recv_exact` are the core's own; the rest is here.
+local args = require("caspian.net.args")
+local next, setfenv, tostring, type = next, setfenv, tostring, type
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local answer, bad, options = args.answer, args.bad, args.options
+
+local TIMEOUT = { timeout = "seconds" }
+
+--- Options of a TLS client (contract, section 4).
+local CLIENT_TLS = {
+  verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string",
+  sni = "string", protocols = "strings", alpn = "strings", pins = "strings",
+}
+
+--- Options of a TLS server.
+local SERVER_TLS = { cert = "string", key = "string", client_ca = "string", alpn = "strings", protocols = "strings" }
+
+local function merged(...)
+  local all = {}
+  for _, set in next, { ... } do
+    for key, value in next, set do all[key] = value end
+  end
+  return all
+end
+
+local STARTTLS = merged(TIMEOUT, CLIENT_TLS, SERVER_TLS, { server = "boolean" })
+
+--- Defines the classes in the core. Once per Lua state, before the first socket.
+local function define(core)
+  local function close(self)
+    answer("close", core.close(self))
+  end
+
+  --- A class: its methods, and how a value of it prints.
+  local function class(word, methods, label)
+    methods.close = close
+    local metatable = {
+      __name = "caspian.net." .. word,
+      __index = function(self, name)
+        return (core.get(self, name))
+      end,
+      __newindex = function(self, name, value)
+        if type(name) ~= "string" then bad(0, "socket", "a field's name must be a string") end
+        answer("socket", core.set(self, name, value))
+      end,
+      __tostring = function(self)
+        return core.describe(self, label)
+      end,
+      __close = close,
+    }
+    answer(word, core.class(word, methods, metatable))
+  end
+
+  local stream = {}
+
+  --- Ends one direction: "send", "recv" or "both".
+  function stream.shutdown(self, how)
+    args.string(1, "shutdown", "how", how)
+    answer("shutdown", core.shutdown(self, how))
+  end
+
+  --- An iterator over the lines that follow, each with its newline.
+  function stream.lines(self, opts)
+    return function()
+      return self:recv_line(opts)
+    end
+  end
+
+  local tcp = merged(stream)
+
+  --- Speaks TLS from here on and returns the ssl socket; this one is spent.
+  -- opts: as for `net.ssl`, or `{ server = true, cert =, key =, client_ca =, alpn =, protocols = }`.
+  function tcp.starttls(self, opts)
+    opts = options(1, "starttls", opts, STARTTLS)
+    local socket = answer("starttls", core.starttls(self, opts))
+    return socket
+  end
+
+  local ssl = merged(stream)
+
+  --- The peer's certificate, or nil: { subject, issuer, fingerprint, valid_from, valid_until, sans, serial, pem }.
+  function ssl.peer_cert(self) return (answer("peer_cert", core.tls_info(self, "peer_cert"))) end
+  --- The cipher suite's name (IANA).
+  function ssl.cipher(self) return (answer("cipher", core.tls_info(self, "cipher"))) end
+  --- "TLSv1.2" or "TLSv1.3".
+  function ssl.protocol(self) return (answer("protocol", core.tls_info(self, "protocol"))) end
+  --- The protocol that ALPN agreed on (RFC 7301), or nil.
+  function ssl.alpn(self) return (answer("alpn", core.tls_info(self, "alpn"))) end
+
+  local listener = {}
+
+  --- The next connection: a tcp socket, or an ssl socket where the listener has `tls`.
+  function listener.accept(self, opts)
+    opts = options(1, "accept", opts, TIMEOUT)
+    local socket = answer("accept", core.accept(self, opts.timeout))
+    return socket
+  end
+
+  local udp = {}
+
+  --- Sends a datagram to the default peer; the number of bytes.
+  function udp.send(self, bytes, opts)
+    args.string(1, "send", "bytes", bytes)
+    opts = options(2, "send", opts, TIMEOUT)
+    return (answer("send", core.udp_send(self, bytes, opts.timeout)))
+  end
+
+  --- Sends a datagram; the gate is asked each time.
+  function udp.send_to(self, bytes, host, port, opts)
+    args.string(1, "send_to", "bytes", bytes)
+    args.string(2, "send_to", "host", host)
+    args.port(3, "send_to", port)
+    opts = options(4, "send_to", opts, TIMEOUT)
+    return (answer("send_to", core.udp_send_to(self, bytes, host, port, opts.timeout)))
+  end
+
+  --- The next datagram, cut at `max` bytes. Defaults to the largest that there is.
+  function udp.recv(self, max, opts)
+    max = args.count(1, "recv", "max", max, 1, 65535)
+    opts = options(2, "recv", opts, TIMEOUT)
+    return (answer("recv", core.udp_recv_from(self, max, opts.timeout)))
+  end
+
+  --- The next datagram, and who sent it: bytes, host, port.
+  function udp.recv_from(self, max, opts)
+    max = args.count(1, "recv_from", "max", max, 1, 65535)
+    opts = options(2, "recv_from", opts, TIMEOUT)
+    local bytes, host, port = core.udp_recv_from(self, max, opts.timeout)
+    if bytes == nil then answer("recv_from", bytes, host, port) end
+    return bytes, host, port
+  end
+
+  --- Joins a multicast group, on an interface by IPv4 address or (IPv6) index.
+  function udp.join(self, group, interface)
+    args.string(1, "join", "group", group)
+    answer("join", core.udp_membership(self, true, group, interface and tostring(interface)))
+  end
+
+  --- Leaves a multicast group.
+  function udp.leave(self, group, interface)
+    args.string(1, "leave", "group", group)
+    answer("leave", core.udp_membership(self, false, group, interface and tostring(interface)))
+  end
+
+  class("tcp", tcp, "tcp socket")
+  class("ssl", ssl, "ssl socket")
+  class("udp", udp, "udp socket")
+  class("tcp_listener", listener, "tcp listener")
+end
+
+return { define = define, client_tls = CLIENT_TLS, server_tls = SERVER_TLS, merged = merged }

@@ -1,0 +1,358 @@
+//! A buffered stream over plain, TLS and Unix sockets: `recv_line`, `recv_exact` and their kin exist once, here.
+//!
+//! Nothing is lost: bytes that arrived stay in the buffer until a call has handed them on, whatever ended the call
+//! before. An idle connection holds no buffer; the thread's spare one goes round.
+
+use crate::{
+    deadline::Deadline,
+    error::{Error, Kind, Result},
+    fork,
+    tls::{Tls, Transport},
+    wire::Wire,
+};
+use std::{
+    cell::RefCell,
+    net::Shutdown,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+/// One read from the kernel asks for this much.
+const READ: usize = 64 * 1024;
+/// The largest buffer that is kept for the next connection.
+const SPARE: usize = 1024 * 1024;
+/// What `recv_line` takes at the most, if the caller names nothing else: 1 MiB.
+pub const MAX_LINE: usize = 1024 * 1024;
+
+thread_local! {
+    static SPARE_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes that arrived and were not handed on: `data[head..tail]`. All of `data` is initialised.
+#[derive(Default)]
+struct Buffer {
+    data: Vec<u8>,
+    head: usize,
+    tail: usize,
+}
+
+impl Buffer {
+    fn bytes(&self) -> &[u8] {
+        self.data.get(self.head..self.tail).unwrap_or_default()
+    }
+
+    fn len(&self) -> usize {
+        self.tail - self.head
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.head += count.min(self.len());
+        if self.head == self.tail {
+            self.release();
+        }
+    }
+
+    /// Gives an empty buffer's memory to the thread's next connection.
+    fn release(&mut self) {
+        (self.head, self.tail) = (0, 0);
+        let data = std::mem::take(&mut self.data);
+        if data.len() <= SPARE {
+            // At thread exit there is nobody left to give it to.
+            let _ = SPARE_BUFFER.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
+                if spare.len() < data.len() {
+                    *spare = data;
+                }
+            });
+        }
+    }
+
+    /// Room for `count` more bytes behind those that are there.
+    fn room(&mut self, count: usize) -> &mut [u8] {
+        if self.data.is_empty() {
+            self.data = SPARE_BUFFER.try_with(|spare| spare.take()).unwrap_or_default();
+        }
+        if self.data.len() - self.tail < count {
+            self.data.copy_within(self.head..self.tail, 0);
+            self.tail -= self.head;
+            self.head = 0;
+            let wanted = self.tail + count;
+            if self.data.len() < wanted {
+                // Doubling keeps the copying linear however the bytes drip in.
+                self.data.resize(wanted.max(self.data.len().min(64 << 20) * 2), 0);
+            }
+        }
+        let tail = self.tail;
+        self.data.get_mut(tail..).unwrap_or_default()
+    }
+
+    fn filled(&mut self, count: usize) {
+        self.tail = (self.tail + count).min(self.data.len());
+        if self.head == self.tail {
+            self.release();
+        }
+    }
+}
+
+enum Stream {
+    Plain(Wire),
+    Tls(Box<Tls<Wire>>),
+}
+
+/// A connection with its read buffer.
+pub struct Conn {
+    stream: Stream,
+    buffer: Buffer,
+    /// How far the buffer has been searched for a newline, from its head.
+    searched: usize,
+    /// The peer said that nothing follows.
+    ended: bool,
+    born: u64,
+}
+
+impl Conn {
+    pub fn plain(wire: Wire) -> Conn {
+        Conn::new(Stream::Plain(wire))
+    }
+
+    pub fn tls(tls: Tls<Wire>) -> Conn {
+        Conn::new(Stream::Tls(Box::new(tls)))
+    }
+
+    fn new(stream: Stream) -> Conn {
+        Conn { stream, buffer: Buffer::default(), searched: 0, ended: false, born: fork::generation() }
+    }
+
+    /// The socket beneath.
+    pub fn wire(&self) -> &Wire {
+        match &self.stream {
+            Stream::Plain(wire) => wire,
+            Stream::Tls(tls) => tls.transport(),
+        }
+    }
+
+    /// The TLS session, if there is one.
+    pub fn session(&self) -> Option<&Tls<Wire>> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// The plain socket, to speak TLS over it. Fails if bytes that the peer sent are waiting: they came before the
+    /// handshake, in the clear, and must not be taken for what comes after it.
+    pub fn into_wire(self) -> std::result::Result<Wire, (Error, Box<Conn>)> {
+        if self.buffer.len() > 0 {
+            let words = "starttls: the peer sent bytes before the handshake; read them first";
+            return Err((Error::new(Kind::Protocol, words), Box::new(self)));
+        }
+        match self.stream {
+            Stream::Plain(wire) => Ok(wire),
+            Stream::Tls(_) => {
+                Err((Error::new(Kind::Socket, "starttls: the socket speaks TLS already"), Box::new(self)))
+            }
+        }
+    }
+
+    /// Bytes that arrived and were not handed on.
+    pub fn buffered(&self) -> &[u8] {
+        self.buffer.bytes()
+    }
+
+    /// Takes `count` bytes from the front of the buffer.
+    pub fn consume(&mut self, count: usize) {
+        self.searched = self.searched.saturating_sub(count);
+        self.buffer.consume(count);
+    }
+
+    /// True if a read would answer without a wait for the network: bytes are buffered here or decrypted below.
+    pub fn ready(&self) -> bool {
+        self.buffer.len() > 0 || self.ended || self.session().is_some_and(|tls| tls.ready())
+    }
+
+    /// True if a connection that should be idle is: open, and with nothing to read.
+    pub fn is_idle_clean(&mut self) -> bool {
+        if self.buffer.len() > 0 || self.ended || self.born != fork::generation() {
+            return false;
+        }
+        match &mut self.stream {
+            Stream::Plain(wire) => matches!(wire.peek_now(&mut [0]), Ok(None)),
+            Stream::Tls(tls) => tls.settle(),
+        }
+    }
+
+    /// True until the peer said that nothing follows, or a failure of the socket is known.
+    pub fn is_open(&self) -> bool {
+        // What is buffered must be read first, so only a look tells whether the end is already here.
+        self.buffer.len() > 0 || !self.ended && !matches!(self.wire().peek_now(&mut [0]), Ok(Some(0)) | Err(_))
+    }
+
+    /// True if this process made the connection: a child must not touch its parent's TLS state.
+    pub fn is_ours(&self) -> bool {
+        self.born == fork::generation()
+    }
+
+    /// Reads once and appends to the buffer; 0 at end of stream.
+    pub fn fill(&mut self, deadline: &Deadline) -> Result<usize> {
+        self.fill_with(READ, false, deadline)
+    }
+
+    /// Reads up to `count` bytes; `full` waits for all of them where the kernel can.
+    fn fill_with(&mut self, count: usize, full: bool, deadline: &Deadline) -> Result<usize> {
+        if self.ended {
+            return Ok(0);
+        }
+        let room = self.buffer.room(count);
+        let room = match room.len() {
+            long if long > count => room.get_mut(..count).unwrap_or_default(),
+            _ => room,
+        };
+        let read = match &mut self.stream {
+            Stream::Plain(wire) if full => wire.read_full(room, deadline),
+            Stream::Plain(wire) => wire.read(room, deadline),
+            Stream::Tls(tls) => tls.read(room, deadline),
+        };
+        let count = *read.as_ref().unwrap_or(&0);
+        self.buffer.filled(count);
+        self.ended |= matches!(read, Ok(0));
+        read
+    }
+
+    /// Makes sure that something is buffered: how much may be taken, up to `max`; `None` at end of stream.
+    pub fn some(&mut self, max: usize, deadline: &Deadline) -> Result<Option<usize>> {
+        if self.buffer.len() == 0 && self.fill(deadline)? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(self.buffer.len().min(max)))
+    }
+
+    /// Makes sure that a line is buffered: its length with the newline, or without one at end of stream; `None` when
+    /// nothing is left. `too_large` past `max` bytes, which stay buffered.
+    pub fn line(&mut self, max: usize, deadline: &Deadline) -> Result<Option<usize>> {
+        loop {
+            let bytes = self.buffer.bytes();
+            let unsearched = bytes.get(self.searched..).unwrap_or_default();
+            if let Some(at) = memchr::memchr(b'\n', unsearched) {
+                let length = self.searched + at + 1;
+                if length <= max {
+                    return Ok(Some(length));
+                }
+            }
+            let length = bytes.len();
+            self.searched = length;
+            if length >= max {
+                // Found or not, the next search begins anew: the caller may come back with a larger cap.
+                self.searched = 0;
+                return Err(Error::new(Kind::TooLarge, format!("recv_line: no newline within {max} bytes")));
+            }
+            if self.fill(deadline)? == 0 {
+                return Ok((length > 0).then_some(length));
+            }
+        }
+    }
+
+    /// Makes sure that `count` bytes are buffered. At end of stream before that: `connection_reset` with what there
+    /// was as `err.partial`. After any other failure the bytes stay buffered.
+    pub fn exact(&mut self, count: usize, deadline: &Deadline) -> Result<()> {
+        // Memory grows with what arrives, not with what was asked for.
+        const STEP: usize = 4 * 1024 * 1024;
+        while self.buffer.len() < count {
+            let missing = count - self.buffer.len();
+            let read = if missing > READ {
+                self.fill_with(missing.min(STEP.max(self.buffer.len())), true, deadline)?
+            } else {
+                self.fill(deadline)?
+            };
+            if read == 0 {
+                let partial = self.buffered().to_vec();
+                self.consume(partial.len());
+                let words = format!("recv_exact: the stream ended after {} of {count} bytes", partial.len());
+                return Err(Error::new(Kind::ConnectionReset, words).partial(partial));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads into `into`: from the buffer if it holds anything, else straight from the stream; 0 at end of stream.
+    pub fn read(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
+        let buffered = self.buffer.bytes();
+        if !buffered.is_empty() || self.ended {
+            let count = buffered.len().min(into.len());
+            if let (Some(to), Some(from)) = (into.get_mut(..count), buffered.get(..count)) {
+                to.copy_from_slice(from);
+            }
+            self.consume(count);
+            return Ok(count);
+        }
+        let count = match &mut self.stream {
+            Stream::Plain(wire) => wire.read(into, deadline)?,
+            Stream::Tls(tls) => tls.read(into, deadline)?,
+        };
+        self.ended |= count == 0 && !into.is_empty();
+        Ok(count)
+    }
+
+    /// Sends what is taken at once, at least one byte; how many.
+    pub fn send(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        match &mut self.stream {
+            Stream::Plain(wire) => wire.write(bytes, deadline),
+            Stream::Tls(tls) => tls.write(bytes, deadline),
+        }
+    }
+
+    /// Sends all of it. A failure tells in `err.sent` how much went before.
+    pub fn send_all(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<()> {
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            match self.send(rest, deadline) {
+                Ok(count) => sent += count,
+                Err(e) => {
+                    let below = e.fields().sent.unwrap_or(0);
+                    return Err(e.sent(sent as u64 + below));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends one direction or both. Over TLS, ending the sending side says close_notify first.
+    pub fn shutdown(&mut self, how: Shutdown) -> Result<()> {
+        if let (Stream::Tls(tls), Shutdown::Write | Shutdown::Both) = (&mut self.stream, how) {
+            tls.close_notify();
+        }
+        self.wire().shutdown(how)
+    }
+}
+
+impl AsFd for Conn {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Plain(wire) => wire.as_fd(),
+            Stream::Tls(tls) => tls.transport().as_fd(),
+        }
+    }
+}
+
+impl Transport for Wire {
+    fn read(&mut self, buf: &mut [u8], deadline: &Deadline) -> Result<usize> {
+        Wire::read(self, buf, deadline)
+    }
+
+    fn read_now(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
+        Wire::read_now(self, buf)
+    }
+
+    fn write(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<usize> {
+        Wire::write(self, bytes, deadline)
+    }
+
+    fn write_now(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        Wire::write_now(self, bytes)
+    }
+
+    fn peer(&self) -> &str {
+        Wire::peer(self)
+    }
+}

@@ -1,0 +1,95 @@
+//! The one door out: granted name → resolve → permit each address → race connects → TLS → [`Conn`].
+
+use crate::{
+    conn::Conn,
+    deadline::{Deadline, now},
+    error::{Error, Result},
+    grants::{Bindable, Granted, GrantedPath, Permitted},
+    net::Net,
+    resolve,
+    tls::{ClientTls, Tls},
+    wire::Wire,
+};
+use std::{net::IpAddr, time::Duration};
+
+/// Where to, and how.
+pub struct Target<'a> {
+    /// The call, for messages and the log: `tcp`, `fetch`.
+    pub op: &'static str,
+    pub granted: &'a Granted,
+    /// Dial this address instead of asking for the name's; it is permitted like a resolved one.
+    pub address: Option<IpAddr>,
+    /// Bind this end there.
+    pub local: Option<&'a Bindable>,
+    /// Speak TLS, verifying the granted name.
+    pub tls: Option<&'a ClientTls>,
+}
+
+/// What each step took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    pub dns: Duration,
+    pub connect: Duration,
+    pub tls: Duration,
+}
+
+/// Opens a connection.
+pub fn dial(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn, Timings)> {
+    let (host, port) = (target.granted.host(), target.granted.port());
+    let done = attempt(net, target, deadline);
+    if net.is_logged() {
+        let mut fields = vec![("op", target.op.into()), ("host", host.to_string().into()), ("port", port.into())];
+        match &done {
+            Ok((conn, timings)) => {
+                let address = conn.wire().remote().map(|a| a.to_string());
+                fields.push(("address", address.into()));
+                fields.push(("tls", target.tls.is_some().into()));
+                fields.push(("seconds", (timings.dns + timings.connect + timings.tls).as_secs_f64().into()));
+                net.log("connected", &fields);
+            }
+            Err(e) => {
+                fields.push(("class", e.kind().word().into()));
+                net.log("failed", &fields);
+            }
+        }
+    }
+    done.map_err(|e| e.op(target.op).at(host.to_string(), port))
+}
+
+fn attempt(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn, Timings)> {
+    let mut timings = Timings::default();
+    let started = now();
+    let addresses = addresses(net, target, deadline)?;
+    timings.dns = started.elapsed();
+    let started = now();
+    let wire = Wire::connect(&target.granted.endpoint().to_string(), &addresses, target.local, deadline)?;
+    timings.connect = started.elapsed();
+    let Some(tls) = target.tls else { return Ok((Conn::plain(wire), timings)) };
+    let started = now();
+    let tls = Tls::connect(wire, tls, target.granted.host(), deadline)?;
+    timings.tls = started.elapsed();
+    Ok((Conn::tls(tls), timings))
+}
+
+/// The addresses that may be dialled for a granted name: all that it has, or an error if one of them is denied.
+pub fn addresses(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<Vec<Permitted>> {
+    let answers = match target.address {
+        Some(ip) => vec![ip],
+        None => resolve::lookup(target.granted, deadline)?,
+    };
+    net.permit(target.op, target.granted, &answers)
+}
+
+/// Opens a connection to a Unix socket.
+pub fn dial_unix(net: &Net, op: &'static str, path: &GrantedPath, deadline: &Deadline) -> Result<Conn> {
+    let done = Wire::connect_unix(path, deadline);
+    if net.is_logged() {
+        let class = done.as_ref().err().map(|e: &Error| e.kind().word());
+        let event = if class.is_none() { "connected" } else { "failed" };
+        net.log(
+            event,
+            &[("op", op.into()), ("path", path.path().display().to_string().into()), ("class", class.into())],
+        );
+    }
+    done.map(Conn::plain).map_err(|e| e.op(op))
+}

@@ -1,0 +1,147 @@
+//! Listening sockets, TCP and Unix. Bound only against a [`Bindable`] or a [`GrantedPath`].
+
+use crate::{
+    deadline::{Deadline, SLICE, check_interrupt},
+    error::{Error, Result},
+    grants::{Bindable, GrantedPath},
+    wire::{Want, Wire, unmap, wait},
+};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::{
+    io,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{FileTypeExt, MetadataExt},
+    },
+    path::PathBuf,
+};
+
+/// The kernel caps it further (`net.core.somaxconn`).
+pub const BACKLOG: i32 = 1024;
+
+/// A listening socket.
+pub struct Listener {
+    socket: Socket,
+    name: Box<str>,
+    file: Option<SocketFile>,
+}
+
+/// The file of a Unix socket, removed with the listener that made it.
+struct SocketFile {
+    path: PathBuf,
+    inode: (u64, u64),
+    generation: u64,
+}
+
+impl Listener {
+    /// Binds and listens. An IPv6 wildcard serves IPv6 only, so that each grant means one family.
+    pub fn bind(at: &Bindable, backlog: i32) -> Result<Listener> {
+        let address = at.addr();
+        let what = format!("listen on {address}");
+        let socket = tcp(address, backlog).map_err(|e| Error::from_io(&what, &e))?;
+        Ok(Listener { socket, name: address.to_string().into(), file: None })
+    }
+
+    /// Binds and listens on a path, which must not exist; the file goes when the listener does.
+    pub fn bind_unix(at: &GrantedPath, backlog: i32) -> Result<Listener> {
+        let name = format!("unix:{}", at.path().display());
+        let what = format!("listen on {name}");
+        let socket = unix(at, backlog).map_err(|e| {
+            let err = Error::from_io(&what, &e);
+            match e.kind() {
+                io::ErrorKind::AddrInUse => {
+                    err.context("the path exists; remove the file of a listener that is gone: ")
+                }
+                _ => err,
+            }
+        })?;
+        let file = std::fs::symlink_metadata(at.path()).ok().map(|meta| SocketFile {
+            path: at.path().to_owned(),
+            inode: (meta.dev(), meta.ino()),
+            generation: crate::fork::generation(),
+        });
+        Ok(Listener { socket, name: name.into(), file })
+    }
+
+    /// The next connection.
+    pub fn accept(&self, deadline: &Deadline) -> Result<Wire> {
+        loop {
+            let left = deadline.left();
+            let asleep = left.is_none_or(|left| left >= SLICE) && self.socket.set_read_timeout(Some(SLICE)).is_ok();
+            if !asleep {
+                wait(self.socket.as_fd(), Want::Read, deadline, || format!("accept on {}", self.name))?;
+            }
+            match self.socket.accept() {
+                Ok((socket, peer)) => {
+                    let peer = match peer.as_socket() {
+                        Some(address) => unmap(address).to_string(),
+                        None => self.name.to_string(),
+                    };
+                    return Ok(Wire::accepted(socket, &peer));
+                }
+                // The connection that woke us went away again, or a slice ended.
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                    ) =>
+                {
+                    if deadline.is_past() {
+                        return Err(deadline.error(&format!("accept on {}", self.name)));
+                    }
+                    check_interrupt("accept")?;
+                }
+                Err(e) => return Err(Error::from_io(&format!("accept on {}", self.name), &e)),
+            }
+        }
+    }
+
+    /// The bound address; `None` for a Unix socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()?.as_socket()
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Only the file that this listener made, and not from a forked child that inherited the listener.
+        let same = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|meta| meta.file_type().is_socket() && (meta.dev(), meta.ino()) == self.inode);
+        if same && self.generation == crate::fork::generation() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        drop(self.file.take());
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the caller holds a Bindable")]
+fn tcp(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
+#[allow(clippy::disallowed_methods, reason = "the caller holds a GrantedPath")]
+fn unix(at: &GrantedPath, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(at.path())?)?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}

@@ -1,0 +1,68 @@
+//! What the core hands to the front: a value, or `nil` and why.
+//!
+//! Why not `Err`: mlua would turn it into an opaque userdata. A failure of the network becomes a plain table with the
+//! metatable that the front registered; a wrong argument becomes its text and its index, and the front raises both.
+
+use crate::error::Error;
+use mlua::{IntoLuaMulti, Lua, MultiValue, Table, Value};
+
+/// Why a call of the core failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The world's fault, or the launcher's.
+    Network(Error),
+    /// The caller's: which argument, and what is wrong with it.
+    Argument(usize, String),
+}
+
+pub type Answer<T> = Result<T, Failure>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Network(error)
+    }
+}
+
+/// A wrong argument.
+pub fn argument<T>(index: usize, words: impl ToString) -> Answer<T> {
+    Err(Failure::Argument(index, words.to_string()))
+}
+
+/// `value …` or `nil, error` or `nil, words, index`.
+pub fn reply<T: IntoLuaMulti>(lua: &Lua, answer: Answer<T>) -> mlua::Result<MultiValue> {
+    match answer {
+        Ok(value) => value.into_lua_multi(lua),
+        Err(Failure::Network(error)) => (Value::Nil, error_object(lua, &error)?).into_lua_multi(lua),
+        Err(Failure::Argument(index, words)) => (Value::Nil, words, index).into_lua_multi(lua),
+    }
+}
+
+/// The name under which the front's error metatable is kept.
+const METATABLE: &str = "caspian.net.error";
+
+/// Remembers the metatable of error objects.
+pub fn set_error_metatable(lua: &Lua, metatable: Table) -> mlua::Result<()> {
+    lua.set_named_registry_value(METATABLE, metatable)
+}
+
+/// The error as Lua sees it: a table with the contract's fields and the shared metatable.
+pub fn error_object(lua: &Lua, error: &Error) -> mlua::Result<Table> {
+    let fields = error.fields();
+    let object = lua.create_table()?;
+    object.raw_set("class", format!("puck.uno/error/network/{}", fields.kind.word()))?;
+    object.raw_set("message", &*fields.message)?;
+    object.raw_set("op", fields.op)?;
+    object.raw_set("host", fields.host.as_deref())?;
+    object.raw_set("port", fields.port)?;
+    object.raw_set("url", fields.url.as_deref())?;
+    object.raw_set("timeout", fields.timeout)?;
+    if let Some(partial) = &fields.partial {
+        object.raw_set("partial", lua.create_string(partial)?)?;
+    }
+    object.raw_set("sent", fields.sent)?;
+    object.raw_set("cause", fields.cause.as_deref())?;
+    if let Value::Table(metatable) = lua.named_registry_value(METATABLE)? {
+        object.set_metatable(Some(metatable))?;
+    }
+    Ok(object)
+}

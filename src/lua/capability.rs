@@ -1,0 +1,223 @@
+//! The capability as Lua holds it, in the front's hands only: minting it (once per state), narrowing, asking, ending.
+
+use super::{
+    answer::{Answer, argument},
+    socket::Socket,
+};
+use crate::{
+    address::{Endpoint, Host},
+    grants::Grants,
+    net::Net,
+};
+use mlua::{Lua, LuaString, Table, UserData, Value};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    rc::{Rc, Weak},
+};
+
+/// Which files a capability may read (certificates, keys, bodies), if any: never more than its launcher said.
+#[derive(Clone, Debug)]
+pub enum Files {
+    No,
+    Any,
+    Within(Vec<PathBuf>),
+}
+
+impl Files {
+    /// The file's bytes, at most `max`; or why not.
+    pub fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, String> {
+        use std::io::Read;
+        let mut bytes = Vec::new();
+        let read = self.open(path)?.take(max + 1).read_to_end(&mut bytes);
+        match read {
+            Ok(count) if count as u64 > max => Err(format!("{path} is larger than {max} bytes")),
+            Ok(_) => Ok(bytes),
+            Err(e) => Err(format!("{path}: {e}")),
+        }
+    }
+
+    /// The file, open for reading; or why not.
+    pub fn open(&self, path: &str) -> Result<std::fs::File, String> {
+        let real = match self {
+            Files::No => return Err("files are not permitted here; give the PEM text or the bytes themselves".into()),
+            Files::Any => PathBuf::from(path),
+            Files::Within(roots) => {
+                // Resolved before it is compared, so that neither `..` nor a link leads out.
+                let real = Path::new(path).canonicalize().map_err(|e| format!("{path}: {e}"))?;
+                if !roots.iter().any(|root| real.starts_with(root)) {
+                    return Err(format!("{path} is outside the directories that --allow-fs names"));
+                }
+                real
+            }
+        };
+        std::fs::File::open(real).map_err(|e| format!("{path}: {e}"))
+    }
+}
+
+/// A capability, and the sockets that came from it.
+pub struct Capability {
+    pub net: Net,
+    pub files: Files,
+    opened: Rc<Opened>,
+}
+
+/// The value that the front holds.
+pub struct Held(pub Rc<Capability>);
+
+impl UserData for Held {}
+
+/// The sockets to close when a capability ends: its own and those of everything that was narrowed from it.
+#[derive(Default)]
+struct Opened {
+    sockets: RefCell<Vec<Weak<Socket>>>,
+    parent: Option<Rc<Opened>>,
+}
+
+impl Opened {
+    fn add(&self, socket: &Rc<Socket>) {
+        let mut sockets = self.sockets.borrow_mut();
+        // Forget the dead each time the list would grow: amortised, it costs nothing.
+        if sockets.len() == sockets.capacity() {
+            sockets.retain(|socket| socket.strong_count() > 0);
+        }
+        sockets.push(Rc::downgrade(socket));
+        drop(sockets);
+        if let Some(parent) = &self.parent {
+            parent.add(socket);
+        }
+    }
+}
+
+impl Capability {
+    fn make(net: Net, files: Files, parent: Option<Rc<Opened>>) -> Held {
+        Held(Rc::new(Capability { net, files, opened: Rc::new(Opened { sockets: RefCell::default(), parent }) }))
+    }
+
+    /// Remembers a socket, to close it with the capability.
+    pub fn opened(&self, socket: &Rc<Socket>) {
+        self.opened.add(socket);
+    }
+
+    /// Ends this capability and everything that came from it.
+    pub fn revoke(&self) {
+        self.net.revoke();
+        for socket in self.opened.sockets.take() {
+            if let Some(socket) = socket.upgrade() {
+                drop(socket.take());
+            }
+        }
+    }
+}
+
+/// The name of the mark in the state's registry that says it was launched. A string, so that a second copy of the
+/// library sees the first one's.
+const SEALED: &str = "caspian.net.sealed";
+
+/// Makes the state's capability; `nil` if nothing is granted. The second call in one Lua state fails.
+/// `what`: an array of flags, or `{ allow_net =, allow_listen =, deny_net =, dns =, net_log = }`.
+/// `host`: `{ files = bool | { dir … } }`.
+pub fn mint(lua: &Lua, what: Table, host: Table) -> Answer<Option<Held>> {
+    let grants = parse(&what)?;
+    let files = files(&host)?;
+    let net = Net::new(grants.clone()).or_else(|why| argument(1, why))?;
+    unsealed(lua)?;
+    if lua.set_named_registry_value(SEALED, true).is_err() {
+        return argument(0, "out of memory");
+    }
+    Ok((!grants.is_empty()).then(|| Capability::make(net, files, None)))
+}
+
+/// An error once the state was launched.
+pub fn unsealed(lua: &Lua) -> Answer<()> {
+    match lua.named_registry_value::<Option<bool>>(SEALED) {
+        Ok(None) => Ok(()),
+        _ => argument(0, "already launched"),
+    }
+}
+
+/// What this capability and `spec` both allow. It reads no files.
+pub fn narrow(capability: &Capability, spec: Table) -> Answer<Held> {
+    capability.net.alive()?;
+    let spec = parse(&spec)?;
+    Ok(Capability::make(capability.net.narrow(&spec), Files::No, Some(Rc::clone(&capability.opened))))
+}
+
+/// True if the gate would let `host:port` pass, without connecting.
+pub fn allows(capability: &Capability, host: &str, port: u16) -> Answer<bool> {
+    let host = Host::parse(host).or_else(|why| argument(1, why))?;
+    Ok(capability.net.is_alive() && capability.net.grants().allows(&host, port))
+}
+
+/// The flags that `requires` asks for and `what` does not grant.
+pub fn missing(what: Table, requires: Table) -> Answer<Vec<String>> {
+    let grants = parse(&what)?;
+    let mut wanted = Vec::new();
+    for text in strings(&requires, "requires", 2)? {
+        wanted.push(Endpoint::parse(&text).or_else(|why| argument(2, format!("requires: {text}: {why}")))?);
+    }
+    Ok(grants.missing(&wanted))
+}
+
+/// Flags or table, to grants.
+pub fn parse(what: &Table) -> Answer<Grants> {
+    if what.raw_len() > 0 {
+        let flags = strings(what, "flags", 1)?;
+        return Grants::parse(&flags).or_else(|why| argument(1, why));
+    }
+    let mut flags = Vec::new();
+    for (name, flag) in [("allow_net", "--allow-net"), ("allow_listen", "--allow-listen"), ("deny_net", "--deny-net")] {
+        match what.raw_get::<Value>(name) {
+            Ok(Value::Nil | Value::Boolean(false)) => {}
+            Ok(Value::Boolean(true)) => flags.push(flag.to_owned()),
+            // An empty list grants nothing; only `true` is the bare flag.
+            Ok(Value::Table(list)) => {
+                flags.extend(strings(&list, name, 1)?.iter().map(|value| format!("{flag}={value}")));
+            }
+            _ => return argument(1, format!("{name} must be a list of strings, or true")),
+        }
+    }
+    match what.raw_get::<Value>("dns") {
+        Ok(Value::Nil | Value::Boolean(true)) => {}
+        Ok(Value::Boolean(false)) => flags.push("--no-dns".into()),
+        _ => return argument(1, "dns must be true or false"),
+    }
+    match what.raw_get::<Value>("net_log") {
+        Ok(Value::Nil) => {}
+        Ok(Value::String(path)) => flags.push(format!("--net-log={}", text(&path, "net_log", 1)?)),
+        _ => return argument(1, "net_log must be a path"),
+    }
+    Grants::parse(&flags).or_else(|why| argument(1, why))
+}
+
+fn files(host: &Table) -> Answer<Files> {
+    match host.raw_get::<Value>("files") {
+        Ok(Value::Boolean(true)) => Ok(Files::Any),
+        Ok(Value::Table(roots)) => {
+            let roots = strings(&roots, "files", 2)?;
+            let real = |root: &String| Path::new(root).canonicalize();
+            let roots = roots.iter().map(real).collect::<Result<_, _>>();
+            roots.map(Files::Within).or_else(|e| argument(2, format!("files: {e}")))
+        }
+        _ => Ok(Files::No),
+    }
+}
+
+/// An array of strings, read raw.
+pub fn strings(list: &Table, name: &str, index: usize) -> Answer<Vec<String>> {
+    let mut all = Vec::new();
+    for i in 1..=list.raw_len() {
+        match list.raw_get::<Value>(i) {
+            Ok(Value::String(one)) => all.push(text(&one, name, index)?),
+            _ => return argument(index, format!("{name}[{i}] must be a string")),
+        }
+    }
+    Ok(all)
+}
+
+fn text(string: &LuaString, name: &str, index: usize) -> Answer<String> {
+    match string.to_str() {
+        Ok(text) => Ok(text.to_string()),
+        Err(_) => argument(index, format!("{name}: not valid UTF-8")),
+    }
+}

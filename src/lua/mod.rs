@@ -1,0 +1,90 @@
+//! The binding: the core table that the front in `lua/` builds `%net` from. Converts, and decides nothing.
+//!
+//! Each function answers a value, or `nil` and why (`answer`). The core never reaches a script: who holds it can use
+//! a capability that he was given, but the one that makes capabilities works once per Lua state.
+
+mod answer;
+mod capability;
+mod options;
+mod raw;
+mod socket;
+mod sockets;
+
+use answer::{Answer, argument, reply};
+use capability::{Capability, Held};
+
+use mlua::{AnyUserData, FromLuaMulti, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value};
+use std::rc::Rc;
+
+/// The native module: what `require("caspian_net")` gives.
+#[cfg(feature = "module")]
+#[mlua::lua_module(name = "caspian_net")]
+fn module(lua: &Lua) -> mlua::Result<Table> {
+    core(lua)
+}
+
+/// Forgets the Lua state when it closes.
+struct Farewell;
+
+impl UserData for Farewell {}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        raw::forget();
+    }
+}
+
+/// Makes the core table.
+pub fn core(lua: &Lua) -> mlua::Result<Table> {
+    raw::remember(lua)?;
+    lua.set_named_registry_value("caspian.net.farewell", lua.create_userdata(Farewell)?)?;
+    let core = lua.create_table()?;
+    core.raw_set("version", env!("CARGO_PKG_VERSION"))?;
+    define(lua, &core, "set_error_metatable", |lua, metatable: Table| {
+        capability::unsealed(lua)?;
+        Ok(answer::set_error_metatable(lua, metatable).is_ok())
+    })?;
+    define(lua, &core, "seal", |lua, metatable: Table| Ok(raw::seal(lua, &metatable).is_ok()))?;
+    define(lua, &core, "object", |lua, metatable: Table| raw::wrap(lua, &metatable, None).or_else(|e| argument(1, e)))?;
+    define(lua, &core, "mint", |lua, (what, host): (Table, Table)| capability::mint(lua, what, host))?;
+    define(lua, &core, "missing", |_, (what, requires): (Table, Table)| capability::missing(what, requires))?;
+    define(lua, &core, "narrow", |_, (capability, spec): (AnyUserData, Table)| {
+        capability::narrow(&*held(&capability)?, spec)
+    })?;
+    define(lua, &core, "allows", |_, (capability, host, port): (AnyUserData, LuaString, u16)| {
+        capability::allows(&*held(&capability)?, &host.to_string_lossy(), port)
+    })?;
+    define(lua, &core, "grants", |_, capability: AnyUserData| Ok(held(&capability)?.net.grants().flags()))?;
+    define(lua, &core, "alive", |_, capability: AnyUserData| Ok(held(&capability)?.net.is_alive()))?;
+    define(lua, &core, "revoke", |_, capability: AnyUserData| {
+        held(&capability)?.revoke();
+        Ok(true)
+    })?;
+    sockets::register(lua, &core)?;
+    Ok(core)
+}
+
+/// The capability behind a value of the front's.
+fn held(value: &AnyUserData) -> Answer<Rc<Capability>> {
+    match value.borrow::<Held>() {
+        Ok(held) => Ok(Rc::clone(&held.0)),
+        Err(_) => argument(0, "not a network capability"),
+    }
+}
+
+/// Adds a function to the core.
+fn define<A, R, F>(lua: &Lua, core: &Table, name: &'static str, function: F) -> mlua::Result<()>
+where
+    A: FromLuaMulti,
+    R: IntoLuaMulti,
+    F: Fn(&Lua, A) -> Answer<R> + 'static,
+{
+    let function = lua.create_function(move |lua, arguments: MultiValue| -> mlua::Result<MultiValue> {
+        match A::from_lua_multi(arguments, lua) {
+            Ok(arguments) => reply(lua, function(lua, arguments)),
+            // The front checks types first; this is for what it cannot see, such as a value out of range.
+            Err(e) => reply(lua, argument::<Value>(0, format!("{name}: {e}"))),
+        }
+    })?;
+    core.raw_set(name, function)
+}

@@ -1,0 +1,193 @@
+//! Option tables to typed options. The front has checked names and types and made a plain copy; here the values gain
+//! their meaning, and files are read where files are permitted.
+
+use super::{
+    answer::{Answer, argument},
+    capability::{Capability, Files, strings},
+    socket::seconds,
+};
+use crate::{
+    address::Host,
+    deadline::{DEFAULT, Deadline},
+    grants::Bindable,
+    tls::{ClientAuth, ClientOptions, ClientTls, ServerOptions, ServerTls, Version},
+};
+use mlua::{FromLua, Lua, LuaString, Table, Value};
+use std::time::Duration;
+
+/// A certificate or key file is small.
+const MAX_PEM: u64 = 16 << 20;
+
+/// An option table, read raw, and the argument that it is.
+pub struct Options<'a> {
+    lua: &'a Lua,
+    table: Option<Table>,
+    pub index: usize,
+}
+
+impl<'a> Options<'a> {
+    pub fn new(lua: &'a Lua, table: Option<Table>, index: usize) -> Self {
+        Options { lua, table, index }
+    }
+
+    /// The option's value, if it is given.
+    pub fn find<T: FromLua>(&self, name: &str) -> Answer<Option<T>> {
+        let Some(table) = &self.table else { return Ok(None) };
+        let value: Value = table.raw_get(name).unwrap_or(Value::Nil);
+        if value.is_nil() {
+            return Ok(None);
+        }
+        match T::from_lua(value, self.lua) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => argument(self.index, format!("{name} is of the wrong type")),
+        }
+    }
+
+    pub fn flag(&self, name: &str, default: bool) -> Answer<bool> {
+        Ok(self.find(name)?.unwrap_or(default))
+    }
+
+    pub fn text(&self, name: &str) -> Answer<Option<String>> {
+        self.find(name)
+    }
+
+    pub fn list(&self, name: &str) -> Answer<Vec<String>> {
+        match self.find::<Value>(name)? {
+            None => Ok(Vec::new()),
+            Some(Value::Table(list)) => strings(&list, name, self.index),
+            Some(Value::String(one)) => Ok(vec![one.to_string_lossy()]),
+            Some(_) => argument(self.index, format!("{name} must be a list of strings")),
+        }
+    }
+
+    /// A time in seconds: the outer `None` if it is not given, the inner one for ever.
+    pub fn seconds(&self, name: &str) -> Answer<Option<Option<Duration>>> {
+        match self.find::<f64>(name)? {
+            None => Ok(None),
+            Some(number) => match seconds(number) {
+                Some(time) => Ok(Some(time)),
+                None => argument(self.index, format!("{name} must be 0 or more seconds, got {number}")),
+            },
+        }
+    }
+
+    /// The call's timeout. Defaults to 30 seconds.
+    pub fn timeout(&self) -> Answer<Option<Duration>> {
+        Ok(self.seconds("timeout")?.unwrap_or(Some(DEFAULT)))
+    }
+
+    pub fn deadline(&self) -> Answer<Deadline> {
+        Ok(Deadline::new(self.timeout()?).start())
+    }
+
+    /// `local_host`, `local_port`: this end's address, which is bound like a listener's.
+    pub fn local(&self, capability: &Capability, op: &'static str) -> Answer<Option<Bindable>> {
+        let (host, port) = (self.text("local_host")?, self.find::<u16>("local_port")?);
+        if host.is_none() && port.is_none() {
+            return Ok(None);
+        }
+        let host = Host::parse(host.as_deref().unwrap_or("0.0.0.0"))
+            .or_else(|why| argument(self.index, format!("local_host: {why}")))?;
+        Ok(Some(capability.net.listen(op, &host, port.unwrap_or(0))?))
+    }
+
+    /// PEM text, or a path where files may be read.
+    fn pem(&self, name: &str, files: &Files) -> Answer<Option<Vec<u8>>> {
+        let Some(value) = self.find::<LuaString>(name)? else { return Ok(None) };
+        let bytes = value.as_bytes();
+        if memchr::memmem::find(&bytes, b"-----BEGIN").is_some() {
+            return Ok(Some(bytes.to_vec()));
+        }
+        match std::str::from_utf8(&bytes) {
+            Ok(path) => match files.read(path, MAX_PEM) {
+                Ok(pem) => Ok(Some(pem)),
+                Err(why) => argument(self.index, format!("{name}: {why}")),
+            },
+            Err(_) => argument(self.index, format!("{name} is neither PEM nor a path")),
+        }
+    }
+
+    /// The options of a TLS client (contract, section 4). `port` is what an `sni` of another name must be granted for.
+    pub fn client_tls(&self, capability: &Capability, op: &'static str, port: u16) -> Answer<ClientTls> {
+        let files = &capability.files;
+        let sni = match self.text("sni")? {
+            None => None,
+            Some(name) => {
+                let host = Host::parse(&name).or_else(|why| argument(self.index, format!("sni: {why}")))?;
+                // The name that is verified is a name that is reached: it needs the grant of one.
+                capability.net.connect(op, &host, port)?;
+                Some(host)
+            }
+        };
+        let mut pins = Vec::new();
+        for text in self.list("pins")? {
+            match pin(&text) {
+                Some(pin) => pins.push(pin),
+                None => {
+                    let words = "pins must be SHA-256 hashes of the public key: 64 hex digits, or sha256/BASE64";
+                    return argument(self.index, words);
+                }
+            }
+        }
+        let options = ClientOptions {
+            verify: self.flag("verify", true)?,
+            ca_bundle: self.pem("ca_bundle", files)?,
+            client_cert: self.pem("client_cert", files)?,
+            client_key: self.pem("client_key", files)?,
+            sni,
+            protocols: self.versions()?,
+            alpn: self.list("alpn")?.into_iter().map(String::into_bytes).collect(),
+            pins,
+        };
+        ClientTls::new(&options).or_else(|why| argument(self.index, &why.fields().message))
+    }
+
+    /// The options of a TLS server: `cert`, `key`, `client_ca`, `alpn`, `protocols`.
+    pub fn server_tls(&self, capability: &Capability) -> Answer<ServerTls> {
+        let files = &capability.files;
+        let Some(cert) = self.pem("cert", files)? else {
+            return argument(self.index, "a TLS server needs cert and key");
+        };
+        let options = ServerOptions {
+            cert,
+            key: self.pem("key", files)?,
+            client_ca: self.pem("client_ca", files)?,
+            client_auth: ClientAuth::Required,
+            protocols: self.versions()?,
+            alpn: self.list("alpn")?.into_iter().map(String::into_bytes).collect(),
+        };
+        ServerTls::new(&options).or_else(|why| argument(self.index, &why.fields().message))
+    }
+
+    fn versions(&self) -> Answer<Vec<Version>> {
+        let mut versions = Vec::new();
+        for name in self.list("protocols")? {
+            match Version::parse(&name) {
+                Some(version) => versions.push(version),
+                None => {
+                    let words = format!("protocols: {name:?} is not offered; there are TLSv1.2 and TLSv1.3");
+                    return argument(self.index, words);
+                }
+            }
+        }
+        Ok(versions)
+    }
+
+    /// The options under `name`, as options of their own.
+    pub fn inner(&self, name: &str) -> Answer<Option<Options<'a>>> {
+        Ok(self.find::<Table>(name)?.map(|table| Options::new(self.lua, Some(table), self.index)))
+    }
+}
+
+/// 64 hex digits, or `sha256/` and BASE64 as HPKP and curl write it.
+fn pin(text: &str) -> Option<[u8; 32]> {
+    let mut pin = [0; 32];
+    if let Some(base64) = text.strip_prefix("sha256/").or_else(|| text.strip_prefix("sha256//")) {
+        let bytes = data_encoding::BASE64.decode(base64.trim_start_matches('/').as_bytes()).ok()?;
+        pin.copy_from_slice(bytes.get(..32).filter(|_| bytes.len() == 32)?);
+    } else {
+        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.replace(':', "").as_bytes()).ok()?;
+        pin.copy_from_slice(bytes.get(..32).filter(|_| bytes.len() == 32)?);
+    }
+    Some(pin)
+}

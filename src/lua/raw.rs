@@ -1,0 +1,363 @@
+//! The fenced hot path of the binding, and its only `unsafe` file: the userdata that scripts hold, and the five
+//! stream methods that programs call in loops, straight on Lua's C API.
+//!
+//! Why: a call through mlua and a Lua front costs three times what a C function costs (ARCHITECTURE.md has the
+//! figures), and these five are called per line and per packet. Everything else goes through mlua.
+//!
+//! Invariants:
+//! 1. A userdata block is one pointer: null, or a `Rc<Socket>` turned raw that the block owns. Only a metatable made
+//!    by [`seal`] carries [`MARK`], scripts cannot read or set a userdata's metatable (`__metatable` is false; the
+//!    `debug` library is out of any sandbox), so a block with the mark is ours.
+//! 2. Lua raises by `longjmp`, which skips Rust's destructors. So a frame of this file that calls a function of Lua
+//!    that may raise holds plain data only: what has a destructor lives and dies in [`outcome`].
+//! 3. A [`Outcome::Span`] points into a socket's buffer while Lua copies it. Until then the socket is pinned, and a
+//!    pinned socket refuses every other use (Lua 5.1 may run a finalizer while it makes a string).
+#![allow(unsafe_code)]
+// The `unsafe fn`s below have one condition: `state` is a live Lua state with the arguments of the call on its stack,
+// as Lua hands it to a C function. Each leaves the stack balanced and keeps to the invariants above.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::socket::{Call, Reply, Socket};
+use crate::error::{Error, Kind, Result};
+use mlua::{Function, IntoLua, Lua, Table, Value, ffi};
+use std::{
+    cell::{Cell, RefCell},
+    ffi::{CStr, c_int, c_void},
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+    rc::Rc,
+};
+
+/// Its address is the key that marks our metatables.
+static MARK: u8 = 0;
+
+fn mark() -> *const c_void {
+    (&raw const MARK).cast()
+}
+
+thread_local! {
+    /// The error that the next `raise` takes.
+    static STASH: RefCell<Option<Error>> = const { RefCell::new(None) };
+    /// The main thread of the Lua state that was opened last; null once it is closed.
+    static MAIN: Cell<*mut ffi::lua_State> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// Turns `metatable` into one of ours: marked, locked, with the finalizer.
+pub fn seal(lua: &Lua, metatable: &Table) -> mlua::Result<()> {
+    metatable.raw_set("__metatable", false)?;
+    // SAFETY: runs protected, on a stack whose first value is the table; holds plain data only (invariant 2).
+    unsafe {
+        lua.exec_raw::<()>(metatable, |state| {
+            ffi::lua_pushboolean(state, 1);
+            ffi::lua_rawsetp(state, 1, mark());
+            ffi::lua_pushstring(state, c"__gc".as_ptr());
+            ffi::lua_pushcclosure(state, finalize, 0);
+            ffi::lua_rawset(state, 1);
+            ffi::lua_settop(state, 0);
+        })
+    }
+}
+
+/// The `__index` of sockets: a method if there is one of that name, else what `property(socket, name)` answers.
+pub fn index(lua: &Lua, methods: &Table, property: Function) -> mlua::Result<Function> {
+    // SAFETY: as in `seal`.
+    unsafe { lua.exec_raw((methods, property), |state| ffi::lua_pushcclosure(state, find, 2)) }
+}
+
+/// The hot methods, by name. `take_error()` gives the Lua error object of the stashed error.
+pub fn methods(lua: &Lua, take_error: &Function) -> mlua::Result<Vec<(&'static str, Function)>> {
+    const HOT: [(&str, ffi::lua_CFunction); 5] =
+        [("send", send), ("send_all", send_all), ("recv", recv), ("recv_line", recv_line), ("recv_exact", recv_exact)];
+    let closure = |(name, function)| {
+        // SAFETY: as in `seal`.
+        let made = unsafe { lua.exec_raw(take_error, |state| ffi::lua_pushcclosure(state, function, 1)) };
+        made.map(|made| (name, made))
+    };
+    HOT.into_iter().map(closure).collect()
+}
+
+/// A new userdata of the class, with the socket that it owns.
+pub fn wrap(lua: &Lua, metatable: &Table, socket: Option<Rc<Socket>>) -> mlua::Result<Value> {
+    let raw = socket.map_or(ptr::null(), Rc::into_raw);
+    let owned = Cell::new(false);
+    // SAFETY: as in `seal`. The block is as large as the pointer that is written into it, and aligned for it (Lua
+    // aligns blocks for any C type). The metatable comes last: a block is marked only once its pointer stands.
+    let made = unsafe {
+        lua.exec_raw(metatable, |state| {
+            let block = ffi::lua_newuserdata(state, size_of::<*const Socket>()).cast::<*const Socket>();
+            block.write(raw);
+            ffi::lua_pushvalue(state, 1);
+            ffi::lua_setmetatable(state, -2);
+            owned.set(true);
+            ffi::lua_remove(state, 1);
+        })
+    };
+    if !owned.get() && !raw.is_null() {
+        // SAFETY: the pointer came from `Rc::into_raw` above and no block took it.
+        drop(unsafe { Rc::from_raw(raw) });
+    }
+    made
+}
+
+/// The socket that a value holds; `None` for any other value, and for a finalized one.
+pub fn peek(lua: &Lua, value: impl IntoLua) -> mlua::Result<Option<Rc<Socket>>> {
+    let mut found: *const Socket = ptr::null();
+    // SAFETY: as in `seal`; `socket_at` only reads.
+    unsafe {
+        lua.exec_raw::<()>(value, |state| {
+            found = socket_at(state, 1);
+            ffi::lua_settop(state, 0);
+        })?;
+    }
+    if found.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: invariant 1: `found` came from `Rc::into_raw`, and the block that owns it is alive: the caller holds
+    // the value, and no Lua ran since.
+    unsafe {
+        Rc::increment_strong_count(found);
+        Ok(Some(Rc::from_raw(found)))
+    }
+}
+
+/// The error that a hot method stashed, for `take_error`.
+pub fn take_error() -> Error {
+    STASH
+        .with(|stash| stash.try_borrow_mut().ok().and_then(|mut e| e.take()))
+        .unwrap_or_else(|| Error::new(Kind::Socket, "internal error: no error to raise"))
+}
+
+/// Remembers the state whose Ctrl-C hook ends a wait. [`forget`] is called before the state closes.
+pub fn remember(lua: &Lua) -> mlua::Result<()> {
+    // SAFETY: reads a pointer.
+    unsafe { lua.exec_raw::<()>((), |state| MAIN.with(|main| main.set(state))) }?;
+    crate::deadline::set_probe(wants_back);
+    Ok(())
+}
+
+/// The state of [`remember`] is about to close.
+pub fn forget() {
+    let _ = MAIN.try_with(|main| main.set(ptr::null_mut()));
+}
+
+/// The `lua` program's SIGINT handler sets a hook for every call, return and instruction; nothing else does.
+fn wants_back() -> bool {
+    const STOP: c_int = ffi::LUA_MASKCALL | ffi::LUA_MASKRET | ffi::LUA_MASKCOUNT;
+    let state = MAIN.with(Cell::get);
+    // SAFETY: `forget` runs before the state is freed, so the pointer is live or null; the calls only read.
+    !state.is_null() && unsafe { ffi::lua_gethookmask(state) & STOP == STOP && ffi::lua_gethookcount(state) == 1 }
+}
+
+/// The block's pointer if the value at `index` is one of ours; null otherwise.
+unsafe fn socket_at(state: *mut ffi::lua_State, index: c_int) -> *const Socket {
+    let block = block_at(state, index);
+    if block.is_null() { ptr::null() } else { block.read() }
+}
+
+unsafe fn block_at(state: *mut ffi::lua_State, index: c_int) -> *mut *const Socket {
+    if ffi::lua_type(state, index) != ffi::LUA_TUSERDATA || ffi::lua_getmetatable(state, index) == 0 {
+        return ptr::null_mut();
+    }
+    ffi::lua_rawgetp(state, -1, mark());
+    let ours = ffi::lua_type(state, -1) == ffi::LUA_TBOOLEAN;
+    ffi::lua_settop(state, -3);
+    if ours { ffi::lua_touserdata(state, index).cast() } else { ptr::null_mut() }
+}
+
+unsafe extern "C-unwind" fn finalize(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: invariant 1; the pointer is taken out of the block before it is dropped, so a second call finds null.
+    unsafe {
+        let block = block_at(state, 1);
+        if !block.is_null() {
+            let socket = block.replace(ptr::null());
+            if !socket.is_null() {
+                // A panic of a destructor must not cross into the collector.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(Rc::from_raw(socket))));
+            }
+        }
+    }
+    0
+}
+
+/// `__index`: upvalue 1 is the table of methods, upvalue 2 answers properties.
+unsafe extern "C-unwind" fn find(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: Lua calls an `__index` with two values on the stack; plain data only (invariant 2).
+    unsafe {
+        ffi::lua_settop(state, 2);
+        ffi::lua_pushvalue(state, 2);
+        ffi::lua_rawget(state, ffi::lua_upvalueindex(1));
+        if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
+            ffi::lua_settop(state, 2);
+            ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
+            ffi::lua_insert(state, 1);
+            ffi::lua_call(state, 2, 1);
+        }
+    }
+    1
+}
+
+/// What a hot method leaves on Lua's stack: plain data (invariant 2).
+enum Outcome {
+    Nil,
+    True,
+    Count(usize),
+    Span { start: *const u8, length: usize },
+    Raise,
+}
+
+/// Runs the method. Everything with a destructor lives and dies in here.
+fn outcome(socket: &Socket, call: &Call<'_>, run: fn(&Socket, &Call<'_>) -> Result<Reply>) -> Outcome {
+    let done = catch_unwind(AssertUnwindSafe(|| match run(socket, call) {
+        Ok(Reply::Nil) => Outcome::Nil,
+        Ok(Reply::True) => Outcome::True,
+        Ok(Reply::Count(count)) => Outcome::Count(count),
+        Ok(Reply::Front(length)) => match socket.pin(length) {
+            Some(bytes) => Outcome::Span { start: bytes.cast(), length: bytes.len() },
+            None => stash(Error::new(Kind::Socket, "internal error: the buffer is shorter than promised")),
+        },
+        Err(error) => stash(error),
+    }));
+    done.unwrap_or_else(|_| stash(Error::new(Kind::Socket, "internal error: a panic was caught")))
+}
+
+fn stash(error: Error) -> Outcome {
+    STASH.with(|stash| {
+        if let Ok(mut place) = stash.try_borrow_mut() {
+            *place = Some(error);
+        }
+    });
+    Outcome::Raise
+}
+
+unsafe fn invoke(
+    state: *mut ffi::lua_State,
+    parse: unsafe fn(*mut ffi::lua_State, &mut Call<'_>),
+    run: fn(&Socket, &Call<'_>) -> Result<Reply>,
+) -> c_int {
+    // SAFETY: the socket outlives the call: its userdata is the first argument, and `close` only empties it. Between
+    // `outcome` and the return only plain data is held (invariant 2), and the span is pinned (invariant 3).
+    unsafe {
+        let socket = socket_at(state, 1);
+        if socket.is_null() {
+            return ffi::luaL_argerror(state, 1, c"a tcp, ssl or unix socket expected".as_ptr());
+        }
+        let socket = &*socket;
+        let mut call = Call::default();
+        parse(state, &mut call);
+        match outcome(socket, &call, run) {
+            Outcome::Nil => ffi::lua_pushnil(state),
+            Outcome::True => ffi::lua_pushboolean(state, 1),
+            Outcome::Count(count) => ffi::lua_pushinteger(state, count as ffi::lua_Integer),
+            Outcome::Span { start, length } => {
+                ffi::lua_pushlstring(state, start.cast(), length);
+                socket.unpin(length);
+            }
+            Outcome::Raise => {
+                ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
+                ffi::lua_call(state, 0, 1);
+                ffi::lua_error(state);
+            }
+        }
+    }
+    1
+}
+
+unsafe extern "C-unwind" fn send(state: *mut ffi::lua_State) -> c_int {
+    invoke(state, bytes, |socket, call| socket.send(call))
+}
+
+unsafe extern "C-unwind" fn send_all(state: *mut ffi::lua_State) -> c_int {
+    invoke(state, bytes, |socket, call| socket.send_all(call))
+}
+
+unsafe extern "C-unwind" fn recv(state: *mut ffi::lua_State) -> c_int {
+    invoke(state, maximum, |socket, call| socket.recv(call))
+}
+
+unsafe extern "C-unwind" fn recv_line(state: *mut ffi::lua_State) -> c_int {
+    invoke(state, |state, call| options(state, 2, true, call), |socket, call| socket.recv_line(call))
+}
+
+unsafe extern "C-unwind" fn recv_exact(state: *mut ffi::lua_State) -> c_int {
+    invoke(state, count, |socket, call| socket.recv_exact(call))
+}
+
+/// `(bytes, opts?)`. The bytes stay on the stack, so the slice lives as long as the call.
+unsafe fn bytes(state: *mut ffi::lua_State, call: &mut Call<'_>) {
+    if !matches!(ffi::lua_type(state, 2), ffi::LUA_TSTRING | ffi::LUA_TNUMBER) {
+        refuse(state, 2, c"bytes must be a string");
+    }
+    let mut length = 0;
+    let start = ffi::lua_tolstring(state, 2, &mut length);
+    call.bytes = std::slice::from_raw_parts(start.cast(), length);
+    options(state, 3, false, call);
+}
+
+/// `(max?, opts?)`
+unsafe fn maximum(state: *mut ffi::lua_State, call: &mut Call<'_>) {
+    call.count = match ffi::lua_type(state, 2) {
+        ffi::LUA_TNIL | ffi::LUA_TNONE => super::socket::RECV,
+        _ => whole(state, 2).filter(|&n| n > 0).unwrap_or_else(|| {
+            refuse(state, 2, c"max must be a whole number of bytes, 1 or more");
+        }),
+    };
+    options(state, 3, false, call);
+}
+
+/// `(n, opts?)`
+unsafe fn count(state: *mut ffi::lua_State, call: &mut Call<'_>) {
+    call.count = whole(state, 2).unwrap_or_else(|| {
+        refuse(state, 2, c"n must be a whole number of bytes, 0 or more");
+    });
+    options(state, 3, false, call);
+}
+
+/// A number that is a whole one, from 0 to 2^53.
+unsafe fn whole(state: *mut ffi::lua_State, index: c_int) -> Option<usize> {
+    if ffi::lua_type(state, index) != ffi::LUA_TNUMBER {
+        return None;
+    }
+    let number = ffi::lua_tonumber(state, index);
+    ((0.0..=9_007_199_254_740_992.0).contains(&number) && number.fract() == 0.0).then_some(number as usize)
+}
+
+/// `{ timeout = seconds, max = bytes }`, read raw: a metatable on the table is never asked.
+unsafe fn options(state: *mut ffi::lua_State, index: c_int, line: bool, call: &mut Call<'_>) {
+    match ffi::lua_type(state, index) {
+        ffi::LUA_TNIL | ffi::LUA_TNONE => return,
+        ffi::LUA_TTABLE => {}
+        _ => refuse(state, index, c"opts must be a table"),
+    }
+    ffi::lua_pushnil(state);
+    while ffi::lua_next(state, index) != 0 {
+        let name = match ffi::lua_type(state, -2) {
+            ffi::LUA_TSTRING => CStr::from_ptr(ffi::lua_tolstring(state, -2, ptr::null_mut())),
+            _ => c"?",
+        };
+        match name.to_bytes() {
+            b"timeout" => match ffi::lua_type(state, -1) {
+                ffi::LUA_TNUMBER => match super::socket::seconds(ffi::lua_tonumber(state, -1)) {
+                    Some(timeout) => call.timeout = Some(timeout),
+                    None => refuse(state, index, c"timeout must be 0 or more seconds"),
+                },
+                _ => refuse(state, index, c"timeout must be a number of seconds"),
+            },
+            b"max" if line => match whole(state, -1).filter(|&n| n > 0) {
+                Some(max) => call.max = Some(max),
+                None => refuse(state, index, c"max must be a whole number of bytes, 1 or more"),
+            },
+            _ => {
+                let words = ffi::lua_pushfstring(state, c"unknown option '%s'".as_ptr(), name.as_ptr());
+                ffi::luaL_argerror(state, index, words);
+            }
+        }
+        ffi::lua_settop(state, -2);
+    }
+}
+
+/// Raises `bad argument #index to 'method' (words)`. Holds nothing that needs dropping.
+unsafe fn refuse(state: *mut ffi::lua_State, index: c_int, words: &CStr) -> ! {
+    ffi::luaL_argerror(state, index, words.as_ptr());
+    // luaL_argerror does not return; this tells the compiler the same.
+    ffi::lua_error(state)
+}

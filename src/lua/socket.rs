@@ -1,0 +1,229 @@
+//! What a script's socket is: a connection, a datagram socket or a listener, with the capability that opened it.
+//!
+//! One value serves all classes; the metatable decides which methods a script can reach. Pure Rust: the Lua values
+//! are made in `raw` and in the binding beside it.
+
+use super::capability::Capability;
+use crate::{
+    conn::{Conn, MAX_LINE},
+    deadline::{DEFAULT, Deadline},
+    error::{Error, Kind, Result},
+    listen::Listener,
+    tls::ServerTls,
+    udp::Udp,
+};
+use std::{
+    cell::{Cell, Ref, RefCell, RefMut},
+    rc::Rc,
+    time::Duration,
+};
+
+/// What `recv` takes at the most if the caller names nothing else.
+pub const RECV: usize = 64 * 1024;
+
+/// A socket of any class.
+pub struct Socket {
+    item: RefCell<Item>,
+    /// Lua is copying from the buffer: nothing else may touch it (see `raw`).
+    pinned: Cell<bool>,
+    timeout: Cell<Option<Duration>>,
+    pub cap: Rc<Capability>,
+    /// The other end as the caller named it; empty for listeners and unconnected datagram sockets.
+    pub host: Box<str>,
+    pub port: Option<u16>,
+    pub kind: Class,
+}
+
+/// The classes of the contract, by the last word of their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Tcp,
+    Ssl,
+    Udp,
+    Listener,
+}
+
+impl Class {
+    pub const ALL: [Class; 4] = [Class::Tcp, Class::Ssl, Class::Udp, Class::Listener];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Class::Tcp => "tcp",
+            Class::Ssl => "ssl",
+            Class::Udp => "udp",
+            Class::Listener => "tcp_listener",
+        }
+    }
+}
+
+/// What a socket holds; nothing once it is closed.
+pub enum Item {
+    Closed,
+    Stream(Conn),
+    Udp(Udp),
+    Listener(Listener, Option<ServerTls>),
+}
+
+/// The arguments of a hot method: plain data.
+#[derive(Default)]
+pub struct Call<'a> {
+    pub bytes: &'a [u8],
+    pub count: usize,
+    pub max: Option<usize>,
+    /// The outer `None`: the socket's own timeout. The inner one: for ever.
+    pub timeout: Option<Option<Duration>>,
+}
+
+/// What a hot method answers.
+pub enum Reply {
+    Nil,
+    True,
+    Count(usize),
+    /// The first bytes of the connection's buffer.
+    Front(usize),
+}
+
+impl Socket {
+    pub fn new(cap: Rc<Capability>, kind: Class, item: Item, host: &str, port: Option<u16>) -> Socket {
+        Socket {
+            item: RefCell::new(item),
+            pinned: Cell::new(false),
+            timeout: Cell::new(Some(DEFAULT)),
+            cap,
+            host: host.into(),
+            port,
+            kind,
+        }
+    }
+
+    /// The socket's item, while it may be used: alive, and by nobody else (a hook or finalizer may run anywhere).
+    pub fn item(&self) -> Result<RefMut<'_, Item>> {
+        self.cap.net.alive()?;
+        match self.item.try_borrow_mut() {
+            Ok(item) if !self.pinned.get() => Ok(item),
+            _ => Err(Error::new(Kind::Socket, "the socket is in use by another call")),
+        }
+    }
+
+    /// The socket's item, to look at.
+    pub fn look(&self) -> Result<Ref<'_, Item>> {
+        self.cap.net.alive()?;
+        self.item.try_borrow().map_err(|_| Error::new(Kind::Socket, "the socket is in use by another call"))
+    }
+
+    /// Runs `act` on the connection; its errors learn which call and which peer.
+    pub fn stream<T>(&self, op: &'static str, act: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
+        let done = self.item().and_then(|mut item| match &mut *item {
+            Item::Stream(conn) if conn.is_ours() || conn.session().is_none() => act(conn),
+            Item::Stream(_) => {
+                Err(Error::new(Kind::Socket, format!("{op}: a TLS connection stays with the process that made it")))
+            }
+            _ => Err(closed(op)),
+        });
+        done.map_err(|e| self.told(e, op))
+    }
+
+    /// Runs `act` on the datagram socket.
+    pub fn udp<T>(&self, op: &'static str, act: impl FnOnce(&mut Udp) -> Result<T>) -> Result<T> {
+        let done = self.item().and_then(|mut item| match &mut *item {
+            Item::Udp(udp) => act(udp),
+            _ => Err(closed(op)),
+        });
+        done.map_err(|e| self.told(e, op))
+    }
+
+    fn told(&self, error: Error, op: &'static str) -> Error {
+        let error = error.op(op);
+        match (self.host.is_empty(), self.port) {
+            (false, Some(port)) => error.at(&*self.host, port),
+            _ => error,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.cap.net.is_alive() && self.item.try_borrow().is_ok_and(|item| !matches!(*item, Item::Closed))
+    }
+
+    /// Takes the item out, leaving the socket closed. Closing twice is no error; closing in mid-copy waits for the
+    /// collector.
+    pub fn take(&self) -> Item {
+        match self.item.try_borrow_mut() {
+            Ok(mut item) if !self.pinned.get() => std::mem::replace(&mut *item, Item::Closed),
+            _ => Item::Closed,
+        }
+    }
+
+    /// Puts back what [`take`](Self::take) took.
+    pub fn put(&self, item: Item) {
+        if let Ok(mut place) = self.item.try_borrow_mut() {
+            *place = item;
+        }
+    }
+
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout.get()
+    }
+
+    pub fn set_timeout(&self, timeout: Option<Duration>) {
+        self.timeout.set(timeout);
+    }
+
+    /// A call's deadline: its own timeout, or the socket's.
+    pub fn deadline(&self, own: Option<Option<Duration>>) -> Deadline {
+        Deadline::new(own.unwrap_or(self.timeout.get()))
+    }
+
+    /// The first `length` bytes of the buffer, pinned until [`unpin`](Self::unpin).
+    pub fn pin(&self, length: usize) -> Option<*const [u8]> {
+        let item = self.item.try_borrow().ok()?;
+        let Item::Stream(conn) = &*item else { return None };
+        let bytes: *const [u8] = conn.buffered().get(..length)?;
+        self.pinned.set(true);
+        Some(bytes)
+    }
+
+    /// Lua has its copy: takes the bytes from the buffer.
+    pub fn unpin(&self, length: usize) {
+        self.pinned.set(false);
+        if let Ok(mut item) = self.item.try_borrow_mut()
+            && let Item::Stream(conn) = &mut *item
+        {
+            conn.consume(length);
+        }
+    }
+
+    pub fn send(&self, call: &Call<'_>) -> Result<Reply> {
+        self.stream("send", |conn| conn.send(call.bytes, &self.deadline(call.timeout)).map(Reply::Count))
+    }
+
+    pub fn send_all(&self, call: &Call<'_>) -> Result<Reply> {
+        self.stream("send_all", |conn| conn.send_all(call.bytes, &self.deadline(call.timeout)).map(|()| Reply::True))
+    }
+
+    pub fn recv(&self, call: &Call<'_>) -> Result<Reply> {
+        let some = |conn: &mut Conn| conn.some(call.count, &self.deadline(call.timeout));
+        self.stream("recv", some).map(|count| count.map_or(Reply::Nil, Reply::Front))
+    }
+
+    pub fn recv_line(&self, call: &Call<'_>) -> Result<Reply> {
+        let line = |conn: &mut Conn| conn.line(call.max.unwrap_or(MAX_LINE), &self.deadline(call.timeout));
+        self.stream("recv_line", line).map(|count| count.map_or(Reply::Nil, Reply::Front))
+    }
+
+    pub fn recv_exact(&self, call: &Call<'_>) -> Result<Reply> {
+        let exact = |conn: &mut Conn| conn.exact(call.count, &self.deadline(call.timeout));
+        self.stream("recv_exact", exact).map(|()| Reply::Front(call.count))
+    }
+}
+
+fn closed(op: &str) -> Error {
+    Error::new(Kind::Socket, format!("{op}: the socket is closed"))
+}
+
+/// Seconds as they come from Lua: `None` inside for `math.huge`; no answer for NaN and negatives.
+pub fn seconds(seconds: f64) -> Option<Option<Duration>> {
+    if seconds.is_nan() || seconds < 0.0 {
+        return None;
+    }
+    Some(Duration::try_from_secs_f64(seconds).ok())
+}

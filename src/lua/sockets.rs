@@ -1,0 +1,523 @@
+//! The core's functions for sockets of every class.
+
+use super::{
+    answer::{Answer, argument, error_object},
+    capability, define, held,
+    options::Options,
+    raw,
+    socket::{Class, Item, Socket, seconds},
+};
+use crate::{
+    address::Host,
+    conn::Conn,
+    deadline::Deadline,
+    dial::{Target, addresses, dial, dial_unix},
+    error::{Error, Kind},
+    listen::{BACKLOG, Listener},
+    poll,
+    tls::{PeerCert, Tls},
+    udp::{Family, Interface, MAX_DATAGRAM, Udp},
+    wire::{Want, Wire},
+};
+use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, Value};
+use std::{
+    net::{IpAddr, Shutdown, SocketAddr},
+    os::fd::AsFd,
+    rc::Rc,
+    time::Duration,
+};
+
+/// The name under which a class's metatable is kept.
+fn class_key(class: Class) -> String {
+    format!("caspian.net.class.{}", class.word())
+}
+
+/// Adds the functions to the core.
+pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    let take_error = lua.create_function(|lua, ()| error_object(lua, &raw::take_error()))?;
+    let hot = raw::methods(lua, &take_error)?;
+    // class(word, methods, metatable): `methods` gains the hot ones where the class has streams.
+    define(lua, core, "class", move |lua, (word, methods, metatable): (String, Table, Table)| {
+        let Some(class) = Class::ALL.into_iter().find(|class| class.word() == word) else {
+            return argument(1, "no such class");
+        };
+        capability::unsealed(lua)?;
+        let build = || -> mlua::Result<()> {
+            if matches!(class, Class::Tcp | Class::Ssl) {
+                for (name, function) in &hot {
+                    methods.raw_set(*name, function)?;
+                }
+            }
+            let get: mlua::Function = metatable.raw_get("__index")?;
+            metatable.raw_set("__index", raw::index(lua, &methods, get)?)?;
+            raw::seal(lua, &metatable)?;
+            lua.set_named_registry_value(&class_key(class), &metatable)
+        };
+        build().map(|()| true).or_else(|e| argument(1, e))
+    })?;
+
+    define(lua, core, "tcp", |lua, (cap, host, port, opts): (AnyUserData, LuaString, u16, Option<Table>)| {
+        let cap = held(&cap)?;
+        let host = parse(&host, 1)?;
+        let opts = Options::new(lua, opts, 3);
+        let (timeout, deadline) = (opts.timeout()?, opts.deadline()?);
+        let granted = cap.net.connect("tcp", &host, port)?;
+        let local = opts.local(&cap, "tcp")?;
+        let target = Target { op: "tcp", granted: &granted, address: None, local: local.as_ref(), tls: None };
+        let (conn, _) = dial(&cap.net, &target, &deadline)?;
+        let socket = Socket::new(Rc::clone(&cap), Class::Tcp, Item::Stream(conn), &host.to_string(), Some(port));
+        adjust(&socket, &opts)?;
+        wrap(lua, socket, timeout)
+    })?;
+    define(lua, core, "ssl", |lua, (cap, host, port, opts): (AnyUserData, LuaString, u16, Option<Table>)| {
+        let cap = held(&cap)?;
+        let host = parse(&host, 1)?;
+        let opts = Options::new(lua, opts, 3);
+        let (timeout, deadline) = (opts.timeout()?, opts.deadline()?);
+        let granted = cap.net.connect("ssl", &host, port)?;
+        let local = opts.local(&cap, "ssl")?;
+        let tls = opts.client_tls(&cap, "ssl", port)?;
+        let target = Target { op: "ssl", granted: &granted, address: None, local: local.as_ref(), tls: Some(&tls) };
+        let (conn, _) = dial(&cap.net, &target, &deadline)?;
+        let socket = Socket::new(Rc::clone(&cap), Class::Ssl, Item::Stream(conn), &host.to_string(), Some(port));
+        adjust(&socket, &opts)?;
+        wrap(lua, socket, timeout)
+    })?;
+    define(lua, core, "unix", |lua, (cap, path, opts): (AnyUserData, LuaString, Option<Table>)| {
+        let cap = held(&cap)?;
+        let opts = Options::new(lua, opts, 2);
+        let path = cap.net.unix("unix", &path.to_string_lossy(), false)?;
+        let (timeout, deadline) = (opts.timeout()?, opts.deadline()?);
+        let conn = dial_unix(&cap.net, "unix", &path, &deadline)?;
+        let name = format!("unix:{}", path.path().display());
+        wrap(lua, Socket::new(Rc::clone(&cap), Class::Tcp, Item::Stream(conn), &name, None), timeout)
+    })?;
+    define(lua, core, "tcp_listen", |lua, (cap, host, port, opts): (AnyUserData, LuaString, u16, Option<Table>)| {
+        let cap = held(&cap)?;
+        let opts = Options::new(lua, opts, 3);
+        let at = cap.net.listen("tcp_listen", &interface(&host)?, port)?;
+        let tls = opts.inner("tls")?.map(|tls| tls.server_tls(&cap)).transpose()?;
+        let backlog = opts.find::<i32>("backlog")?.unwrap_or(BACKLOG);
+        let listener = Listener::bind(&at, backlog).map_err(|e| e.op("tcp_listen"))?;
+        let item = Item::Listener(listener, tls);
+        wrap(lua, Socket::new(Rc::clone(&cap), Class::Listener, item, "", None), opts.timeout()?)
+    })?;
+    define(lua, core, "unix_listen", |lua, (cap, path, opts): (AnyUserData, LuaString, Option<Table>)| {
+        let cap = held(&cap)?;
+        let opts = Options::new(lua, opts, 2);
+        let path = cap.net.unix("unix_listen", &path.to_string_lossy(), true)?;
+        let tls = opts.inner("tls")?.map(|tls| tls.server_tls(&cap)).transpose()?;
+        let backlog = opts.find::<i32>("backlog")?.unwrap_or(BACKLOG);
+        let listener = Listener::bind_unix(&path, backlog).map_err(|e| e.op("unix_listen"))?;
+        let name = format!("unix:{}", path.path().display());
+        let item = Item::Listener(listener, tls);
+        wrap(lua, Socket::new(Rc::clone(&cap), Class::Listener, item, &name, None), opts.timeout()?)
+    })?;
+    define(lua, core, "udp", udp)?;
+    define(lua, core, "udp_listen", |lua, (cap, host, port, opts): (AnyUserData, LuaString, u16, Option<Table>)| {
+        let cap = held(&cap)?;
+        let opts = Options::new(lua, opts, 3);
+        let at = cap.net.listen("udp_listen", &interface(&host)?, port)?;
+        let udp = Udp::bind(&at, opts.flag("reuse", false)?).map_err(|e| e.op("udp_listen"))?;
+        udp.set_broadcast(opts.flag("broadcast", false)?)?;
+        wrap(lua, Socket::new(Rc::clone(&cap), Class::Udp, Item::Udp(udp), "", None), opts.timeout()?)
+    })?;
+
+    streams(lua, core)?;
+    datagrams(lua, core)?;
+    properties(lua, core)
+}
+
+/// Sockets as streams: what is not hot.
+fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    // accept(listener, timeout?)
+    define(lua, core, "accept", |lua, (listener, own): (Value, Option<f64>)| {
+        let socket = peek(lua, &listener)?;
+        let cap = &socket.cap;
+        let timeout = own.and_then(seconds);
+        let deadline = socket.deadline(timeout).start();
+        let (wire, tls) = {
+            let item = socket.item()?;
+            let Item::Listener(listener, tls) = &*item else {
+                return Err(Error::new(Kind::Socket, "accept: the listener is closed").op("accept").into());
+            };
+            (listener.accept(&deadline).map_err(|e| e.op("accept"))?, tls.clone())
+        };
+        let peer = wire.remote();
+        let (conn, class) = match &tls {
+            None => (Conn::plain(wire), Class::Tcp),
+            Some(tls) => (Conn::tls(Tls::accept(wire, tls, &deadline).map_err(|e| e.op("accept"))?), Class::Ssl),
+        };
+        let (host, port) = peer.map_or_else(|| (socket.host.to_string(), None), host_and_port);
+        wrap(lua, Socket::new(Rc::clone(cap), class, Item::Stream(conn), &host, port), socket.timeout())
+    })?;
+    // starttls(socket, opts): the plain socket is spent, whatever comes of it.
+    define(lua, core, "starttls", |lua, (plain, opts): (Value, Option<Table>)| {
+        let plain = peek(lua, &plain)?;
+        let cap = &plain.cap;
+        let opts = Options::new(lua, opts, 1);
+        let deadline = plain.deadline(opts.seconds("timeout")?).start();
+        cap.net.alive()?;
+        let server = match opts.flag("server", false)? {
+            true => Some(opts.server_tls(cap)?),
+            false => None,
+        };
+        let client = match server {
+            Some(_) => None,
+            None => Some(opts.client_tls(cap, "starttls", plain.port.unwrap_or(0))?),
+        };
+        let host = match (&client, opts.text("sni")?) {
+            (None, _) => None,
+            (Some(_), Some(name)) => Some(parse_text(&name, 1)?),
+            (Some(_), None) => match Host::parse(&plain.host) {
+                Ok(host) => Some(host),
+                Err(_) => return argument(1, "sni: a Unix socket has no host name; name the one to verify"),
+            },
+        };
+        let conn = match plain.take() {
+            Item::Stream(conn) => conn,
+            item => {
+                plain.put(item);
+                return Err(Error::new(Kind::Socket, "starttls: the socket is closed").op("starttls").into());
+            }
+        };
+        let wire = match conn.into_wire() {
+            Ok(wire) => wire,
+            Err((error, conn)) => {
+                plain.put(Item::Stream(*conn));
+                return Err(error.op("starttls").into());
+            }
+        };
+        let tls = match (&server, &client, &host) {
+            (Some(server), _, _) => Tls::accept(wire, server, &deadline),
+            (None, Some(client), Some(host)) => Tls::connect(wire, client, host, &deadline),
+            _ => return argument(1, "starttls: neither client nor server"),
+        }
+        .map_err(|e| e.op("starttls").at(&*plain.host, plain.port.unwrap_or(0)))?;
+        let item = Item::Stream(Conn::tls(tls));
+        wrap(lua, Socket::new(Rc::clone(cap), Class::Ssl, item, &plain.host, plain.port), plain.timeout())
+    })?;
+    define(lua, core, "close", |lua, socket: Value| {
+        drop(peek(lua, &socket)?.take());
+        Ok(true)
+    })?;
+    define(lua, core, "shutdown", |lua, (socket, how): (Value, String)| {
+        let how = match &*how {
+            "send" => Shutdown::Write,
+            "recv" => Shutdown::Read,
+            "both" => Shutdown::Both,
+            _ => return argument(1, format!("how must be \"send\", \"recv\" or \"both\", got {how:?}")),
+        };
+        Ok(peek(lua, &socket)?.stream("shutdown", |conn| conn.shutdown(how)).map(|()| true)?)
+    })?;
+    define(lua, core, "tls_info", |lua, (socket, what): (Value, String)| {
+        let socket = peek(lua, &socket)?;
+        let read = |tls: &Tls<Wire>| match &*what {
+            "cipher" => tls.cipher().into_lua(lua),
+            "protocol" => tls.protocol().into_lua(lua),
+            "alpn" => tls.alpn().map(|name| lua.create_string(name)).transpose()?.into_lua(lua),
+            _ => tls.peer_cert().map(|cert| cert_table(lua, &cert)).transpose()?.into_lua(lua),
+        };
+        let value = socket.stream("tls", |conn| Ok(conn.session().map_or(Ok(Value::Nil), read)))?;
+        value.or_else(|e| argument(0, e))
+    })
+}
+
+/// A certificate as Lua sees it (contract, section 4).
+pub fn cert_table(lua: &Lua, cert: &PeerCert) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("subject", &*cert.subject)?;
+    table.raw_set("issuer", &*cert.issuer)?;
+    table.raw_set("fingerprint", &*cert.fingerprint)?;
+    table.raw_set("valid_from", &*cert.valid_from)?;
+    table.raw_set("valid_until", &*cert.valid_until)?;
+    table.raw_set("sans", cert.sans.clone())?;
+    table.raw_set("serial", &*cert.serial)?;
+    table.raw_set("pem", &*cert.pem)?;
+    Ok(table)
+}
+
+fn udp(
+    lua: &Lua,
+    (cap, host, port, opts): (AnyUserData, Option<LuaString>, Option<u16>, Option<Table>),
+) -> Answer<Value> {
+    let cap = held(&cap)?;
+    let opts = Options::new(lua, opts, 3);
+    let timeout = opts.timeout()?;
+    let deadline = opts.deadline()?;
+    cap.net.alive()?;
+    let family = match opts.text("family")?.as_deref() {
+        None => None,
+        Some("inet") => Some(Family::V4),
+        Some("inet6") => Some(Family::V6),
+        Some(other) => return argument(3, format!("family must be \"inet\" or \"inet6\", got {other:?}")),
+    };
+    let local = opts.local(&cap, "udp")?;
+    let open = |family| match &local {
+        Some(local) => Udp::bind(local, opts.flag("reuse", false)?).map_err(Into::into),
+        None => Answer::Ok(Udp::open(family)?),
+    };
+    let (udp, name) = match (host, port) {
+        (Some(host), Some(port)) => {
+            let host = parse(&host, 1)?;
+            let granted = cap.net.connect("udp", &host, port)?;
+            let target = Target { op: "udp", granted: &granted, address: None, local: None, tls: None };
+            let all = addresses(&cap.net, &target, &deadline).map_err(|e| e.op("udp"))?;
+            let fits = |ip: IpAddr| family.is_none_or(|family| family == Family::of(ip));
+            let Some(first) = all.iter().find(|a| fits(a.addr().ip())) else {
+                let words = format!("udp to {host}: the name has no address of that family");
+                return Err(Error::new(Kind::DnsFailure, words).op("udp").at(host.to_string(), port).into());
+            };
+            let mut udp = open(Family::of(first.addr().ip()))?;
+            udp.connect(&granted.endpoint().to_string(), first).map_err(|e| e.op("udp"))?;
+            (udp, Some((host, port)))
+        }
+        _ => (open(family.unwrap_or(Family::V4))?, None),
+    };
+    udp.set_broadcast(opts.flag("broadcast", false)?)?;
+    let (host, port) = name.map_or((String::new(), None), |(host, port)| (host.to_string(), Some(port)));
+    wrap(lua, Socket::new(Rc::clone(&cap), Class::Udp, Item::Udp(udp), &host, port), timeout)
+}
+
+fn datagrams(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    define(lua, core, "udp_send", |lua, (socket, bytes, own): (Value, LuaString, Option<f64>)| {
+        let socket = peek(lua, &socket)?;
+        let deadline = socket.deadline(own.and_then(seconds));
+        Ok(socket.udp("send", |udp| udp.send(&bytes.as_bytes(), &deadline))?)
+    })?;
+    type SendTo = (Value, LuaString, LuaString, u16, Option<f64>);
+    define(lua, core, "udp_send_to", |lua, (socket, bytes, host, port, own): SendTo| {
+        let socket = peek(lua, &socket)?;
+        let cap = &socket.cap;
+        let host = parse(&host, 2)?;
+        let deadline = socket.deadline(own.and_then(seconds)).start();
+        let granted = cap.net.connect("send_to", &host, port)?;
+        let target = Target { op: "send_to", granted: &granted, address: None, local: None, tls: None };
+        let all = addresses(&cap.net, &target, &deadline).map_err(|e| e.op("send_to"))?;
+        let sent = socket.udp("send_to", |udp| {
+            let fitting = all.iter().find(|a| Family::of(a.addr().ip()) == udp.family()).or(all.first());
+            match fitting {
+                Some(to) => udp.send_to(&bytes.as_bytes(), &granted.endpoint().to_string(), to, &deadline),
+                None => Err(Error::new(Kind::DnsFailure, format!("send_to {host}: the name has no address"))),
+            }
+        });
+        Ok(sent.map_err(|e| e.at(host.to_string(), port))?)
+    })?;
+    define(lua, core, "udp_recv_from", |lua, (socket, max, own): (Value, Option<usize>, Option<f64>)| {
+        let socket = peek(lua, &socket)?;
+        let deadline = socket.deadline(own.and_then(seconds));
+        let (bytes, from) = socket.udp("recv", |udp| udp.recv_from(max.unwrap_or(MAX_DATAGRAM), &deadline))?;
+        let bytes = lua.create_string(bytes).or_else(|e| argument(0, e))?;
+        let (host, port) = from.map_or((None, None), |from| (Some(from.ip().to_string()), Some(from.port())));
+        Ok((bytes, host, port))
+    })?;
+    type Member = (Value, bool, LuaString, Option<LuaString>);
+    define(lua, core, "udp_membership", |lua, (socket, join, group, interface): Member| {
+        let socket = peek(lua, &socket)?;
+        let Some(group) = parse(&group, 1)?.ip().filter(IpAddr::is_multicast) else {
+            return argument(1, "group must be a multicast address");
+        };
+        let interface = multicast_interface(interface.as_ref(), 2)?;
+        Ok(socket.udp("membership", |udp| udp.membership(join, group, interface)).map(|()| true)?)
+    })
+}
+
+/// An interface by its IPv4 address, or by its index for IPv6.
+fn multicast_interface(text: Option<&LuaString>, index: usize) -> Answer<Interface> {
+    let Some(text) = text.map(|text| text.to_string_lossy()) else { return Ok(Interface::ANY) };
+    match (text.parse(), text.parse()) {
+        (Ok(v4), _) => Ok(Interface { v4, ..Interface::ANY }),
+        (_, Ok(number)) => Ok(Interface { index: number, ..Interface::ANY }),
+        _ => argument(index, format!("interface must be an IPv4 address or an interface index, got {text:?}")),
+    }
+}
+
+fn properties(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    define(lua, core, "get", |lua, (socket, name): (Value, Value)| {
+        let socket = peek(lua, &socket)?;
+        let Some(name) = name.as_string().map(|name| name.to_string_lossy()) else { return Ok(Value::Nil) };
+        let read = || -> mlua::Result<Value> {
+            let (local, remote) = addresses_of(&socket);
+            match &*name {
+                "host" if socket.kind == Class::Listener => Ok(Value::Nil),
+                "host" if !socket.host.is_empty() => (&*socket.host).into_lua(lua),
+                "port" => socket.port.into_lua(lua),
+                "remote_host" => remote.map(|a| a.ip().to_string()).into_lua(lua),
+                "remote_port" => remote.map(|a| a.port()).into_lua(lua),
+                "local_host" => local.map(|a| a.ip().to_string()).into_lua(lua),
+                "local_port" => local.map(|a| a.port()).into_lua(lua),
+                "connected" | "connected?" => match socket.kind {
+                    Class::Listener => Ok(Value::Nil),
+                    _ => is_connected(&socket).into_lua(lua),
+                },
+                "timeout" => socket.timeout().map_or(f64::INFINITY, |time| time.as_secs_f64()).into_lua(lua),
+                "nodelay" => flag(&socket, |conn| conn.wire().nodelay()).into_lua(lua),
+                "keepalive" => flag(&socket, |conn| conn.wire().keepalive()).into_lua(lua),
+                "broadcast" => socket.udp("broadcast", |udp| Ok(udp.broadcast())).ok().into_lua(lua),
+                _ => Ok(Value::Nil),
+            }
+        };
+        read().or_else(|e| argument(0, e))
+    })?;
+    define(lua, core, "describe", |lua, (socket, label): (Value, String)| {
+        let socket = peek(lua, &socket)?;
+        let name = match (socket.host.is_empty(), socket.port, addresses_of(&socket).0) {
+            (false, Some(port), _) => format!("{}:{port}", socket.host),
+            (false, None, _) => socket.host.to_string(),
+            (true, _, Some(local)) => local.to_string(),
+            _ => String::new(),
+        };
+        let state = if socket.is_open() { "" } else { ", closed" };
+        Ok(format!("{label} ({name}{state})"))
+    })?;
+    define(lua, core, "set", |lua, (socket, name, value): (Value, String, Value)| {
+        let socket = peek(lua, &socket)?;
+        let boolean = || match value {
+            Value::Boolean(on) => Ok(on),
+            _ => argument(0, format!("{name} must be true or false")),
+        };
+        match (&*name, socket.kind) {
+            ("timeout", _) => match value.as_f64().and_then(seconds) {
+                Some(timeout) => socket.set_timeout(timeout),
+                None => return argument(0, "timeout must be 0 or more seconds (math.huge: for ever)"),
+            },
+            ("nodelay", Class::Tcp | Class::Ssl) => {
+                let on = boolean()?;
+                socket.stream("nodelay", |conn| conn.wire().set_nodelay(on))?;
+            }
+            ("keepalive", Class::Tcp | Class::Ssl) => {
+                let on = boolean()?;
+                socket.stream("keepalive", |conn| conn.wire().set_keepalive(on))?;
+            }
+            ("broadcast", Class::Udp) => {
+                let on = boolean()?;
+                socket.udp("broadcast", |udp| udp.set_broadcast(on))?;
+            }
+            ("multicast_loop", Class::Udp) => {
+                let on = boolean()?;
+                socket.udp("multicast_loop", |udp| udp.set_multicast_loop(on))?;
+            }
+            ("multicast_ttl", Class::Udp) => match value.as_u32().filter(|ttl| *ttl < 256) {
+                Some(ttl) => socket.udp("multicast_ttl", |udp| udp.set_multicast_ttl(ttl))?,
+                None => return argument(0, "multicast_ttl must be 0..255"),
+            },
+            ("multicast_interface", Class::Udp) => {
+                let interface = multicast_interface(value.as_string(), 0)?;
+                socket.udp("multicast_interface", |udp| udp.set_multicast_interface(interface))?;
+            }
+            _ => return argument(0, format!("a {} socket has no writable field {name:?}", socket.kind.word())),
+        }
+        Ok(true)
+    })?;
+    // poll(readers, writers, timeout, wake): the indices of those that are ready; `wake`: writers end the wait too.
+    define(lua, core, "poll", |lua, (readers, writers, timeout, wake): (Table, Table, f64, bool)| {
+        let Some(timeout) = seconds(timeout) else { return argument(2, "timeout must be 0 or more seconds") };
+        let mut all = Vec::new();
+        for (list, want) in [(readers, Want::Read), (writers, Want::Write)] {
+            for index in 1..=list.raw_len() {
+                let value: Value = list.raw_get(index).unwrap_or(Value::Nil);
+                all.push((index, want, peek(lua, &value)?));
+            }
+        }
+        poll_sockets(&all, wake, &Deadline::new(timeout).start())
+    })
+}
+
+fn poll_sockets(
+    all: &[(usize, Want, Rc<Socket>)],
+    wake: bool,
+    deadline: &Deadline,
+) -> Answer<(Vec<usize>, Vec<usize>)> {
+    let items = all.iter().map(|(.., socket)| socket.look()).collect::<Result<Vec<_>, _>>()?;
+    let mut interests = Vec::new();
+    for ((_, want, _), item) in all.iter().zip(&items) {
+        let (fd, ready) = match &**item {
+            Item::Stream(conn) => (conn.as_fd(), conn.ready()),
+            Item::Udp(udp) => (udp.as_fd(), false),
+            Item::Listener(listener, _) => (listener.as_fd(), false),
+            Item::Closed => return Err(Error::new(Kind::Socket, "poll: a socket is closed").op("poll").into()),
+        };
+        let read = *want == Want::Read;
+        interests.push(poll::Interest { fd, want: *want, ready: ready && read, wakes: read || wake });
+    }
+    let ready = poll::wait(&interests, deadline).map_err(|e| e.op("poll"))?;
+    let pick = |wanted| {
+        let those = all.iter().zip(&ready).filter(|((_, want, _), ready)| *want == wanted && **ready);
+        those.map(|((index, ..), _)| *index).collect()
+    };
+    Ok((pick(Want::Read), pick(Want::Write)))
+}
+
+fn flag(socket: &Socket, read: impl FnOnce(&Conn) -> bool) -> Option<bool> {
+    socket.stream("get", |conn| Ok(read(conn))).ok()
+}
+
+fn is_connected(socket: &Socket) -> bool {
+    socket.is_open()
+        && socket.item().is_ok_and(|item| match &*item {
+            Item::Stream(conn) => conn.is_open(),
+            Item::Udp(udp) => udp.is_connected(),
+            _ => false,
+        })
+}
+
+fn addresses_of(socket: &Socket) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    match socket.item().as_deref() {
+        Ok(Item::Stream(conn)) => (conn.wire().local(), conn.wire().remote()),
+        Ok(Item::Udp(udp)) => (udp.local(), udp.remote()),
+        Ok(Item::Listener(listener, _)) => (listener.local(), None),
+        _ => (None, None),
+    }
+}
+
+fn host_and_port(address: SocketAddr) -> (String, Option<u16>) {
+    (address.ip().to_string(), Some(address.port()))
+}
+
+/// `nodelay` and `keepalive`, given with the connection.
+fn adjust(socket: &Socket, opts: &Options<'_>) -> Answer<()> {
+    let (nodelay, keepalive) = (opts.find("nodelay")?, opts.find("keepalive")?);
+    socket.stream("options", |conn| {
+        nodelay.map_or(Ok(()), |on| conn.wire().set_nodelay(on))?;
+        keepalive.map_or(Ok(()), |on| conn.wire().set_keepalive(on))
+    })?;
+    Ok(())
+}
+
+/// The Lua value of a new socket.
+fn wrap(lua: &Lua, socket: Socket, timeout: Option<Duration>) -> Answer<Value> {
+    socket.set_timeout(timeout);
+    let socket = Rc::new(socket);
+    socket.cap.opened(&socket);
+    let metatable: Table = lua.named_registry_value(&class_key(socket.kind)).or_else(|e| argument(0, e))?;
+    raw::wrap(lua, &metatable, Some(socket)).or_else(|e| argument(0, e))
+}
+
+fn peek(lua: &Lua, value: &Value) -> Answer<Rc<Socket>> {
+    match raw::peek(lua, value) {
+        Ok(Some(socket)) => Ok(socket),
+        _ => argument(0, "not a socket"),
+    }
+}
+
+fn parse(host: &LuaString, index: usize) -> Answer<Host> {
+    match host.to_str() {
+        Ok(text) => parse_text(&text, index),
+        Err(_) => argument(index, "host must be valid UTF-8"),
+    }
+}
+
+fn parse_text(text: &str, index: usize) -> Answer<Host> {
+    Host::parse(text).or_else(|why| argument(index, why))
+}
+
+/// The address to bind: `*` is every IPv4 interface.
+fn interface(host: &LuaString) -> Answer<Host> {
+    let host = host.to_string_lossy();
+    let host = if host == "*" { "0.0.0.0" } else { &host };
+    let host = if host == "localhost" { "127.0.0.1" } else { host };
+    match parse_text(host, 1)? {
+        ip if ip.ip().is_some() => Ok(ip),
+        _ => argument(1, format!("host must be an address of this machine, \"localhost\" or \"*\", got {host:?}")),
+    }
+}

@@ -1,0 +1,144 @@
+//! The capability behind a `%net`: its grants, its log, and whether it still lives.
+//!
+//! Every question to the grants goes through here, so that every answer reaches the log. A [`Net`] only narrows: a
+//! child has less than its parent and dies with it.
+
+use crate::{
+    address::Host,
+    error::{Error, Kind, Result},
+    grants::{Bindable, Granted, GrantedPath, Grants, Permitted},
+    log::Log,
+};
+use serde_json::Value;
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// A capability. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Net(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    grants: Grants,
+    log: Option<Arc<Log>>,
+    revoked: AtomicBool,
+    parent: Option<Net>,
+}
+
+impl Net {
+    /// The root capability of a Lua state. Fails if the grants name a log that cannot be opened.
+    pub fn new(grants: Grants) -> std::result::Result<Net, String> {
+        let log = match grants.log() {
+            Some(path) => match Log::open(path) {
+                Ok(log) => Some(Arc::new(log)),
+                Err(e) => return Err(format!("--net-log={}: {e}", path.display())),
+            },
+            None => None,
+        };
+        Ok(Net(Arc::new(Inner { grants, log, revoked: AtomicBool::new(false), parent: None })))
+    }
+
+    /// What both this one and `spec` allow. A snapshot that dies with its parent.
+    pub fn narrow(&self, spec: &Grants) -> Net {
+        Net(Arc::new(Inner {
+            grants: self.0.grants.narrow(spec),
+            log: self.0.log.clone(),
+            revoked: AtomicBool::new(false),
+            parent: Some(self.clone()),
+        }))
+    }
+
+    pub fn grants(&self) -> &Grants {
+        &self.0.grants
+    }
+
+    /// Ends this capability and every one that was narrowed from it.
+    pub fn revoke(&self) {
+        self.0.revoked.store(true, Ordering::Release);
+        self.log("revoke", &[]);
+    }
+
+    pub fn is_alive(&self) -> bool {
+        !self.0.revoked.load(Ordering::Acquire) && self.0.parent.as_ref().is_none_or(Net::is_alive)
+    }
+
+    /// `socket` once this capability, or one that it came from, was revoked.
+    pub fn alive(&self) -> Result<()> {
+        if self.is_alive() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Socket, "this network capability was revoked"))
+    }
+
+    /// May `host:port` be connected to? Asked by name, before DNS.
+    pub fn connect(&self, op: &'static str, host: &Host, port: u16) -> Result<Granted> {
+        self.alive()?;
+        let answer = self.0.grants.connect(host, port);
+        self.decided(op, &answer, &[("host", host.to_string().into()), ("port", port.into())]);
+        answer.map_err(|e| e.op(op).at(host.to_string(), port))
+    }
+
+    /// May these addresses of a granted name be dialled? One denied refuses all.
+    pub fn permit(&self, op: &'static str, granted: &Granted, answers: &[IpAddr]) -> Result<Vec<Permitted>> {
+        let permitted = self.0.grants.permit(granted, answers);
+        if permitted.is_err() {
+            let list = answers.iter().map(|ip| Value::from(ip.to_string())).collect::<Vec<_>>();
+            self.decided(
+                op,
+                &permitted,
+                &[
+                    ("host", granted.host().to_string().into()),
+                    ("port", granted.port().into()),
+                    ("addresses", list.into()),
+                ],
+            );
+        }
+        permitted.map_err(|e| e.op(op).at(granted.host().to_string(), granted.port()))
+    }
+
+    /// May `host:port` be bound?
+    pub fn listen(&self, op: &'static str, host: &Host, port: u16) -> Result<Bindable> {
+        self.alive()?;
+        let answer = self.0.grants.listen(host, port);
+        self.decided(op, &answer, &[("host", host.to_string().into()), ("port", port.into())]);
+        answer.map_err(|e| e.op(op).at(host.to_string(), port))
+    }
+
+    /// May this Unix socket be connected to (`listen`: be made)?
+    pub fn unix(&self, op: &'static str, path: &str, listen: bool) -> Result<GrantedPath> {
+        self.alive()?;
+        let answer = if listen { self.0.grants.listen_unix(path) } else { self.0.grants.unix(path) };
+        self.decided(op, &answer, &[("path", path.into())]);
+        answer.map_err(|e| e.op(op))
+    }
+
+    fn decided<T>(&self, op: &str, answer: &Result<T>, fields: &[(&str, Value)]) {
+        if self.0.log.is_some() {
+            let mut fields = fields.to_vec();
+            fields.push(("op", op.into()));
+            match answer {
+                Ok(_) => self.log("allowed", &fields),
+                Err(e) => {
+                    fields.push(("class", e.kind().word().into()));
+                    self.log("refused", &fields);
+                }
+            }
+        }
+    }
+
+    /// Appends a line to the log, if there is one.
+    pub fn log(&self, event: &str, fields: &[(&str, Value)]) {
+        if let Some(log) = &self.0.log {
+            log.write(event, fields);
+        }
+    }
+
+    pub fn is_logged(&self) -> bool {
+        self.0.log.is_some()
+    }
+}

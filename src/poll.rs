@@ -1,0 +1,60 @@
+//! Waits for many sockets at once: plain, TLS, datagram and listening ones, mixed.
+
+use crate::{
+    deadline::{Deadline, check_interrupt},
+    error::{Error, Result},
+    wire::{Want, poll_for},
+};
+use rustix::{
+    event::{PollFd, PollFlags},
+    io::Errno,
+};
+use std::{os::fd::BorrowedFd, time::Duration};
+
+/// One socket, and what is asked about it.
+pub struct Interest<'a> {
+    pub fd: BorrowedFd<'a>,
+    pub want: Want,
+    /// Bytes are buffered above the socket: the answer is yes without asking the kernel.
+    pub ready: bool,
+    /// The wait ends when this one is ready. Others are only reported.
+    pub wakes: bool,
+}
+
+impl Interest<'_> {
+    fn flags(&self) -> PollFlags {
+        match self.want {
+            Want::Read => PollFlags::IN,
+            Want::Write => PollFlags::OUT,
+        }
+    }
+}
+
+/// Waits until one that wakes is ready, or the deadline: which are ready then. Passing the deadline is no error.
+pub fn wait(interests: &[Interest<'_>], deadline: &Deadline) -> Result<Vec<bool>> {
+    let mut fds: Vec<_> = interests
+        .iter()
+        .map(|i| PollFd::from_borrowed_fd(i.fd, if i.wakes { i.flags() } else { PollFlags::empty() }))
+        .collect();
+    while !interests.iter().any(|i| i.wakes && i.ready) {
+        match poll_for(&mut fds, deadline.slice()) {
+            Ok(count) if count > 0 && interests.iter().zip(&fds).any(|(i, fd)| i.wakes && !fd.revents().is_empty()) => {
+                break;
+            }
+            Ok(_) | Err(Errno::INTR) => {
+                if deadline.is_past() {
+                    break;
+                }
+                check_interrupt("poll")?;
+            }
+            Err(e) => return Err(Error::from_io("poll", &e.into())),
+        }
+    }
+    let mut fds: Vec<_> = interests.iter().map(|i| PollFd::from_borrowed_fd(i.fd, i.flags())).collect();
+    match poll_for(&mut fds, Duration::ZERO) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(e) => return Err(Error::from_io("poll", &e.into())),
+    }
+    // An error or a hang-up counts as ready: the next call tells it.
+    Ok(interests.iter().zip(&fds).map(|(i, fd)| i.ready || !fd.revents().is_empty()).collect())
+}

@@ -1,0 +1,103 @@
+//! Names to addresses through the operating system's resolver, in a thread of its own so that it can time out.
+//!
+//! Takes a [`Granted`], so that nothing is asked about a name that no grant covers. What the answer may be used for
+//! is decided elsewhere: `Grants::permit`.
+
+use crate::{
+    deadline::Deadline,
+    error::{Error, Kind, Result},
+    grants::Granted,
+    wire::{Want, wait},
+};
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+/// Lookups that may be under way at once; one whose caller gave up counts until the system answers it.
+const MAX_PENDING: usize = 256;
+
+static PENDING: AtomicUsize = AtomicUsize::new(0);
+
+/// The addresses of a granted host, in the order the system prefers (RFC 6724). A literal is its own answer.
+pub fn lookup(granted: &Granted, deadline: &Deadline) -> Result<Vec<IpAddr>> {
+    match (granted.host().ip(), granted.host().name()) {
+        (Some(ip), _) => Ok(vec![ip]),
+        (None, Some(name)) => ask(name, deadline),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+fn ask(name: &str, deadline: &Deadline) -> Result<Vec<IpAddr>> {
+    let what = || format!("resolve {name}");
+    let failed = |e: &io::Error| Error::new(Kind::DnsFailure, format!("{}: {e}", what())).cause(e.to_string());
+    let slot = Slot::take().ok_or_else(|| {
+        Error::new(Kind::DnsFailure, format!("{}: {MAX_PENDING} lookups are waiting for the system already", what()))
+    })?;
+    // The pair wakes this thread from a poll, so that the deadline and Ctrl-C are seen as in every other wait.
+    let (here, there) = UnixStream::pair().map_err(|e| failed(&e))?;
+    let answer = Arc::new(Mutex::new(None));
+    let (given, asked) = (Arc::clone(&answer), name.to_owned());
+    thread::Builder::new()
+        .name("resolve".into())
+        .stack_size(256 * 1024)
+        .spawn(move || {
+            let found = system(&asked);
+            if let Ok(mut place) = given.lock() {
+                *place = Some(found);
+            }
+            drop(slot);
+            let _ = (&there).write(&[1]);
+        })
+        .map_err(|e| failed(&e))?;
+    wait(here.as_fd(), Want::Read, deadline, what)?;
+    let found = answer.lock().ok().and_then(|mut place| place.take());
+    match found {
+        Some(Ok(addresses)) if addresses.is_empty() => {
+            Err(Error::new(Kind::DnsFailure, format!("{}: the name has no address", what())))
+        }
+        Some(Ok(addresses)) => Ok(addresses),
+        Some(Err(e)) => {
+            let text = e.to_string();
+            let text = text.rsplit(": ").next().unwrap_or(&text).to_lowercase();
+            Err(Error::new(Kind::DnsFailure, format!("{}: {text}", what())).cause(text))
+        }
+        None => Err(Error::new(Kind::DnsFailure, format!("{}: the resolver gave no answer", what()))),
+    }
+}
+
+/// getaddrinfo(3), which reads the hosts file and the search domains as every other program here does.
+#[allow(clippy::disallowed_methods, reason = "the one place that resolves: `lookup` holds a Granted")]
+fn system(name: &str) -> io::Result<Vec<IpAddr>> {
+    use std::net::ToSocketAddrs;
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in (name, 0).to_socket_addrs()? {
+        let ip = address.ip().to_canonical();
+        if !addresses.contains(&ip) {
+            addresses.push(ip);
+        }
+    }
+    Ok(addresses)
+}
+
+/// One of the [`MAX_PENDING`] places.
+struct Slot;
+
+impl Slot {
+    fn take() -> Option<Slot> {
+        let room = |n: usize| (n < MAX_PENDING).then_some(n + 1);
+        PENDING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok().map(|_| Slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        PENDING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
