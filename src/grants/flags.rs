@@ -177,7 +177,9 @@ where
             "" => Err("the list has an empty item".into()),
             item => read(item),
         };
-        rules.extend(read.map_err(|why| UsageError::new(format!("{label}{}", shown(value)), why))?);
+        // In a long list only the item tells where to look.
+        let named = if item.is_empty() { value } else { item };
+        rules.extend(read.map_err(|why| UsageError::new(format!("{label}{}", shown(named)), why))?);
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Address blocks as sorted, disjoint ranges, for one binary search per question. Pure.
 
 use super::ports::Ports;
+use crate::address::unmap;
 use ipnet::IpNet;
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -35,9 +36,9 @@ impl Index {
         index
     }
 
-    /// The ports of all blocks around an address.
+    /// The ports of all blocks around an address; an IPv4-mapped one is its IPv4 address here, too.
     pub fn find(&self, ip: IpAddr) -> Option<&Ports> {
-        match ip {
+        match unmap(ip) {
             IpAddr::V4(ip) => self.v4.find(ip.to_bits()),
             IpAddr::V6(ip) => self.v6.find(ip.to_bits()),
         }

@@ -4,7 +4,7 @@ use super::{
     ports::Ports,
     set::{Cover, Pattern, Rule, Set},
 };
-use crate::address::Host;
+use crate::address::{Host, unmap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What one launcher, or one narrowing, said.
@@ -75,7 +75,7 @@ impl Default for Layer {
 /// Where a connection to a wildcard address ends: Linux takes it to the loopback interface, so what is denied there is
 /// denied here.
 fn aliased(host: &Host) -> Option<Host> {
-    match host.ip()? {
+    match unmap(host.ip()?) {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(Host::Ip(Ipv4Addr::LOCALHOST.into())),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(Host::Ip(Ipv6Addr::LOCALHOST.into())),
         _ => None,

@@ -128,7 +128,8 @@ impl Grants {
         }
     }
 
-    /// The flags that would allow those of `requires` that are not allowed, in their order.
+    /// The flags that would allow those of `requires` that are not allowed, in their order. What a deny rule refuses is
+    /// among them, though only taking that rule away would help.
     pub fn missing(&self, requires: &[Endpoint]) -> Vec<String> {
         let mut seen = BTreeSet::new();
         let refused = requires.iter().filter(|need| !self.allows(&need.host, need.port) && seen.insert(*need));
@@ -180,7 +181,7 @@ impl Grants {
         }
         let mut permitted = Vec::with_capacity(answers.len());
         for ip in answers.iter().map(|ip| unmap(*ip)) {
-            if host.ip().is_some_and(|literal| literal != ip) {
+            if host.ip().is_some_and(|literal| unmap(literal) != ip) {
                 return not_allowed(format!("{host} is an address of its own: no other one stands for it"));
             }
             if let Some(rule) = self.denies_address(ip, *port) {

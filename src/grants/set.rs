@@ -4,7 +4,7 @@
 //! which a `**.` stands, one binary search over disjoint ranges for an address, however many rules there are.
 
 use super::{index::Index, ports::Ports};
-use crate::address::{Host, Name, special};
+use crate::address::{Host, Name, special, unmap};
 use ipnet::IpNet;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -192,7 +192,7 @@ impl Set {
                     .chain(above.map(|key| (Pattern::Below(key.clone()), self.below.get(&key))))
                     .collect()
             }
-            Host::Ip(ip) => supernets(IpNet::from(*ip))
+            Host::Ip(ip) => supernets(IpNet::from(unmap(*ip)))
                 .map(|net| (Pattern::Net(net), self.nets.get(&net)))
                 .chain(special(*ip).map(|_| (Pattern::Private, Some(&self.private))))
                 .collect(),
