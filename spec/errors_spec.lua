@@ -1,0 +1,259 @@
+-- Contract 6: errors as objects, wrong arguments as ordinary Lua errors.
+
+local fails = require("spec.support.fails")
+local net = require("spec.support.subject").net
+local servers = require("spec.support.servers")
+local wire = require("spec.support.wire")
+
+local narrow = net.narrow{ "--allow-net=127.0.0.1" }
+
+describe("an error", function()
+  wire.watch(before_each, after_each)
+  local err
+
+  before_each(function() err = select(2, pcall(narrow.tcp, "refused.example", 81)) end)
+
+  it("has its fields", function()
+    assert.equal("puck.uno/error/network/host_not_allowed", err.class)
+    assert.equal("string", type(err.message))
+    assert.equal("tcp", err.op)
+    assert.equal("refused.example", err.host)
+    assert.equal(81, err.port)
+    for _, absent in ipairs{ "url", "timeout", "partial", "sent", "nonsense" } do assert.is_nil(err[absent]) end
+  end)
+
+  it("is what its class says, and what that is a case of", function()
+    local rows = {
+      { "network/host_not_allowed", true },
+      { "puck.uno/error/network/host_not_allowed", true },
+      { "network/port_not_allowed", false },
+      { "network/host", false },
+      { "host_not_allowed", false },
+      { "", false },
+      { "network/timeout", false },
+    }
+    for _, row in ipairs(rows) do assert.equal(row[2], err:is(row[1]), row[1]) end
+  end)
+
+  it("is one clear line as text", function()
+    local text = tostring(err)
+    assert.falsy(text:find("\n"))
+    assert.truthy(text:find(err.message, 1, true))
+    assert.falsy(text:find("^table:"))
+  end)
+
+  it("passes through pcall, error and coroutines as the object itself", function()
+    local _, again = pcall(error, err)
+    assert.equal(err, again)
+    local co = coroutine.create(function() narrow.tcp("refused.example", 81) end)
+    local ok, inside = coroutine.resume(co)
+    assert.is_false(ok)
+    assert.is_true(inside:is("network/host_not_allowed"))
+  end)
+
+  it("has a locked metatable", function()
+    assert.not_equal("table", type(getmetatable(err)))
+    assert.is_false(pcall(setmetatable, err, {}))
+  end)
+end)
+
+describe("errors of the network", function()
+  wire.watch(before_each, after_each)
+
+  it("connection_refused names host and port", function()
+    local listener = net.tcp_listen("127.0.0.1", 0)
+    local port = listener.local_port
+    listener:close()
+    local err = fails.with("network/connection_refused", net.tcp, "127.0.0.1", port)
+    assert.equal("127.0.0.1", err.host)
+    assert.equal(port, err.port)
+    assert.equal("tcp", err.op)
+    assert.truthy(err.message:find("127.0.0.1:" .. port, 1, true))
+  end)
+
+  it("timeout says how long", function()
+    local s = net.tcp("127.0.0.1", servers.http)
+    local err = fails.with("network/timeout", s.recv, s, 1, { timeout = 0.05 })
+    assert.equal(0.05, err.timeout)
+    assert.equal("recv", err.op)
+    s:close()
+  end)
+
+  it("socket for a use after close", function()
+    local s = net.tcp("127.0.0.1", servers.http)
+    s:close()
+    local err = fails.with("network/socket", s.recv, s, 1)
+    assert.truthy(err.message:find("closed"))
+  end)
+
+  it("never holds what the URL's userinfo said", function()
+    local rows = { "http://user:secret@refused.example/", "https://user:secret@127.0.0.1:1/" }
+    for _, url in ipairs(rows) do
+      local ok, err = pcall(narrow.fetch, url)
+      assert.is_false(ok)
+      for _, text in ipairs{ tostring(err), err.url or "", err.message or "", tostring(err.cause) } do
+        assert.falsy(text:find("secret"))
+      end
+    end
+  end)
+end)
+
+-- A value for a row's name.
+local function show(value)
+  if type(value) == "string" then return '"' .. value:gsub("%c", "?"):sub(1, 40) .. '"' end
+  if type(value) ~= "table" then return tostring(value) end
+  local shown = {}
+  for key, inner in pairs(value) do shown[#shown + 1] = tostring(key) .. " = " .. show(inner) end
+  return "{ " .. table.concat(shown, ", ") .. " }"
+end
+
+describe("a wrong argument", function()
+  wire.watch(before_each, after_each)
+  local nan = 0 / 0
+
+  -- message, function, arguments …
+  local rows = {
+    { "bad argument #2 to 'tcp' (port must be 1..65535, got 70000)", "tcp", "127.0.0.1", 70000 },
+    { "bad argument #2 to 'tcp' (port must be 1..65535, got 0)", "tcp", "127.0.0.1", 0 },
+    { "bad argument #2 to 'tcp' (port must be 1..65535, got -1)", "tcp", "127.0.0.1", -1 },
+    { "bad argument #2 to 'tcp'", "tcp", "127.0.0.1", 80.5 },
+    { "bad argument #2 to 'tcp'", "tcp", "127.0.0.1", nan },
+    { "bad argument #2 to 'tcp'", "tcp", "127.0.0.1", math.huge },
+    { "bad argument #2 to 'tcp'", "tcp", "127.0.0.1", {} },
+    { "bad argument #2 to 'tcp'", "tcp", "127.0.0.1", "http" },
+    { "bad argument #2 to 'tcp'", "tcp", "127.0.0.1" },
+    { "bad argument #1 to 'tcp'", "tcp" },
+    { "bad argument #1 to 'tcp'", "tcp", {}, 80 },
+    { "bad argument #1 to 'tcp'", "tcp", true, 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "exa mple.com", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "a.example\0.evil", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "a..example", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "127.1", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "0x7f000001", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "2130706433", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "[::1", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "::1%lo", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "http://127.0.0.1", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "127.0.0.1:80", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "user@127.0.0.1", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", "*.example.com", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", ("a"):rep(64) .. ".example", 80 },
+    { "bad argument #1 to 'tcp'", "tcp", ("a."):rep(200) .. "example", 80 },
+    { "bad argument #3 to 'tcp'", "tcp", "127.0.0.1", 80, 5 },
+    { "bad argument #3 to 'tcp'", "tcp", "127.0.0.1", 80, "timeout" },
+    { "bad argument #3 to 'tcp' (timeout", "tcp", "127.0.0.1", 80, { timeout = "soon" } },
+    { "bad argument #3 to 'tcp' (timeout", "tcp", "127.0.0.1", 80, { timeout = -1 } },
+    { "bad argument #3 to 'tcp' (timeout", "tcp", "127.0.0.1", 80, { timeout = nan } },
+    { "timout", "tcp", "127.0.0.1", 80, { timout = 1 } },
+    { "bad argument #2 to 'ssl'", "ssl", "127.0.0.1", 70000 },
+    { "bad argument #3 to 'ssl' (verify", "ssl", "127.0.0.1", 443, { verify = "no" } },
+    { "bad argument #3 to 'ssl' (protocols", "ssl", "127.0.0.1", 443, { protocols = { "SSLv3" } } },
+    { "bad argument #3 to 'ssl' (protocols", "ssl", "127.0.0.1", 443, { protocols = {} } },
+    { "bad argument #3 to 'ssl' (alpn", "ssl", "127.0.0.1", 443, { alpn = "h2" } },
+    { "bad argument #3 to 'ssl' (alpn", "ssl", "127.0.0.1", 443, { alpn = { "" } } },
+    { "bad argument #3 to 'ssl' (pins", "ssl", "127.0.0.1", 443, { pins = { "not a pin" } } },
+    { "ca_bundle", "ssl", "127.0.0.1", 443, { ca_bundle = "-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n" } },
+    { "ca_bundle", "ssl", "127.0.0.1", 443, { ca_bundle = "/no/such/file.pem" } },
+    { "client_key", "ssl", "127.0.0.1", 443, { client_cert = servers.client.cert } },
+    { "bad argument #2 to 'udp'", "udp", "127.0.0.1", 70000 },
+    { "bad argument #1 to 'udp'", "udp", {}, 80 },
+    { "bad argument #2 to 'tcp_listen' (port must be 0..65535, got 65536)", "tcp_listen", "127.0.0.1", 65536 },
+    { "bad argument #1 to 'tcp_listen'", "tcp_listen", {}, 0 },
+    { "bad argument #2 to 'udp_listen'", "udp_listen", "127.0.0.1", -1 },
+    { "bad argument #1 to 'unix'", "unix" },
+    { "bad argument #1 to 'unix'", "unix", "" },
+    { "bad argument #1 to 'unix'", "unix", "a\0b" },
+    { "bad argument #1 to 'unix_listen'", "unix_listen", {} },
+    { "bad argument #1 to 'fetch'", "fetch" },
+    { "bad argument #1 to 'fetch'", "fetch", {} },
+    { "bad argument #1 to 'fetch'", "fetch", "not a url" },
+    { "bad argument #1 to 'fetch'", "fetch", "ftp://127.0.0.1/" },
+    { "bad argument #1 to 'fetch'", "fetch", "file:///etc/passwd" },
+    { "bad argument #1 to 'fetch'", "fetch", "http://" },
+    { "bad argument #1 to 'fetch'", "fetch", "http://127.0.0.1:70000/" },
+    { "bad argument #2 to 'fetch'", "fetch", "http://127.0.0.1/", 5 },
+    { "bad argument #2 to 'fetch' (method", "fetch", "http://127.0.0.1/", { method = "GET\r\nX: y" } },
+    { "bad argument #2 to 'fetch' (method", "fetch", "http://127.0.0.1/", { method = "" } },
+    { "bad argument #2 to 'fetch' (headers", "fetch", "http://127.0.0.1/", { headers = { ["X-One"] = "a\r\nX-Two: b" } } },
+    { "bad argument #2 to 'fetch' (headers", "fetch", "http://127.0.0.1/", { headers = { ["X-One"] = "a\0b" } } },
+    { "bad argument #2 to 'fetch' (headers", "fetch", "http://127.0.0.1/", { headers = { ["X One"] = "a" } } },
+    { "bad argument #2 to 'fetch' (headers", "fetch", "http://127.0.0.1/", { headers = { [""] = "a" } } },
+    { "bad argument #2 to 'fetch' (headers", "fetch", "http://127.0.0.1/", { headers = "X-One: a" } },
+    { "bad argument #2 to 'fetch'", "fetch", "http://127.0.0.1/", { body = "a", body_json = {} } },
+    { "bad argument #2 to 'fetch' (max_redirects", "fetch", "http://127.0.0.1/", { max_redirects = -1 } },
+    { "bad argument #2 to 'fetch' (timeout", "fetch", "http://127.0.0.1/", { timeout = "x" } },
+    { "folow_redirects", "fetch", "http://127.0.0.1/", { folow_redirects = false } },
+    { "bad argument #1 to 'narrow'", "narrow" },
+    { "bad argument #1 to 'narrow'", "narrow", "--allow-net" },
+    { "bad argument #1 to 'allows'", "allows", nil, 80 },
+    { "bad argument #1 to 'allows'", "allows", "127.1", 80 },
+    { "bad argument #2 to 'allows'", "allows", "127.0.0.1", 70000 },
+    { "bad argument #1 to 'poll'", "poll", 5 },
+    { "bad argument #1 to 'class'", "class", 5 },
+  }
+
+  for _, row in ipairs(rows) do
+    local shown = {}
+    for i = 3, 5 do shown[#shown + 1] = show(row[i]) end
+    it(row[2] .. "(" .. table.concat(shown, ", ") .. ")", function()
+      fails.plainly(row[1], net[row[2]], row[3], row[4], row[5])
+      -- The same with a colon: arguments are counted without the net.
+      fails.plainly(row[1], net[row[2]], net, row[3], row[4], row[5])
+    end)
+  end
+
+  it("of a method names the method", function()
+    local s = net.tcp("127.0.0.1", servers.http)
+    local methods = {
+      { "send", {} }, { "send" }, { "send_all", false }, { "recv", "x" }, { "recv", -1 }, { "recv_exact" }, { "recv_exact", -1 },
+      { "recv_exact", 1.5 }, { "recv_exact", nan }, { "shutdown", "sideways" }, { "shutdown" },
+    }
+    for _, row in ipairs(methods) do
+      fails.plainly("bad argument #1 to '" .. row[1] .. "'", s[row[1]], s, row[2])
+    end
+    for _, method in ipairs{ "send", "recv", "recv_line", "recv_exact", "close", "lines", "shutdown", "starttls" } do
+      for _, self in ipairs{ {}, 5, "x", net } do
+        local ok, err = pcall(s[method], self, "x")
+        assert.is_false(ok, method)
+        assert.equal("string", type(err))
+      end
+      assert.is_false(pcall(s[method]))
+    end
+    s:close()
+  end)
+
+  it("never reads options through a metatable's back", function()
+    -- Whatever a hostile table does, the call ends in a socket or an error, and leaves nothing open.
+    local calls = 0
+    local hostile = {
+      { __index = function() error("trap") end },
+      { __index = function() calls = calls + 1 return calls end },
+      { __index = function(_, key) if key == "timeout" then return function() end end end },
+      { __index = function() return coroutine.isyieldable and coroutine.yield() end },
+      { __index = function(t) return t.timeout end },
+      { __pairs = function() error("trap") end },
+      { __len = function() return 1e9 end },
+      { __metatable = "locked", __index = { timeout = "x" } },
+      { __gc = function() pcall(net.tcp, "127.0.0.1", 1) end },
+      { __tostring = function() error("trap") end, __name = {} },
+      { __call = error, __eq = error, __close = error, __mode = "kv" },
+    }
+    for i, meta in ipairs(hostile) do
+      local options = setmetatable({}, meta)
+      for _, door in ipairs{ "tcp", "udp" } do
+        local ok, got = pcall(net[door], "127.0.0.1", servers.http, options)
+        if ok then got:close() else assert(type(got) == "string" or got.class, i) end
+      end
+      pcall(net.fetch, "http://127.0.0.1:" .. servers.http .. "/hello", setmetatable({}, meta))
+      pcall(net.fetch, "http://127.0.0.1:1/", { headers = setmetatable({}, meta) })
+      pcall(net.narrow, setmetatable({}, meta))
+      pcall(net.poll, setmetatable({}, meta), 0)
+    end
+  end)
+
+  it("that converts itself is converted once or refused", function()
+    local trick = setmetatable({}, { __tostring = function() return "127.0.0.1" end })
+    fails.plainly("bad argument #1 to 'tcp'", net.tcp, trick, servers.http)
+  end)
+end)

@@ -1,0 +1,101 @@
+-- Contract 1: the module's doors, launch and register, and the seal.
+
+local child = require("spec.support.child")
+
+-- name, code, what it prints. `try(f, …)` prints an error's text without its position.
+local helper = [[
+local function try(f, ...)
+  local ok, err = pcall(f, ...)
+  print(ok and "no error" or (tostring(err):gsub("^[^ ]*:%d+: ", "")))
+end
+local function flags(list)
+  table.sort(list)
+  print(table.concat(list, " "))
+end
+]]
+
+local rows = {
+  { "a flag makes a net", [[print(launch{ "--allow-net=example.com" } ~= nil)]], "true" },
+  { "no grant makes none", [[print((launch{}))]], "nil" },
+  { "a deny alone makes none", [[print((launch{ "--deny-net=private" }))]], "nil" },
+  { "--no-dns alone makes none", [[print((launch{ "--no-dns" }))]], "nil" },
+  { "a listen grant is a network grant", [[print(launch{ "--allow-listen=127.0.0.1:0" } ~= nil)]], "true" },
+  { "--standard connects and never listens",
+    [[local net = launch{ "--standard" } print(net.allows("example.com", 443)) try(net.tcp_listen, "127.0.0.1", 0)]],
+    "^true\n.*_not_allowed" },
+  { "a table of grants",
+    [[local net = launch{ allow_net = { "a.example:80", "b.example" }, allow_listen = { "8080" }, deny_net = { "c.example" } }
+    flags(net.grants())]],
+    "--allow-listen=8080 --allow-net=a.example:80 --allow-net=b.example --deny-net=c.example" },
+  { "dns = false is --no-dns", [[local net = launch{ allow_net = { "a.example" }, dns = false } print(net.allows("a.example", 80))]], "false" },
+  { "role user in the table", [[print(launch{ allow_net = { "a.example" }, role = "user" } ~= nil)]], "true" },
+  { "both ways of calling", [[local net = launch{ "--allow-net=a.example" } print(net.allows("a.example", 1), net:allows("a.example", 1))]], "true\ttrue" },
+
+  { "the second launch", [[launch{ "--allow-net=a.example" } try(launch, { "--allow-net" })]], "already launched" },
+  { "the second launch, the first having granted nothing", [[launch{} try(launch, { "--allow-net" })]], "already launched" },
+  { "register after launch", [[launch{ "--allow-net=a.example" } try(register, {}, { "--allow-net" })]], "already launched" },
+  { "launch after register", [[register({}, { "--allow-net=a.example" }) try(launch, { "--allow-net" })]], "already launched" },
+  { "register after register", [[register({}, {}) try(register, {}, { "--allow-net" })]], "already launched" },
+  { "the seal holds when the front is loaded again",
+    [[launch{ "--allow-net=a.example" }
+    for name in pairs(package.loaded) do if name:find("caspian") then package.loaded[name] = nil end end
+    try(require("caspian.net").launch, { "--allow-net" })]], "already launched" },
+  { "the seal holds in a coroutine",
+    [[launch{ "--allow-net=a.example" } coroutine.wrap(function() try(launch, { "--allow-net" }) end)()]], "already launched" },
+  { "a launch in a coroutine seals the state",
+    [[coroutine.wrap(function() launch{ "--allow-net=a.example" } end)() try(launch, { "--allow-net" })]], "already launched" },
+
+  { "register sets %net", [[local env = {} register(env, { "--allow-net=a.example" }) print(env["%net"].allows("a.example", 1))]], "true" },
+  { "register without grants", [[local env = {} register(env, {}) print(env["%net"])]], "nil" },
+  { "register for role user", [[local env = {} register(env, { "--allow-net" }, { role = "user" }) print(env["%net"] ~= nil)]], "true" },
+  { "register for another role", [[local env = {} register(env, { "--allow-net" }, { role = "library" }) print(env["%net"])]], "nil" },
+  { "register for another role, in the table", [[local env = {} register(env, { allow_net = { "a.example" }, role = "library" }) print(env["%net"])]], "nil" },
+  { "a second register for another role",
+    [[local env = {} register({}, { "--allow-net" }, { role = "library" }) try(register, env, { "--allow-net" })]],
+    "already launched" },
+
+  { "requires: what is missing",
+    [[local _, missing = launch{ "--allow-net=a.example:443", requires = { "a.example:443", "b.example:443" } } flags(missing)]],
+    "--allow-net=b.example:443" },
+  { "requires: nothing is missing",
+    [[local _, missing = launch{ "--allow-net", requires = { "a.example:443" } } print(#(missing or {}))]], "0" },
+  { "requires: no grant at all",
+    [[local net, missing = launch{ requires = { "a.example:443" } } print(net) flags(missing)]], "nil\n--allow-net=a.example:443" },
+  { "requires with register",
+    [[local env = {} local _, missing = register(env, { "--allow-net=a.example" }, { requires = { "b.example:80" } }) flags(missing)]],
+    "--allow-net=b.example:80" },
+
+  { "an unknown flag", [[try(launch, { "--allow-everything" })]], "--allow-everything" },
+  { "an empty value", [[try(launch, { "--allow-net=" })]], "--allow-net=" },
+  { "a malformed value is named", [[try(launch, { "--allow-net=ok.example", "--allow-net=exa mple.com" })]], "exa mple.com" },
+  { "one malformed value of several: nothing runs", [[try(launch, { "--allow-net=a.example,:80" })]], ":80" },
+  { "not a table", [[try(launch, 5)]], "bad argument #1 to 'launch'" },
+  { "nothing", [[try(launch)]], "bad argument #1 to 'launch'" },
+  { "a flag that is no string", [[try(launch, { {} })]], "bad argument #1 to 'launch'" },
+  { "an unknown key", [[try(launch, { allow_nett = { "a.example" } })]], "allow_nett" },
+  { "a key of the wrong type", [[try(launch, { allow_net = 5 })]], "allow_net" },
+  { "register without an environment", [[try(register, nil, {})]], "bad argument #1 to 'register'" },
+
+  { "the metatable of net is locked",
+    [[local net = launch{ "--allow-net=a.example" } print(type(getmetatable(net)) == "table" or pcall(setmetatable, net, {}))]],
+    "^false" },
+  { "no globals appear",
+    [[local before = {} for name in pairs(_G) do before[name] = true end
+    package.loaded["caspian.net"] = nil
+    require("caspian.net").launch{ "--allow-net=a.example" }
+    for name in pairs(_G) do if not before[name] then print(name) end end print("end")]], "^end$" },
+  { "it closes its state with sockets open",
+    [[local net = launch{ "--allow-listen", "--allow-net" } local l = net.tcp_listen("127.0.0.1", 0)
+    keep = { l, net.tcp("127.0.0.1", l.local_port), net.udp() } print("end")]], "^end$" },
+}
+
+describe("launch", function()
+  for _, row in ipairs(rows) do
+    local name, code, expected = row[1], row[2], row[3]
+    it(name, function()
+      local said = child.run(helper .. code)
+      local plain = not expected:find("^%^") -- most rows are text, not patterns
+      assert(said:find(expected, 1, plain), "expected: " .. expected .. "\ngot: " .. said)
+    end)
+  end
+end)

@@ -1,0 +1,108 @@
+--- The other end: a scripted peer in a process of its own, speaking through LuaSocket, so that both ends of a wire are
+--- by different authors. Everything here blocks, so a peer cannot live in the process that the spec runs in.
+---
+---   local p = peer.tcp[[ local c = accept() c:send("hello\n") report(c:receive("*a")) ]]
+---   local s = net.tcp("127.0.0.1", p.port)
+---   …
+---   assert.same({ "bye" }, p:finish())
+---
+--- In a script: `socket` (LuaSocket), `accept()` for tcp and unix, `server` (or `udp`), `report(…)` to hand values back, and
+--- `vanish()`, which ends the process without a goodbye on any layer. Every wait ends after ten seconds.
+
+local process = require("spec.support.process")
+local subject = require("spec.support.subject")
+local servers = require("spec.support.servers")
+
+local peer = {}
+peer.__index = peer
+
+local prelude = [[
+local socket = require("socket")
+local report, reported = nil, {}
+function report(...)
+  for i = 1, select("#", ...) do reported[#reported + 1] = (string.format("%q", tostring((select(i, ...)))):gsub("\\\n", "\\n")) end
+end
+local function ready(port) io.write("ready ", port, "\n") io.flush() end
+local function vanish() io.write("return {", table.concat(reported, ","), "}\n") io.flush() os.exit(0, false) end
+local function accept()
+  local c = assert(server:accept())
+  c:settimeout(10)
+  return c
+end
+]]
+
+local function start(opening, script, closing)
+  local source = "local server, udp\n" .. prelude .. opening .. "\n" .. script .. "\n" .. (closing or "") .. "vanish()\n"
+  local path = process.file(source)
+  local running = process.start(subject.lua .. " " .. process.quote(path) .. " 2>&1", { path })
+  local port = running:expect("^ready (.*)$")
+  return setmetatable({ process = running, port = tonumber(port) or port }, peer)
+end
+
+--- A TCP server on a port of its choice; `host` defaults to 127.0.0.1.
+function peer.tcp(script, host)
+  return start(([[
+server = assert(socket.bind(%q, 0, 64))
+server:settimeout(10)
+ready((select(2, server:getsockname())))]]):format(host or "127.0.0.1"), script, "server:close()\n")
+end
+
+--- A UDP socket on a port of its choice.
+function peer.udp(script)
+  return start([[
+udp = assert(socket.udp4())
+assert(udp:setsockname("127.0.0.1", 0))
+udp:settimeout(10)
+ready((select(2, udp:getsockname())))]], script)
+end
+
+--- A server on a Unix socket at `path`.
+function peer.unix(path, script)
+  os.remove(path)
+  return start(([[
+server = assert(require("socket.unix")())
+assert(server:bind(%q))
+assert(server:listen(8))
+server:settimeout(10)
+ready(%q)]]):format(path, path), script)
+end
+
+--- A TLS server (LuaSec, over OpenSSL): `accept()` answers the connection after the handshake, or nil and why not.
+--- `params` are LuaSec's, as the source of a table's inside: `protocol = "tlsv1_2", verify = "peer"`.
+function peer.tls(script, params)
+  return start(([[
+local ssl = require("ssl")
+server = assert(socket.bind("127.0.0.1", 0, 64))
+server:settimeout(10)
+local params = { mode = "server", protocol = "any", certificate = %q, key = %q, cafile = %q, options = "all" }
+for name, value in pairs{ %s } do params[name] = value end
+local context = assert(ssl.newcontext(params))
+local plain = accept
+local function accept()
+  local c = assert(ssl.wrap(plain(), context))
+  c:settimeout(10)
+  local ok, why = c:dohandshake()
+  if not ok then return nil, why end
+  return c
+end
+ready((select(2, server:getsockname())))]]):format(servers.server.cert, servers.server.key, servers.ca, params or ""), script)
+end
+
+--- A client that connects to `port` on 127.0.0.1: `c` is its connection. For specs about listeners.
+function peer.client(port, script)
+  return start(([[
+local c = socket.tcp4()
+c:settimeout(10)
+assert(c:connect("127.0.0.1", %d))
+ready(0)]]):format(port), script)
+end
+
+--- Waits for the end of the script; what it reported, as strings.
+function peer:finish()
+  local text = self.process:rest()
+  local load = loadstring or load -- luacheck: ignore
+  local chunk = load(text:match("(return {[^\n]*})%s*$") or "")
+  return assert(chunk and chunk(), "the peer failed: " .. text)
+end
+
+return peer

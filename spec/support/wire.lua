@@ -1,0 +1,31 @@
+--- Counts the sockets of this process, so that a spec that leaves one open fails. Reads /proc; elsewhere it counts nothing.
+
+local process = require("spec.support.process")
+local found, lfs = pcall(require, "lfs")
+
+local wire = {}
+
+--- How many sockets this process has open, after what can be collected has been.
+function wire.open()
+  collectgarbage()
+  collectgarbage()
+  local count = 0
+  if not found or lfs.attributes("/proc/self/fd", "mode") ~= "directory" then return count end
+  for name in lfs.dir("/proc/self/fd") do
+    local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target")
+    if target and target:match("^socket:") then count = count + 1 end
+  end
+  return count
+end
+
+--- Inside a `describe`: no row may leave a socket or a process behind.
+function wire.watch(before_each, after_each)
+  local before
+  before_each(function() before = wire.open() end)
+  after_each(function()
+    process.kill_all()
+    assert(wire.open() <= before, "the row left a socket open")
+  end)
+end
+
+return wire
