@@ -140,12 +140,23 @@ pub fn forget() {
     let _ = MAIN.try_with(|main| main.set(ptr::null_mut()));
 }
 
-/// The `lua` program's SIGINT handler sets a hook for every call, return and instruction; nothing else does.
+/// The `lua` program's SIGINT handler sets a hook for every call, return and instruction; nothing else does. The hook
+/// is taken away, since the error of the interrupted wait is what it would raise.
 fn wants_back() -> bool {
     const STOP: c_int = ffi::LUA_MASKCALL | ffi::LUA_MASKRET | ffi::LUA_MASKCOUNT;
     let state = MAIN.with(Cell::get);
-    // SAFETY: `forget` runs before the state is freed, so the pointer is live or null; the calls only read.
-    !state.is_null() && unsafe { ffi::lua_gethookmask(state) & STOP == STOP && ffi::lua_gethookcount(state) == 1 }
+    if state.is_null() {
+        return false;
+    }
+    // SAFETY: `forget` runs before the state is freed, so the pointer is live. Lua documents `lua_sethook` as safe even
+    // from a signal handler.
+    unsafe {
+        let stop = ffi::lua_gethookmask(state) & STOP == STOP && ffi::lua_gethookcount(state) == 1;
+        if stop {
+            ffi::lua_sethook(state, None, 0, 0);
+        }
+        stop
+    }
 }
 
 /// The block's pointer if the value at `index` is one of ours; null otherwise.
