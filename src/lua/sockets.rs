@@ -377,7 +377,8 @@ fn properties(lua: &Lua, core: &Table) -> mlua::Result<()> {
             _ => argument(0, format!("{name} must be true or false")),
         };
         match (&*name, socket.kind) {
-            ("timeout", _) => match value.as_f64().and_then(seconds) {
+            // Lua's 5 and 5.0 are one number, mlua's two.
+            ("timeout", _) => match value.as_f64().or(value.as_i64().map(|n| n as f64)).and_then(seconds) {
                 Some(timeout) => socket.set_timeout(timeout),
                 None => return argument(0, "timeout must be 0 or more seconds (math.huge: for ever)"),
             },
