@@ -6,7 +6,7 @@
 use crate::error::{Error, Kind, Result};
 use std::{
     cell::Cell,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU8, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -112,21 +112,27 @@ pub fn wall() -> Duration {
     now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// [`NONE`], [`ASKED`] or [`TOLD`].
+static INTERRUPTED: AtomicU8 = AtomicU8::new(NONE);
+const NONE: u8 = 0;
+/// The process was asked to stop what it does, and nothing has said so yet.
+const ASKED: u8 = 1;
+/// A wait has ended with the error. Other threads' waits still end with it, until [`take_interrupt`].
+const TOLD: u8 = 2;
+
+/// Marks that the process was asked to stop (the launcher's SIGINT handler; async-signal-safe).
+pub fn interrupt() {
+    INTERRUPTED.store(ASKED, Relaxed);
+}
+
+/// Takes back [`interrupt`]; true if no wait has ended with the error, so that somebody has to raise it.
+pub fn take_interrupt() -> bool {
+    INTERRUPTED.swap(NONE, Relaxed) == ASKED
+}
 
 thread_local! {
     // Set by whoever embeds us: answers true when the host wants its thread back (Lua's Ctrl-C sets a hook).
     static PROBE: Cell<Option<fn() -> bool>> = const { Cell::new(None) };
-}
-
-/// Marks that the process was asked to stop (the launcher's SIGINT handler; async-signal-safe).
-pub fn interrupt() {
-    INTERRUPTED.store(true, Ordering::Relaxed);
-}
-
-/// Takes back [`interrupt`]; true if there was one.
-pub fn take_interrupt() -> bool {
-    INTERRUPTED.swap(false, Ordering::Relaxed)
 }
 
 /// Installs this thread's question "does the host want its thread back?".
@@ -136,7 +142,11 @@ pub fn set_probe(probe: fn() -> bool) {
 
 /// Asked by every wait when it wakes with nothing done, and before it sleeps again.
 pub fn check_interrupt(what: &str) -> Result<()> {
-    if INTERRUPTED.load(Ordering::Relaxed) || PROBE.with(|p| p.get()).is_some_and(|probe| probe()) {
+    let interrupted = INTERRUPTED.load(Relaxed) != NONE;
+    if interrupted || PROBE.with(|p| p.get()).is_some_and(|probe| probe()) {
+        if interrupted {
+            INTERRUPTED.store(TOLD, Relaxed);
+        }
         return Err(Error::new(Kind::Socket, format!("{what}: interrupted")));
     }
     Ok(())

@@ -1,0 +1,183 @@
+--- The Lua half of the `caspian-net` command: launches the network, makes the sandbox, runs the script in it and reports
+-- what went wrong. The other half (src/launcher) has read the command line and the script.
+
+local getmetatable, io, pcall, require, tostring, type, xpcall = getmetatable, io, pcall, require, tostring, type, xpcall
+local find, format, gmatch, gsub, match = string.find, string.format, string.gmatch, string.gsub, string.match
+local concat = table.concat
+local unpack = rawget(table, "unpack") -- the launcher's Lua is 5.4
+local host_G, package = _G, package
+local getinfo, traceback = debug.getinfo, debug.traceback
+local stderr = io.stderr
+local write = stderr.write
+
+local sandbox = require("caspian.net.sandbox")
+
+local launcher = {}
+
+local SUCCESS, FAILURE, USAGE = 0, 1, 2
+
+local function say(...)
+  write(stderr, ...)
+end
+
+-- Errors --------------------------------------------------------------------------------------------------------------
+
+-- Our own frames are of no interest to the script's author.
+local OURS = "^=%[caspian"
+
+--- `file:line: ` of the script's function that was running when the error was raised.
+local function place()
+  local level = 3
+  while true do
+    local info = getinfo(level, "Sl")
+    if not info then
+      return ""
+    elseif info.currentline > 0 and not find(info.source, OURS) then
+      return format("%s:%d: ", info.short_src, info.currentline)
+    end
+    level = level + 1
+  end
+end
+
+--- The script's part of a traceback: without our frames at its top (the front) and below xpcall (the launcher).
+local function trim(text)
+  local lines, kept = {}, 0
+  for line in gmatch(text .. "\n", "(.-)\n") do
+    if find(line, "^\t%[C%]: in function 'xpcall'") then
+      kept = #lines
+    end
+    lines[#lines + 1] = line
+  end
+  if kept == 0 then
+    return text
+  end
+  local out = {}
+  for i = 1, kept do
+    if not find(lines[i], "^\t%[caspian") then
+      out[#out + 1] = lines[i]
+    end
+  end
+  return concat(out, "\n")
+end
+
+local function words(err)
+  local ok, text = pcall(tostring, err)
+  if ok and type(text) == "string" then
+    return text
+  end
+  return format("(error object is a %s value)", type(err))
+end
+
+--- What would have helped: the flag for a refused call, or the reason for a nil.
+local function hint(text, net)
+  local flag = find(text, "_not_allowed", 1, true) and match(text, "%-%-allow%-%l+=[^%s'\"`,;)]+")
+  if flag then
+    return "run with " .. (gsub(flag, "%.$", ""))
+  end
+  local name = match(text, "attempt to call a nil value %(%l+ '([%w_]+)'%)") or
+               match(text, "attempt to index a nil value %(%l+ '([%w_]+)'%)")
+  if name == "net" and net == nil then
+    return "no network was granted; run with --allow-net=HOST[:PORTS] or --allow-listen=[HOST:]PORTS"
+  elseif name and sandbox.WITHHELD[name] then
+    return format("%s is withheld from scripts; %s opens it", unpack(sandbox.WITHHELD[name]))
+  end
+end
+
+--- A message handler: answers the text to print. A traceback only where the error has no words of its own.
+local function handler(err)
+  if type(err) == "string" or type(err) == "number" then
+    return trim(traceback(tostring(err), 2))
+  end
+  local meta = getmetatable(err)
+  if type(err) ~= "table" and type(err) ~= "userdata" or meta == nil then
+    return trim(traceback(format("(error object is a %s value)", type(err)), 2))
+  end
+  return place() .. words(err)
+end
+
+-- The run -------------------------------------------------------------------------------------------------------------
+
+--- Runs the job. Fields:
+--   version        of the package
+--   flags          array of grant flags, already checked
+--   run, native    --allow-run, --allow-native
+--   fs             --allow-fs: true, an array of canonical directories, or false
+--   compat         --compat
+--   text, chunk    the script and its chunk name; no text is the REPL
+--   dir            canonical directory of the script's modules, or nil
+--   args           becomes `arg`
+--   terminal       standard input is one
+--   realpath, entry  see sandbox.new
+--   begin, finish  around a run of the script's code, for Ctrl-C
+-- Returns the exit status.
+function launcher.run(job)
+  if not job.native then
+    -- Behind the allowlist of the sandbox: what no script may have is not in the state at all.
+    host_G.debug, package.loaded.debug = nil, nil
+    package.loadlib, package.cpath = nil, ""
+    package.searchers[3], package.searchers[4] = nil, nil
+  end
+
+  local flags = { unpack(job.flags) }
+  flags.files = job.fs
+  local ok, net = pcall(require("caspian.net").launch, flags)
+  if not ok then
+    say("caspian-net: ", words(net), "\n")
+    return USAGE
+  end
+  job.net, job.traceback = net, traceback
+  local box = sandbox.new(job)
+  if job.compat then
+    local found, compat = pcall(require, "caspian.net.compat")
+    if not found then
+      say("caspian-net: --compat: this build has no caspian.net.compat\n")
+      return USAGE
+    end
+    compat.install(net, box.package)
+  end
+  box.globals.arg, box.env.arg = job.args, job.args
+
+  local function report(text)
+    say("caspian-net: ", text, "\n")
+    local help = hint(text, net)
+    if help then
+      say("hint: ", help, "\n")
+    end
+  end
+
+  local function run(f, ...)
+    job.begin()
+    local fine, text = xpcall(f, handler, ...)
+    job.finish()
+    if not fine then
+      io.stdout:flush()
+      report(type(text) == "string" and text or words(text))
+    end
+    return fine
+  end
+
+  if job.text then
+    local text = job.chunk == "=(command line)" and job.text or sandbox.script(job.text)
+    local chunk, why = sandbox.compile(text, job.chunk, box.env)
+    if not chunk then
+      report(why)
+      return FAILURE
+    end
+    return run(chunk, unpack(job.args)) and SUCCESS or FAILURE
+  end
+  local clean = require("caspian.net.repl").run{
+    terminal = job.terminal,
+    banner = {
+      format("caspian-net %s (Lua 5.4). The network is `net`; Ctrl-D ends.", job.version),
+      #job.flags > 0 and "Granted: " .. concat(job.flags, " ") or "Granted: nothing (see caspian-net --help)",
+    },
+    compile = function(text)
+      return sandbox.compile(text, "=stdin", box.env)
+    end,
+    run = run,
+    report = report,
+  }
+  return (clean or job.terminal) and SUCCESS or FAILURE
+end
+
+return launcher

@@ -1,0 +1,42 @@
+//! The files of `lua/`, inside the binary. A test walks `lua/` and checks that none is forgotten.
+
+/// Module names and their sources, in the order of the tree.
+pub const MODULES: &[(&str, &str)] = &[
+    ("caspian.net", include_str!("../../lua/caspian/net.lua")),
+    ("caspian.net.args", include_str!("../../lua/caspian/net/args.lua")),
+    ("caspian.net.capability", include_str!("../../lua/caspian/net/capability.lua")),
+    ("caspian.net.errors", include_str!("../../lua/caspian/net/errors.lua")),
+    ("caspian.net.http", include_str!("../../lua/caspian/net/http.lua")),
+    ("caspian.net.launcher", include_str!("../../lua/caspian/net/launcher.lua")),
+    ("caspian.net.repl", include_str!("../../lua/caspian/net/repl.lua")),
+    ("caspian.net.sandbox", include_str!("../../lua/caspian/net/sandbox.lua")),
+    ("caspian.net.sockets", include_str!("../../lua/caspian/net/sockets.lua")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::MODULES;
+    use std::{fs, path::Path};
+
+    fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            let name = format!("{prefix}{stem}");
+            if path.is_dir() {
+                walk(&path, &format!("{name}."), found);
+            } else if path.extension().is_some_and(|ext| ext == "lua") {
+                found.push(name.strip_suffix(".init").unwrap_or(&name).to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_of_lua_is_embedded() {
+        let mut found = Vec::new();
+        walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("lua"), "", &mut found);
+        found.sort();
+        let listed: Vec<_> = MODULES.iter().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(listed, found, "the list in src/launcher/embedded.rs, sorted by name");
+    }
+}

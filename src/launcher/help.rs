@@ -1,0 +1,144 @@
+//! What `--help` and `--version` print: every flag, with an example.
+
+pub const VERSION: &str = concat!("caspian-net ", env!("CARGO_PKG_VERSION"), " (Lua 5.4)\n");
+
+/// Flag, example (or nothing), what it does.
+type Row = (&'static str, &'static str, &'static str);
+
+const SECTIONS: &[(&str, &[Row])] = &[
+    (
+        "Network grants (repeat, or separate values with commas; see TARGET below)",
+        &[
+            ("--allow-net", "--allow-net --deny-net=private", "connect to any host, any port"),
+            (
+                "--allow-net=HOST[:PORTS]",
+                "--allow-net=api.example.com:443",
+                "connect to that host; without PORTS to any of its ports",
+            ),
+            ("--allow-listen", "caspian-net --allow-listen server.lua", "listen on any interface, any port"),
+            ("--allow-listen=PORTS", "--allow-listen=8080+9000-9010", "listen on those ports; 0 is an ephemeral port"),
+            ("--allow-listen=HOST:PORTS", "--allow-listen=127.0.0.1:0", "listen on that interface and those ports"),
+            (
+                "--deny-net=TARGET",
+                "--deny-net=private,*.internal.example",
+                "never, whatever else allows it; checked on the name and on each address; `private` is every address \
+                 that is not public",
+            ),
+            ("--standard", "caspian-net --standard crawler.lua", "broad outbound (as --allow-net); never listening"),
+            ("--no-dns", "--no-dns --allow-net=192.0.2.1:53", "no name resolution: only IP literals connect"),
+            ("--net-log=FILE", "--net-log=net.jsonl", "append each decision and connection to FILE as one JSON line"),
+        ],
+    ),
+    (
+        "The sandbox (a script that is trusted with these flags can walk around its network grants)",
+        &[
+            (
+                "--allow-run",
+                "caspian-net --allow-net=example.com --allow-run deploy.lua",
+                "os.execute, io.popen, os.getenv: programs of this user",
+            ),
+            (
+                "--allow-native",
+                "caspian-net --allow-native -e 'print(require(\"lfs\").currentdir())'",
+                "C modules, package.loadlib and the whole debug library",
+            ),
+            (
+                "--allow-fs",
+                "caspian-net --allow-net=example.com --allow-fs mirror.lua",
+                "every file: io.open, io.lines, os.remove, os.rename, os.tmpname …",
+            ),
+            (
+                "--allow-fs=DIR",
+                "--allow-fs=./data",
+                "the same beneath DIR only (symlinks and .. resolved); repeat it for more; modules are found there too",
+            ),
+        ],
+    ),
+    (
+        "Running",
+        &[
+            ("-e CODE", "-e 'print(net:fetch(arg[1]).status)' URL", "run CODE instead of a script"),
+            ("-", "echo 'print(1)' | caspian-net -", "read the script from standard input"),
+            ("--", "caspian-net -- -odd-name.lua", "end of the options"),
+            (
+                "--requires=HOST:PORT",
+                "--requires=api.example.com:443",
+                "what the script needs: if it is not granted, print the missing flags and exit with 2",
+            ),
+            (
+                "--compat",
+                "caspian-net --compat --allow-net=example.com luasocket-script.lua",
+                "offer LuaSocket's and LuaSec's modules (socket, ssl, ltn12 …) over these grants",
+            ),
+            ("--help, -h", "caspian-net --help | less", "this text"),
+            ("--version, -V", "caspian-net --version", "the version"),
+        ],
+    ),
+];
+
+const HEAD: &str = "\
+Usage: caspian-net [FLAG…] [SCRIPT | -e CODE | -] [ARG…]
+
+Runs a Lua 5.4 script that has network access only through the grants named here. The script finds
+the network as `net` (and as _ENV[\"%net\"]; nil when nothing is granted) and its arguments as `...`
+and `arg`. No script is a REPL.
+
+  caspian-net --allow-net=example.com -e 'print(net.fetch(\"https://example.com/\").status)'
+";
+
+const TAIL: &str = "
+TARGET is HOST[:PORTS] or `private`.
+  HOST is a name, an IPv4 or bracketed IPv6 address, a block (10.0.0.0/8, [fd00::]/8),
+  *.example.com (exactly one label), **.example.com (one or more), or unix:/path.
+  PORTS is 80, 80-90 or 80+443+8000-8100.
+  Names match by name, never by what they resolve to; addresses match addresses only.
+
+In the sandbox, without the flags above:
+  the script       has `net`; modules that it requires have no `net` (pass it as a parameter) and do
+                   not see the script's globals; text only, never bytecode
+  require          Lua files (*.lua) beneath the script's directory (for -e, - and the REPL the
+                   current one), also dofile and loadfile; LUA_PATH and LUA_INIT are ignored
+  io               close, flush, lines, read, stderr, stdin, stdout, type, write: no files
+  os               clock, date, difftime, exit, time
+  debug            traceback
+  collectgarbage   collect, count, isrunning, step
+  not there        string.dump, os.getenv, os.setlocale, package.loadlib, package.cpath
+  never            /proc and /sys, not even with --allow-fs
+
+Exit status: 0, 1 for an uncaught error, 2 for a usage error.
+Ctrl-C raises an error in the script; a second Ctrl-C ends it.
+";
+
+/// The whole text.
+pub fn text() -> String {
+    let mut out = String::from(HEAD);
+    for (title, rows) in SECTIONS {
+        out.push_str(&format!("\n{title}:\n"));
+        for (flag, example, what) in *rows {
+            out.push_str(&format!("  {flag}\n"));
+            wrap(&mut out, what);
+            if !example.is_empty() && example != flag {
+                out.push_str(&format!("      e.g. {example}\n"));
+            }
+        }
+    }
+    out.push_str(TAIL);
+    out
+}
+
+/// `text` in lines of at most 100 columns, indented by six.
+fn wrap(out: &mut String, text: &str) {
+    let mut column = 0;
+    for word in text.split(' ') {
+        if column == 0 || column + word.len() >= 100 {
+            out.push_str(if column == 0 { "      " } else { "\n      " });
+            column = 6;
+        } else {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += word.len();
+    }
+    out.push('\n');
+}

@@ -1,0 +1,189 @@
+//! The rooms of the launcher: the command line, the embedded Lua files, the file paths of a script, Ctrl-C.
+
+mod embedded;
+mod files;
+mod help;
+mod options;
+mod signal;
+
+use caspian_net::grants::Grants;
+use mlua::{Function, Lua, LuaOptions, LuaString, StdLib, Table, Value};
+use options::{Command, Files, Job, Source};
+use std::{
+    env, fs,
+    io::{IsTerminal, Read, Write, stdin, stdout},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// The command line was wrong, or what it names cannot be had; the script did not run.
+const USAGE: u8 = 2;
+
+/// 0, 1 for an uncaught error of the script, 2 for a usage error.
+pub fn main() -> ExitCode {
+    signal::quiet_pipes();
+    let command = match options::parse(env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(why) => return usage(&why),
+    };
+    match command {
+        Command::Help => print(&help::text()),
+        Command::Version => print(help::VERSION),
+        Command::Run(job) => run(*job).unwrap_or_else(|why| usage(&why)),
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn usage(why: &str) -> ExitCode {
+    complain(why);
+    ExitCode::from(USAGE)
+}
+
+fn complain(why: &str) {
+    // Nowhere is left to say that stderr is closed.
+    let _ = writeln!(std::io::stderr(), "caspian-net: {why}");
+}
+
+/// Checks everything that can be checked before Lua starts, then starts it. `Err` is a usage error.
+fn run(job: Job) -> Result<ExitCode, String> {
+    let grants = Grants::parse(&job.flags).map_err(|err| err.to_string())?;
+    let missing = grants.missing(&job.requires);
+    if !missing.is_empty() {
+        return Err(format!("the script requires more than is granted; add: {}", missing.join(" ")));
+    }
+    let script = Script::read(&job.source)?;
+    let fs = match &job.fs {
+        Files::None => None,
+        Files::All => Some(Vec::new()),
+        Files::In(dirs) => Some(dirs.iter().map(|dir| directory(dir)).collect::<Result<Vec<_>, _>>()?),
+    };
+    match start(&job, &script, fs) {
+        Ok(status) => Ok(ExitCode::from(status)),
+        // Not the script's errors, which launcher.lua has reported: a defect of ours, or no memory for the state.
+        Err(err) => {
+            complain(&err.to_string());
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn directory(dir: &std::path::Path) -> Result<PathBuf, String> {
+    let real = fs::canonicalize(dir).map_err(|err| format!("--allow-fs={}: {}", dir.display(), files::reason(&err)))?;
+    if real.is_dir() { Ok(real) } else { Err(format!("--allow-fs={}: not a directory", dir.display())) }
+}
+
+/// The text that runs, its name in messages, and the directory whose modules it may require.
+struct Script {
+    /// `None` is the REPL.
+    text: Option<Vec<u8>>,
+    /// As Lua wants it: `@file` or `=name`.
+    chunk: Vec<u8>,
+    /// `arg[0]`.
+    name: Vec<u8>,
+    dir: Option<PathBuf>,
+}
+
+impl Script {
+    fn read(source: &Source) -> Result<Script, String> {
+        let here = || env::current_dir().and_then(fs::canonicalize).ok();
+        let script = |text, chunk: &str, name: &str| Script {
+            text,
+            chunk: chunk.as_bytes().to_vec(),
+            name: name.as_bytes().to_vec(),
+            dir: here(),
+        };
+        Ok(match source {
+            Source::Repl => script(None, "=stdin", "caspian-net"),
+            Source::Code(code) => script(Some(code.clone()), "=(command line)", "-e"),
+            Source::Stdin => {
+                let mut text = Vec::new();
+                stdin()
+                    .read_to_end(&mut text)
+                    .map_err(|err| format!("cannot read standard input: {}", files::reason(&err)))?;
+                script(Some(text), "=stdin", "-")
+            }
+            Source::File(path) => {
+                let cannot = |err| format!("cannot read script {}: {}", path.display(), files::reason(&err));
+                let text = fs::read(path).map_err(cannot)?;
+                // A pipe (`<(…)`) has no directory: then modules are looked for in the current one.
+                let real = fs::canonicalize(path).ok();
+                let dir = real.as_deref().and_then(|real| real.parent()).map(PathBuf::from).or_else(here);
+                let name = path.as_os_str().as_encoded_bytes().to_vec();
+                Script { text: Some(text), chunk: [b"@", &name[..]].concat(), name, dir }
+            }
+        })
+    }
+}
+
+/// Makes the state and hands it to `launcher.lua`, which answers the exit status.
+fn start(job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> mlua::Result<u8> {
+    let lua = state(job.native);
+    let preload: Table = lua.globals().get::<Table>("package")?.get("preload")?;
+    preload.set("caspian_net", lua.create_function(|lua, _: ()| caspian_net::lua::core(lua))?)?;
+    for (name, text) in embedded::MODULES {
+        let load = move |lua: &Lua, name: LuaString| {
+            let module = lua.load(*text).set_name(format!("=[{}]", name.to_string_lossy()));
+            module.call::<Value>(name)
+        };
+        preload.set(*name, lua.create_function(load)?)?;
+    }
+    signal::watch(&lua)?;
+    let table = describe(&lua, job, script, fs)?;
+    let require: Function = lua.globals().get("require")?;
+    let launcher: Table = require.call("caspian.net.launcher")?;
+    let status: u8 = launcher.get::<Function>("run")?.call(table)?;
+    Ok(status)
+}
+
+/// What `launcher.lua` gets; its header names each field.
+fn describe(lua: &Lua, job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> mlua::Result<Table> {
+    let begin = lua.create_function(|_, ()| {
+        signal::begin();
+        Ok(())
+    })?;
+    let bytes = |path: &PathBuf| lua.create_string(path.as_os_str().as_encoded_bytes());
+    let args = lua.create_table()?;
+    args.set(0, lua.create_string(&script.name)?)?;
+    for (i, arg) in job.args.iter().enumerate() {
+        args.set(i + 1, lua.create_string(arg.as_encoded_bytes())?)?;
+    }
+    let fs = match fs {
+        None => Value::Boolean(false),
+        Some(dirs) if dirs.is_empty() => Value::Boolean(true),
+        Some(dirs) => {
+            Value::Table(lua.create_sequence_from(dirs.iter().map(bytes).collect::<mlua::Result<Vec<_>>>()?)?)
+        }
+    };
+    lua.create_table_from([
+        ("version", Value::String(lua.create_string(env!("CARGO_PKG_VERSION"))?)),
+        ("flags", Value::Table(lua.create_sequence_from(job.flags.iter().map(String::as_str))?)),
+        ("run", Value::Boolean(job.run)),
+        ("native", Value::Boolean(job.native)),
+        ("fs", fs),
+        ("compat", Value::Boolean(job.compat)),
+        ("text", script.text.as_ref().map_or(Ok(Value::Nil), |text| lua.create_string(text).map(Value::String))?),
+        ("chunk", Value::String(lua.create_string(&script.chunk)?)),
+        ("dir", script.dir.as_ref().map_or(Ok(Value::Nil), |dir| bytes(dir).map(Value::String))?),
+        ("args", Value::Table(args)),
+        ("terminal", Value::Boolean(stdin().is_terminal())),
+        ("realpath", Value::Function(files::function(lua, files::realpath)?)),
+        ("entry", Value::Function(files::function(lua, files::entry)?)),
+        ("begin", Value::Function(begin)),
+        ("finish", Value::Function(lua.create_function(|_, ()| Ok(signal::finish()))?)),
+    ])
+}
+
+#[allow(unsafe_code, reason = "mlua marks the debug library and C modules unsafe")]
+fn state(native: bool) -> Lua {
+    let libs = if native { StdLib::ALL } else { StdLib::ALL_SAFE | StdLib::DEBUG };
+    // SAFETY: `debug` can break mlua's invariants. Only our own launcher.lua sees it (for tracebacks) and takes it, and
+    // every way to a C module, out of the state before a script runs. With --allow-native the user has said that the
+    // script is trusted with exactly this.
+    unsafe { Lua::unsafe_new_with(libs, LuaOptions::default()) }
+}

@@ -1,0 +1,210 @@
+//! The command line, parsed once into a [`Job`]. The grant flags are collected as they are: `caspian_net::grants` knows
+//! their values. Reads no file and no environment.
+
+use caspian_net::address::{Endpoint, Host};
+use std::{ffi::OsString, path::PathBuf};
+
+pub enum Command {
+    Help,
+    Version,
+    Run(Box<Job>),
+}
+
+/// What to run, with what.
+#[derive(Debug, Default, PartialEq)]
+pub struct Job {
+    /// The grant flags of contract and module, in the order given.
+    pub flags: Vec<String>,
+    pub requires: Vec<Endpoint>,
+    pub run: bool,
+    pub native: bool,
+    pub fs: Files,
+    pub compat: bool,
+    pub source: Source,
+    pub args: Vec<OsString>,
+}
+
+/// `--allow-fs` and `--allow-fs=DIR`. Defaults to none.
+#[derive(Debug, Default, PartialEq)]
+pub enum Files {
+    #[default]
+    None,
+    In(Vec<PathBuf>),
+    All,
+}
+
+/// Where the script comes from. Defaults to the REPL.
+#[derive(Debug, Default, PartialEq)]
+pub enum Source {
+    #[default]
+    Repl,
+    File(PathBuf),
+    Code(Vec<u8>),
+    Stdin,
+}
+
+/// The flags whose values `caspian_net::grants` parses.
+const GRANTS: [&str; 6] = ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log"];
+
+/// `args` without the program's name. `Err` is a usage error in words, which names the value.
+pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    let mut job = Job::default();
+    let mut args = args.peekable();
+    while let Some(arg) = args.next_if(is_option) {
+        let Some(text) = arg.to_str() else {
+            // A path may be any bytes; every other option is text.
+            let Some(dir) = strip_prefix(&arg, "--allow-fs=") else {
+                return Err(format!("option is not UTF-8: {}", arg.display()));
+            };
+            allow_fs(&mut job.fs, dir)?;
+            continue;
+        };
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        match (name, value) {
+            ("--", None) => break,
+            ("--help" | "-h", None) => return Ok(Command::Help),
+            ("--version" | "-V", None) => return Ok(Command::Version),
+            ("--allow-run", None) => job.run = true,
+            ("--allow-native", None) => job.native = true,
+            ("--compat", None) => job.compat = true,
+            ("--allow-fs", None) => job.fs = Files::All,
+            ("--allow-fs", Some(dir)) => allow_fs(&mut job.fs, dir.into())?,
+            ("--requires", Some(list)) => {
+                for item in list.split(',') {
+                    job.requires.push(endpoint(item).map_err(|why| format!("--requires={list}: {why}"))?);
+                }
+            }
+            ("--requires", None) => return Err("--requires wants HOST:PORT, as in --requires=example.com:443".into()),
+            ("-e", None) => {
+                if job.source != Source::Repl {
+                    return Err("-e was given twice".into());
+                }
+                let code = args.next().ok_or("-e wants CODE, as in -e 'print(1)'")?;
+                job.source = Source::Code(code.into_encoded_bytes());
+            }
+            (name, _) if GRANTS.contains(&name) => job.flags.push(text.to_owned()),
+            ("--allow-run" | "--allow-native" | "--compat" | "--help" | "--version", Some(_)) => {
+                return Err(format!("{name} takes no value: {text}"));
+            }
+            _ => return Err(format!("unknown option: {text}")),
+        }
+    }
+    if job.source == Source::Repl
+        && let Some(script) = args.next()
+    {
+        job.source = if script == "-" { Source::Stdin } else { Source::File(script.into()) };
+    }
+    job.args = args.collect();
+    Ok(Command::Run(Box::new(job)))
+}
+
+/// `-` alone is a script: standard input.
+fn is_option(arg: &OsString) -> bool {
+    arg.as_encoded_bytes().starts_with(b"-") && arg != "-"
+}
+
+/// The bare flag covers every directory.
+fn allow_fs(files: &mut Files, dir: OsString) -> Result<(), String> {
+    if dir.is_empty() {
+        return Err("--allow-fs= has an empty value; --allow-fs alone is every file".into());
+    }
+    match files {
+        Files::All => {}
+        Files::In(dirs) => dirs.push(dir.into()),
+        Files::None => *files = Files::In(vec![dir.into()]),
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn strip_prefix(arg: &OsString, prefix: &str) -> Option<OsString> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    arg.as_bytes().strip_prefix(prefix.as_bytes()).map(|rest| OsString::from_vec(rest.to_vec()))
+}
+
+#[cfg(not(unix))]
+fn strip_prefix(_: &OsString, _: &str) -> Option<OsString> {
+    None
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let bad = |why: &str| format!("{why}: {text:?} (HOST:PORT, as in example.com:443 or [::1]:80)");
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| bad("no port"))?;
+    if host.contains(':') && !host.starts_with('[') {
+        return Err(bad("an IPv6 address stands in brackets"));
+    }
+    let host = Host::parse(host).map_err(|why| bad(&why.to_string()))?;
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    let port = port.parse().ok().filter(|port| digits && *port != 0).ok_or_else(|| bad("port must be 1..65535"))?;
+    Ok(Endpoint { host, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(args: &[&str]) -> Result<Job, String> {
+        match parse(args.iter().map(OsString::from))? {
+            Command::Run(job) => Ok(*job),
+            _ => Err("no job".into()),
+        }
+    }
+
+    #[test]
+    fn options_end_where_the_script_begins() {
+        for (args, source, rest) in [
+            (&[][..], Source::Repl, &[][..]),
+            (&["a.lua"], Source::File("a.lua".into()), &[]),
+            (&["a.lua", "--allow-run", "-e"], Source::File("a.lua".into()), &["--allow-run", "-e"]),
+            (&["--", "-odd.lua", "x"], Source::File("-odd.lua".into()), &["x"]),
+            (&["-", "x"], Source::Stdin, &["x"]),
+            (&["-e", "f()", "x", "-y"], Source::Code(b"f()".to_vec()), &["x", "-y"]),
+            (&["-e", "-", "--", "--z"], Source::Code(b"-".to_vec()), &["--z"]),
+            (&["--standard", "--", "-"], Source::Stdin, &[]),
+        ] {
+            let job = job(args).unwrap();
+            assert_eq!((job.source, job.args), (source, rest.iter().map(OsString::from).collect()), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn grant_flags_are_passed_on_in_order() {
+        let job = job(&["--allow-net", "--deny-net=private", "--no-dns", "--allow-net=", "x.lua"]).unwrap();
+        assert_eq!(job.flags, ["--allow-net", "--deny-net=private", "--no-dns", "--allow-net="]);
+    }
+
+    #[test]
+    fn the_bare_flag_is_every_file() {
+        for (args, fs) in [
+            (&["--allow-fs=a", "--allow-fs=b,c"][..], Files::In(vec!["a".into(), "b,c".into()])),
+            (&["--allow-fs=a", "--allow-fs"], Files::All),
+            (&["--allow-fs", "--allow-fs=a"], Files::All),
+        ] {
+            assert_eq!(job(args).unwrap().fs, fs, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn usage_errors_name_the_value() {
+        for (args, words) in [
+            (&["--allow-everything"][..], "--allow-everything"),
+            (&["-x"], "-x"),
+            (&["--allow-fs="], "--allow-fs="),
+            (&["--allow-run=sh"], "--allow-run=sh"),
+            (&["-e"], "-e"),
+            (&["-e", "1", "-e", "2"], "twice"),
+            (&["--requires"], "--requires"),
+            (&["--requires=a.example"], "a.example"),
+            (&["--requires=a.example:0"], "a.example:0"),
+            (&["--requires=a.example:+80"], "a.example:+80"),
+            (&["--requires=::1:80"], "brackets"),
+            (&["--requires=a.example:443,"], "no port"),
+        ] {
+            let why = job(args).unwrap_err();
+            assert!(why.contains(words), "{args:?}: {why}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The command line: options, sources of the script, exit status, what is said on stderr.
+
+use super::{Row, Tree, check, run};
+
+#[test]
+fn runs_and_says_how_it_went() {
+    let tree = Tree::new(
+        "command",
+        &[
+            ("args.lua", b"print(arg[0], #arg, ...)"),
+            ("shebang.lua", b"#!/usr/bin/env caspian-net\nprint('ran') error('line two')"),
+            ("bom.lua", b"\xef\xbb\xbfprint('bom')"),
+            ("syntax.lua", b"x = = 1"),
+            ("binary.lua", b"\x1bLuaT\x00\x19\x93\r\n\x1a\n"),
+            ("-odd.lua", b"print('odd')"),
+            ("exit.lua", b"io.write('out') os.exit(tonumber(...) or (...) == 'true')"),
+        ],
+    );
+    let version = concat!("caspian-net ", env!("CARGO_PKG_VERSION"), " (Lua 5.4)\n");
+    check(
+        &tree.0,
+        &[
+            // sources
+            Row(&["-e", "print(1 + 1)"], "", 0, "2\n", &[]),
+            Row(&["-e", "print(arg[0], ...)", "a", "-b"], "", 0, "-e\ta\t-b\n", &[]),
+            Row(&["-e", "print(...)", "--", "--help"], "", 0, "--help\n", &[]),
+            Row(&["args.lua"], "", 0, "args.lua\t0\n", &[]),
+            Row(&["args.lua", "a", "--allow-net", ""], "", 0, "args.lua\t3\ta\t--allow-net\t\n", &[]),
+            Row(&["./args.lua", "x"], "", 0, "./args.lua\t1\tx\n", &[]),
+            Row(&["-"], "print(arg[0], ...)", 0, "-\n", &[]),
+            Row(&["-", "a"], "#!x\nprint(...)", 0, "a\n", &[]),
+            Row(&["--", "-odd.lua"], "", 0, "odd\n", &[]),
+            Row(&["bom.lua"], "", 0, "bom\n", &[]),
+            Row(&["shebang.lua"], "", 1, "ran\n", &["caspian-net: shebang.lua:2: line two\nstack traceback:"]),
+            Row(&["-e", "print(io.read('n', 'l', 'a'))"], "7x\nrest", 0, "7\tx\trest\n", &[]),
+            // help
+            Row(&["--version"], "", 0, version, &[]),
+            Row(&["-V"], "", 0, version, &[]),
+            // exit status
+            Row(&["exit.lua", "0"], "", 0, "out", &[]),
+            Row(&["exit.lua", "7"], "", 7, "out", &[]),
+            Row(&["exit.lua", "true"], "", 0, "out", &[]),
+            Row(&["exit.lua", "false"], "", 1, "out", &[]),
+            Row(&["-e", "os.exit(true, true)"], "", 0, "", &[]),
+            Row(
+                &["-e", "error('boom', 0)"],
+                "",
+                1,
+                "",
+                &["caspian-net: boom\nstack traceback:\n\t[C]: in function 'error'"],
+            ),
+            Row(&["-e", "error()"], "", 1, "", &["caspian-net: (error object is a nil value)"]),
+            Row(&["-e", "error({})"], "", 1, "", &["caspian-net: (error object is a table value)"]),
+            Row(
+                &["-e", "error(setmetatable({}, {__tostring = function() return 'mine' end}))"],
+                "",
+                1,
+                "",
+                &["caspian-net: (command line):1: mine\n"],
+            ),
+            Row(
+                &["-e", "error(setmetatable({}, {__tostring = error}))"],
+                "",
+                1,
+                "",
+                &["error object is a table value"],
+            ),
+            Row(&["-e", "local function f() return f() + 1 end f()"], "", 1, "", &["stack overflow"]),
+            Row(&["-e", "coroutine.yield()"], "", 1, "", &["outside a coroutine"]),
+            Row(&["syntax.lua"], "", 1, "", &["caspian-net: syntax.lua:1: unexpected symbol near '='"]),
+            Row(&["-e", "x = "], "", 1, "", &["(command line):1: unexpected symbol near <eof>"]),
+            Row(&["binary.lua"], "", 1, "", &["attempt to load a binary chunk"]),
+            Row(&["-"], "\x1bLua", 1, "", &["attempt to load a binary chunk"]),
+            // usage
+            Row(&["--frobnicate", "args.lua"], "", 2, "", &["unknown option: --frobnicate"]),
+            Row(&["-x"], "", 2, "", &["unknown option: -x"]),
+            Row(&["-e"], "", 2, "", &["-e wants CODE"]),
+            Row(&["none.lua"], "", 2, "", &["cannot read script none.lua: no such file or directory"]),
+            Row(&["."], "", 2, "", &["cannot read script .: is a directory"]),
+            Row(&["--allow-net=", "args.lua"], "", 2, "", &["--allow-net="]),
+            Row(&["--allow-net=a..b", "args.lua"], "", 2, "", &["a..b"]),
+            Row(&["--allow-net=a.example:99999", "args.lua"], "", 2, "", &["99999"]),
+            Row(&["--allow-listen=x:y", "args.lua"], "", 2, "", &["x:y"]),
+            Row(&["--deny-net", "args.lua"], "", 2, "", &["--deny-net"]),
+            Row(&["--net-log=", "args.lua"], "", 2, "", &["--net-log="]),
+            Row(&["--standard=1", "args.lua"], "", 2, "", &["--standard"]),
+            Row(&["--allow-fs=", "args.lua"], "", 2, "", &["--allow-fs= has an empty value"]),
+            Row(&["--allow-fs=none", "args.lua"], "", 2, "", &["--allow-fs=none: no such file"]),
+            Row(&["--allow-fs=args.lua", "args.lua"], "", 2, "", &["--allow-fs=args.lua: not a directory"]),
+            Row(&["--allow-run=sh", "args.lua"], "", 2, "", &["--allow-run takes no value"]),
+            // requires
+            Row(&["--requires=127.0.0.1:80", "args.lua"], "", 2, "", &["add: --allow-net=127.0.0.1:80"]),
+            Row(
+                &["--requires=a.example:443,[::1]:80", "--allow-net=a.example", "args.lua"],
+                "",
+                2,
+                "",
+                &["add: --allow-net=[::1]:80\n"],
+            ),
+            Row(&["--requires=a.example:443", "--allow-net=a.example:443", "args.lua"], "", 0, "args.lua\t0\n", &[]),
+            Row(&["--requires=a.example", "args.lua"], "", 2, "", &["a.example"]),
+        ],
+    );
+}
+
+#[test]
+fn help_names_every_flag_with_an_example() {
+    let tree = Tree::new("help", &[]);
+    let (status, out, err) = run(&tree.0, &["--help"], "");
+    assert_eq!((status, err.as_str()), (0, ""));
+    for flag in [
+        "--allow-net",
+        "--allow-net=HOST[:PORTS]",
+        "--allow-net=api.example.com:443",
+        "--allow-listen",
+        "--allow-listen=PORTS",
+        "--allow-listen=HOST:PORTS",
+        "--deny-net=TARGET",
+        "--deny-net=private",
+        "--standard",
+        "--no-dns",
+        "--net-log=FILE",
+        "--net-log=net.jsonl",
+        "--allow-run",
+        "--allow-native",
+        "--allow-fs",
+        "--allow-fs=DIR",
+        "--allow-fs=./data",
+        "--compat",
+        "--requires=HOST:PORT",
+        "--requires=api.example.com:443",
+        "-e CODE",
+        "--help",
+        "--version",
+    ] {
+        assert!(out.contains(flag), "{flag}");
+    }
+    assert!(out.lines().all(|line| line.chars().count() <= 100), "no long lines");
+}
+
+#[test]
+fn the_network_is_what_was_granted() {
+    let tree = Tree::new("network", &[]);
+    let refused = "caspian-net: (command line):1: network/";
+    check(
+        &tree.0,
+        &[
+            Row(&["-e", "print(net, _ENV['%net'])"], "", 0, "nil\tnil\n", &[]),
+            Row(
+                &["--allow-net=127.0.0.1:9", "-e", "print(net == _ENV['%net'], net.allows('127.0.0.1', 9))"],
+                "",
+                0,
+                "true\ttrue\n",
+                &[],
+            ),
+            Row(
+                &["--allow-net=127.0.0.1:9", "-e", "print(table.concat(net.grants(), ' '))"],
+                "",
+                0,
+                "--allow-net=127.0.0.1:9\n",
+                &[],
+            ),
+            Row(&["-e", "net.fetch('http://127.0.0.1/')"], "", 1, "", &["hint: no network was granted"]),
+            Row(
+                &["--allow-net=127.0.0.1:9", "-e", "net.tcp('127.0.0.1', 10)"],
+                "",
+                1,
+                "",
+                &[&format!("{refused}port_not_allowed"), "hint: run with --allow-net=127.0.0.1:10\n"],
+            ),
+            Row(
+                &["--allow-net=127.0.0.1:9", "-e", "net.tcp('a.example', 80)"],
+                "",
+                1,
+                "",
+                &[&format!("{refused}host_not_allowed"), "hint: run with --allow-net=a.example:80\n"],
+            ),
+            Row(
+                &["--standard", "-e", "net.tcp_listen('127.0.0.1', 0)"],
+                "",
+                1,
+                "",
+                &["hint: run with --allow-listen=127.0.0.1:0\n"],
+            ),
+            Row(
+                &["--allow-net=[::1]:9", "-e", "net.tcp('::1', 10)"],
+                "",
+                1,
+                "",
+                &["hint: run with --allow-net=[::1]:10\n"],
+            ),
+            Row(
+                &["-e", "os.execute('true')"],
+                "",
+                1,
+                "",
+                &["hint: os.execute is withheld from scripts; --allow-run opens it"],
+            ),
+            Row(
+                &["-e", "io.open('x')"],
+                "",
+                1,
+                "",
+                &["hint: io.open is withheld from scripts; --allow-fs[=DIR] opens it"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn no_script_is_a_repl() {
+    let tree = Tree::new("repl", &[("mod.lua", b"return { n = 5 }")]);
+    check(
+        &tree.0,
+        &[
+            Row(&[], "", 0, "", &[]),
+            Row(&[], "1 + 1\n", 0, "2\n", &[]),
+            Row(&[], "1, nil, 'x'", 0, "1\tnil\tx\n", &[]),
+            Row(&[], "x = 5\nx\n\n", 0, "5\n", &[]),
+            Row(&[], "for i = 1, 2 do\nprint(i)\nend\n'done'\n", 0, "1\n2\ndone\n", &[]),
+            Row(&[], "local a = 1\na\n", 0, "nil\n", &[]),
+            Row(&[], "s = [[\ntwo\nlines]]\n#s\n", 0, "9\n", &[]),
+            Row(&[], "error('first')\n'goes on'\n", 1, "goes on\n", &["caspian-net: stdin:1: first"]),
+            Row(&[], "x = = 1\n'goes on'\n", 1, "goes on\n", &["stdin:1: unexpected symbol near '='"]),
+            Row(&[], "f(\n", 1, "", &["stdin:2: unexpected symbol near <eof>"]),
+            Row(&[], "io.read()\nthis line\n2\n", 0, "this line\n2\n", &[]),
+            Row(&[], "os.exit(3)\nprint('no')\n", 3, "", &[]),
+            Row(&[], "require('mod').n\n", 0, "5\n", &[]),
+            Row(&[], "net\n", 0, "nil\n", &[]),
+            Row(&["--allow-net=127.0.0.1:9"], "net.allows('127.0.0.1', 9)\n", 0, "true\n", &[]),
+            Row(&[], "\x1bLua\n", 1, "", &["attempt to load a binary chunk"]),
+        ],
+    );
+}

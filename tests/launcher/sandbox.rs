@@ -1,0 +1,320 @@
+//! What a script tries in order to get around its grants, and that it gets nowhere.
+
+use super::{Row, Tree, check, run};
+
+/// Each row is what is tried, as the body of a function that returns something true if it worked. The script's helper
+/// functions are in [`HELPERS`].
+const ESCAPES: &[(&str, &str)] = &[
+    // programs, files, the environment
+    ("os.execute", "return os.execute"),
+    ("io.popen", "return io.popen"),
+    ("io.open", "return io.open"),
+    ("io.open on memory", "return io.open('/proc/self/mem', 'r+')"),
+    ("io.tmpfile", "return io.tmpfile"),
+    ("io.input opens files", "return io.input and io.input('/etc/passwd')"),
+    ("io.output opens files", "return io.output and io.output('/tmp/x')"),
+    ("io.lines opens files", "return io.lines('/etc/passwd')"),
+    ("os.remove", "return os.remove"),
+    ("os.rename", "return os.rename"),
+    ("os.tmpname", "return os.tmpname"),
+    ("os.getenv", "return os.getenv"),
+    ("os.setlocale", "return os.setlocale"),
+    ("a handle opens files", "return io.stdout.open or io.stdout.popen or io.stdin.lines('/etc/passwd')"),
+    ("dofile of a file elsewhere", "dofile('/etc/passwd') return true"),
+    ("loadfile of a file elsewhere", "return loadfile('/etc/passwd')"),
+    ("loadfile quotes a file", "local _, e = loadfile('secret.txt') return e:find('hunter2')"),
+    ("loadfile of a directory above", "return loadfile('../outside.lua')"),
+    ("loadfile through a symlink", "return loadfile('link.lua')"),
+    ("require of a directory above", "package.path = '../?.lua' return require('outside')"),
+    ("require through a symlink", "return require('link')"),
+    ("require of an absolute path", "package.path = '?' return require('/etc/passwd')"),
+    ("searchpath finds files elsewhere", "return package.searchpath('passwd', '/etc/?')"),
+    ("searchpath reads no patterns", "return package.searchpath('%1', '/etc/passwd%')"),
+    ("NUL ends a path", "return loadfile('/etc/passwd\\0.lua')"),
+    // C modules and the host's own modules
+    ("package.loadlib", "return package.loadlib"),
+    ("package.cpath", "return package.cpath"),
+    ("C searchers", "return package.searchers[3] or package.searchers[4]"),
+    ("require of a C module", "package.cpath = '/usr/lib/x86_64-linux-gnu/lua/5.4/?.so' return require('socket.core')"),
+    ("the core by name", "return require('caspian_net')"),
+    ("the front by name", "return require('caspian.net')"),
+    ("the sandbox by name", "return require('caspian.net.sandbox')"),
+    ("the launcher by name", "return require('caspian.net.launcher')"),
+    ("the core in package.loaded", "return package.loaded.caspian_net or package.loaded['caspian.net']"),
+    ("the core in package.preload", "return next(package.preload)"),
+    ("a second instance", "package.loaded['caspian.net'] = nil return require('caspian.net').launch{'--allow-net'}"),
+    ("ffi", "return require('ffi')"),
+    ("jit", "return jit or package.preload.jit"),
+    // debug
+    ("debug functions", "for k in pairs(debug) do if k ~= 'traceback' then return k end end"),
+    ("require debug", "return require('debug').getinfo or require('debug').getregistry"),
+    ("debug in package.loaded", "return package.loaded.debug.getinfo"),
+    ("debug in package.loaded._G", "return package.loaded._G.debug.sethook"),
+    ("debug through the string metatable", "return (''):gsub('', '').debug"),
+    ("getfenv, setfenv", "return getfenv or setfenv or module or newproxy"),
+    // bytecode
+    ("string.dump", "return string.dump"),
+    ("dump as a method", "return ('').dump"),
+    ("load of bytecode", "return load('\\27Lua')"),
+    ("load of bytecode, mode b", "return load('\\27Lua', 'x', 'b')"),
+    ("load of bytecode, mode bt", "return load('\\27Lua', 'x', 'bt')"),
+    ("load of bytecode in pieces", "local p = {'\\27', 'Lua'} return load(function() return table.remove(p, 1) end)"),
+    ("loadfile of bytecode", "return loadfile('binary.lua')"),
+    ("require of bytecode", "return require('binary')"),
+    (
+        "bytecode of every kind",
+        "for i = 1, 1000 do
+           local bytes = {}
+           for j = 1, 40 do bytes[j] = string.char((i * j * 7919 + i) % 256) end
+           local text = '\\27Lua' .. table.concat(bytes)
+           if load(text) or load(text, 'x', 'b') or load(function() local t = text text = nil return t end) then return true end
+         end",
+    ),
+    ("mode b compiles text", "return load('return 1', 'x', 'b')"),
+    // environments
+    ("load leads to the host", "return load('return os.execute or io.open or package.loadlib')()"),
+    ("load with the caller's env only", "return load('return print', 'x', 't', {})()"),
+    ("load with env nil", "return load('return _ENV', 'x', 't', nil)()"),
+    ("a reader that is a table", "return load(setmetatable({}, {__call = function() return '' end}))"),
+    ("a name that is no name", "return load('return 1', setmetatable({}, {__tostring = function() return os end}))"),
+    ("the metatable of _G", "return walk(getmetatable(_G))"),
+    ("everything that is reachable", "return walk(_G) or walk(package) or walk(getmetatable(_G)) or walk(getmetatable(''))"),
+    ("everything in a coroutine", "return coroutine.wrap(function() return walk(_G) end)()"),
+    ("an error handler's view", "local _, e = xpcall(error, function(e) return walk(_G) end) return e"),
+    ("the errors of the front", "local _, e = pcall(net.tcp, 'a.example', 80) return walk(e) or walk(getmetatable(e))"),
+    ("a finaliser's view", "local seen setmetatable({}, {__gc = function() seen = walk(_G) end}) collectgarbage() return seen"),
+    ("collectgarbage of another kind", "return collectgarbage('generational') or collectgarbage('stop')"),
+    // shared metatables and libraries
+    ("the string metatable", "return getmetatable('')"),
+    ("the metatable of handles", "return getmetatable(io.stdout)"),
+    ("the methods of handles", "return io.stdout.__index or io.stdout.__gc"),
+    ("changing strings for the host", "string.format = function() return 'evil' end return ('%d'):format(1) == 'evil'"),
+    (
+        "changing the libraries under the front",
+        "for _, lib in pairs{string, table, math, coroutine, _G} do
+           for k in pairs(lib) do if type(lib[k]) == 'function' and k ~= 'print' and k ~= 'pcall' then lib[k] = nil end end
+         end
+         return net.allows('a.example', 80)",
+    ),
+    (
+        "changing what the front calls",
+        "type = function() return 'string' end pairs = nil error = function() end setmetatable = function(t) return t end
+         return net.allows('a.example', 80) or net.tcp('a.example', 80)",
+    ),
+    // the capability
+    ("the metatable of net", "return getmetatable(net)"),
+    ("changing net", "local f = net.allows net.allows = function() return true end return net.allows ~= f"),
+    ("setting net's metatable", "return setmetatable(net, {})"),
+    ("launching again", "return net.launch or net.register"),
+    ("a wider narrow", "return net.narrow{'--allow-net'}.allows('a.example', 80)"),
+    ("certificate paths are no file access", "return net.ssl('127.0.0.1', 9, {ca_bundle = '/etc/passwd', timeout = 1})"),
+];
+
+const HELPERS: &str = "
+local FORBIDDEN = {
+  execute = true, popen = true, getenv = true, open = true, tmpfile = true, remove_file = true, rename = true,
+  tmpname = true, setlocale = true, loadlib = true, cpath = true, getinfo = true, sethook = true, getregistry = true,
+  setupvalue = true, getupvalue = true, setuservalue = true, dump = true, launch = true, register = true,
+  caspian_net = true, ['caspian.net'] = true, getfenv = true, setfenv = true,
+}
+-- Anything that must not be there, in any table that can be reached from `root`.
+function walk(root)
+  local seen, queue = {}, {root}
+  while #queue > 0 do
+    local t = table.remove(queue)
+    if type(t) == 'table' and not seen[t] then
+      seen[t] = true
+      if t ~= FORBIDDEN then
+        for k, v in next, t do
+          if FORBIDDEN[k] then return k end
+          queue[#queue + 1] = k
+          queue[#queue + 1] = v
+        end
+        queue[#queue + 1] = getmetatable(t)
+      end
+    end
+  end
+end
+";
+
+#[test]
+fn nothing_gets_out() {
+    let tree = Tree::new(
+        "escapes",
+        &[
+            ("outside.lua", b"return 'outside'"),
+            ("dir/secret.txt", b"hunter2 is the password"),
+            ("dir/binary.lua", b"\x1bLuaT\x00\x19\x93\r\n\x1a\n"),
+        ],
+    );
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("../outside.lua", tree.0.join("dir/link.lua")).unwrap();
+    let mut wrong = Vec::new();
+    for (what, code) in ESCAPES {
+        let script = format!(
+            "{HELPERS}\nlocal print, pcall, tostring = print, pcall, tostring
+            local ok, got = pcall(function()\n{code}\nend)
+            if ok and got then print('ESCAPED', tostring(got)) else print('held') end"
+        );
+        let answer = run(&tree.0.join("dir"), &["--allow-net=127.0.0.1:9", "-e", &script], "");
+        if answer != (0, "held\n".into(), String::new()) {
+            wrong.push(format!("{what}: {answer:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_script_has_the_network() {
+    let tree = Tree::new(
+        "modules",
+        &[
+            (
+                "main.lua",
+                b"assert(net and _G.net == net and _ENV['%net'] == net)
+                keep = net -- the script's globals are its own
+                local seen = require('pkg.seen')
+                print(seen.net, seen.dynamic, seen.later(), seen.required)
+                -- parameters are the way
+                print(seen.allows(net))
+                assert(made == 'by the module') -- modules' globals are everyone's
+                net = nil; net = keep; print(seen.later())
+                assert(load('return net')() == keep)",
+            ),
+            (
+                "pkg/seen.lua",
+                b"made = 'by the module'
+                for _, lib in pairs{string, table, coroutine, math} do
+                  for k, v in pairs(lib) do if type(v) == 'function' then lib[k] = function() error('hijacked') end end end
+                end
+                pcall, print, select = nil, nil, nil
+                local M = { net = net or _G.net or _ENV['%net'] or package.loaded._G.net or rawget(_G, 'net') }
+                M.dynamic = load('return net or keep or _ENV[\"%net\"] or _G.net')()
+                M.required = require('pkg.other')
+                function M.later() return net or keep or _G.net or _G.keep end
+                function M.allows(n) return n.allows('127.0.0.1', 9) end
+                return M",
+            ),
+            ("pkg/other.lua", b"return (...) .. ' ' .. tostring(net)"),
+            ("pkg/init.lua", b"return 'init'"),
+            ("libs.lua", b"return string == require('string') and debug == package.loaded.debug and _G == package.loaded._G"),
+            ("broken.lua", b"x = = 1"),
+            ("raises.lua", b"error('from module')"),
+            ("nothing.lua", b""),
+            ("extends.lua", b"function string.shout(s) return s:upper() .. '!' end"),
+        ],
+    );
+    let dir = tree.0.as_path();
+    let from = std::path::Path::new("/");
+    let script = dir.join("main.lua");
+    let main = script.to_str().unwrap();
+    let other = "pkg.other nil";
+    let expected = format!("nil\tnil\tnil\t{other}\ntrue\nnil\n");
+    // Beside the script, wherever it is started.
+    check(from, &[Row(&["--allow-net=127.0.0.1:9", main], "", 0, &expected, &[])]);
+    check(
+        dir,
+        &[
+            Row(&["--allow-net=127.0.0.1:9", "main.lua"], "", 0, &expected, &[]),
+            Row(&["-e", "print(require('pkg'))"], "", 0, &format!("init\t{}/pkg/init.lua\n", dir.display()), &[]),
+            Row(&["-e", "print((require('libs')))"], "", 0, "true\n", &[]),
+            Row(&["-e", "print(require('nothing') == true, package.loaded.nothing)"], "", 0, "true\ttrue\n", &[]),
+            Row(
+                &["-e", "local _, e = pcall(require, 'broken') print((e:gsub('\\n.*/', '\\n')))"],
+                "",
+                0,
+                &format!(
+                    "error loading module 'broken' from file '{0}/broken.lua':\nbroken.lua:1: unexpected symbol near '='\n",
+                    dir.display()
+                ),
+                &[],
+            ),
+            Row(&["-e", "require('raises')"], "", 1, "", &["raises.lua:1: from module"]),
+            Row(
+                &["-e", "require('none')"],
+                "",
+                1,
+                "",
+                &["module 'none' not found:", "no field package.preload['none']", "none.lua'"],
+            ),
+            Row(
+                &["-e", "require('caspian.net')"],
+                "",
+                1,
+                "",
+                &["the network was launched already: it is the script's `net`"],
+            ),
+            Row(
+                &["-e", "package.preload.x = function(n) return n .. '!' end print((require('x')))"],
+                "",
+                0,
+                "x!\n",
+                &[],
+            ),
+            Row(&["-e", "require('extends') print(('a'):shout(), string.shout('b'))"], "", 0, "A!\tB!\n", &[]),
+            Row(&["-e", "function string.twice(s) return s .. s end print(('a'):twice())"], "", 0, "aa\n", &[]),
+            Row(&["-e", "print(dofile('pkg/init.lua'), loadfile('libs.lua') ~= nil)"], "", 0, "init\ttrue\n", &[]),
+            Row(
+                &["-e", "arg[1] = 'x' package.preload.m = function() return arg[1] end print((require('m')))"],
+                "",
+                0,
+                "x\n",
+                &[],
+            ),
+            Row(
+                &["-e", "setmetatable(_G, {__index = function(_, k) return k end}) print(undefined)"],
+                "",
+                0,
+                "undefined\n",
+                &[],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn each_flag_opens_what_it_says() {
+    let tree = Tree::new("flags", &[]);
+    check(
+        &tree.0,
+        &[
+            Row(&["--allow-run", "-e", "print(os.execute('exit 3'))"], "", 0, "nil\texit\t3\n", &[]),
+            Row(&["--allow-run", "-e", "print(io.popen('echo hi'):read())"], "", 0, "hi\n", &[]),
+            Row(
+                &["--allow-run", "-e", "print(os.getenv('NO_SUCH_VARIABLE'), io.open, debug.getinfo)"],
+                "",
+                0,
+                "nil\tnil\tnil\n",
+                &[],
+            ),
+            Row(
+                &["--allow-native", "-e", "print(debug.getinfo(1).what, type(package.loadlib), os.execute)"],
+                "",
+                0,
+                "main\tfunction\tnil\n",
+                &[],
+            ),
+            Row(
+                &["--allow-native", "-e", "print(load('\\27Lua'))"],
+                "",
+                0,
+                "nil\tattempt to load a binary chunk (mode is 't')\n",
+                &[],
+            ),
+            Row(
+                &["--allow-fs", "-e", "print(io.open('/none'))"],
+                "",
+                0,
+                "nil\t/none: No such file or directory\t2\n",
+                &[],
+            ),
+            Row(
+                &["--allow-fs", "-e", "print(type(os.tmpname), os.execute, debug.getinfo)"],
+                "",
+                0,
+                "function\tnil\tnil\n",
+                &[],
+            ),
+        ],
+    );
+}
