@@ -28,13 +28,15 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("listen", 2, &["wire"]),
     ("tls", 2, &["wire"]),
     ("conn", 2, &["wire", "tls"]),
+    ("http::upload", 2, &[]),
     ("poll", 2, &["wire", "tls", "conn", "udp", "listen"]),
     // floor 3: grants × network × protocol
     ("log", 3, &[]),
     ("net", 3, &["log", "http::pool"]),
     ("dial", 3, &["net", "log"]),
     ("http::pool", 3, &[]),
-    ("http::client", 3, &["net", "dial", "log", "http::pool"]),
+    ("http::talk", 3, &["http::pool"]),
+    ("http::client", 3, &["net", "dial", "log", "http::pool", "http::talk"]),
     // floor 4: the binding and the launcher
     ("lua", 4, &[]),
     ("launcher", 4, &["lua"]),

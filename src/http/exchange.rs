@@ -11,7 +11,7 @@ use super::{
     response::{Budget, EmptyLine, Head, may_be_http, parse_head},
 };
 use crate::error::{Error, Kind, Result};
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 /// Interim responses before the final one.
 const MAX_INTERIM: u8 = 16;
@@ -58,6 +58,7 @@ pub struct Exchange {
     interims: u8,
     untouched: bool,
     keeps_alive: bool,
+    lifetime: Option<Duration>,
     framing: Option<Framing>,
     trailers: Fields,
 }
@@ -73,6 +74,7 @@ impl Exchange {
             interims: 0,
             untouched: true,
             keeps_alive: false,
+            lifetime: None,
             framing: None,
             trailers: Fields::new(),
         }
@@ -173,6 +175,11 @@ impl Exchange {
         self.ended() && self.keeps_alive
     }
 
+    /// How long the peer says that it keeps an idle connection.
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
+    }
+
     /// How the body is delimited; known with the final head.
     pub fn framing(&self) -> Option<Framing> {
         self.framing
@@ -226,6 +233,7 @@ impl Exchange {
         let framing = framing(self.asked, &head)?;
         self.framing = Some(framing);
         self.keeps_alive = head.keeps_alive() && !matches!(framing, Framing::Close | Framing::Switched);
+        self.lifetime = head.idle_seconds().map(Duration::from_secs);
         // A length on an answer that has no body: some servers send that body, and it would be read as the next answer.
         if head.status == 204 && head.fields.list("content-length").any(|length| length != b"0") {
             self.keeps_alive = false;

@@ -3,16 +3,21 @@
 //! The pure rooms know no socket, no clock and no Lua:
 //! [`url`] what may be asked for, [`fields`] header fields, [`request`] what we send, [`response`] the head of what
 //! comes back, [`body`] where it ends, [`exchange`] one request's answer as bytes in and counts out, [`redirect`] where
-//! to go next, [`form`] and [`multipart`] what bodies are made of.
+//! to go next, [`form`] and [`multipart`] what bodies are made of. Above them: [`client`] speaks all that over
+//! connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads what is sent.
 
 pub mod body;
+pub mod client;
 pub mod exchange;
 pub mod fields;
 pub mod form;
 pub mod multipart;
+pub mod pool;
 pub mod redirect;
 pub mod request;
 pub mod response;
+mod talk;
+pub mod upload;
 pub mod url;
 
 use crate::error::{Error, Kind};

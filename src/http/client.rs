@@ -1,0 +1,514 @@
+//! One fetch, from the gate to the last byte of the body: the loop that speaks HTTP over the world's connections.
+//!
+//! Goes in steps, so that whoever drives it can hand over pieces of the request's body and take pieces of the
+//! response's as they come; nobody is called back from here. Every hop asks the grants anew, and one deadline spans
+//! all hops. A connection whose state is not known for certain is closed, never shared.
+
+use super::{
+    body::{Asked, Framing},
+    broken,
+    fields::Fields,
+    pool::{Key, Link, Pool, Proof},
+    redirect::{self, Rules},
+    request::{Form, Request},
+    response::Head,
+    talk::{Talk, limited},
+    upload::{Source, Upload},
+    url::Scheme,
+};
+use crate::{
+    address::{Endpoint, Host},
+    conn::Conn,
+    deadline::{DEFAULT, Deadline, now},
+    dial::{self, Target, dial, dial_unix},
+    error::{Error, Kind, Result},
+    net::Net,
+    tls::{ClientOptions, ClientTls, PeerCert, Tls},
+    wire::Wire,
+};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+const OP: &str = "fetch";
+
+/// Bytes of a redirect's own body that are read to keep the connection; beyond, closing it is cheaper.
+const DRAIN: u64 = 64 * 1024;
+/// And for how long.
+const DRAIN_TIME: Duration = Duration::from_millis(100);
+/// The first memory for a body; then it doubles with what arrives, whatever was announced.
+const FIRST: usize = 64 * 1024;
+/// What a fetch wishes, the same for all its hops.
+#[derive(Clone)]
+pub struct Options {
+    /// Of everything together. Defaults to 30 seconds; `None` is for ever.
+    pub timeout: Option<Duration>,
+    /// Of DNS, TCP and TLS of each hop. Defaults to what is left of `timeout`.
+    pub connect_timeout: Option<Duration>,
+    /// The longest silence of the server. Defaults to what is left of `timeout`.
+    pub read_timeout: Option<Duration>,
+    /// Defaults to true.
+    pub follow_redirects: bool,
+    /// Defaults to 10.
+    pub max_redirects: usize,
+    pub redirects: Rules,
+    pub tls: ClientOptions,
+    /// The largest body that [`Fetch::body`] gathers. Defaults to 256 MiB.
+    pub max_body_bytes: u64,
+    /// Addresses to dial instead of asking DNS.
+    pub resolve: Vec<(Endpoint, IpAddr)>,
+    /// Path of the socket to speak HTTP over.
+    pub unix: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            timeout: Some(DEFAULT),
+            connect_timeout: None,
+            read_timeout: None,
+            follow_redirects: true,
+            max_redirects: 10,
+            redirects: Rules::default(),
+            tls: ClientOptions { alpn: vec![b"http/1.1".to_vec()], ..ClientOptions::default() },
+            max_body_bytes: 256 << 20,
+            resolve: Vec::new(),
+            unix: None,
+        }
+    }
+}
+
+/// Where the time went. Sums over all hops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    pub dns: Duration,
+    pub connect: Duration,
+    pub tls: Duration,
+    /// The request, head and body.
+    pub send: Duration,
+    /// From the request's last byte to the final head.
+    pub wait: Duration,
+    /// From there to the body's last byte.
+    pub receive: Duration,
+    /// From the start to the body's last byte.
+    pub total: Duration,
+    /// The last hop went over a connection that was open already.
+    pub reused: bool,
+}
+
+/// What [`Fetch::step`] got to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The next piece of the request's body is asked for: [`Fetch::supply`] it, then step on.
+    Piece,
+    /// The head of the response is here, and its body can be read.
+    Head,
+}
+
+/// A request under way, or a response being read.
+pub struct Fetch {
+    net: Net,
+    pool: Pool,
+    options: Options,
+    deadline: Deadline,
+    request: Request,
+    upload: Option<Upload>,
+    talk: Option<Talk>,
+    at: At,
+    head: Option<Head>,
+    framing: Option<Framing>,
+    trailers: Fields,
+    cert: Option<Arc<PeerCert>>,
+    chain: Vec<String>,
+    timings: Timings,
+    started: Instant,
+    /// When the phase that is being timed began.
+    since: Instant,
+    /// This hop found its reused connection dead and opened one of its own.
+    retried: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Open,
+    Sending,
+    Waiting,
+    Body,
+    Failed,
+}
+
+impl Fetch {
+    /// Nothing happens before the first [`Fetch::step`]. `source` is the body that `request.payload` speaks of.
+    pub fn new(net: &Net, pool: &Pool, request: Request, source: Option<Source>, options: Options) -> Fetch {
+        let started = now();
+        Fetch {
+            net: net.clone(),
+            pool: pool.clone(),
+            deadline: Deadline::new(options.timeout).start(),
+            options,
+            request,
+            upload: source.map(Upload::new),
+            talk: None,
+            at: At::Open,
+            head: None,
+            framing: None,
+            trailers: Fields::new(),
+            cert: None,
+            chain: Vec::new(),
+            timings: Timings::default(),
+            started,
+            since: started,
+            retried: false,
+        }
+    }
+
+    /// Goes on until the response's head is here or a piece of body is asked for.
+    pub fn step(&mut self) -> Result<Step> {
+        loop {
+            let done = match self.at {
+                At::Open => self.open(),
+                At::Sending => match self.send() {
+                    Ok(true) => return Ok(Step::Piece),
+                    other => other.map(|_| ()),
+                },
+                At::Waiting => self.wait(),
+                At::Body => return Ok(Step::Head),
+                At::Failed => Err(Error::new(Kind::Socket, "the request failed before")),
+            };
+            if let Err(err) = done {
+                if !self.may_retry(&err) {
+                    return Err(self.fail(err));
+                }
+                self.talk = None;
+                self.retried = true;
+                self.at = At::Open;
+                if let Some(upload) = &mut self.upload {
+                    upload.rewind();
+                }
+            }
+        }
+    }
+
+    /// Sends a piece of the request's body; an empty one is its end.
+    pub fn supply(&mut self, piece: &[u8]) -> Result<()> {
+        let done = self.supply_inner(piece);
+        done.map_err(|err| self.fail(err))
+    }
+
+    fn supply_inner(&mut self, piece: &[u8]) -> Result<()> {
+        let (At::Sending, Some(upload), Some(talk)) = (self.at, &mut self.upload, &mut self.talk) else {
+            return Err(Error::new(Kind::Socket, "no piece of the body was asked for"));
+        };
+        upload.given(piece)?;
+        let answered = if self.request.payload.as_ref().is_some_and(|payload| payload.length.is_some()) {
+            talk.push(piece, &self.deadline)?
+        } else {
+            let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
+            chunk.extend_from_slice(piece);
+            chunk.extend_from_slice(b"\r\n");
+            talk.push(&chunk, &self.deadline)?
+        };
+        if answered || upload.is_over() {
+            self.sent();
+        }
+        Ok(())
+    }
+
+    /// The response's head, once [`Fetch::step`] said so.
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// The request that was answered: after redirects, not the first one.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The URLs that answered with a redirect, first to last.
+    pub fn chain(&self) -> &[String] {
+        &self.chain
+    }
+
+    pub fn timings(&self) -> Timings {
+        self.timings
+    }
+
+    /// The certificate of the server that answered.
+    pub fn cert(&self) -> Option<&Arc<PeerCert>> {
+        self.cert.as_ref()
+    }
+
+    /// Fields after a chunked body; empty until it was read to its end.
+    pub fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    /// Bytes that the body is going to have, where the server said so.
+    pub fn announced(&self) -> Option<u64> {
+        match self.framing {
+            Some(Framing::Length(length)) => Some(length),
+            Some(Framing::Empty) => Some(0),
+            _ => None,
+        }
+    }
+
+    /// True once the body was read to its end.
+    pub fn is_over(&self) -> bool {
+        self.at == At::Body && self.talk.is_none()
+    }
+
+    /// Reads body into `into`: at least one byte, 0 at its end.
+    pub fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        if self.at != At::Body {
+            return Err(Error::new(Kind::Socket, "there is no body to read").op(OP));
+        }
+        if into.is_empty() || self.talk.is_none() {
+            return Ok(0);
+        }
+        let done = self.net.alive().and_then(|()| self.read_inner(into));
+        done.map_err(|err| self.fail(err))
+    }
+
+    fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {
+        while let Some(talk) = &mut self.talk {
+            let deadline = limited(&self.deadline, self.options.read_timeout);
+            let count = talk.read(into, &deadline)?;
+            if talk.exchange.ended() {
+                self.finish();
+            }
+            if count > 0 {
+                return Ok(count);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Gathers the body. `too_large` past [`Options::max_body_bytes`].
+    pub fn body(&mut self) -> Result<Vec<u8>> {
+        let most = self.options.max_body_bytes;
+        let announced = self.announced();
+        let mut data: Vec<u8> = Vec::new();
+        let mut filled = 0;
+        while self.talk.is_some() {
+            if announced.is_some_and(|n| n > most) || filled as u64 > most {
+                let words = format!("the body is larger than max_body_bytes ({most})");
+                return Err(self.fail(Error::new(Kind::TooLarge, words)));
+            }
+            if filled == data.len() {
+                // What was announced is room enough; without that, one byte beyond the cap shows that it is passed.
+                let cap = usize::try_from(announced.unwrap_or(most.saturating_add(1))).unwrap_or(usize::MAX);
+                data.resize(filled.saturating_mul(2).max(FIRST).min(cap).max(filled + 1), 0);
+            }
+            filled += self.read(data.get_mut(filled..).unwrap_or_default())?;
+        }
+        data.truncate(filled);
+        Ok(data)
+    }
+
+    /// Ends it here. What was not read is lost, and the connection with it.
+    pub fn close(&mut self) {
+        self.talk = None;
+    }
+
+    /// The gate, then a connection, then the request's head.
+    fn open(&mut self) -> Result<()> {
+        let origin = self.request.url.origin().clone();
+        let tls = match origin.scheme {
+            Scheme::Https => Some(self.pool.tls(&self.options.tls)?),
+            Scheme::Http => None,
+        };
+        let endpoint = origin.endpoint();
+        let chosen = self.options.resolve.iter().find(|(at, _)| *at == endpoint).map(|(_, ip)| *ip);
+        let mut key = Key { origin, tls: tls.as_ref().map(ClientTls::identity), address: chosen, unix: None };
+        let deadline = limited(&self.deadline, self.options.connect_timeout);
+        let link = if let Some(path) = &self.options.unix {
+            let path = self.net.unix(OP, path, false)?;
+            key.unix = Some(path.path().to_owned());
+            match self.idle(&key, &Proof::Path(&path)) {
+                Some(link) => (link, true),
+                None => {
+                    let conn = dial_unix(&self.net, OP, &path, &deadline)?;
+                    (self.secured(conn, tls.as_ref(), &key.origin.host, &deadline)?, false)
+                }
+            }
+        } else {
+            let granted = self.net.connect(OP, &key.origin.host, key.origin.port)?;
+            match self.idle(&key, &Proof::Name(&granted)) {
+                Some(link) => (link, true),
+                None => {
+                    let target = Target { op: OP, granted: &granted, address: chosen, local: None, tls: tls.as_ref() };
+                    let (conn, took) = dial(&self.net, &target, &deadline)?;
+                    self.dialled(took);
+                    (Link { cert: cert(conn.session()), conn }, false)
+                }
+            }
+        };
+        let (link, reused) = link;
+        self.timings.reused = reused;
+        self.cert = link.cert.clone();
+        self.since = now();
+        let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
+        let talk = self.talk.insert(Talk::new(key, link, reused, asked));
+        let mut out = self.request.head(Form::Origin, &Fields::new());
+        if let Some(upload) = &mut self.upload {
+            // Head and beginning of the body in one go: a small request is one packet.
+            out.extend_from_slice(upload.piece()?);
+        }
+        self.at = At::Sending;
+        if talk.push(&out, &self.deadline)? {
+            self.sent();
+        }
+        Ok(())
+    }
+
+    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Link> {
+        // After one stale connection the others are as old: take a new one.
+        if self.retried { None } else { self.pool.checkout(key, proof) }
+    }
+
+    /// TLS over a Unix socket, if the URL asks for it.
+    fn secured(&mut self, conn: Conn, tls: Option<&ClientTls>, host: &Host, deadline: &Deadline) -> Result<Link> {
+        let Some(tls) = tls else { return Ok(Link { conn, cert: None }) };
+        let wire = conn.into_wire().map_err(|(err, _)| err)?;
+        let tls = Tls::connect(wire, tls, host, deadline)?;
+        Ok(Link { cert: cert(Some(&tls)), conn: Conn::tls(tls) })
+    }
+
+    /// Sends the body as far as it goes without the caller. True if a piece is asked for.
+    fn send(&mut self) -> Result<bool> {
+        let (Some(upload), Some(talk)) = (&mut self.upload, &mut self.talk) else {
+            self.sent();
+            return Ok(false);
+        };
+        while !upload.is_over() {
+            if upload.is_callers() {
+                return Ok(true);
+            }
+            let piece = upload.piece()?;
+            if !piece.is_empty() && (talk.answered()? || talk.push(piece, &self.deadline)?) {
+                break;
+            }
+        }
+        self.sent();
+        Ok(false)
+    }
+
+    /// Waits for the final head, and goes where it leads.
+    fn wait(&mut self) -> Result<()> {
+        let Some(talk) = &mut self.talk else { return Err(Error::new(Kind::Socket, "the request was closed")) };
+        let head = match talk.receive(&self.deadline, self.options.read_timeout) {
+            Ok(head) => head,
+            Err(err) => return Err(talk.failure.take().unwrap_or(err)),
+        };
+        lap(&mut self.since, &mut self.timings.wait);
+        let hop = match self.options.follow_redirects {
+            true => redirect::next(&self.request, &head, &self.options.redirects)?,
+            false => None,
+        };
+        let Some(hop) = hop else {
+            self.framing = talk.exchange.framing();
+            self.head = Some(head);
+            self.at = At::Body;
+            if talk.exchange.ended() {
+                self.finish();
+            }
+            return Ok(());
+        };
+        if self.chain.len() >= self.options.max_redirects {
+            return Err(broken(format!("more than {} redirects", self.options.max_redirects)));
+        }
+        if hop.crossed {
+            if self.options.unix.is_some() {
+                return Err(broken("the redirect leads to another origin, away from the socket of the option `unix`"));
+            }
+            // A certificate says who we are, to whom it was meant for.
+            (self.options.tls.client_cert, self.options.tls.client_key) = (None, None);
+        }
+        self.drain();
+        self.chain.push(self.request.url.to_text());
+        self.request = hop.request;
+        match (&self.request.payload, &mut self.upload) {
+            (Some(_), Some(upload)) => upload.rewind(),
+            _ => self.upload = None,
+        }
+        self.retried = false;
+        self.at = At::Open;
+        Ok(())
+    }
+
+    /// Reads a redirect's own body, if that is cheaper than another connection.
+    fn drain(&mut self) {
+        let deadline = self.deadline.within(Some(DRAIN_TIME));
+        let mut waste = [0; 4096];
+        let mut left = DRAIN;
+        while let Some(talk) = &mut self.talk {
+            if talk.exchange.ended() {
+                self.finish();
+                break;
+            }
+            if talk.exchange.framing() == Some(Framing::Close) {
+                break;
+            }
+            match talk.read(&mut waste, &deadline) {
+                Ok(count) if count as u64 <= left => left -= count as u64,
+                _ => break,
+            }
+        }
+        self.talk = None;
+    }
+
+    /// The answer is complete: the connection goes back to the pool if it can.
+    fn finish(&mut self) {
+        let Some(talk) = self.talk.take() else { return };
+        lap(&mut self.since, &mut self.timings.receive);
+        self.timings.total = self.since.duration_since(self.started);
+        self.trailers = talk.exchange.trailers().clone();
+        let sent = self.upload.as_ref().is_none_or(Upload::is_over) && talk.failure.is_none();
+        let wanted = !self.request.fields().lists("connection", "close");
+        if sent && wanted && talk.exchange.reusable() && talk.link.conn.buffered().is_empty() {
+            self.pool.checkin(talk.key, talk.link, talk.exchange.lifetime());
+        }
+    }
+
+    fn sent(&mut self) {
+        lap(&mut self.since, &mut self.timings.send);
+        self.at = At::Waiting;
+    }
+
+    fn dialled(&mut self, took: dial::Timings) {
+        self.timings.dns += took.dns;
+        self.timings.connect += took.connect;
+        self.timings.tls += took.tls;
+    }
+
+    /// A reused connection that died without a byte of answer is the server's idle timeout, not its answer: once, an
+    /// idempotent request may try again (RFC 9110 section 9.2.2).
+    fn may_retry(&self, err: &Error) -> bool {
+        let stale = self.talk.as_ref().is_some_and(|talk| talk.reused && talk.exchange.untouched());
+        let again = self.upload.as_ref().is_none_or(Upload::is_fresh);
+        stale && again && !self.retried && err.is(Kind::ConnectionReset) && self.request.method.is_idempotent()
+    }
+
+    fn fail(&mut self, err: Error) -> Error {
+        self.talk = None;
+        self.at = At::Failed;
+        let origin = self.request.url.origin();
+        let err = match &self.upload {
+            Some(upload) if err.is(Kind::ConnectionReset) => err.sent(upload.handed()),
+            _ => err,
+        };
+        err.op(OP).url(self.request.url.without_fragment()).at(origin.host.to_string(), origin.port)
+    }
+}
+
+/// Adds the time since `since` to `phase`, and begins the next one.
+fn lap(since: &mut Instant, phase: &mut Duration) {
+    let now = now();
+    *phase += now.duration_since(std::mem::replace(since, now));
+}
+
+fn cert(session: Option<&Tls<Wire>>) -> Option<Arc<PeerCert>> {
+    session.and_then(Tls::peer_cert).map(Arc::new)
+}

@@ -1,0 +1,217 @@
+//! Idle connections, kept for the next request that could have opened them itself.
+//!
+//! A connection is handed out only for the same [`Key`] and against a fresh proof from the grants, and only if it is
+//! idle: open, and with not one byte to read. Never touches the network but to look; never hands a connection to
+//! another process than the one that made it.
+
+use super::url::Origin;
+use crate::{
+    conn::Conn,
+    deadline::now,
+    error::Result,
+    grants::{Granted, GrantedPath},
+    tls::{ClientOptions, ClientTls, Identity, PeerCert},
+};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+/// Idle connections kept per key.
+const MAX_PER_KEY: usize = 16;
+/// Idle connections kept in all; the one that has been idle longest makes room.
+const MAX_IDLE: usize = 128;
+/// How long one is kept, unless the server says less.
+const IDLE: Duration = Duration::from_secs(90);
+/// Built TLS configurations kept, with their sessions.
+const MAX_CONFIGS: usize = 16;
+
+/// What has to be the same for a connection to be shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub origin: Origin,
+    /// Of the TLS configuration, for https.
+    pub tls: Option<Identity>,
+    /// The address that the caller chose (option `resolve`).
+    pub address: Option<IpAddr>,
+    /// The socket that the caller chose (option `unix`).
+    pub unix: Option<PathBuf>,
+}
+
+/// The gate's word for a connection.
+pub enum Proof<'a> {
+    Name(&'a Granted),
+    Path(&'a GrantedPath),
+}
+
+impl Proof<'_> {
+    /// True if it is the proof that opening a connection of this key takes.
+    fn covers(&self, key: &Key) -> bool {
+        match (self, &key.unix) {
+            (Proof::Name(granted), None) => *granted.endpoint() == key.origin.endpoint(),
+            (Proof::Path(path), Some(unix)) => path.path() == unix,
+            _ => false,
+        }
+    }
+}
+
+/// An open connection and what is known about its peer.
+pub struct Link {
+    pub conn: Conn,
+    /// Read once, when the connection was made.
+    pub cert: Option<Arc<PeerCert>>,
+}
+
+/// The idle connections of one client. Clones are the same pool.
+#[derive(Clone, Default)]
+pub struct Pool(Arc<Mutex<Shelf>>);
+
+/// A pool as its capability remembers it, to empty it at the end.
+#[derive(Clone)]
+pub struct WeakPool(Weak<Mutex<Shelf>>);
+
+#[derive(Default)]
+struct Shelf {
+    /// The most recently used last. Short enough that a walk is faster than a map.
+    idle: Vec<Idle>,
+    configs: Vec<(Identity, ClientTls)>,
+    closed: bool,
+}
+
+struct Idle {
+    key: Key,
+    link: Link,
+    until: Instant,
+}
+
+impl Pool {
+    pub fn new() -> Pool {
+        Pool::default()
+    }
+
+    /// An idle connection that may carry a request of this key.
+    pub fn checkout(&self, key: &Key, proof: &Proof<'_>) -> Option<Link> {
+        if !proof.covers(key) {
+            return None;
+        }
+        loop {
+            // Taken one by one, so that the lock is not held while a socket is looked at or closed.
+            let mut idle = {
+                let mut shelf = self.shelf();
+                let at = shelf.idle.iter().rposition(|idle| idle.key == *key)?;
+                shelf.idle.remove(at)
+            };
+            if idle.until > now() && idle.link.conn.is_idle_clean() {
+                return Some(idle.link);
+            }
+        }
+    }
+
+    /// Takes back a connection whose last answer was read to its end. `lifetime` is what the server said it keeps idle
+    /// connections for.
+    pub fn checkin(&self, key: Key, link: Link, lifetime: Option<Duration>) {
+        // The server's clock started before ours: leave before it does.
+        let lifetime = lifetime.map_or(IDLE, |said| (said - (said / 2).min(Duration::from_secs(1))).min(IDLE));
+        if lifetime.is_zero() {
+            return;
+        }
+        let Some(until) = now().checked_add(lifetime) else { return };
+        let mut gone = Vec::new();
+        let mut shelf = self.shelf();
+        if shelf.closed {
+            return;
+        }
+        let of_key = shelf.idle.iter().filter(|idle| idle.key == key).count();
+        if of_key >= MAX_PER_KEY {
+            let oldest = shelf.idle.iter().position(|idle| idle.key == key);
+            gone.extend(oldest.map(|at| shelf.idle.remove(at)));
+        }
+        if shelf.idle.len() >= MAX_IDLE {
+            // Expired ones first: they are of no use to anybody.
+            let now = now();
+            gone.extend(shelf.idle.extract_if(.., |idle| idle.until <= now));
+            if shelf.idle.len() >= MAX_IDLE {
+                gone.push(shelf.idle.remove(0));
+            }
+        }
+        shelf.idle.push(Idle { key, link, until });
+        // Closing sockets needs no lock.
+        drop(shelf);
+        drop(gone);
+    }
+
+    /// The built configuration for these options, made once: sessions are resumed only within it.
+    pub fn tls(&self, options: &ClientOptions) -> Result<ClientTls> {
+        let identity = options.identity();
+        if let Some((_, tls)) = self.shelf().configs.iter().find(|(known, _)| *known == identity) {
+            return Ok(tls.clone());
+        }
+        // Built without the lock: keys and bundles take their time.
+        let tls = ClientTls::new(options)?;
+        let mut shelf = self.shelf();
+        if shelf.configs.len() >= MAX_CONFIGS {
+            shelf.configs.remove(0);
+        }
+        shelf.configs.push((identity, tls.clone()));
+        Ok(tls)
+    }
+
+    /// Closes what is idle.
+    pub fn empty(&self) {
+        let gone = std::mem::take(&mut self.shelf().idle);
+        drop(gone);
+    }
+
+    /// Closes what is idle, and keeps nothing from now on.
+    pub fn close(&self) {
+        self.shelf().closed = true;
+        self.empty();
+    }
+
+    /// How many connections are idle.
+    pub fn len(&self) -> usize {
+        self.shelf().idle.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn downgrade(&self) -> WeakPool {
+        WeakPool(Arc::downgrade(&self.0))
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        // A panic with the lock held leaves whole entries: nothing is half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WeakPool {
+    /// Closes the pool for good. False if it is gone already.
+    pub fn close(&self) -> bool {
+        let pool = self.0.upgrade().map(Pool);
+        if let Some(pool) = &pool {
+            pool.close();
+        }
+        pool.is_some()
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pool({} idle)", self.len())
+    }
+}
+
+impl std::fmt::Debug for WeakPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakPool")
+    }
+}

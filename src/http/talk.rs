@@ -1,0 +1,142 @@
+//! One request on one connection: bytes go out, the answer comes in through the exchange.
+//!
+//! Knows nothing of grants, redirects or who asked; every wait has a deadline.
+
+use super::{
+    body::{Asked, Framing},
+    broken,
+    exchange::{Event, Exchange},
+    pool::{Key, Link},
+    response::Head,
+};
+use crate::{
+    deadline::{Deadline, SLICE},
+    error::{Error, Kind, Result},
+};
+use std::time::Duration;
+
+/// Chunks of this size are read straight to where they belong; smaller ones through the connection's buffer.
+const DIRECT: u64 = 32 * 1024;
+
+/// A connection with one request on it.
+pub(super) struct Talk {
+    pub key: Key,
+    pub link: Link,
+    pub exchange: Exchange,
+    pub reused: bool,
+    /// A final head that came while the request was still being sent.
+    early: Option<Head>,
+    /// Why the request could not be sent to its end; the answer, if there is one, says more.
+    pub failure: Option<Error>,
+}
+
+impl Talk {
+    pub fn new(key: Key, link: Link, reused: bool, asked: Asked) -> Talk {
+        Talk { key, link, exchange: Exchange::new(asked), reused, early: None, failure: None }
+    }
+
+    /// Sends all of `bytes`, unless the server answers before that: then true, and the answer is to be received.
+    pub fn push(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<bool> {
+        let mut sent = 0;
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            // A server that has said no may stop reading: look up from time to time.
+            match self.link.conn.send(rest, &deadline.within(Some(SLICE))) {
+                Ok(count) => sent += count,
+                Err(err) if err.is(Kind::Timeout) && !deadline.is_past() => {
+                    sent += err.fields().sent.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+                    if self.answered()? {
+                        return Ok(true);
+                    }
+                }
+                Err(err) if err.is(Kind::ConnectionReset) => {
+                    // What it said before it went away may still be read.
+                    self.failure = Some(err);
+                    return Ok(true);
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(false)
+    }
+
+    /// True if the final answer, or the end of the stream, is here already. Does not wait.
+    pub fn answered(&mut self) -> Result<bool> {
+        while self.early.is_none() && !self.link.conn.is_idle_clean() {
+            // There is something to read: the deadline is only for the odd half of a TLS record.
+            if self.link.conn.buffered().is_empty() && self.link.conn.fill(&Deadline::after(SLICE))? == 0 {
+                return Ok(true);
+            }
+            self.early = self.feed()?;
+        }
+        Ok(self.early.is_some())
+    }
+
+    /// Waits for the final head. `silence` is the longest wait for a sign of life.
+    pub fn receive(&mut self, deadline: &Deadline, silence: Option<Duration>) -> Result<Head> {
+        loop {
+            if let Some(head) = self.early.take() {
+                return Ok(head);
+            }
+            if self.link.conn.buffered().is_empty() && self.link.conn.fill(&limited(deadline, silence))? == 0 {
+                self.exchange.finish()?;
+            }
+            self.early = self.feed()?;
+        }
+    }
+
+    /// Shows the exchange what is buffered; the final head if it is in there.
+    fn feed(&mut self) -> Result<Option<Head>> {
+        while !self.link.conn.buffered().is_empty() {
+            let fed = self.exchange.feed(self.link.conn.buffered())?;
+            self.link.conn.consume(fed.used);
+            match fed.event {
+                Event::Head(head) => return Ok(Some(head)),
+                Event::More | Event::Interim(_) => (),
+                // Neither comes before the head.
+                Event::Body(_) | Event::End => return Err(broken("body before head")),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads body; 0 where none came out of what was read, or at the end.
+    pub fn read(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
+        let conn = &mut self.link.conn;
+        if conn.buffered().is_empty() {
+            let pending = self.exchange.pending();
+            let chunked = self.exchange.framing() == Some(Framing::Chunked);
+            let most = usize::try_from(pending).unwrap_or(usize::MAX).min(into.len());
+            if pending >= if chunked { DIRECT } else { 1 } && into.len() >= 4096 {
+                let count = conn.read(into.get_mut(..most).unwrap_or_default(), deadline)?;
+                match count {
+                    0 => self.exchange.finish()?,
+                    _ => self.exchange.took(count as u64),
+                }
+                return Ok(count);
+            }
+            if conn.fill(deadline)? == 0 {
+                self.exchange.finish()?;
+                return Ok(0);
+            }
+        }
+        let buffered = conn.buffered();
+        // No more than fits: the exchange does not mind where its input is cut.
+        let view = buffered.get(..into.len().min(buffered.len())).unwrap_or_default();
+        let fed = self.exchange.feed(view)?;
+        let mut count = 0;
+        if let Event::Body(range) = fed.event
+            && let Some(piece) = view.get(range)
+            && let Some(place) = into.get_mut(..piece.len())
+        {
+            place.copy_from_slice(piece);
+            count = piece.len();
+        }
+        conn.consume(fed.used);
+        Ok(count)
+    }
+}
+
+/// The deadline of one wait: `limit` from now, or the whole, whichever ends first.
+pub(super) fn limited(whole: &Deadline, limit: Option<Duration>) -> Deadline {
+    if limit.is_none() { whole.clone() } else { whole.within(limit) }
+}
