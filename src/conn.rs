@@ -176,7 +176,7 @@ impl Conn {
         }
         match &mut self.stream {
             Stream::Plain(wire) => matches!(wire.peek_now(&mut [0]), Ok(None)),
-            Stream::Tls(tls) => tls.settle(),
+            Stream::Tls(tls) => !tls.settle(),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Kind, Result},
     grants::{Bindable, Granted, GrantedPath, Grants, Permitted},
     log::Log,
+    tls::{ClientConfigs, ClientOptions, ClientTls},
 };
 use serde_json::Value;
 use std::{
@@ -28,6 +29,7 @@ struct Inner {
     log: Option<Arc<Log>>,
     revoked: AtomicBool,
     parent: Option<Net>,
+    tls: ClientConfigs,
 }
 
 impl Net {
@@ -40,7 +42,13 @@ impl Net {
             },
             None => None,
         };
-        Ok(Net(Arc::new(Inner { grants, log, revoked: AtomicBool::new(false), parent: None })))
+        Ok(Net(Arc::new(Inner {
+            grants,
+            log,
+            revoked: AtomicBool::new(false),
+            parent: None,
+            tls: ClientConfigs::default(),
+        })))
     }
 
     /// What both this one and `spec` allow. A snapshot that dies with its parent.
@@ -50,6 +58,7 @@ impl Net {
             log: self.0.log.clone(),
             revoked: AtomicBool::new(false),
             parent: Some(self.clone()),
+            tls: ClientConfigs::default(),
         }))
     }
 
@@ -60,7 +69,13 @@ impl Net {
     /// Ends this capability and every one that was narrowed from it.
     pub fn revoke(&self) {
         self.0.revoked.store(true, Ordering::Release);
+        self.0.tls.clear();
         self.log("revoke", &[]);
+    }
+
+    /// The TLS configuration for these options. TLS sessions are resumed within this capability only.
+    pub fn client_tls(&self, options: &ClientOptions) -> Result<ClientTls> {
+        self.0.tls.client(options)
     }
 
     pub fn is_alive(&self) -> bool {

@@ -8,7 +8,7 @@ mod tls_support;
 use caspian_net::{
     deadline::Deadline,
     error::Kind,
-    tls::{ClientAuth, ClientOptions, ClientTls, ServerOptions, ServerTls, Tls, Version},
+    tls::{ClientAuth, ClientConfigs, ClientOptions, ClientTls, ServerOptions, ServerTls, Tls, Version},
 };
 use rcgen::{BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose as Eku, GeneralSubtree, IsCa, NameConstraints};
 use std::{
@@ -467,6 +467,11 @@ fn sessions_are_resumed_only_where_they_were_made() {
         };
         let tls = ClientTls::new(&options).unwrap();
         assert_eq!([connect(&tls), connect(&tls), connect(&tls.clone())], [false, true, true], "{}", version.word());
+        // One capability shares them between equal options.
+        let configs = ClientConfigs::default();
+        assert_eq!([0; 3].map(|_| connect(&configs.client(&options).unwrap())), [false, true, true]);
+        configs.clear();
+        assert!(!connect(&configs.client(&options).unwrap()));
         // Equal options in another capability, and other options: nothing is shared.
         assert!(!connect(&ClientTls::new(&options).unwrap()));
         let blind = ClientTls::new(&ClientOptions { verify: false, ..options.clone() }).unwrap();

@@ -139,7 +139,7 @@ impl<'a> Options<'a> {
             alpn: self.list("alpn")?.into_iter().map(String::into_bytes).collect(),
             pins,
         };
-        ClientTls::new(&options).or_else(|why| argument(self.index, &why.fields().message))
+        capability.net.client_tls(&options).or_else(|why| argument(self.index, &why.fields().message))
     }
 
     /// The options of a TLS server: `cert`, `key`, `client_ca`, `alpn`, `protocols`.

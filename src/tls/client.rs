@@ -15,7 +15,11 @@ use rustls::{
     pki_types::{CertificateDer, DnsName, ServerName, UnixTime},
     server::ParsedCertificate,
 };
-use std::{fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Sessions that are remembered for resumption, eight to a host.
 const SESSIONS: usize = 256;
@@ -174,6 +178,36 @@ impl ClientTls {
         DnsName::try_from(host.name().unwrap_or_default().to_owned())
             .map(ServerName::DnsName)
             .map_err(|_| Error::new(Kind::Tls, format!("{host}: no certificate can be for such a name")))
+    }
+}
+
+/// The built configurations of one capability: equal options share their sessions, other capabilities never do.
+#[derive(Debug, Default)]
+pub struct ClientConfigs(Mutex<HashMap<Identity, ClientTls>>);
+
+impl ClientConfigs {
+    /// Configurations that are kept; a script that makes up ever new options does not fill the memory.
+    const KEPT: usize = 64;
+
+    /// The configuration for these options, built at the first call. Errors: as [`ClientTls::new`].
+    pub fn client(&self, options: &ClientOptions) -> Result<ClientTls> {
+        let identity = options.identity();
+        // A panic of another thread cannot leave the map half changed.
+        let mut built = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tls) = built.get(&identity) {
+            return Ok(tls.clone());
+        }
+        let tls = ClientTls::new(options)?;
+        if built.len() >= Self::KEPT {
+            built.clear();
+        }
+        built.insert(identity, tls.clone());
+        Ok(tls)
+    }
+
+    /// Forgets every session.
+    pub fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

@@ -158,6 +158,8 @@ fn incompatible(why: &PeerIncompatible) -> String {
         P::NoKxGroupsInCommon => "no key exchange group in common with the peer".into(),
         P::NoSignatureSchemesInCommon => "no signature scheme in common with the peer".into(),
         P::ServerDoesNotSupportTls12Or13
+        // Clients that old do not send it.
+        | P::SignatureAlgorithmsExtensionRequired
         | P::ServerTlsVersionIsDisabledByOurConfig
         | P::SupportedVersionsExtensionRequired
         | P::Tls12NotOffered

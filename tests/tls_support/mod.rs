@@ -107,6 +107,10 @@ impl Authority {
     pub fn pin(&self) -> [u8; 32] {
         pin(&self.pem)
     }
+
+    pub fn key(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
 }
 
 impl Chain {
