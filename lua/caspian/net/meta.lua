@@ -1,0 +1,289 @@
+---@meta caspian.net
+--- Types for editors (LuaLS). Never loaded: the code is beside this file.
+
+---@class caspian.net.Module
+---@field version string
+local M = {}
+
+---@class caspian.net.Spec
+---@field allow_net? string[]|true     hosts to connect to, as for `--allow-net`; `true`: any
+---@field allow_listen? string[]|true  interfaces and ports to bind, as for `--allow-listen`; `true`: any
+---@field deny_net? string[]           never, whatever else allows it
+---@field dns? boolean                 false: only IP literals connect. Defaults to true
+---@field net_log? string              a file that gets each decision and connection as one JSON line
+---@field role? string                 Defaults to "user", the only role that gets a `%net`
+---@field requires? string[]           "host:port" that the script needs
+---@field files? boolean|string[]      may paths of certificates, keys and bodies be read? Defaults to true
+
+--- Makes the network capability of this Lua state, once; nil where nothing is granted.
+---@param flags caspian.net.Spec|string[]
+---@return caspian.net.Net? net
+---@return string[] missing  the flags that `requires` asks for and `flags` lacks
+function M.launch(flags) end
+
+--- Sets `env["%net"]`, for the Caspian engine.
+---@param env table
+---@param flags caspian.net.Spec|string[]
+---@param opts? { role?: string, requires?: string[], files?: boolean|string[] }
+---@return caspian.net.Net? net
+---@return string[] missing
+function M.register(env, flags, opts) end
+
+---@class caspian.net.Error
+---@field class string      "puck.uno/error/network/…"
+---@field message string
+---@field op? string        the call that failed
+---@field host? string
+---@field port? integer
+---@field url? string       without userinfo and fragment
+---@field timeout? number   seconds
+---@field partial? string   bytes that had arrived and that no later call can give
+---@field sent? integer     bytes of the caller's that were sent
+---@field cause? string
+local Error = {}
+
+--- True if the error is of that class, or a special case of it.
+---@param class string  "network/timeout", or the whole name
+---@return boolean
+function Error:is(class) end
+
+---@class caspian.net.Timeout
+---@field timeout? number  seconds; 0: now or raise; math.huge: for ever. Defaults to 30
+
+---@class caspian.net.Client_tls
+---@field verify? boolean      Defaults to true
+---@field ca_bundle? string    PEM or a path; trusted instead of the system's store
+---@field client_cert? string  PEM or a path
+---@field client_key? string   PEM or a path
+---@field sni? string          the name to send and verify. Defaults to the host
+---@field protocols? string[]  Defaults to { "TLSv1.2", "TLSv1.3" }
+---@field alpn? string[]
+---@field pins? string[]       SHA-256 of the public key (SPKI): 64 hex digits, or "sha256/BASE64"
+
+---@class caspian.net.Server_tls
+---@field cert string          PEM or a path, own certificate first
+---@field key? string          PEM or a path. Defaults to the key in `cert`
+---@field client_ca? string    clients must show a certificate of this authority
+---@field alpn? string[]
+---@field protocols? string[]
+
+---@class caspian.net.Tcp_options: caspian.net.Timeout
+---@field nodelay? boolean     Defaults to true
+---@field keepalive? boolean   Defaults to false
+---@field local_host? string   needs a listen grant
+---@field local_port? integer
+
+---@class caspian.net.Ssl_options: caspian.net.Tcp_options, caspian.net.Client_tls
+
+---@class caspian.net.Udp_options: caspian.net.Timeout
+---@field broadcast? boolean   Defaults to false
+---@field family? "inet"|"inet6"
+---@field reuse? boolean       share the bound port. Defaults to false
+---@field local_host? string
+---@field local_port? integer
+
+---@class caspian.net.Listen_options: caspian.net.Timeout
+---@field backlog? integer     Defaults to 1024
+---@field tls? caspian.net.Server_tls
+
+---@class caspian.net.Stream
+---@field host string
+---@field port? integer
+---@field local_host? string
+---@field local_port? integer
+---@field remote_host? string
+---@field remote_port? integer
+---@field connected boolean
+---@field timeout number       seconds, of each call that names none
+---@field nodelay boolean
+---@field keepalive boolean
+local Stream = {}
+
+--- Sends what is taken at once; how many bytes.
+---@param bytes string
+---@param opts? caspian.net.Timeout
+---@return integer
+function Stream:send(bytes, opts) end
+
+--- Sends all. A failure has `err.sent`.
+---@param bytes string
+---@param opts? caspian.net.Timeout
+---@return true
+function Stream:send_all(bytes, opts) end
+
+--- What is there, at most `max` bytes (64 KiB); nil at end of stream.
+---@param max? integer
+---@param opts? caspian.net.Timeout
+---@return string?
+function Stream:recv(max, opts) end
+
+--- The next line with its newline, the last one as it is, then nil. `max` (1 MiB): `too_large` beyond.
+---@param opts? { timeout?: number, max?: integer }
+---@return string?
+function Stream:recv_line(opts) end
+
+--- Exactly `n` bytes. At end of stream before that `connection_reset` with `err.partial`.
+---@param n integer
+---@param opts? caspian.net.Timeout
+---@return string
+function Stream:recv_exact(n, opts) end
+
+--- An iterator over the lines that follow.
+---@param opts? { timeout?: number, max?: integer }
+---@return fun(): string?
+function Stream:lines(opts) end
+
+---@param how "send"|"recv"|"both"
+function Stream:shutdown(how) end
+
+function Stream:close() end
+
+---@class caspian.net.Tcp: caspian.net.Stream
+local Tcp = {}
+
+---@class caspian.net.Starttls_options: caspian.net.Timeout, caspian.net.Client_tls
+---@field server? boolean     take the server's side. Defaults to false
+---@field cert? string
+---@field key? string
+---@field client_ca? string
+
+--- Speaks TLS from here on; this socket is spent.
+---@param opts? caspian.net.Starttls_options
+---@return caspian.net.Ssl
+function Tcp:starttls(opts) end
+
+---@class caspian.net.Ssl: caspian.net.Stream
+local Ssl = {}
+
+---@class caspian.net.Cert
+---@field subject string
+---@field issuer string
+---@field fingerprint string  SHA-256, hex
+---@field valid_from string   ISO 8601, UTC
+---@field valid_until string
+---@field sans string[]
+---@field serial string       hex
+---@field pem string
+
+---@return caspian.net.Cert?
+function Ssl:peer_cert() end
+---@return string
+function Ssl:cipher() end
+---@return "TLSv1.2"|"TLSv1.3"
+function Ssl:protocol() end
+---@return string?
+function Ssl:alpn() end
+
+---@class caspian.net.Listener
+---@field local_host string
+---@field local_port integer
+---@field timeout number
+local Listener = {}
+
+--- The next connection; an ssl socket where the listener has `tls`.
+---@param opts? caspian.net.Timeout
+---@return caspian.net.Tcp|caspian.net.Ssl
+function Listener:accept(opts) end
+function Listener:close() end
+
+---@class caspian.net.Udp
+---@field host? string
+---@field port? integer
+---@field local_host? string
+---@field local_port? integer
+---@field timeout number
+---@field broadcast boolean
+---@field multicast_ttl integer         write only
+---@field multicast_loop boolean        write only
+---@field multicast_interface string    write only; an IPv4 address or an index
+local Udp = {}
+
+---@param bytes string
+---@param opts? caspian.net.Timeout
+---@return integer
+function Udp:send(bytes, opts) end
+---@param bytes string
+---@param host string
+---@param port integer
+---@param opts? caspian.net.Timeout
+---@return integer
+function Udp:send_to(bytes, host, port, opts) end
+---@param max? integer
+---@param opts? caspian.net.Timeout
+---@return string
+function Udp:recv(max, opts) end
+---@param max? integer
+---@param opts? caspian.net.Timeout
+---@return string bytes
+---@return string host
+---@return integer port
+function Udp:recv_from(max, opts) end
+---@param group string
+---@param interface? string|integer
+function Udp:join(group, interface) end
+---@param group string
+---@param interface? string|integer
+function Udp:leave(group, interface) end
+function Udp:close() end
+
+---@alias caspian.net.Socket caspian.net.Tcp|caspian.net.Ssl|caspian.net.Udp|caspian.net.Listener
+
+--- `%net`. Functions work with a dot and with a colon.
+---@class caspian.net.Net
+local Net = {}
+
+---@param host string
+---@param port integer
+---@param opts? caspian.net.Tcp_options
+---@return caspian.net.Tcp
+function Net.tcp(host, port, opts) end
+---@param host string
+---@param port integer
+---@param opts? caspian.net.Ssl_options
+---@return caspian.net.Ssl
+function Net.ssl(host, port, opts) end
+Net.tls = Net.ssl
+---@param host? string
+---@param port? integer
+---@param opts? caspian.net.Udp_options
+---@return caspian.net.Udp
+function Net.udp(host, port, opts) end
+---@param host string   an address of this machine, "localhost" or "*"
+---@param port integer  0: any free one
+---@param opts? caspian.net.Listen_options
+---@return caspian.net.Listener
+function Net.tcp_listen(host, port, opts) end
+Net.listen = Net.tcp_listen
+---@param host string
+---@param port integer
+---@param opts? { timeout?: number, broadcast?: boolean, reuse?: boolean }
+---@return caspian.net.Udp
+function Net.udp_listen(host, port, opts) end
+---@param path string
+---@param opts? caspian.net.Timeout
+---@return caspian.net.Tcp
+function Net.unix(path, opts) end
+---@param path string
+---@param opts? caspian.net.Listen_options
+---@return caspian.net.Listener
+function Net.unix_listen(path, opts) end
+---@param sockets caspian.net.Socket[]|{ read?: caspian.net.Socket[], write?: caspian.net.Socket[] }
+---@param timeout? number  seconds. Defaults to 30
+---@return caspian.net.Socket[] readable
+---@return caspian.net.Socket[] writable
+function Net.poll(sockets, timeout) end
+---@param spec caspian.net.Spec|string[]
+---@return caspian.net.Net
+function Net.narrow(spec) end
+function Net.revoke() end
+---@param host string
+---@param port integer
+---@return boolean
+function Net.allows(host, port) end
+---@return string[]
+function Net.grants() end
+---@param url string  "puck.uno/socket/tcp" …
+---@return { new: fun(arguments: table): any }
+function Net.class(url) end
+
+return M
