@@ -259,7 +259,8 @@ fn a_cut_stream_is_never_taken_for_a_whole_one() {
         let (all, whole) = run(usize::MAX).unwrap();
         assert_eq!(all, data);
         // Signatures and tickets differ in length by a few bytes from run to run.
-        for end in 0..whole - 20 {
+        // Every byte of the data, and a sample of the handshake.
+        for end in (0..whole - 500).step_by(9).chain(whole - 500..whole - 20) {
             let (all, e) = run(end).expect_err("cut");
             assert!(data.starts_with(&all) && e.is(Kind::ConnectionReset), "{version:?} cut at {end}: {e}");
         }
@@ -272,9 +273,9 @@ fn a_falsified_stream_is_refused_and_never_panics() {
     for version in Version::ALL {
         let (client, server) = pair(version, Some(200));
         let mut refused = 0;
-        for at in 0..1300 {
+        for at in (0..1300).step_by(2) {
             for mask in [0x01, 0xff] {
-                let mut memory = Memory::new(&server, if at % 2 == 0 { usize::MAX } else { 17 });
+                let mut memory = Memory::new(&server, if at % 4 == 0 { usize::MAX } else { 17 });
                 memory.flip = Some((at, mask));
                 let (all, result) = match connect(&client(), memory) {
                     Ok(mut tls) => {
@@ -296,7 +297,7 @@ fn a_falsified_stream_is_refused_and_never_panics() {
                 }
             }
         }
-        assert!(refused > 1000, "{refused}");
+        assert!(refused > 500, "{refused}");
     }
 }
 
