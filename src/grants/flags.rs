@@ -193,7 +193,7 @@ enum Use {
     Restrict,
 }
 
-/// HOST[:PORTS], `unix:/path`, and for denying `private`.
+/// `HOST[:PORTS]`, `unix:/path`, and for denying `private`.
 fn target(text: &str, purpose: Use) -> Result<Option<Rule>, String> {
     if let Some(rule) = unix(text)? {
         return Ok(Some(rule));

@@ -318,3 +318,30 @@ fn each_flag_opens_what_it_says() {
         ],
     );
 }
+
+/// A C module finds this binary's Lua.
+#[test]
+#[cfg(target_os = "linux")]
+fn allow_native_loads_c_modules() {
+    let source = "typedef struct lua_State lua_State;
+        extern void lua_pushstring(lua_State *, const char *);
+        extern void lua_createtable(lua_State *, int, int);
+        extern void lua_setfield(lua_State *, int, const char *);
+        int luaopen_native_greeting(lua_State *L) {
+          lua_createtable(L, 0, 0); lua_pushstring(L, \"hello from C\"); lua_setfield(L, -2, \"text\"); return 1;
+        }";
+    let tree = Tree::new("native", &[("native/greeting.c", source.as_bytes())]);
+    let built = std::process::Command::new("cc")
+        .current_dir(tree.0.join("native"))
+        .args(["-shared", "-fPIC", "-o", "greeting.so", "greeting.c"])
+        .status();
+    assert!(built.unwrap().success());
+    let code = "package.cpath = './?.so' print(require('native.greeting').text)";
+    check(
+        &tree.0,
+        &[
+            Row(&["--allow-native", "-e", code], "", 0, "hello from C\n", &[]),
+            Row(&["-e", code], "", 1, "", &["module 'native.greeting' not found"]),
+        ],
+    );
+}

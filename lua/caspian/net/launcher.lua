@@ -122,7 +122,9 @@ function launcher.run(job)
   flags.files = job.fs
   local ok, net = pcall(require("caspian.net").launch, flags)
   if not ok then
-    say("caspian-net: ", words(net), "\n")
+    -- What could not be checked before: a file that --net-log cannot open.
+    local text = words(net)
+    say("caspian-net: ", match(text, "bad argument #1 to 'launch' %((.*)%)$") or text, "\n")
     return USAGE
   end
   job.net, job.traceback = net, traceback
