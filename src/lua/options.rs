@@ -161,7 +161,11 @@ impl<'a> Options<'a> {
 
     fn versions(&self) -> Answer<Vec<Version>> {
         let mut versions = Vec::new();
-        for name in self.list("protocols")? {
+        let names = self.list("protocols")?;
+        if names.is_empty() && self.find::<Value>("protocols")?.is_some() {
+            return argument(self.index, "protocols must name TLSv1.2, TLSv1.3 or both");
+        }
+        for name in names {
             match Version::parse(&name) {
                 Some(version) => versions.push(version),
                 None => {

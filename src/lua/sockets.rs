@@ -417,7 +417,8 @@ fn properties(lua: &Lua, core: &Table) -> mlua::Result<()> {
         for (list, want) in [(readers, Want::Read), (writers, Want::Write)] {
             for index in 1..=list.raw_len() {
                 let value: Value = list.raw_get(index).unwrap_or(Value::Nil);
-                all.push((index, want, peek(lua, &value)?));
+                let Ok(socket) = peek(lua, &value) else { return argument(1, "sockets must hold sockets only") };
+                all.push((index, want, socket));
             }
         }
         poll_sockets(&all, wake, &Deadline::new(timeout).start())

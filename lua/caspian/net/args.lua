@@ -2,7 +2,7 @@
 -- Every check raises at the level of whoever called the public function that calls the check.
 local error, floor, huge, next, rawget, rawequal, setfenv, tostring, type =
   error, math.floor, math.huge, next, rawget, rawequal, setfenv, tostring, type
-local format = string.format
+local find, format = string.find, string.format
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -38,6 +38,14 @@ end
 
 function args.string(index, name, what, value)
   if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value), 1) end
+  return value
+end
+
+--- A file system path: what the system would cut at a NUL is refused.
+function args.path(index, name, value)
+  if type(value) ~= "string" or value == "" or find(value, "%c") then
+    bad(index, name, "path must be a string without control characters, got " .. show(value), 1)
+  end
   return value
 end
 

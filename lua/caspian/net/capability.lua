@@ -88,7 +88,7 @@ local function make(core, cap)
   --- Connects to a Unix socket; a tcp socket in all but its address.
   function functions.unix(...)
     local path, opts = own(net, ...)
-    args.string(1, "unix", "path", path)
+    args.path(1, "unix", path)
     opts = options(2, "unix", opts, { timeout = "seconds" })
     local socket = answer("unix", core.unix(cap, path, opts))
     return socket
@@ -97,7 +97,7 @@ local function make(core, cap)
   --- Listens on a Unix socket, whose file goes with the listener.
   function functions.unix_listen(...)
     local path, opts = own(net, ...)
-    args.string(1, "unix_listen", "path", path)
+    args.path(1, "unix_listen", path)
     opts = options(2, "unix_listen", opts, LISTEN)
     if opts.tls then opts.tls = options(2, "unix_listen", opts.tls, sockets.server_tls) end
     local socket = answer("unix_listen", core.unix_listen(cap, path, opts))
