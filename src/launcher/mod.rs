@@ -137,8 +137,9 @@ fn start(job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> mlua::Result<u
     let table = describe(&lua, job, script, fs)?;
     let require: Function = lua.globals().get("require")?;
     let launcher: Table = require.call("caspian.net.launcher")?;
-    let status: u8 = launcher.get::<Function>("run")?.call(table)?;
-    Ok(status)
+    let status = launcher.get::<Function>("run")?.call(table);
+    signal::release();
+    status
 }
 
 /// What `launcher.lua` gets; its header names each field.

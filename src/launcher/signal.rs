@@ -63,6 +63,16 @@ pub fn finish() -> bool {
     SEEN.swap(false, SeqCst)
 }
 
+/// No more scripts: Ctrl-C ends the process again, also one whose finalisers do not end.
+pub fn release() {
+    MAIN.store(null_mut(), SeqCst);
+    #[cfg(unix)]
+    // SAFETY: restores the default action.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+    }
+}
+
 #[cfg(unix)]
 extern "C" fn on_interrupt(_: c_int) {
     let again = SEEN.swap(true, SeqCst);

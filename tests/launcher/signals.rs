@@ -72,6 +72,8 @@ fn ctrl_c_is_an_error_in_the_script() {
             "",
             "interrupted",
         ),
+        // A finaliser that does not end, at exit.
+        (&[], false, "setmetatable({}, {__gc = function() ready() while true do end end})", 130, "", ""),
         (&open, true, &accept, 1, "", "interrupted"),
         (&open, true, &recv, 1, "", "interrupted"),
         (&open, true, &caught, 5, "puck.uno/error/network/socket\n", ""),
