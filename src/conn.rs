@@ -174,10 +174,16 @@ impl Conn {
         if self.buffer.len() > 0 || self.ended || self.born != fork::generation() {
             return false;
         }
-        match &mut self.stream {
-            Stream::Plain(wire) => matches!(wire.peek_now(&mut [0]), Ok(None)),
-            Stream::Tls(tls) => !tls.settle(),
-        }
+        !self.settle()
+    }
+
+    /// Works off what arrived without a wait; true if a read would now answer at once.
+    pub fn settle(&mut self) -> bool {
+        self.ready()
+            || match &mut self.stream {
+                Stream::Plain(wire) => !matches!(wire.peek_now(&mut [0]), Ok(None)),
+                Stream::Tls(tls) => tls.settle(),
+            }
     }
 
     /// True until the peer said that nothing follows, or a failure of the socket is known.
@@ -318,8 +324,9 @@ impl Conn {
     }
 
     /// Ends one direction or both. Over TLS, ending the sending side says close_notify first.
-    pub fn shutdown(&mut self, how: Shutdown) -> Result<()> {
+    pub fn shutdown(&mut self, how: Shutdown, deadline: &Deadline) -> Result<()> {
         if let (Stream::Tls(tls), Shutdown::Write | Shutdown::Both) = (&mut self.stream, how) {
+            tls.flush(deadline)?;
             tls.close_notify();
         }
         self.wire().shutdown(how)

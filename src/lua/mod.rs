@@ -6,6 +6,8 @@
 mod answer;
 mod capability;
 mod options;
+mod polling;
+mod properties;
 mod raw;
 mod socket;
 mod sockets;
@@ -61,6 +63,8 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
         Ok(true)
     })?;
     sockets::register(lua, &core)?;
+    properties::register(lua, &core)?;
+    polling::register(lua, &core)?;
     Ok(core)
 }
 

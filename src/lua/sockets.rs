@@ -10,19 +10,16 @@ use super::{
 use crate::{
     address::Host,
     conn::Conn,
-    deadline::Deadline,
     dial::{Target, addresses, dial, dial_unix},
     error::{Error, Kind},
     listen::{BACKLOG, Listener},
-    poll,
     tls::{PeerCert, Tls},
     udp::{Family, Interface, MAX_DATAGRAM, Udp},
-    wire::{Want, Wire},
+    wire::Wire,
 };
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, Value};
 use std::{
     net::{IpAddr, Shutdown, SocketAddr},
-    os::fd::AsFd,
     rc::Rc,
     time::Duration,
 };
@@ -124,8 +121,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
 
     streams(lua, core)?;
-    datagrams(lua, core)?;
-    properties(lua, core)
+    datagrams(lua, core)
 }
 
 /// Sockets as streams: what is not hot.
@@ -208,7 +204,9 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
             "both" => Shutdown::Both,
             _ => return argument(1, format!("how must be \"send\", \"recv\" or \"both\", got {how:?}")),
         };
-        Ok(peek(lua, &socket)?.stream("shutdown", |conn| conn.shutdown(how)).map(|()| true)?)
+        let socket = peek(lua, &socket)?;
+        let deadline = socket.deadline(None);
+        Ok(socket.stream("shutdown", |conn| conn.shutdown(how, &deadline)).map(|()| true)?)
     })?;
     define(lua, core, "tls_info", |lua, (socket, what): (Value, String)| {
         let socket = peek(lua, &socket)?;
@@ -323,152 +321,12 @@ fn datagrams(lua: &Lua, core: &Table) -> mlua::Result<()> {
 }
 
 /// An interface by its IPv4 address, or by its index for IPv6.
-fn multicast_interface(text: Option<&LuaString>, index: usize) -> Answer<Interface> {
+pub fn multicast_interface(text: Option<&LuaString>, index: usize) -> Answer<Interface> {
     let Some(text) = text.map(|text| text.to_string_lossy()) else { return Ok(Interface::ANY) };
     match (text.parse(), text.parse()) {
         (Ok(v4), _) => Ok(Interface { v4, ..Interface::ANY }),
         (_, Ok(number)) => Ok(Interface { index: number, ..Interface::ANY }),
         _ => argument(index, format!("interface must be an IPv4 address or an interface index, got {text:?}")),
-    }
-}
-
-fn properties(lua: &Lua, core: &Table) -> mlua::Result<()> {
-    define(lua, core, "get", |lua, (socket, name): (Value, Value)| {
-        let socket = peek(lua, &socket)?;
-        let Some(name) = name.as_string().map(|name| name.to_string_lossy()) else { return Ok(Value::Nil) };
-        let read = || -> mlua::Result<Value> {
-            let (local, remote) = addresses_of(&socket);
-            match &*name {
-                "host" if socket.kind == Class::Listener => Ok(Value::Nil),
-                "host" if !socket.host.is_empty() => (&*socket.host).into_lua(lua),
-                "port" => socket.port.into_lua(lua),
-                "remote_host" => remote.map(|a| a.ip().to_string()).into_lua(lua),
-                "remote_port" => remote.map(|a| a.port()).into_lua(lua),
-                "local_host" => local.map(|a| a.ip().to_string()).into_lua(lua),
-                "local_port" => local.map(|a| a.port()).into_lua(lua),
-                "connected" | "connected?" => match socket.kind {
-                    Class::Listener => Ok(Value::Nil),
-                    _ => is_connected(&socket).into_lua(lua),
-                },
-                "timeout" => socket.timeout().map_or(f64::INFINITY, |time| time.as_secs_f64()).into_lua(lua),
-                "nodelay" => flag(&socket, |conn| conn.wire().nodelay()).into_lua(lua),
-                "keepalive" => flag(&socket, |conn| conn.wire().keepalive()).into_lua(lua),
-                "broadcast" => socket.udp("broadcast", |udp| Ok(udp.broadcast())).ok().into_lua(lua),
-                _ => Ok(Value::Nil),
-            }
-        };
-        read().or_else(|e| argument(0, e))
-    })?;
-    define(lua, core, "describe", |lua, (socket, label): (Value, String)| {
-        let socket = peek(lua, &socket)?;
-        let name = match (socket.host.is_empty(), socket.port, addresses_of(&socket).0) {
-            (false, Some(port), _) => format!("{}:{port}", socket.host),
-            (false, None, _) => socket.host.to_string(),
-            (true, _, Some(local)) => local.to_string(),
-            _ => String::new(),
-        };
-        let state = if socket.is_open() { "" } else { ", closed" };
-        Ok(format!("{label} ({name}{state})"))
-    })?;
-    define(lua, core, "set", |lua, (socket, name, value): (Value, String, Value)| {
-        let socket = peek(lua, &socket)?;
-        let boolean = || match value {
-            Value::Boolean(on) => Ok(on),
-            _ => argument(0, format!("{name} must be true or false")),
-        };
-        match (&*name, socket.kind) {
-            // Lua's 5 and 5.0 are one number, mlua's two.
-            ("timeout", _) => match value.as_f64().or(value.as_i64().map(|n| n as f64)).and_then(seconds) {
-                Some(timeout) => socket.set_timeout(timeout),
-                None => return argument(0, "timeout must be 0 or more seconds (math.huge: for ever)"),
-            },
-            ("nodelay", Class::Tcp | Class::Ssl) => {
-                let on = boolean()?;
-                socket.stream("nodelay", |conn| conn.wire().set_nodelay(on))?;
-            }
-            ("keepalive", Class::Tcp | Class::Ssl) => {
-                let on = boolean()?;
-                socket.stream("keepalive", |conn| conn.wire().set_keepalive(on))?;
-            }
-            ("broadcast", Class::Udp) => {
-                let on = boolean()?;
-                socket.udp("broadcast", |udp| udp.set_broadcast(on))?;
-            }
-            ("multicast_loop", Class::Udp) => {
-                let on = boolean()?;
-                socket.udp("multicast_loop", |udp| udp.set_multicast_loop(on))?;
-            }
-            ("multicast_ttl", Class::Udp) => match value.as_u32().filter(|ttl| *ttl < 256) {
-                Some(ttl) => socket.udp("multicast_ttl", |udp| udp.set_multicast_ttl(ttl))?,
-                None => return argument(0, "multicast_ttl must be 0..255"),
-            },
-            ("multicast_interface", Class::Udp) => {
-                let interface = multicast_interface(value.as_string(), 0)?;
-                socket.udp("multicast_interface", |udp| udp.set_multicast_interface(interface))?;
-            }
-            _ => return argument(0, format!("a {} socket has no writable field {name:?}", socket.kind.word())),
-        }
-        Ok(true)
-    })?;
-    // poll(readers, writers, timeout, wake): the indices of those that are ready; `wake`: writers end the wait too.
-    define(lua, core, "poll", |lua, (readers, writers, timeout, wake): (Table, Table, f64, bool)| {
-        let Some(timeout) = seconds(timeout) else { return argument(2, "timeout must be 0 or more seconds") };
-        let mut all = Vec::new();
-        for (list, want) in [(readers, Want::Read), (writers, Want::Write)] {
-            for index in 1..=list.raw_len() {
-                let value: Value = list.raw_get(index).unwrap_or(Value::Nil);
-                let Ok(socket) = peek(lua, &value) else { return argument(1, "sockets must hold sockets only") };
-                all.push((index, want, socket));
-            }
-        }
-        poll_sockets(&all, wake, &Deadline::new(timeout).start())
-    })
-}
-
-fn poll_sockets(
-    all: &[(usize, Want, Rc<Socket>)],
-    wake: bool,
-    deadline: &Deadline,
-) -> Answer<(Vec<usize>, Vec<usize>)> {
-    let items = all.iter().map(|(.., socket)| socket.look()).collect::<Result<Vec<_>, _>>()?;
-    let mut interests = Vec::new();
-    for ((_, want, _), item) in all.iter().zip(&items) {
-        let (fd, ready) = match &**item {
-            Item::Stream(conn) => (conn.as_fd(), conn.ready()),
-            Item::Udp(udp) => (udp.as_fd(), false),
-            Item::Listener(listener, _) => (listener.as_fd(), false),
-            Item::Closed => return Err(Error::new(Kind::Socket, "poll: a socket is closed").op("poll").into()),
-        };
-        let read = *want == Want::Read;
-        interests.push(poll::Interest { fd, want: *want, ready: ready && read, wakes: read || wake });
-    }
-    let ready = poll::wait(&interests, deadline).map_err(|e| e.op("poll"))?;
-    let pick = |wanted| {
-        let those = all.iter().zip(&ready).filter(|((_, want, _), ready)| *want == wanted && **ready);
-        those.map(|((index, ..), _)| *index).collect()
-    };
-    Ok((pick(Want::Read), pick(Want::Write)))
-}
-
-fn flag(socket: &Socket, read: impl FnOnce(&Conn) -> bool) -> Option<bool> {
-    socket.stream("get", |conn| Ok(read(conn))).ok()
-}
-
-fn is_connected(socket: &Socket) -> bool {
-    socket.is_open()
-        && socket.item().is_ok_and(|item| match &*item {
-            Item::Stream(conn) => conn.is_open(),
-            Item::Udp(udp) => udp.is_connected(),
-            _ => false,
-        })
-}
-
-fn addresses_of(socket: &Socket) -> (Option<SocketAddr>, Option<SocketAddr>) {
-    match socket.item().as_deref() {
-        Ok(Item::Stream(conn)) => (conn.wire().local(), conn.wire().remote()),
-        Ok(Item::Udp(udp)) => (udp.local(), udp.remote()),
-        Ok(Item::Listener(listener, _)) => (listener.local(), None),
-        _ => (None, None),
     }
 }
 
@@ -495,7 +353,7 @@ fn wrap(lua: &Lua, socket: Socket, timeout: Option<Duration>) -> Answer<Value> {
     raw::wrap(lua, &metatable, Some(socket)).or_else(|e| argument(0, e))
 }
 
-fn peek(lua: &Lua, value: &Value) -> Answer<Rc<Socket>> {
+pub fn peek(lua: &Lua, value: &Value) -> Answer<Rc<Socket>> {
     match raw::peek(lua, value) {
         Ok(Some(socket)) => Ok(socket),
         _ => argument(0, "not a socket"),

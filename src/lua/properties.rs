@@ -1,0 +1,114 @@
+//! The fields of sockets: what they answer, and which can be set.
+
+use super::{
+    answer::argument,
+    define,
+    socket::{Class, Item, Socket, seconds},
+    sockets::{multicast_interface, peek},
+};
+use crate::conn::Conn;
+use mlua::{IntoLua, Lua, Table, Value};
+use std::net::SocketAddr;
+
+/// Adds the functions to the core.
+pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    define(lua, core, "get", |lua, (socket, name): (Value, Value)| {
+        let socket = peek(lua, &socket)?;
+        let Some(name) = name.as_string().map(|name| name.to_string_lossy()) else { return Ok(Value::Nil) };
+        let read = || -> mlua::Result<Value> {
+            let (local, remote) = addresses_of(&socket);
+            match &*name {
+                "host" if socket.kind == Class::Listener => Ok(Value::Nil),
+                "host" if !socket.host.is_empty() => (&*socket.host).into_lua(lua),
+                "port" => socket.port.into_lua(lua),
+                "remote_host" => remote.map(|a| a.ip().to_string()).into_lua(lua),
+                "remote_port" => remote.map(|a| a.port()).into_lua(lua),
+                "local_host" => local.map(|a| a.ip().to_string()).into_lua(lua),
+                "local_port" => local.map(|a| a.port()).into_lua(lua),
+                "connected" | "connected?" => match socket.kind {
+                    Class::Listener => Ok(Value::Nil),
+                    _ => is_connected(&socket).into_lua(lua),
+                },
+                "timeout" => socket.timeout().map_or(f64::INFINITY, |time| time.as_secs_f64()).into_lua(lua),
+                "nodelay" => flag(&socket, |conn| conn.wire().nodelay()).into_lua(lua),
+                "keepalive" => flag(&socket, |conn| conn.wire().keepalive()).into_lua(lua),
+                "broadcast" => socket.udp("broadcast", |udp| Ok(udp.broadcast())).ok().into_lua(lua),
+                _ => Ok(Value::Nil),
+            }
+        };
+        read().or_else(|e| argument(0, e))
+    })?;
+    define(lua, core, "describe", |lua, (socket, label): (Value, String)| {
+        let socket = peek(lua, &socket)?;
+        let name = match (socket.host.is_empty(), socket.port, addresses_of(&socket).0) {
+            (false, Some(port), _) => format!("{}:{port}", socket.host),
+            (false, None, _) => socket.host.to_string(),
+            (true, _, Some(local)) => local.to_string(),
+            _ => String::new(),
+        };
+        let state = if socket.is_open() { "" } else { ", closed" };
+        Ok(format!("{label} ({name}{state})"))
+    })?;
+    define(lua, core, "set", |lua, (socket, name, value): (Value, String, Value)| {
+        let socket = peek(lua, &socket)?;
+        let boolean = || match value {
+            Value::Boolean(on) => Ok(on),
+            _ => argument(0, format!("{name} must be true or false")),
+        };
+        match (&*name, socket.kind) {
+            // Lua's 5 and 5.0 are one number, mlua's two.
+            ("timeout", _) => match value.as_f64().or(value.as_i64().map(|n| n as f64)).and_then(seconds) {
+                Some(timeout) => socket.set_timeout(timeout),
+                None => return argument(0, "timeout must be 0 or more seconds (math.huge: for ever)"),
+            },
+            ("nodelay", Class::Tcp | Class::Ssl) => {
+                let on = boolean()?;
+                socket.stream("nodelay", |conn| conn.wire().set_nodelay(on))?;
+            }
+            ("keepalive", Class::Tcp | Class::Ssl) => {
+                let on = boolean()?;
+                socket.stream("keepalive", |conn| conn.wire().set_keepalive(on))?;
+            }
+            ("broadcast", Class::Udp) => {
+                let on = boolean()?;
+                socket.udp("broadcast", |udp| udp.set_broadcast(on))?;
+            }
+            ("multicast_loop", Class::Udp) => {
+                let on = boolean()?;
+                socket.udp("multicast_loop", |udp| udp.set_multicast_loop(on))?;
+            }
+            ("multicast_ttl", Class::Udp) => match value.as_u32().filter(|ttl| *ttl < 256) {
+                Some(ttl) => socket.udp("multicast_ttl", |udp| udp.set_multicast_ttl(ttl))?,
+                None => return argument(0, "multicast_ttl must be 0..255"),
+            },
+            ("multicast_interface", Class::Udp) => {
+                let interface = multicast_interface(value.as_string(), 0)?;
+                socket.udp("multicast_interface", |udp| udp.set_multicast_interface(interface))?;
+            }
+            _ => return argument(0, format!("a {} socket has no writable field {name:?}", socket.kind.word())),
+        }
+        Ok(true)
+    })
+}
+
+fn flag(socket: &Socket, read: impl FnOnce(&Conn) -> bool) -> Option<bool> {
+    socket.stream("get", |conn| Ok(read(conn))).ok()
+}
+
+fn is_connected(socket: &Socket) -> bool {
+    socket.is_open()
+        && socket.item().is_ok_and(|item| match &*item {
+            Item::Stream(conn) => conn.is_open(),
+            Item::Udp(udp) => udp.is_connected(),
+            _ => false,
+        })
+}
+
+fn addresses_of(socket: &Socket) -> (Option<SocketAddr>, Option<SocketAddr>) {
+    match socket.item().as_deref() {
+        Ok(Item::Stream(conn)) => (conn.wire().local(), conn.wire().remote()),
+        Ok(Item::Udp(udp)) => (udp.local(), udp.remote()),
+        Ok(Item::Listener(listener, _)) => (listener.local(), None),
+        _ => (None, None),
+    }
+}
