@@ -1,0 +1,87 @@
+--- One measurement in a process of its own: prints seconds of CPU (user and system) and of the clock.
+--
+--   lua client.lua ours|luasocket|luasec  echo|lines|exact PORT COUNT
+--   lua client.lua ours|luasocket|luasec  body URL SIZE [CA.pem]
+local who, what, where, count, ca = arg[1], arg[2], arg[3], tonumber(arg[4]), arg[5]
+local gettime = require("socket").gettime
+local MIB = 1024 * 1024
+local PING = ("x"):rep(63) .. "\n"
+
+local ours = {}
+
+function ours.net()
+  return require("caspian.net").launch{ "--allow-net=127.0.0.1" }
+end
+
+function ours.open()
+  return ours.net().tcp("127.0.0.1", tonumber(where))
+end
+
+function ours.echo(s)
+  for _ = 1, count do
+    s:send_all(PING)
+    assert(#s:recv_exact(64) == 64)
+  end
+end
+
+function ours.lines(s)
+  for _ = 1, count do assert(#s:recv_line() == 64) end
+end
+
+function ours.exact(s)
+  for _ = 1, count do assert(#s:recv_exact(MIB) == MIB) end
+end
+
+function ours.body()
+  return ours.net().fetch(where, { ca_bundle = ca }).body
+end
+
+local luasocket = {}
+
+function luasocket.open()
+  local s = require("socket").tcp()
+  assert(s:connect("127.0.0.1", tonumber(where)))
+  s:setoption("tcp-nodelay", true)
+  s:settimeout(30)
+  return s
+end
+
+function luasocket.echo(s)
+  for _ = 1, count do
+    assert(s:send(PING))
+    assert(#s:receive(64) == 64)
+  end
+end
+
+-- "*l" cuts the newline off.
+function luasocket.lines(s)
+  for _ = 1, count do assert(#s:receive("*l") == 63) end
+end
+
+function luasocket.exact(s)
+  for _ = 1, count do assert(#s:receive(MIB) == MIB) end
+end
+
+function luasocket.body()
+  return (require("socket.http").request(where))
+end
+
+local luasec = {}
+
+function luasec.body()
+  return (require("ssl.https").request(where))
+end
+
+local side = ({ ours = ours, luasocket = luasocket, luasec = luasec })[who]
+local socket
+if what ~= "body" then
+  socket = side.open()
+else
+  -- The libraries are loaded before the watch starts: `require` has a row of its own.
+  if who == "ours" then require("caspian.net") elseif who == "luasec" then require("ssl.https") else require("socket.http") end
+end
+local cpu, wall = os.clock(), gettime()
+local body = side[what](socket)
+cpu, wall = os.clock() - cpu, gettime() - wall
+if what == "body" then assert(body and #body == count, "the body is not whole") end
+print(("%.6f %.6f"):format(cpu, wall))

@@ -1,0 +1,106 @@
+--- The table: reads what `run` measured, prints each row with its target and whether it is met (Markdown).
+-- The exit status is 1 if a target is missed.
+local results = {} -- row, side -> list of { number, … }
+for line in io.lines(arg[1]) do
+  local row, side, rest = line:match("^(%S+) (%S+) ?(.*)$")
+  local figures = {}
+  for word in rest:gmatch("%S+") do figures[#figures + 1] = tonumber(word) or false end
+  local key = row .. " " .. side
+  results[key] = results[key] or {}
+  table.insert(results[key], figures)
+end
+
+local function median(list)
+  if #list == 0 then return nil end
+  table.sort(list)
+  local middle = (#list + 1) // 2
+  return #list % 2 == 1 and list[middle] or (list[middle] + list[middle + 1]) / 2
+end
+
+--- The median of a side's figures: 1 is CPU (or the only value), 2 the clock.
+local function value(row, side, index)
+  local list = {}
+  for _, figures in ipairs(results[row .. " " .. side] or {}) do
+    if figures[index or 1] then list[#list + 1] = figures[index or 1] end
+  end
+  return median(list)
+end
+
+--- The median, over the turns, of what `side` took divided by what ours took: how many times faster ours is.
+local function times(row, side, index)
+  local a, b, list = results[row .. " ours"] or {}, results[row .. " " .. side] or {}, {}
+  for turn = 1, math.min(#a, #b) do
+    if a[turn][index] and b[turn][index] then list[#list + 1] = b[turn][index] / a[turn][index] end
+  end
+  return median(list)
+end
+
+local missed = 0
+local function row(name, cells, target, met)
+  local words = met == nil and (target == "" and "" or "not measured") or met and "yes" or "**no**"
+  if target ~= "" and not met then missed = missed + 1 end
+  print(("| %s | %s | %s | %s |"):format(name, table.concat(cells, " | "), target, words))
+end
+
+local function show(form, number, scale)
+  return number and form:format(number * (scale or 1)) or "–"
+end
+
+print("| measurement | ours | LuaSocket / LuaSec | C | × CPU | × clock | target | met |")
+print("|---|---|---|---|---|---|---|---|")
+
+--- System calls for each trip, against those of the C client.
+local function calls(name, id, most)
+  local ours, c = value(id, "ours"), value(id, "c")
+  row(name, { show("%.2f", ours), show("%.2f", value(id, "luasocket")), show("%.2f", c), "", "" },
+    ("≤ %d where C needs 2"):format(most), ours and ours <= most + 0.05)
+end
+
+--- A timed row. `of`: how many units one measurement has, in the unit of `form` (times `scale`). × is how many times
+-- less time ours takes than `side`; both must reach `least`, except where only CPU is asked for.
+local function timed(name, id, other, against, form, scale, least, cpu_only)
+  local cpu, clock = times(id, against, 1), times(id, against, 2)
+  local function cell(side)
+    local figure = side and value(id, side, 1)
+    return figure and ("%s (%s)"):format(form(figure, scale), form(value(id, side, 2), scale)) or "–"
+  end
+  local met
+  if cpu then met = cpu >= least and (cpu_only or clock >= least) end
+  row(name, { cell("ours"), cell(other), cell("c"), show("%.2f", cpu), show("%.2f", clock) },
+    ("≥ %.1f × %s%s"):format(least, ({ c = "C", luasocket = "LuaSocket", luasec = "LuaSec" })[against], cpu_only and ", CPU" or ""), met)
+end
+
+local function micro(seconds, count) return ("%.2f µs"):format(seconds / count * 1e6) end
+local function nano(seconds, count) return ("%.0f ns"):format(seconds / count * 1e9) end
+local function rate(seconds, mib) return ("%.0f MiB/s"):format(mib / seconds) end
+
+calls("64-byte echo: system calls each, answer at hand", "echo_calls", 2)
+calls("the same, each answer waited for", "echo_wait_calls", 3)
+timed("64-byte echo round trip", "echo", "luasocket", "luasocket", micro, 20000, 1.0, true)
+timed("`recv_line`, lines of 64 bytes", "lines", "luasocket", "luasocket", nano, 1000000, 1.2)
+timed("`recv_exact` of 1 MiB", "exact", "luasocket", "c", rate, 256, 0.9)
+timed("256 MiB body into a string, HTTP", "http", "luasocket", "luasocket", rate, 256, 2.5)
+timed("256 MiB body into a string, HTTPS", "https", "luasec", "luasec", rate, 256, 2.5)
+
+local function alone(name, cell, target, met) row(name, { cell, "", "", "", "" }, target, met) end
+local function below(name, form, number, scale, limit, target)
+  alone(name, show(form, number, scale), target, number and number * (scale or 1) < limit)
+end
+
+below("grant check, dearest question, 1 grant", "%.0f ns", value("grant_one", "ours"), 1, 250, "< 250 ns")
+below("the same, 100,000 grants", "%.0f ns", value("grant_many", "ours"), 1, 250, "< 250 ns")
+local cpu, clock = value("launch", "ours", 1), value("launch", "ours", 2)
+alone("`require` and `launch`", cpu and ("%.2f ms (%.2f ms)"):format(cpu * 1e3, clock * 1e3) or "–", "< 3 ms", cpu and clock < 3e-3)
+local store, tls = value("store", "ours"), value("store_tls", "ours")
+-- Once TLS is asked for it must show: else the trace would not have seen it.
+alone("trust store files opened before a TLS connection", ("%s (then %s)"):format(show("%d", store), show("%d", tls)), "0",
+  store and tls and store == 0 and tls > 0)
+below("the module, stripped", "%.2f MB", value("size", "ours"), 1e-6, 5, "< 5 MB")
+below("10,000 idle sockets, our memory each: opened", "%.0f B", value("idle", "ours", 1), 1, 2048, "< 2 KiB")
+below("the same, after each was used once", "%.0f B", value("idle", "ours", 2), 1, 2048, "< 2 KiB")
+local left = value("idle", "ours", 3)
+alone("the same, dropped without `close`: still open", show("%d", left), "0", left and left == 0)
+alone("2,000 idle TLS sockets, our memory each", show("%.0f B", value("idle_tls", "ours", 1)), "")
+
+print(("\nTime is CPU, user and system (in brackets: the clock); × is how many times less than the other side's. Medians of %s turns."):format(arg[2]))
+os.exit(missed == 0 and 0 or 1)
