@@ -17,7 +17,7 @@ local function resident()
 end
 
 local function descriptors()
-  local list = assert(io.popen("ls /proc/$PPID/fd | wc -l"))
+  local list = assert(io.popen("ls -l /proc/$PPID/fd | grep -c 'socket:'"))
   local number = list:read("n")
   list:close()
   return number
@@ -41,12 +41,26 @@ do
   use(first)
   first:close()
 end
-local files, before = descriptors(), resident()
-for i = 1, count do sockets[i] = open() end
+
+-- Functions, so that no dead local of a loop keeps a socket alive.
+local function open_all()
+  for i = 1, count do sockets[i] = open() end
+end
+
+local function use_all()
+  for i = 1, count do use(sockets[i]) end
+end
+
+local function drop_all()
+  for i = 1, count do sockets[i] = nil end
+end
+
+local others, before = descriptors(), resident()
+open_all()
 local opened = resident()
-for i = 1, count do use(sockets[i]) end
+use_all()
 local used = resident()
-for i = 1, count do sockets[i] = nil end
+drop_all()
 collectgarbage()
 collectgarbage()
-print(("%.0f %.0f %d"):format((opened - before) / count, (used - before) / count, descriptors() - files))
+print(("%.0f %.0f %d"):format((opened - before) / count, (used - before) / count, descriptors() - others))

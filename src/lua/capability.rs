@@ -77,9 +77,12 @@ struct Opened {
 impl Opened {
     fn add(&self, socket: &Rc<Socket>) {
         let mut sockets = self.sockets.borrow_mut();
-        // Forget the dead each time the list would grow: amortised, it costs nothing.
+        // Forget the dead each time the list would grow. What stays may fill half of the list at the most, so that the
+        // next look is as far away as this one was long: amortised, it costs nothing.
         if sockets.len() == sockets.capacity() {
             sockets.retain(|socket| socket.strong_count() > 0);
+            let alive = sockets.len();
+            sockets.reserve(alive.max(4));
         }
         sockets.push(Rc::downgrade(socket));
         drop(sockets);

@@ -165,12 +165,13 @@ unsafe fn socket_at(state: *mut ffi::lua_State, index: c_int) -> *const Socket {
     if block.is_null() { ptr::null() } else { block.read() }
 }
 
+/// Neither a table nor a light userdata passes: scripts cannot lay their hands on a marked metatable, and of what is
+/// no userdata Lua has no pointer to give.
 unsafe fn block_at(state: *mut ffi::lua_State, index: c_int) -> *mut *const Socket {
-    if ffi::lua_type(state, index) != ffi::LUA_TUSERDATA || ffi::lua_getmetatable(state, index) == 0 {
+    if ffi::lua_getmetatable(state, index) == 0 {
         return ptr::null_mut();
     }
-    ffi::lua_rawgetp(state, -1, mark());
-    let ours = ffi::lua_type(state, -1) == ffi::LUA_TBOOLEAN;
+    let ours = ffi::lua_rawgetp(state, -1, mark()) == ffi::LUA_TBOOLEAN;
     ffi::lua_settop(state, -3);
     if ours { ffi::lua_touserdata(state, index).cast() } else { ptr::null_mut() }
 }
@@ -196,8 +197,7 @@ unsafe extern "C-unwind" fn find(state: *mut ffi::lua_State) -> c_int {
     unsafe {
         ffi::lua_settop(state, 2);
         ffi::lua_pushvalue(state, 2);
-        ffi::lua_rawget(state, ffi::lua_upvalueindex(1));
-        if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
+        if ffi::lua_rawget(state, ffi::lua_upvalueindex(1)) == ffi::LUA_TNIL {
             ffi::lua_settop(state, 2);
             ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
             ffi::lua_insert(state, 1);
