@@ -166,8 +166,9 @@ describe("tcp", function()
   end)
 
   it("writing to a peer that left is connection_reset, without a signal", function()
-    local p = peer.tcp[[ local c = accept() c:setoption("linger", { on = true, timeout = 0 }) c:close() ]]
+    local p = peer.tcp[[ local c = accept() c:receive(1) c:setoption("linger", { on = true, timeout = 0 }) c:close() ]]
     local s = connect(p)
+    s:send_all("x")
     p:finish()
     local err = fails.with("network/connection_reset", s.send_all, s, ("x"):rep(1e7))
     assert.equal("number", type(err.sent))

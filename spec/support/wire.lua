@@ -24,7 +24,9 @@ function wire.watch(before_each, after_each)
   before_each(function() before = wire.open() end)
   after_each(function()
     process.kill_all()
-    assert(wire.open() <= before, "the row left a socket open")
+    -- A thread that resolved a name may close its end a moment after it has answered.
+    local patience = os.time() + 2
+    while wire.open() > before do assert(os.time() < patience, "the row left a socket open") end
   end)
 end
 

@@ -64,6 +64,7 @@ local function define(core)
 
   --- An iterator over the lines that follow, each with its newline.
   function stream.lines(self, opts)
+    answer("lines", core.get(self, "host")) -- a wrong self is told here, not at the first line
     return function()
       return self:recv_line(opts)
     end
