@@ -20,17 +20,22 @@ end
 local mine
 
 local function fresh(before_each, after_each)
-  wire.watch(before_each, after_each)
   before_each(function() mine = net.narrow{ "--allow-net" } end)
   after_each(function() mine.revoke() mine = nil end)
+  -- Last, so that it counts what is left after that.
+  wire.watch(before_each, after_each)
 end
 
--- The lines of /inspect as a table: `name: value`, and the request line as [1].
+-- The lines of /inspect as a table: `name: value` for the fields that came, and the request line as [1].
 local function inspected(response)
   local seen = {}
   for line in response.body:gmatch("[^\n]+") do
     local name, value = line:match("^([%w-]+): (.*)$")
-    if name then seen[name] = value else seen[#seen + 1] = line end
+    if not name then
+      seen[#seen + 1] = line
+    elseif value ~= "" then
+      seen[name] = value
+    end
   end
   return seen
 end

@@ -37,6 +37,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("http::pool", 3, &[]),
     ("http::talk", 3, &["http::pool"]),
     ("http::client", 3, &["net", "dial", "log", "http::pool", "http::talk"]),
+    ("http::stream", 3, &["http::client"]),
     // floor 4: the binding and the launcher
     ("lua", 4, &[]),
     ("launcher", 4, &["lua"]),

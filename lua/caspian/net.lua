@@ -8,6 +8,7 @@ local core = require("caspian_net")
 local args = require("caspian.net.args")
 local capability = require("caspian.net.capability")
 local errors = require("caspian.net.errors")
+local http = require("caspian.net.http")
 local sockets = require("caspian.net.sockets")
 local next, setfenv, type = next, setfenv, type
 local _ENV = {} -- luacheck: ignore
@@ -51,6 +52,7 @@ local function open(name, grants, opts)
   end
   sockets.define(core)
   args.answer(name, core.set_error_metatable(errors.metatable))
+  args.answer(name, core.set_array_metatable(http.array))
   local files = opts.files
   if files == nil then files = true end
   local cap, err, index = core.mint(grants, { files = files })

@@ -221,6 +221,10 @@ impl Fetch {
         self.head.as_ref()
     }
 
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// The request that was answered: after redirects, not the first one.
     pub fn request(&self) -> &Request {
         &self.request
@@ -316,7 +320,7 @@ impl Fetch {
     fn open(&mut self) -> Result<()> {
         let origin = self.request.url.origin().clone();
         let tls = match origin.scheme {
-            Scheme::Https => Some(self.pool.tls(&self.options.tls)?),
+            Scheme::Https => Some(self.net.client_tls(&self.options.tls)?),
             Scheme::Http => None,
         };
         let endpoint = origin.endpoint();

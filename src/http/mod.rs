@@ -4,7 +4,8 @@
 //! [`url`] what may be asked for, [`fields`] header fields, [`request`] what we send, [`response`] the head of what
 //! comes back, [`body`] where it ends, [`exchange`] one request's answer as bytes in and counts out, [`redirect`] where
 //! to go next, [`form`] and [`multipart`] what bodies are made of. Above them: [`client`] speaks all that over
-//! connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads what is sent.
+//! connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads what is sent, [`stream`]
+//! hands out what comes in measured pieces.
 
 pub mod body;
 pub mod client;
@@ -16,6 +17,7 @@ pub mod pool;
 pub mod redirect;
 pub mod request;
 pub mod response;
+pub mod stream;
 mod talk;
 pub mod upload;
 pub mod url;

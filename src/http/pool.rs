@@ -8,9 +8,8 @@ use super::url::Origin;
 use crate::{
     conn::Conn,
     deadline::now,
-    error::Result,
     grants::{Granted, GrantedPath},
-    tls::{ClientOptions, ClientTls, Identity, PeerCert},
+    tls::{Identity, PeerCert},
 };
 use std::{
     net::IpAddr,
@@ -25,8 +24,6 @@ const MAX_PER_KEY: usize = 16;
 const MAX_IDLE: usize = 128;
 /// How long one is kept, unless the server says less.
 const IDLE: Duration = Duration::from_secs(90);
-/// Built TLS configurations kept, with their sessions.
-const MAX_CONFIGS: usize = 16;
 
 /// What has to be the same for a connection to be shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +73,6 @@ pub struct WeakPool(Weak<Mutex<Shelf>>);
 struct Shelf {
     /// The most recently used last. Short enough that a walk is faster than a map.
     idle: Vec<Idle>,
-    configs: Vec<(Identity, ClientTls)>,
     closed: bool,
 }
 
@@ -140,22 +136,6 @@ impl Pool {
         // Closing sockets needs no lock.
         drop(shelf);
         drop(gone);
-    }
-
-    /// The built configuration for these options, made once: sessions are resumed only within it.
-    pub fn tls(&self, options: &ClientOptions) -> Result<ClientTls> {
-        let identity = options.identity();
-        if let Some((_, tls)) = self.shelf().configs.iter().find(|(known, _)| *known == identity) {
-            return Ok(tls.clone());
-        }
-        // Built without the lock: keys and bundles take their time.
-        let tls = ClientTls::new(options)?;
-        let mut shelf = self.shelf();
-        if shelf.configs.len() >= MAX_CONFIGS {
-            shelf.configs.remove(0);
-        }
-        shelf.configs.push((identity, tls.clone()));
-        Ok(tls)
     }
 
     /// Closes what is idle.

@@ -3,7 +3,10 @@
 //! httparse knows the grammar; this room adds what a careful client refuses on top, and the budget that bounds what a
 //! peer can make us keep. Bytes in, a typed head or a `protocol` error out.
 
-use super::{broken, fields::Fields};
+use super::{
+    broken,
+    fields::{Fields, trim},
+};
 use crate::error::{Error, Result};
 use httparse::{Error as Bad, Header, ParserConfig, Status};
 use std::mem::MaybeUninit;
@@ -45,6 +48,18 @@ impl Head {
     pub fn keeps_alive(&self) -> bool {
         let connection = |token| self.fields.lists("connection", token);
         !connection("close") && (self.version == Version::Http11 || connection("keep-alive"))
+    }
+
+    /// The `charset` of the `Content-Type`, without quotes.
+    pub fn charset(&self) -> Option<&[u8]> {
+        let mut parameters = self.fields.first("content-type")?.split(|b| *b == b';').skip(1);
+        parameters.find_map(|parameter| {
+            let at = memchr::memchr(b'=', parameter)?;
+            let (name, value) = (parameter.get(..at)?, parameter.get(at + 1..)?);
+            let value = trim(value);
+            let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+            trim(name).eq_ignore_ascii_case(b"charset").then_some(value)
+        })
     }
 
     /// Seconds that the peer says it keeps an idle connection: `Keep-Alive: timeout=5`.

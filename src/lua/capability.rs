@@ -55,7 +55,13 @@ impl Files {
     }
 }
 
-/// A capability, and the sockets that came from it.
+impl Ends for Socket {
+    fn end(&self) {
+        drop(self.take());
+    }
+}
+
+/// A capability, and what came from it.
 pub struct Capability {
     pub net: Net,
     pub files: Files,
@@ -67,47 +73,53 @@ pub struct Held(pub Rc<Capability>);
 
 impl UserData for Held {}
 
-/// The sockets to close when a capability ends: its own and those of everything that was narrowed from it.
+/// What ends with its capability.
+pub trait Ends {
+    /// Closes it for good. Fine more than once.
+    fn end(&self);
+}
+
+/// What to end with a capability: what it opened, and what everything that was narrowed from it opened.
 #[derive(Default)]
 struct Opened {
-    sockets: RefCell<Vec<Weak<Socket>>>,
+    things: RefCell<Vec<Weak<dyn Ends>>>,
     parent: Option<Rc<Opened>>,
 }
 
 impl Opened {
-    fn add(&self, socket: &Rc<Socket>) {
-        let mut sockets = self.sockets.borrow_mut();
+    fn add(&self, thing: Weak<dyn Ends>) {
+        let mut things = self.things.borrow_mut();
         // Forget the dead each time the list would grow. What stays may fill half of the list at the most, so that the
         // next look is as far away as this one was long: amortised, it costs nothing.
-        if sockets.len() == sockets.capacity() {
-            sockets.retain(|socket| socket.strong_count() > 0);
-            let alive = sockets.len();
-            sockets.reserve(alive.max(4));
+        if things.len() == things.capacity() {
+            things.retain(|thing| thing.strong_count() > 0);
+            let alive = things.len();
+            things.reserve(alive.max(4));
         }
-        sockets.push(Rc::downgrade(socket));
-        drop(sockets);
+        things.push(Weak::clone(&thing));
+        drop(things);
         if let Some(parent) = &self.parent {
-            parent.add(socket);
+            parent.add(thing);
         }
     }
 }
 
 impl Capability {
     fn make(net: Net, files: Files, parent: Option<Rc<Opened>>) -> Held {
-        Held(Rc::new(Capability { net, files, opened: Rc::new(Opened { sockets: RefCell::default(), parent }) }))
+        Held(Rc::new(Capability { net, files, opened: Rc::new(Opened { things: RefCell::default(), parent }) }))
     }
 
-    /// Remembers a socket, to close it with the capability.
-    pub fn opened(&self, socket: &Rc<Socket>) {
-        self.opened.add(socket);
+    /// Remembers what was opened, to end it with the capability.
+    pub fn opened(&self, thing: Weak<dyn Ends>) {
+        self.opened.add(thing);
     }
 
     /// Ends this capability and everything that came from it.
     pub fn revoke(&self) {
         self.net.revoke();
-        for socket in self.opened.sockets.take() {
-            if let Some(socket) = socket.upgrade() {
-                drop(socket.take());
+        for thing in self.opened.things.take() {
+            if let Some(thing) = thing.upgrade() {
+                thing.end();
             }
         }
     }

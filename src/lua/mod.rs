@@ -5,6 +5,8 @@
 
 mod answer;
 mod capability;
+mod http;
+mod json;
 mod options;
 mod polling;
 mod properties;
@@ -65,6 +67,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     sockets::register(lua, &core)?;
     properties::register(lua, &core)?;
     polling::register(lua, &core)?;
+    http::register(lua, &core)?;
     Ok(core)
 }
 

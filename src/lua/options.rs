@@ -107,9 +107,8 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// The options of a TLS client (contract, section 4). `port` is what an `sni` of another name must be granted for.
+    /// The options of a TLS client (contract, section 4), built.
     pub fn client_tls(&self, capability: &Capability, op: &'static str, port: u16) -> Answer<ClientTls> {
-        let files = &capability.files;
         let sni = match self.text("sni")? {
             None => None,
             Some(name) => {
@@ -119,6 +118,13 @@ impl<'a> Options<'a> {
                 Some(host)
             }
         };
+        let alpn = self.list("alpn")?.into_iter().map(String::into_bytes).collect();
+        let options = ClientOptions { sni, protocols: self.versions()?, alpn, ..self.trust(&capability.files)? };
+        capability.net.client_tls(&options).or_else(|why| argument(self.index, &why.fields().message))
+    }
+
+    /// Whom to believe and what to show: `verify`, `ca_bundle`, `client_cert`, `client_key`, `pins`.
+    pub fn trust(&self, files: &Files) -> Answer<ClientOptions> {
         let mut pins = Vec::new();
         for text in self.list("pins")? {
             match pin(&text) {
@@ -129,17 +135,14 @@ impl<'a> Options<'a> {
                 }
             }
         }
-        let options = ClientOptions {
+        Ok(ClientOptions {
             verify: self.flag("verify", true)?,
             ca_bundle: self.pem("ca_bundle", files)?,
             client_cert: self.pem("client_cert", files)?,
             client_key: self.pem("client_key", files)?,
-            sni,
-            protocols: self.versions()?,
-            alpn: self.list("alpn")?.into_iter().map(String::into_bytes).collect(),
             pins,
-        };
-        capability.net.client_tls(&options).or_else(|why| argument(self.index, &why.fields().message))
+            ..ClientOptions::default()
+        })
     }
 
     /// The options of a TLS server: `cert`, `key`, `client_ca`, `alpn`, `protocols`.
@@ -175,6 +178,11 @@ impl<'a> Options<'a> {
             }
         }
         Ok(versions)
+    }
+
+    /// Another table of the same argument.
+    pub fn of(&self, table: Table) -> Options<'a> {
+        Options::new(self.lua, Some(table), self.index)
     }
 
     /// The options under `name`, as options of their own.

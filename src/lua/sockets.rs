@@ -348,7 +348,7 @@ fn adjust(socket: &Socket, opts: &Options<'_>) -> Answer<()> {
 fn wrap(lua: &Lua, socket: Socket, timeout: Option<Duration>) -> Answer<Value> {
     socket.set_timeout(timeout);
     let socket = Rc::new(socket);
-    socket.cap.opened(&socket);
+    socket.cap.opened(Rc::<Socket>::downgrade(&socket));
     let metatable: Table = lua.named_registry_value(&class_key(socket.kind)).or_else(|e| argument(0, e))?;
     raw::wrap(lua, &metatable, Some(socket)).or_else(|e| argument(0, e))
 }

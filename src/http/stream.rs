@@ -1,0 +1,106 @@
+//! A response's body in the measures a reader asks for: pieces, counts and lines.
+//!
+//! Buffers at most what a call asked for; bytes that arrived before a failure stay for the next call.
+
+use super::client::Fetch;
+use crate::error::{Error, Kind, Result};
+
+/// One read asks for this much.
+const PIECE: usize = 64 * 1024;
+
+/// A fetch, and what of its body was read too far.
+pub struct Stream {
+    pub fetch: Fetch,
+    /// `buffer[head..]` is not handed out yet.
+    buffer: Vec<u8>,
+    head: usize,
+}
+
+impl Stream {
+    pub fn new(fetch: Fetch) -> Stream {
+        Stream { fetch, buffer: Vec::new(), head: 0 }
+    }
+
+    /// What is there, waiting until something is; at most `max`. Empty at the end.
+    pub fn piece(&mut self, max: usize) -> Result<Vec<u8>> {
+        if self.held().is_empty() {
+            self.fill(max)?;
+        }
+        Ok(self.take(max))
+    }
+
+    /// So many bytes; fewer only at the end, none after it. Not more than the cap of a gathered body.
+    pub fn exact(&mut self, count: usize) -> Result<Vec<u8>> {
+        while self.held().len() < count {
+            self.check(self.held().len())?;
+            let missing = count - self.held().len();
+            if self.fill(missing)? == 0 {
+                break;
+            }
+        }
+        Ok(self.take(count))
+    }
+
+    /// The next line with its newline, the last one as it is, empty after it.
+    pub fn line(&mut self) -> Result<Vec<u8>> {
+        let mut searched = 0;
+        loop {
+            let held = self.held();
+            if let Some(at) = held.get(searched..).and_then(|rest| memchr::memchr(b'\n', rest)) {
+                return Ok(self.take(searched + at + 1));
+            }
+            searched = held.len();
+            self.check(searched)?;
+            if self.fill(PIECE)? == 0 {
+                return Ok(self.take(usize::MAX));
+            }
+        }
+    }
+
+    /// All that is left.
+    pub fn rest(&mut self) -> Result<Vec<u8>> {
+        if self.held().is_empty() {
+            return self.fetch.body();
+        }
+        self.exact(usize::MAX)
+    }
+
+    fn held(&self) -> &[u8] {
+        self.buffer.get(self.head..).unwrap_or_default()
+    }
+
+    fn take(&mut self, max: usize) -> Vec<u8> {
+        let count = self.held().len().min(max);
+        if self.head == 0 && count == self.buffer.len() {
+            return std::mem::take(&mut self.buffer);
+        }
+        let taken = self.held().get(..count).unwrap_or_default().to_vec();
+        self.head += count;
+        if self.head == self.buffer.len() {
+            self.buffer.clear();
+            self.head = 0;
+        }
+        taken
+    }
+
+    /// Reads once, up to `wanted` bytes or a piece.
+    fn fill(&mut self, wanted: usize) -> Result<usize> {
+        if self.head > 0 {
+            self.buffer.drain(..self.head);
+            self.head = 0;
+        }
+        let start = self.buffer.len();
+        self.buffer.resize(start + wanted.clamp(1, PIECE), 0);
+        let read = self.fetch.read(self.buffer.get_mut(start..).unwrap_or_default());
+        self.buffer.truncate(start + *read.as_ref().unwrap_or(&0));
+        read
+    }
+
+    fn check(&self, held: usize) -> Result<()> {
+        let most = self.fetch.options().max_body_bytes;
+        if held as u64 > most {
+            return Err(Error::new(Kind::TooLarge, format!("read: more than max_body_bytes ({most}) at once")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,420 @@
+//! HTTP for Lua: clients and calls as values of the front's, requests from plain tables, responses to plain tables.
+//!
+//! A call goes in steps, and Lua drives them: bodies that a function makes and streams that a script reads are
+//! callbacks of Lua by Lua, never through here.
+
+use super::{
+    answer::{Answer, argument},
+    capability::{Capability, Ends, Files, strings},
+    define, held, json,
+    options::Options,
+    sockets::cert_table,
+};
+use crate::{
+    address::{Endpoint, Host},
+    error::{Error, Kind},
+    grants::Grants,
+    http::{
+        Invalid, client,
+        client::{Fetch, Step},
+        fields::Fields,
+        form, multipart,
+        pool::Pool,
+        redirect::Rules,
+        request::{Method, Request},
+        stream::Stream,
+        upload::{Part, Source},
+        url::HttpUrl,
+    },
+    net::Net,
+    tls::ClientOptions,
+};
+use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    rc::Rc,
+    time::Duration,
+};
+
+/// A client: a capability, maybe narrowed, and a pool of its own.
+struct Client {
+    cap: Rc<Capability>,
+    net: RefCell<Net>,
+    /// A jail reads none.
+    files: Files,
+    pool: Pool,
+    closed: Cell<bool>,
+}
+
+struct HeldClient(Rc<Client>);
+
+impl UserData for HeldClient {}
+
+impl Ends for Client {
+    fn end(&self) {
+        self.pool.close();
+    }
+}
+
+/// A request under way, or a response.
+struct Call(RefCell<Stream>);
+
+struct HeldCall(Rc<Call>);
+
+impl UserData for HeldCall {}
+
+impl Ends for Call {
+    fn end(&self) {
+        if let Ok(mut stream) = self.0.try_borrow_mut() {
+            stream.fetch.close();
+        }
+    }
+}
+
+impl Call {
+    fn stream(&self) -> Answer<RefMut<'_, Stream>> {
+        match self.0.try_borrow_mut() {
+            Ok(stream) => Ok(stream),
+            Err(_) => Err(Error::new(Kind::Socket, "the response is in use by another call").into()),
+        }
+    }
+}
+
+/// Adds the functions to the core.
+pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    core.raw_set("null", Value::NULL)?;
+    define(lua, core, "set_array_metatable", |lua, metatable: Table| {
+        super::capability::unsealed(lua)?;
+        Ok(json::set_array_metatable(lua, metatable).is_ok())
+    })?;
+    define(lua, core, "json_encode", |lua, (value, index): (Value, usize)| {
+        lua.create_string(json::encode(lua, &value, index)?).or_else(|e| argument(0, e))
+    })?;
+    define(lua, core, "json_decode", |lua, text: LuaString| json::decode(lua, &text.as_bytes()))?;
+    define(lua, core, "form_encode", |_, (names, values): (Vec<LuaString>, Vec<LuaString>)| {
+        let pairs: Vec<_> = names.iter().zip(&values).map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+        Ok(form::encode(pairs.iter().map(|(name, value)| (&**name, &**value))))
+    })?;
+    clients(lua, core)?;
+    define(lua, core, "http_start", start)?;
+    // http_step(call) -> true for the head, false where a piece of body is asked for
+    define(lua, core, "http_step", |_, call: AnyUserData| Ok(peek(&call)?.stream()?.fetch.step()? == Step::Head))?;
+    define(lua, core, "http_supply", |_, (call, piece): (AnyUserData, LuaString)| {
+        peek(&call)?.stream()?.fetch.supply(&piece.as_bytes())?;
+        Ok(true)
+    })?;
+    responses(lua, core)
+}
+
+fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    define(lua, core, "http_client", |_, cap: AnyUserData| {
+        let cap = held(&cap)?;
+        Ok(client(&cap, cap.net.clone(), cap.files.clone()))
+    })?;
+    // http_jail(client, hosts): a client for those hosts only, with a pool of its own and no files
+    define(lua, core, "http_jail", |_, (of, hosts): (AnyUserData, Table)| {
+        let of = owner(&of)?;
+        of.net.borrow().alive()?;
+        let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?);
+        Ok(client(&of.cap, net, Files::No))
+    })?;
+    // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
+    define(lua, core, "http_allow", |_, (of, hosts): (AnyUserData, Option<Table>)| {
+        let of = owner(&of)?;
+        let net = match hosts {
+            Some(hosts) => of.cap.net.narrow(&parse_hosts(&hosts, "allow", 0)?),
+            None => of.cap.net.clone(),
+        };
+        of.net.replace(net);
+        Ok(true)
+    })?;
+    define(lua, core, "http_close", |_, of: AnyUserData| {
+        let of = owner(&of)?;
+        of.closed.set(true);
+        of.pool.close();
+        Ok(true)
+    })
+}
+
+fn client(cap: &Rc<Capability>, net: Net, files: Files) -> HeldClient {
+    let client = Rc::new(Client {
+        cap: Rc::clone(cap),
+        net: RefCell::new(net),
+        files,
+        pool: Pool::new(),
+        closed: Cell::new(false),
+    });
+    cap.opened(Rc::<Client>::downgrade(&client));
+    HeldClient(client)
+}
+
+fn parse_hosts(list: &Table, name: &str, index: usize) -> Answer<Grants> {
+    let hosts = strings(list, name, index)?;
+    Grants::hosts(&hosts).or_else(|why| argument(index, format!("{name}: {why}")))
+}
+
+fn owner(value: &AnyUserData) -> Answer<Rc<Client>> {
+    match value.borrow::<HeldClient>() {
+        Ok(client) => Ok(Rc::clone(&client.0)),
+        Err(_) => argument(0, "not an HTTP client"),
+    }
+}
+
+fn peek(value: &AnyUserData) -> Answer<Rc<Call>> {
+    match value.borrow::<HeldCall>() {
+        Ok(call) => Ok(Rc::clone(&call.0)),
+        Err(_) => argument(0, "not an HTTP call"),
+    }
+}
+
+/// client, url, method, names, values, body, opts
+type Given =
+    (AnyUserData, LuaString, LuaString, Option<Vec<LuaString>>, Option<Vec<LuaString>>, Option<Table>, Option<Table>);
+
+/// http_start(client, url, method, names, values, body, opts) -> call. `names` and `values` are the headers; `body` is
+/// `{ bytes =, type = }`, `{ path =, type = }`, `{ parts = }` or `{ pump = true, length = }`; `opts` what else was
+/// given. Arguments that are wrong are the caller's first (URL) or second (everything else).
+fn start(lua: &Lua, (of, url, method, names, values, body, opts): Given) -> Answer<HeldCall> {
+    let of = owner(&of)?;
+    let net = of.net.borrow().clone();
+    net.alive()?;
+    if of.closed.get() {
+        return Err(Error::new(Kind::Socket, "the client is closed").op("fetch").into());
+    }
+    let Ok(url) = std::str::from_utf8(&url.as_bytes()).map(str::to_owned) else {
+        return argument(1, "URL is not valid UTF-8");
+    };
+    let url = HttpUrl::parse(&url).or_else(|why| argument(1, why))?;
+    let method = Method::parse(&method.as_bytes()).or_else(wrong)?;
+    let (source, content_type) = match body {
+        Some(body) => source(&Options::new(lua, Some(body), 2), &of.files)?,
+        None => (None, None),
+    };
+    let payload = source.as_ref().map(|source| source.payload(content_type));
+    let mut request = Request::new(method, url, payload);
+    for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
+        request.field(&name.as_bytes(), &value.as_bytes()).or_else(wrong)?;
+    }
+    let (options, streamed) = match opts {
+        Some(opts) => options(&Options::new(lua, Some(opts), 2), &net, &of.files)?,
+        None => (client::Options::default(), false),
+    };
+    let call = Rc::new(Call(RefCell::new(Stream::new(Fetch::new(&net, &of.pool, request, source, options)))));
+    if streamed {
+        of.cap.opened(Rc::<Call>::downgrade(&call));
+    }
+    Ok(HeldCall(call))
+}
+
+fn wrong<T>(why: Invalid) -> Answer<T> {
+    argument(2, why)
+}
+
+/// The options that the front has gathered; and whether the response is streamed.
+fn options(opts: &Options<'_>, net: &Net, files: &Files) -> Answer<(client::Options, bool)> {
+    let default = client::Options::default();
+    let tls = ClientOptions { alpn: default.tls.alpn.clone(), ..opts.trust(files)? };
+    if tls != default.tls {
+        // A wrong certificate or key is found now, whatever the URL; a right one is built once.
+        net.client_tls(&tls).or_else(|why| argument(opts.index, &why.fields().message))?;
+    }
+    let max_redirects = opts.find::<f64>("max_redirects")?.map_or(default.max_redirects, |n| n as usize);
+    let options = client::Options {
+        timeout: opts.timeout()?,
+        connect_timeout: opts.seconds("connect_timeout")?.flatten(),
+        read_timeout: opts.seconds("read_timeout")?.flatten(),
+        follow_redirects: opts.flag("follow_redirects", default.follow_redirects)?,
+        max_redirects,
+        redirects: Rules {
+            allow_downgrade: opts.flag("allow_downgrade", false)?,
+            forward_headers: opts.list("forward_headers")?,
+        },
+        tls,
+        max_body_bytes: opts.find::<f64>("max_body_bytes")?.map_or(default.max_body_bytes, |n| n as u64),
+        resolve: resolve(opts)?,
+        unix: opts.text("unix")?,
+    };
+    Ok((options, opts.flag("stream", false)?))
+}
+
+/// `resolve = { ["host:port"] = ip }`.
+fn resolve(opts: &Options<'_>) -> Answer<Vec<(Endpoint, std::net::IpAddr)>> {
+    let Some(table) = opts.find::<Table>("resolve")? else { return Ok(Vec::new()) };
+    let mut list = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let Ok((Value::String(at), Value::String(ip))) = pair else {
+            return argument(opts.index, "resolve must be a table from \"host:port\" to an address");
+        };
+        let (at, ip) = (at.to_string_lossy(), ip.to_string_lossy());
+        let endpoint = Endpoint::parse(&at).or_else(|why| argument(opts.index, format!("resolve: {at}: {why}")))?;
+        match Host::parse(&ip).ok().and_then(|host| host.ip()) {
+            Some(ip) => list.push((endpoint, ip)),
+            None => return argument(opts.index, format!("resolve: {ip} is not an IP address")),
+        }
+    }
+    Ok(list)
+}
+
+/// Where the body comes from, and its content type.
+fn source(body: &Options<'_>, files: &Files) -> Answer<(Option<Source>, Option<String>)> {
+    let content_type = body.text("type")?;
+    if let Some(parts) = body.find::<Vec<Table>>("parts")? {
+        let (source, kind) = multipart(body, &parts, files)?;
+        return Ok((Some(source), Some(kind)));
+    }
+    if body.flag("pump", false)? {
+        return Ok((Some(Source::Caller(body.find::<f64>("length")?.map(|n| n as u64))), content_type));
+    }
+    let part = part(body, "body_file", files)?;
+    Ok((Some(Source::Parts(vec![part])), content_type))
+}
+
+/// `bytes`, or the file at `path`.
+fn part(of: &Options<'_>, name: &str, files: &Files) -> Answer<Part> {
+    if let Some(bytes) = of.find::<LuaString>("bytes")? {
+        return Ok(Part::Bytes(bytes.as_bytes().to_vec().into()));
+    }
+    let Some(path) = of.text("path")? else {
+        return argument(of.index, format!("{name} has neither bytes nor a path"));
+    };
+    let file = files.open(&path).or_else(|why| argument(of.index, format!("{name}: {why}")))?;
+    Part::rest_of(file).or_else(|e| argument(of.index, format!("{name}: {path}: {e}")))
+}
+
+fn multipart(of: &Options<'_>, parts: &[Table], files: &Files) -> Answer<(Source, String)> {
+    let mut random = [0; 16];
+    if let Err(e) = getrandom::fill(&mut random) {
+        return Err(Error::new(Kind::Socket, format!("no random bytes: {e}")).into());
+    }
+    let boundary = multipart::boundary(random);
+    let mut all = Vec::new();
+    for (at, table) in parts.iter().enumerate() {
+        let name = format!("body_multipart[{}]", at + 1);
+        let given = of.of(table.clone());
+        let head = multipart::Part {
+            name: given.find::<LuaString>("name")?.map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
+            filename: given.find::<LuaString>("filename")?.map(|name| name.as_bytes().to_vec()),
+            content_type: given.text("type")?,
+        };
+        let before = multipart::before(&head, &boundary, at == 0);
+        all.push(Part::Bytes(before.or_else(|why| argument(of.index, format!("{name}: {why}")))?.into()));
+        all.push(part(&given, &name, files)?);
+    }
+    all.push(Part::Bytes(multipart::after(&boundary, parts.is_empty()).into()));
+    Ok((Source::Parts(all), multipart::content_type(&boundary)))
+}
+
+fn responses(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    // http_head(call) -> status, reason, version, url, redirect chain (or nil)
+    define(lua, core, "http_head", |lua, call: AnyUserData| {
+        let call = peek(&call)?;
+        let stream = call.stream()?;
+        let Some(head) = stream.fetch.head() else { return argument(0, "there is no response yet") };
+        let chain = stream.fetch.chain();
+        let chain = (!chain.is_empty()).then(|| chain.to_vec());
+        let reason = lua.create_string(&head.reason).or_else(|e| argument(0, e))?;
+        Ok((head.status, reason, head.version.number(), stream.fetch.request().url.to_text(), chain))
+    })?;
+    // http_fields(call, "headers" | "trailers" | "raw_headers")
+    define(lua, core, "http_fields", |lua, (call, what): (AnyUserData, String)| {
+        let call = peek(&call)?;
+        let stream = call.stream()?;
+        let empty = Fields::new();
+        let head = stream.fetch.head().map_or(&empty, |head| &head.fields);
+        let made = match &*what {
+            "raw_headers" => raw_fields(lua, head),
+            "trailers" => fields(lua, stream.fetch.trailers()),
+            _ => fields(lua, head),
+        };
+        made.or_else(|e| argument(0, e))
+    })?;
+    // http_read(call, "piece" | "exact" | "line" | "rest", count) -> bytes, or nil at the end
+    define(lua, core, "http_read", |lua, (call, how, count): (AnyUserData, String, Option<f64>)| {
+        let call = peek(&call)?;
+        let mut stream = call.stream()?;
+        // A count beyond the address space is as good as its end.
+        let count = count.map_or(64 * 1024, |n| n as usize);
+        let bytes = match &*how {
+            "piece" => stream.piece(count)?,
+            "exact" => stream.exact(count)?,
+            "line" => stream.line()?,
+            _ => stream.rest()?,
+        };
+        if bytes.is_empty() && how != "rest" {
+            return Ok(Value::Nil);
+        }
+        lua.create_string(bytes).map(Value::String).or_else(|e| argument(0, e))
+    })?;
+    // http_text(call, body) -> the body in UTF-8, by the charset that the server names
+    define(lua, core, "http_text", |lua, (call, body): (AnyUserData, LuaString)| {
+        let call = peek(&call)?;
+        let stream = call.stream()?;
+        let label = stream.fetch.head().and_then(|head| head.charset());
+        let encoding = label.and_then(encoding_rs::Encoding::for_label).unwrap_or(encoding_rs::UTF_8);
+        // A byte order mark wins, as in browsers; what cannot be decoded becomes U+FFFD.
+        let bytes = body.as_bytes();
+        let (text, _, _) = encoding.decode(&bytes);
+        lua.create_string(&*text).or_else(|e| argument(0, e))
+    })?;
+    define(lua, core, "http_info", |lua, (call, what): (AnyUserData, String)| {
+        let call = peek(&call)?;
+        let stream = call.stream()?;
+        let made = match &*what {
+            "timings" => timings(lua, &stream.fetch.timings()).map(Value::Table),
+            "cert" => stream.fetch.cert().map(|cert| cert_table(lua, cert)).transpose().and_then(|t| t.into_lua(lua)),
+            _ => Ok(Value::Boolean(stream.fetch.is_over())),
+        };
+        made.or_else(|e| argument(0, e))
+    })?;
+    define(lua, core, "http_drop", |_, call: AnyUserData| {
+        peek(&call)?.stream()?.fetch.close();
+        Ok(true)
+    })
+}
+
+/// Lower-case names; repeated fields joined with `, `, but `set-cookie`, which is an array (RFC 9110, section 5.3).
+fn fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(0, fields.len())?;
+    let mut cookies = Vec::new();
+    for (name, value) in fields.iter() {
+        let name = name.to_ascii_lowercase();
+        if name == b"set-cookie" {
+            cookies.push(lua.create_string(value)?);
+            continue;
+        }
+        let name = lua.create_string(name)?;
+        match table.raw_get::<Option<LuaString>>(&name)? {
+            Some(before) => {
+                table.raw_set(name, lua.create_string([&*before.as_bytes(), b", ", value].concat())?)?;
+            }
+            None => table.raw_set(name, lua.create_string(value)?)?,
+        }
+    }
+    if !cookies.is_empty() {
+        table.raw_set("set-cookie", cookies)?;
+    }
+    Ok(table)
+}
+
+/// `{ { name, value }, … }` as sent.
+fn raw_fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(fields.len(), 0)?;
+    for (name, value) in fields.iter() {
+        table.raw_push([lua.create_string(name)?, lua.create_string(value)?])?;
+    }
+    Ok(table)
+}
+
+fn timings(lua: &Lua, timings: &client::Timings) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    let put = |name: &str, time: Duration| table.raw_set(name, time.as_secs_f64());
+    put("dns", timings.dns)?;
+    put("connect", timings.connect)?;
+    put("tls", timings.tls)?;
+    put("send", timings.send)?;
+    put("wait", timings.wait)?;
+    put("receive", timings.receive)?;
+    put("total", timings.total)?;
+    table.raw_set("reused", timings.reused)?;
+    Ok(table)
+}

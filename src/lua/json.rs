@@ -1,0 +1,198 @@
+//! JSON to Lua values and back, by serde_json.
+//!
+//! `null` is the light userdata NULL. A decoded array carries a metatable of its own, so that an empty one goes back as
+//! an array; a table that Lua made is an array if its keys are 1 to n. Read raw: no metamethod is asked.
+
+use super::answer::{Answer, argument};
+use crate::error::{Error, Kind};
+use mlua::{IntoLua, Lua, Table, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// The name under which the metatable of arrays is kept.
+const ARRAY: &str = "caspian.net.array";
+/// Nesting beyond this is refused in both directions; serde_json's own limit is the same.
+const MAX_DEPTH: usize = 127;
+
+/// Remembers the metatable of decoded arrays.
+pub fn set_array_metatable(lua: &Lua, metatable: Table) -> mlua::Result<()> {
+    lua.set_named_registry_value(ARRAY, metatable)
+}
+
+fn array_metatable(lua: &Lua) -> Option<Table> {
+    lua.named_registry_value::<Option<Table>>(ARRAY).ok().flatten()
+}
+
+/// A peer's JSON text as a Lua value. `protocol` if it is none.
+pub fn decode(lua: &Lua, text: &[u8]) -> Answer<Value> {
+    // RFC 8259, section 8.1: a byte order mark may be ignored.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let seed = Seed { lua, arrays: array_metatable(lua) };
+    let value = (&seed).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    Ok(value.map_err(|e| Error::new(Kind::Protocol, format!("malformed JSON: {e}")))?)
+}
+
+struct Seed<'a> {
+    lua: &'a Lua,
+    arrays: Option<Table>,
+}
+
+impl<'de> DeserializeSeed<'de> for &Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::NULL)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Boolean(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        // Lua before 5.3 has no integers: a number then.
+        value.into_lua(self.lua).map_err(E::custom)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        match i64::try_from(value) {
+            Ok(value) => self.visit_i64(value),
+            Err(_) => Ok(Value::Number(value as f64)),
+        }
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Number(value))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.lua.create_string(value).map(Value::String).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let table = self.lua.create_table().map_err(A::Error::custom)?;
+        let mut at = 0;
+        while let Some(item) = items.next_element_seed(self)? {
+            at += 1;
+            table.raw_set(at, item).map_err(A::Error::custom)?;
+        }
+        table.set_metatable(self.arrays.clone()).map_err(A::Error::custom)?;
+        Ok(Value::Table(table))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let table = self.lua.create_table().map_err(A::Error::custom)?;
+        while let Some(key) = entries.next_key_seed(self)? {
+            let value = entries.next_value_seed(self)?;
+            table.raw_set(key, value).map_err(A::Error::custom)?;
+        }
+        Ok(Value::Table(table))
+    }
+}
+
+/// A Lua value as JSON text, objects in the order of their keys. Wrong arguments name the place: `items[2].name`.
+pub fn encode(lua: &Lua, value: &Value, index: usize) -> Answer<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut path = Vec::new();
+    let arrays = array_metatable(lua);
+    match write(value, arrays.as_ref(), &mut path, &mut out) {
+        Ok(()) => Ok(out),
+        Err(why) if path.is_empty() => argument(index, format!("body_json {why}")),
+        Err(why) => argument(index, format!("body_json: {} {why}", path.concat().trim_start_matches('.'))),
+    }
+}
+
+/// On failure `path` leads to the value that is at fault.
+fn write(value: &Value, arrays: Option<&Table>, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
+    match value {
+        value if value.is_null() => out.extend_from_slice(b"null"),
+        Value::Boolean(flag) => out.extend_from_slice(if *flag { b"true" } else { b"false" }),
+        Value::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Value::Number(number) => return write_number(*number, out),
+        Value::String(text) => return write_text(&text.as_bytes(), out),
+        Value::Table(table) => return write_table(table, arrays, path, out),
+        other => return Err(format!("is a {}, which JSON has not", other.type_name())),
+    }
+    Ok(())
+}
+
+fn write_number(number: f64, out: &mut Vec<u8>) -> Result<(), String> {
+    if !number.is_finite() {
+        return Err(format!("is {number}, which JSON has not"));
+    }
+    // Where Lua has no integers a whole number is meant as one.
+    if cfg!(any(feature = "lua51", feature = "lua52", feature = "luajit"))
+        && number == number.trunc()
+        && number.abs() < 1e15
+    {
+        out.extend_from_slice(format!("{number:.0}").as_bytes());
+        return Ok(());
+    }
+    serde_json::to_writer(out, &number).map_err(|e| e.to_string())
+}
+
+fn write_text(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "is a string that is not valid UTF-8".to_owned())?;
+    serde_json::to_writer(out, text).map_err(|e| e.to_string())
+}
+
+fn write_table(table: &Table, arrays: Option<&Table>, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
+    if path.len() >= MAX_DEPTH {
+        return Err("is nested too deeply (or contains itself)".into());
+    }
+    let marked = arrays.is_some() && table.metatable().as_ref() == arrays;
+    let length = table.raw_len();
+    let mut entries = Vec::new();
+    let mut indices = 0;
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair.map_err(|e| e.to_string())?;
+        match &key {
+            Value::String(name) => entries.push((name.as_bytes().to_vec(), value)),
+            Value::Integer(_) | Value::Number(_) => indices += 1,
+            other => return Err(format!("has a {} as a key", other.type_name())),
+        }
+    }
+    if entries.is_empty() && indices == length && (marked || length > 0) {
+        out.push(b'[');
+        for at in 1..=length {
+            if at > 1 {
+                out.push(b',');
+            }
+            let item: Value = table.raw_get(at).map_err(|e| e.to_string())?;
+            path.push(format!("[{at}]"));
+            write(&item, arrays, path, out)?;
+            path.pop();
+        }
+        out.push(b']');
+        return Ok(());
+    }
+    if indices > 0 {
+        return Err("is neither an array (its keys are not 1 to n) nor an object (its keys are not strings)".into());
+    }
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    out.push(b'{');
+    for (at, (name, value)) in entries.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        path.push(format!(".{}", String::from_utf8_lossy(name)));
+        write_text(name, out)?;
+        out.push(b':');
+        write(value, arrays, path, out)?;
+        path.pop();
+    }
+    out.push(b'}');
+    Ok(())
+}
