@@ -110,7 +110,10 @@ pub fn encode(lua: &Lua, value: &Value, index: usize) -> Answer<Vec<u8>> {
     match write(value, arrays.as_ref(), &mut path, &mut out) {
         Ok(()) => Ok(out),
         Err(why) if path.is_empty() => argument(index, format!("body_json {why}")),
-        Err(why) => argument(index, format!("body_json: {} {why}", path.concat().trim_start_matches('.'))),
+        Err(why) => {
+            path.truncate(8);
+            argument(index, format!("body_json: {} {why}", path.concat().trim_start_matches('.')))
+        }
     }
 }
 

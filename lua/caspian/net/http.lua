@@ -258,8 +258,9 @@ end
 
 --- The next piece of a body; "" at its end. A source that fails never looks complete.
 local function piece_of(core, call, pump)
-  local ok, piece, why = true, nil, nil
+  local ok, piece, why
   repeat
+    ok = true
     if can_guard then
       ok, piece, why = pcall(pump)
     else
@@ -322,14 +323,8 @@ end
 
 -- --------------------------------------------------------------------------------------------- responses
 
+--- The methods of responses. They get what is behind the response; a script calls them with a dot or a colon.
 local RESPONSE = {}
-
---- What is behind a response.
-local function response_of(self, name)
-  local state = states[self]
-  if not state or not state.call then error(name .. ": call it with a colon, on a response", 3) end
-  return state
-end
 
 local function read(state, how, count)
   local bytes, err = state.core.http_read(state.call, how, count)
@@ -344,8 +339,7 @@ local function rest(state)
 end
 
 --- `count` bytes, fewer only at the end of the body, nil after it; without `count` all that is left.
-function RESPONSE.read(self, count)
-  local state = response_of(self, "read")
+function RESPONSE.read(state, count)
   if count ~= nil then args.count(1, "read", "count", count, 1) end
   if not state.body then
     if count then return read(state, "exact", count) end
@@ -361,8 +355,7 @@ function RESPONSE.read(self, count)
 end
 
 --- An iterator over the lines, each with its newline.
-function RESPONSE.lines(self)
-  local state = response_of(self, "lines")
+function RESPONSE.lines(state)
   return function()
     if not state.body then return read(state, "line") end
     local start = state.place or 1
@@ -374,58 +367,46 @@ function RESPONSE.lines(self)
 end
 
 --- An iterator over the body as it arrives, in pieces of at most 64 KiB.
-function RESPONSE.chunks(self)
-  local state = response_of(self, "chunks")
+function RESPONSE.chunks(state)
   return function()
     if not state.body then return read(state, "piece", 65536) end
-    return self:read(65536)
+    return RESPONSE.read(state, 65536)
   end
 end
 
 --- Ends a stream. What was not read is lost.
-function RESPONSE.close(self)
-  local state = response_of(self, "close")
+function RESPONSE.close(state)
   state.core.http_drop(state.call)
 end
 
 --- The body in UTF-8, decoded by the charset that the server names. Defaults to UTF-8.
-function RESPONSE.text(self)
-  local state = response_of(self, "text")
+function RESPONSE.text(state)
   local text, err = state.core.http_text(state.call, rest(state))
   if text == nil then error(err, 0) end
   return text
 end
 
 --- The body as a Lua value; `null` is `net.null`.
-function RESPONSE.json(self)
-  local state = response_of(self, "json")
+function RESPONSE.json(state)
   local value, err = state.core.json_decode(rest(state))
   if value == nil then error(err, 0) end
   return value
 end
 
 --- The server's certificate, or nil: { subject, issuer, fingerprint, valid_from, valid_until, sans, serial, pem }.
-function RESPONSE.peer_cert(self)
-  local state = response_of(self, "peer_cert")
+function RESPONSE.peer_cert(state)
   return (answer("peer_cert", state.core.http_info(state.call, "cert")))
 end
 
---- Fields that are made when they are asked for. `final`: only kept once the body is over.
+--- Fields that are made when they are asked for.
 local LAZY = {
   headers = function(core, call) return core.http_fields(call, "headers") end,
   raw_headers = function(core, call) return core.http_fields(call, "raw_headers") end,
   trailers = function(core, call) return core.http_fields(call, "trailers") end,
   timings = function(core, call) return core.http_info(call, "timings") end,
 }
+--- Those that are not final before the body is over.
 local FINAL = { trailers = true, timings = true }
-
---- Header names are lower-case; a name in another spelling finds its field all the same.
-local HEADERS = {
-  __metatable = false,
-  __index = function(headers, name)
-    if type(name) == "string" then return rawget(headers, lower(name)) end
-  end,
-}
 
 local response = {
   __name = "caspian.net.response",
@@ -433,16 +414,35 @@ local response = {
   __newindex = readonly,
 }
 
+--- A method, bound to its response.
+local function bound(method, state)
+  return function(first, ...)
+    local result
+    -- The response itself must not be kept from here: what is behind it would keep it alive for ever on Lua 5.1.
+    if first ~= nil and rawequal(states[first], state) then
+      result = method(state, ...)
+    else
+      result = method(state, first, ...)
+    end
+    return result
+  end
+end
+
 function response.__index(self, name)
   local state = states[self]
   local fields = state.fields
   local value = fields[name]
   if value ~= nil then return value end
-  local make = LAZY[name]
-  if not make then return RESPONSE[name] end
-  value = make(state.core, state.call)
-  if name == "headers" then setmetatable(value, HEADERS) end
-  if not FINAL[name] or state.core.http_info(state.call, "over") then fields[name] = value end
+  local make, method = LAZY[name], RESPONSE[name]
+  if make then
+    value = make(state.core, state.call)
+    if FINAL[name] and not state.core.http_info(state.call, "over") then return value end
+  elseif method then
+    value = bound(method, state)
+  else
+    return nil
+  end
+  fields[name] = value
   return value
 end
 
@@ -452,7 +452,7 @@ function response.__tostring(self)
 end
 
 function response.__close(self)
-  RESPONSE.close(self)
+  RESPONSE.close(states[self])
 end
 
 function respond(core, call, stream)
