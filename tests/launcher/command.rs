@@ -168,6 +168,20 @@ fn the_network_is_what_was_granted() {
                 "--allow-net=127.0.0.1:9\n",
                 &[],
             ),
+            Row(
+                &["--allow-net=[::1]:9", "-e", "net.fetch('http://[::1]:10/')"],
+                "",
+                1,
+                "",
+                &["hint: run with --allow-net=[::1]:10\n"],
+            ),
+            Row(
+                &["--allow-net", "-e", "net.narrow{'--allow-net=127.0.0.1:9'}.tcp('127.0.0.1', 10)"],
+                "",
+                1,
+                "",
+                &["narrowed to lacks --allow-net=127.0.0.1:10\n"],
+            ),
             Row(&["-e", "net.fetch('http://127.0.0.1/')"], "", 1, "", &["hint: no network was granted"]),
             Row(
                 &["--allow-net=127.0.0.1:9", "-e", "net.tcp('127.0.0.1', 10)"],

@@ -47,6 +47,7 @@ fn ctrl_c_is_an_error_in_the_script() {
     let accept = format!("{listen} l:accept()");
     let recv = format!("{listen} net.tcp('127.0.0.1', l.local_port):recv(1)");
     let caught = format!("{listen} local ok, e = pcall(l.accept, l) print(e.class) os.exit(5)");
+    let fetch = format!("{listen} net.fetch('http://127.0.0.1:' .. l.local_port .. '/')");
     let open = ["--standard", "--allow-listen"];
     for (args, blocks, code, status, stdout, words) in [
         (&[][..], false, "ready() while true do end", 1, "", "caspian-net: interrupted\n"),
@@ -75,6 +76,7 @@ fn ctrl_c_is_an_error_in_the_script() {
         // A finaliser that does not end, at exit.
         (&[], false, "setmetatable({}, {__gc = function() ready() while true do end end})", 130, "", ""),
         (&open, true, &accept, 1, "", "interrupted"),
+        (&open, true, &fetch, 1, "", "interrupted"),
         (&open, true, &recv, 1, "", "interrupted"),
         (&open, true, &caught, 5, "puck.uno/error/network/socket\n", ""),
     ] {

@@ -2,7 +2,7 @@
 -- what went wrong. The other half (src/launcher) has read the command line and the script.
 
 local getmetatable, io, pcall, require, tostring, type, xpcall = getmetatable, io, pcall, require, tostring, type, xpcall
-local find, format, gmatch, gsub, match = string.find, string.format, string.gmatch, string.gsub, string.match
+local find, format, gmatch, match = string.find, string.format, string.gmatch, string.match
 local concat = table.concat
 local unpack = rawget(table, "unpack") -- the launcher's Lua is 5.4
 local host_G, package = _G, package
@@ -70,9 +70,9 @@ end
 
 --- What would have helped: the flag for a refused call, or the reason for a nil.
 local function hint(text, net)
-  local flag = find(text, "_not_allowed", 1, true) and match(text, "%-%-allow%-%l+=[^%s'\"`,;)]+")
+  local flag = match(text, "_not_allowed: .*(%-%-allow%-%l+=%S+) would allow it")
   if flag then
-    return "run with " .. (gsub(flag, "%.$", ""))
+    return "run with " .. flag
   end
   local name = match(text, "attempt to call a nil value %(%l+ '([%w_]+)'%)") or
                match(text, "attempt to index a nil value %(%l+ '([%w_]+)'%)")
