@@ -53,6 +53,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("rustix", &["wire", "udp", "listen", "poll", "resolve"], "system calls are made on floor 2"),
     ("rustls", &["tls"], "TLS has one room"),
     ("httparse", &["http"], "HTTP has one room"),
+    ("psl2", &["http"], "HTTP has one room"),
     ("hickory_resolver", &["resolve"], "names are resolved in one room"),
     ("Instant", &["deadline", "dial", "http::pool", "http::client"], "src/deadline.rs is the only clock"),
     ("SystemTime", &["deadline"], "src/deadline.rs is the only clock"),

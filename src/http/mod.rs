@@ -9,6 +9,7 @@
 
 pub mod body;
 pub mod client;
+pub mod cookies;
 pub mod exchange;
 pub mod fields;
 pub mod form;
