@@ -152,6 +152,14 @@ impl Error {
         self
     }
 
+    /// For errors without a port.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        if self.0.host.is_none() {
+            self.0.host = Some(host.into());
+        }
+        self
+    }
+
     pub fn at(mut self, host: impl Into<String>, port: u16) -> Self {
         if self.0.host.is_none() {
             self.0.host = Some(host.into());

@@ -20,6 +20,7 @@ pub mod listen;
 pub mod log;
 #[cfg(any(feature = "embedded", feature = "module"))]
 pub mod lua;
+pub mod names;
 pub mod net;
 pub mod poll;
 pub mod resolve;

@@ -98,6 +98,14 @@ impl Net {
         answer.map_err(|e| e.op(op).at(host.to_string(), port))
     }
 
+    /// May the DNS be asked about this host?
+    pub fn lookup(&self, op: &'static str, host: &Host) -> Result<Granted> {
+        self.alive()?;
+        let answer = self.0.grants.lookup(host);
+        self.decided(op, &answer, &[("host", host.to_string().into())]);
+        answer.map_err(|e| e.op(op).host(host.to_string()))
+    }
+
     /// May these addresses of a granted name be dialled? One denied refuses all.
     pub fn permit(&self, op: &'static str, granted: &Granted, answers: &[IpAddr]) -> Result<Vec<Permitted>> {
         let permitted = self.0.grants.permit(granted, answers);

@@ -167,6 +167,12 @@ impl Grants {
         }
     }
 
+    /// Whether `--deny-net` takes every port of a host.
+    pub fn denies(&self, host: &Host) -> bool {
+        let denied = self.denied_ports(host);
+        !denied.is_empty() && Ports::One(1, u16::MAX).without(&denied).is_empty()
+    }
+
     /// Asks to dial the addresses that a granted host has. One denied address refuses the whole answer: what a name
     /// resolves to may be an attacker's choice, and so would be the order. IPv4-mapped addresses come out as IPv4.
     ///

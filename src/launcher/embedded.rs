@@ -8,6 +8,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.capability", include_str!("../../lua/caspian/net/capability.lua")),
     ("caspian.net.errors", include_str!("../../lua/caspian/net/errors.lua")),
     ("caspian.net.http", include_str!("../../lua/caspian/net/http.lua")),
+    ("caspian.net.names", include_str!("../../lua/caspian/net/names.lua")),
     ("caspian.net.launcher", include_str!("../../lua/caspian/net/launcher.lua")),
     ("caspian.net.repl", include_str!("../../lua/caspian/net/repl.lua")),
     ("caspian.net.sandbox", include_str!("../../lua/caspian/net/sandbox.lua")),

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     address::{Endpoint, Host},
     grants::Grants,
+    names::Names,
     net::Net,
 };
 use mlua::{Lua, LuaString, Table, UserData, Value};
@@ -64,6 +65,7 @@ impl Ends for Socket {
 /// A capability, and what came from it.
 pub struct Capability {
     pub net: Net,
+    pub names: Names,
     pub files: Files,
     opened: Rc<Opened>,
 }
@@ -106,7 +108,8 @@ impl Opened {
 
 impl Capability {
     fn make(net: Net, files: Files, parent: Option<Rc<Opened>>) -> Held {
-        Held(Rc::new(Capability { net, files, opened: Rc::new(Opened { things: RefCell::default(), parent }) }))
+        let opened = Rc::new(Opened { things: RefCell::default(), parent });
+        Held(Rc::new(Capability { net, names: Names::default(), files, opened }))
     }
 
     /// Remembers what was opened, to end it with the capability.

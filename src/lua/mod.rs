@@ -7,6 +7,7 @@ mod answer;
 mod capability;
 mod http;
 mod json;
+mod names;
 mod options;
 mod polling;
 mod properties;
@@ -68,6 +69,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     properties::register(lua, &core)?;
     polling::register(lua, &core)?;
     http::register(lua, &core)?;
+    names::register(lua, &core)?;
     Ok(core)
 }
 

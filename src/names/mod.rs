@@ -1,0 +1,292 @@
+//! Names asked for their own sake: `net.resolve` and `net.reverse_resolve`, over hickory-resolver.
+//!
+//! The name (and a name server that the caller chose) passes the gate first: what is refused costs no packet. Then the
+//! hosts file, this capability's cache, and the name servers, in that order. What comes out is data: an address found
+//! here opens nothing, since connections ask the gate and the system's resolver again (`resolve`).
+//!
+//! A capability has one [`Names`], made with it; nothing is read or asked before the first call. It is never shared,
+//! so that no capability learns from the time of an answer what another one asked.
+
+mod ask;
+mod cache;
+mod record;
+mod system;
+
+pub use record::{Record, Type};
+
+use crate::{
+    address::{Host, unmap},
+    deadline::Deadline,
+    error::{Error, Kind, Result},
+    net::Net,
+};
+use ask::{Fault, Found, Query, Way};
+use cache::{Cache, Key};
+use hickory_resolver::proto::rr::Name;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+use system::System;
+
+/// The port of a name server that names none.
+pub const PORT: u16 = 53;
+
+/// What is asked, and of whom.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The call, for messages and the log.
+    pub op: &'static str,
+    pub host: Host,
+    /// Asked as it is written, without search domains: the name ended in a dot.
+    pub absolute: bool,
+    /// `None` is A and AAAA together.
+    pub kind: Option<Type>,
+    /// Ask this server instead of the system's: absolute names only, without the hosts file, as `dig @server` does.
+    pub server: Option<(IpAddr, u16)>,
+    /// TCP only. Defaults to UDP, and TCP where an answer did not fit.
+    pub tcp: bool,
+}
+
+/// What a capability knows about names.
+#[derive(Debug, Default)]
+pub struct Names {
+    cache: Mutex<Cache>,
+    system: Mutex<Option<Arc<System>>>,
+}
+
+impl Question {
+    /// Reads a name as the caller wrote it.
+    pub fn new(op: &'static str, name: &str) -> std::result::Result<Question, String> {
+        let host = Host::parse(name).map_err(|bad| bad.0)?;
+        Ok(Question { op, host, absolute: name.ends_with('.'), kind: None, server: None, tcp: false })
+    }
+
+    /// `resolve mx example.com`: the act, for messages.
+    fn act(&self) -> String {
+        match self.kind {
+            Some(kind) => format!("{} {} {}", self.op, kind.word(), self.host),
+            None => format!("{} {}", self.op, self.host),
+        }
+    }
+}
+
+/// Reads the address of a name server: `1.2.3.4`, `1.2.3.4:53`, `[::1]`, `[::1]:53`. Never a name.
+pub fn server(text: &str) -> std::result::Result<(IpAddr, u16), String> {
+    let why = "server must be an address, as in \"9.9.9.9\", \"127.0.0.1:5353\" or \"[::1]:53\"";
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    if host.contains(':') && !host.starts_with('[') {
+        return Err(why.into());
+    }
+    let port = match port {
+        None => PORT,
+        Some(port) if port.starts_with('0') || !port.bytes().all(|b| b.is_ascii_digit()) => return Err(why.into()),
+        Some(port) => port.parse().map_err(|_| why.to_owned())?,
+    };
+    match Host::parse(host).ok().and_then(|host| host.ip()) {
+        Some(ip) => Ok((ip, port)),
+        None => Err(why.into()),
+    }
+}
+
+impl Names {
+    /// The records of a name. `dns_failure` if it does not exist or has none of that kind.
+    pub fn resolve(&self, net: &Net, question: &Question, deadline: &Deadline) -> Result<Arc<[Record]>> {
+        let found = self.find(net, question, deadline);
+        found.map_err(|fault| self.error(question, deadline, fault))
+    }
+
+    /// The first name of an address; `None` if it has none.
+    pub fn reverse(&self, net: &Net, question: &Question, deadline: &Deadline) -> Result<Option<Record>> {
+        match self.find(net, question, deadline) {
+            Ok(records) => Ok(records.first().cloned()),
+            Err(Fault::Nothing { .. }) => Ok(None),
+            Err(fault) => Err(self.error(question, deadline, fault)),
+        }
+    }
+
+    fn error(&self, question: &Question, deadline: &Deadline, fault: Fault) -> Error {
+        let act = question.act();
+        let dns = |words: String| Error::new(Kind::DnsFailure, format!("{act}: {words}"));
+        let error = match fault {
+            Fault::Known(error) => error,
+            Fault::Nothing { exists: false, .. } => dns("there is no such name".into()),
+            Fault::Nothing { exists: true, .. } => match question.kind {
+                Some(kind) => dns(format!("the name has no {} record", kind.word().to_uppercase())),
+                None => dns("the name has no address".into()),
+            },
+            Fault::Refused(code) => dns(format!("the name server answered {code:?}")).cause(code),
+            Fault::BadName => dns("the answer holds a name that is not one".into()),
+            Fault::Chain => dns("too many aliases (CNAME)".into()),
+            Fault::Malformed(cause) => {
+                Error::new(Kind::Protocol, format!("{act}: the name server's answer is malformed")).cause(cause)
+            }
+            Fault::Silence => {
+                Error::new(Kind::Timeout, format!("{act}: no name server answered")).timeout(deadline.timeout())
+            }
+            Fault::Io(e) => Error::from_io(&act, &e),
+            Fault::Other(words) => dns(words),
+        };
+        error.op(question.op).host(question.host.to_string())
+    }
+
+    fn find(&self, net: &Net, question: &Question, deadline: &Deadline) -> std::result::Result<Arc<[Record]>, Fault> {
+        let name = self.admit(net, question)?;
+        // A literal is its own answer.
+        let literal = question.host.ip().filter(|_| question.kind != Some(Type::Ptr));
+        if let Some(ip) = literal {
+            let fits = match question.kind {
+                None => true,
+                Some(Type::A) => ip.is_ipv4(),
+                Some(Type::Aaaa) => ip.is_ipv6(),
+                Some(_) => false,
+            };
+            return match fits {
+                true => Ok(vec![Record::address(ip)].into()),
+                false => Err(Fault::Nothing { exists: true, ttl: 0 }),
+            };
+        }
+        let server = match question.server {
+            Some((ip, port)) => Some(self.server(net, question, ip, port)?),
+            None => None,
+        };
+        let system = self.system();
+        if server.is_none()
+            && let Some(found) = system.hosts(&name, question.kind)
+        {
+            return found;
+        }
+        let Question { host, absolute, kind, tcp, .. } = question.clone();
+        let key = Key { host, absolute, kind, server, tcp };
+        if let Some(known) = self.cache().find(&key) {
+            return known;
+        }
+        let names = match server.is_some() || absolute || question.host.ip().is_some() {
+            true => vec![name],
+            false => system.candidates(&name, |candidate| allowed(net, candidate)),
+        };
+        let way = Way::new(&system, server, tcp);
+        let started = crate::deadline::now();
+        let answer = ask::ask(Query { names, kind }, way, deadline, || question.act());
+        if net.is_logged() {
+            let class = match &answer {
+                Ok(_) => None,
+                Err(fault) => Some(self.error(question, deadline, fault.clone()).kind().word()),
+            };
+            let seconds = started.elapsed().as_secs_f64();
+            let fields = [
+                ("op", question.op.into()),
+                ("host", question.host.to_string().into()),
+                ("type", kind.map_or("a aaaa", Type::word).into()),
+                ("server", server.map(|server| server.to_string()).into()),
+                ("class", class.into()),
+                ("seconds", seconds.into()),
+            ];
+            net.log("resolved", &fields);
+        }
+        self.cache().keep(key, &answer);
+        answer.map(|Found { records, .. }| records)
+    }
+
+    /// The gate, and the name to ask for.
+    fn admit(&self, net: &Net, question: &Question) -> std::result::Result<Name, Fault> {
+        let Some(name) = question.host.name() else {
+            net.lookup(question.op, &question.host).map_err(Fault::Known)?;
+            return Ok(question.host.ip().map(Name::from).unwrap_or_default());
+        };
+        let mut name = Name::from_ascii(name).map_err(|e| Fault::Other(e.to_string()))?;
+        name.set_fqdn(true);
+        match reversed(&name) {
+            // The spelled-out question for an address's name is a question about that address.
+            Some(ip) if !net.grants().denies(&question.host) => net.lookup(question.op, &Host::from(ip)),
+            _ => net.lookup(question.op, &question.host),
+        }
+        .map_err(Fault::Known)?;
+        Ok(name)
+    }
+
+    /// A server of the caller's own is connected to like any other host.
+    fn server(&self, net: &Net, question: &Question, ip: IpAddr, port: u16) -> std::result::Result<SocketAddr, Fault> {
+        let granted = net.connect(question.op, &Host::from(ip), port).map_err(Fault::Known)?;
+        let permitted = net.permit(question.op, &granted, &[unmap(ip)]).map_err(Fault::Known)?;
+        let address = permitted.first().map(|permitted| permitted.addr());
+        address.ok_or_else(|| Fault::Other("the server has no address".into()))
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+        // A panic under the lock leaves a map that is whole.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The system's configuration, read again when its files changed.
+    fn system(&self) -> Arc<System> {
+        let mut known = self.system.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some(system) if system.is_current() => Arc::clone(system),
+            _ => Arc::clone(known.insert(Arc::new(System::read()))),
+        }
+    }
+}
+
+/// Whether a name that a search domain made may be asked for.
+fn allowed(net: &Net, name: &Name) -> bool {
+    let text = name.to_ascii();
+    Host::parse(&text).is_ok_and(|host| !net.grants().denies(&host))
+}
+
+/// The address that a name under `in-addr.arpa` or `ip6.arpa` stands for.
+fn reversed(name: &Name) -> Option<IpAddr> {
+    let net = name.parse_arpa_name().ok()?;
+    (net.prefix_len() == net.max_prefix_len()).then(|| net.addr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers() {
+        let rows = [
+            ("9.9.9.9", Some("9.9.9.9:53")),
+            ("127.0.0.1:5353", Some("127.0.0.1:5353")),
+            ("[::1]", Some("[::1]:53")),
+            ("[::1]:5353", Some("[::1]:5353")),
+            ("[::ffff:1.2.3.4]:53", Some("1.2.3.4:53")),
+            ("::1", None),
+            ("", None),
+            (":53", None),
+            ("1.2.3.4:", None),
+            ("1.2.3.4:0", None),
+            ("1.2.3.4:053", None),
+            ("1.2.3.4:+53", None),
+            ("1.2.3.4:65536", None),
+            ("[::1]53", None),
+            ("[::1", None),
+            ("dns.example", None),
+            ("dns.example:53", None),
+            ("0x7f.1:53", None),
+            ("1.2.3.4:53:53", None),
+        ];
+        for (text, expected) in rows {
+            let read = server(text).ok().map(|(ip, port)| SocketAddr::new(ip, port).to_string());
+            assert_eq!(read.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn spelled_out_addresses() {
+        let rows = [
+            ("4.3.2.1.in-addr.arpa.", Some("1.2.3.4")),
+            ("3.2.1.in-addr.arpa.", None),
+            ("example.com.", None),
+            ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.", Some("::1")),
+        ];
+        for (name, expected) in rows {
+            let ip = reversed(&Name::from_ascii(name).unwrap()).map(|ip| ip.to_string());
+            assert_eq!(ip.as_deref(), expected, "{name}");
+        }
+    }
+}
