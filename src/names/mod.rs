@@ -16,7 +16,7 @@ pub use record::{Record, Type};
 
 use crate::{
     address::{Host, unmap},
-    deadline::Deadline,
+    deadline::{Deadline, now},
     error::{Error, Kind, Result},
     net::Net,
 };
@@ -26,6 +26,7 @@ use hickory_resolver::proto::rr::Name;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 use system::System;
 
@@ -52,8 +53,11 @@ pub struct Question {
 #[derive(Debug, Default)]
 pub struct Names {
     cache: Mutex<Cache>,
-    system: Mutex<Option<Arc<System>>>,
+    system: Mutex<Option<(Arc<System>, Instant)>>,
 }
+
+/// How long the system's files are taken to be as they were: looking costs more than a cached answer.
+const FRESH: Duration = Duration::from_secs(1);
 
 impl Question {
     /// Reads a name as the caller wrote it.
@@ -169,7 +173,7 @@ impl Names {
             false => system.candidates(&name, |candidate| allowed(net, candidate)),
         };
         let way = Way::new(&system, server, tcp);
-        let started = crate::deadline::now();
+        let started = now();
         let answer = ask::ask(Query { names, kind }, way, deadline, || question.act());
         if net.is_logged() {
             let class = match &answer {
@@ -221,13 +225,20 @@ impl Names {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The system's configuration, read again when its files changed.
+    /// The system's configuration, read again within [`FRESH`] of a change of its files.
     fn system(&self) -> Arc<System> {
         let mut known = self.system.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*known {
-            Some(system) if system.is_current() => Arc::clone(system),
-            _ => Arc::clone(known.insert(Arc::new(System::read()))),
+        let now = now();
+        if let Some((system, looked)) = &mut *known {
+            if now.duration_since(*looked) < FRESH {
+                return Arc::clone(system);
+            }
+            if system.is_current() {
+                *looked = now;
+                return Arc::clone(system);
+            }
         }
+        Arc::clone(&known.insert((Arc::new(System::read()), now)).0)
     }
 }
 
