@@ -272,6 +272,15 @@ function Net.unix_listen(path, opts) end
 ---@return caspian.net.Socket[] readable
 ---@return caspian.net.Socket[] writable
 function Net.poll(sockets, timeout) end
+---@param name string
+---@param type? "a"|"aaaa"|"mx"|"ns"|"txt"|"cname"|"srv"|"caa"|"ptr"|"soa"  Defaults to A, then AAAA
+---@param opts? { timeout?: number, server?: string, tcp?: boolean }
+---@return (string|table)[]
+function Net.resolve(name, type, opts) end
+---@param ip string
+---@param opts? { timeout?: number, server?: string, tcp?: boolean }
+---@return string?
+function Net.reverse_resolve(ip, opts) end
 ---@param spec caspian.net.Spec|string[]
 ---@return caspian.net.Net
 function Net.narrow(spec) end
