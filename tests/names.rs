@@ -1,6 +1,10 @@
 //! `net.resolve` against name servers that lie: one scripted server on loopback, over UDP and TCP, and a table of what
 //! it says and what must come of it.
 
+#![allow(clippy::disallowed_methods, reason = "tests look at the clock, and find free ports")]
+
+mod names_support;
+
 use caspian_net::{
     deadline::{Deadline, set_probe},
     error::{Kind, Result},
@@ -8,9 +12,9 @@ use caspian_net::{
     names::{Names, Question, Record, Type, server},
     net::Net,
 };
+use names_support::*;
 use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::TcpListener,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,151 +22,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-// --- messages ------------------------------------------------------------------------------------------------------
-
-const A: u16 = 1;
-const NS: u16 = 2;
-const CNAME: u16 = 5;
-const SOA: u16 = 6;
-const PTR: u16 = 12;
-const MX: u16 = 15;
-const TXT: u16 = 16;
-const AAAA: u16 = 28;
-const SRV: u16 = 33;
-const CAA: u16 = 257;
-
-const NXDOMAIN: u16 = 3;
-const SERVFAIL: u16 = 2;
-const TRUNCATED: u16 = 0x0200;
-
-fn name(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    for label in text.split('.').filter(|label| !label.is_empty()) {
-        out.push(u8::try_from(label.len()).unwrap());
-        out.extend(label.as_bytes());
-    }
-    out.push(0);
-    out
-}
-
-fn record(owner: &str, kind: u16, ttl: u32, data: &[u8]) -> Vec<u8> {
-    let mut out = name(owner);
-    out.extend(kind.to_be_bytes());
-    out.extend(1u16.to_be_bytes());
-    out.extend(ttl.to_be_bytes());
-    out.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
-    out.extend(data);
-    out
-}
-
-fn soa(owner: &str, ttl: u32) -> Vec<u8> {
-    let mut data = [name("ns.test"), name("john\u{1}doe.test".replace('\u{1}', "-").as_str())].concat();
-    for number in [7u32, 3600, 600, 86400, ttl] {
-        data.extend(number.to_be_bytes());
-    }
-    record(owner, SOA, ttl, &data)
-}
-
-/// What a query asks: id, the bytes of its question, name, type.
-struct Asked {
-    id: [u8; 2],
-    question: Vec<u8>,
-    name: String,
-    kind: u16,
-    tcp: bool,
-    /// How many came before.
-    nth: usize,
-}
-
-impl Asked {
-    fn read(message: &[u8], tcp: bool, nth: usize) -> Asked {
-        let (mut at, mut labels) = (12, Vec::new());
-        while message[at] != 0 {
-            let end = at + 1 + usize::from(message[at]);
-            labels.push(String::from_utf8_lossy(&message[at + 1..end]).into_owned());
-            at = end;
-        }
-        let kind = u16::from_be_bytes([message[at + 1], message[at + 2]]);
-        let question = message[12..at + 5].to_vec();
-        Asked { id: [message[0], message[1]], question, name: labels.join("."), kind, tcp, nth }
-    }
-
-    fn reply(&self, flags: u16, answers: &[Vec<u8>], authority: &[Vec<u8>]) -> Vec<u8> {
-        let mut out = self.id.to_vec();
-        out.extend((0x8180 | flags).to_be_bytes());
-        for count in [1, answers.len(), authority.len(), 0] {
-            out.extend(u16::try_from(count).unwrap().to_be_bytes());
-        }
-        out.extend(&self.question);
-        out.extend(answers.concat());
-        out.extend(authority.concat());
-        out
-    }
-
-    fn answer(&self, answers: &[Vec<u8>]) -> Vec<u8> {
-        self.reply(0, answers, &[])
-    }
-
-    fn a(&self, ip: [u8; 4]) -> Vec<u8> {
-        match self.kind {
-            A => self.answer(&[record(&self.name, A, 60, &ip)]),
-            _ => self.answer(&[]),
-        }
-    }
-}
-
-// --- the server ----------------------------------------------------------------------------------------------------
-
-type Script = fn(&Asked) -> Vec<Vec<u8>>;
-
-struct Server {
-    address: SocketAddr,
-    udp: Arc<AtomicUsize>,
-    tcp: Arc<AtomicUsize>,
-}
-
-/// Serves until the test process ends: its threads wait for nobody.
-fn serve(script: Script) -> Server {
-    let (udp, tcp) = loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
-            break (udp, tcp);
-        }
-    };
-    let server = Server { address: tcp.local_addr().unwrap(), udp: Arc::default(), tcp: Arc::default() };
-    let count = Arc::clone(&server.udp);
-    thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok((length, peer)) = udp.recv_from(&mut buffer) {
-            let asked = Asked::read(&buffer[..length], false, count.fetch_add(1, Ordering::SeqCst));
-            for message in script(&asked) {
-                let _ = udp.send_to(&message, peer);
-            }
-        }
-    });
-    let count = Arc::clone(&server.tcp);
-    thread::spawn(move || {
-        for stream in tcp.incoming() {
-            let (mut stream, count) = (stream.unwrap(), Arc::clone(&count));
-            thread::spawn(move || {
-                let mut length = [0; 2];
-                while stream.read_exact(&mut length).is_ok() {
-                    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
-                    if stream.read_exact(&mut message).is_err() {
-                        return;
-                    }
-                    let asked = Asked::read(&message, true, count.fetch_add(1, Ordering::SeqCst));
-                    for message in script(&asked) {
-                        let length = u16::try_from(message.len()).unwrap().to_be_bytes();
-                        let _ = stream.write_all(&[&length[..], &message].concat());
-                    }
-                }
-            });
-        }
-    });
-    server
-}
 
 fn net(flags: &[&str]) -> Net {
     Net::new(Grants::parse(flags).unwrap()).unwrap()
