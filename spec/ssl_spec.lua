@@ -167,12 +167,16 @@ describe("ssl", function()
   end)
 
   it("pins", function()
-    local right = "sha256/" .. pin()
+    local hash = pin()
+    local right = "sha256/" .. hash
     local wrong = "sha256/" .. ("A"):rep(43) .. "="
-    for _, pins in ipairs{ { right }, { wrong, right } } do
+    for _, pins in ipairs{ { right }, { wrong, right }, { "sha256//" .. hash } } do
       net.ssl("localhost", servers.https, with{ pins = pins }):close()
     end
-    fails.with("network/tls", net.ssl, "localhost", servers.https, with{ pins = { wrong } })
+    -- The last two: a hash that begins with a slash of its own.
+    for _, other in ipairs{ wrong, ("a1"):rep(32), "sha256//" .. ("A"):rep(42) .. "=", "sha256///" .. ("A"):rep(42) .. "=" } do
+      fails.with("network/tls", net.ssl, "localhost", servers.https, with{ pins = { other } })
+    end
     -- A pin does not replace verification.
     fails.with("network/tls", net.ssl, "localhost", servers.https, { pins = { right } })
   end)

@@ -194,8 +194,10 @@ impl<'a> Options<'a> {
 /// 64 hex digits, or `sha256/` and BASE64 as HPKP and curl write it.
 fn pin(text: &str) -> Option<[u8; 32]> {
     let mut pin = [0; 32];
-    if let Some(base64) = text.strip_prefix("sha256/").or_else(|| text.strip_prefix("sha256//")) {
-        let bytes = data_encoding::BASE64.decode(base64.trim_start_matches('/').as_bytes()).ok()?;
+    if let Some(base64) = text.strip_prefix("sha256/") {
+        // A hash may begin with a slash of its own: only a character too many is curl's second slash.
+        let base64 = base64.strip_prefix('/').filter(|rest| rest.len() == 44).unwrap_or(base64);
+        let bytes = data_encoding::BASE64.decode(base64.as_bytes()).ok()?;
         pin.copy_from_slice(bytes.get(..32).filter(|_| bytes.len() == 32)?);
     } else {
         let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.replace(':', "").as_bytes()).ok()?;
