@@ -22,6 +22,7 @@ pub mod log;
 pub mod lua;
 pub mod names;
 pub mod net;
+pub mod pages;
 pub mod poll;
 pub mod resolve;
 pub mod tls;

@@ -22,6 +22,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("json", 1, &[]),
     ("http", 1, &["json"]),
     // floor 2: the world outside
+    ("pages", 2, &[]),
     ("wire", 2, &[]),
     ("resolve", 2, &["wire"]),
     ("udp", 2, &["wire"]),
@@ -68,6 +69,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("lua/raw.rs", "the hot path of the binding speaks the C API"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),
+    ("pages.rs", "madvise takes a pointer"),
     ("launcher/mod.rs", "mlua calls the debug library and C modules unsafe"),
     ("launcher/signal.rs", "signal handlers and Lua's hook are C interfaces"),
 ];

@@ -23,6 +23,7 @@ use crate::{
     dial::{self, Target, dial, dial_unix},
     error::{Error, Kind, Result},
     net::Net,
+    pages,
     tls::{ClientOptions, ClientTls, PeerCert, Tls},
     wire::Wire,
 };
@@ -40,6 +41,10 @@ const DRAIN: u64 = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_millis(100);
 /// The first memory for a body; then it doubles with what arrives, whatever was announced.
 const FIRST: usize = 64 * 1024;
+/// A body that has come so far gets room for all of it; memory that is not touched costs nothing.
+const LARGE: usize = 1024 * 1024;
+/// What is made ready for one read: few enough bytes to be in near memory still when the kernel fills them.
+const READY: usize = 1024 * 1024;
 /// What a fetch wishes, the same for all its hops.
 #[derive(Clone)]
 pub struct Options {
@@ -300,10 +305,9 @@ impl Fetch {
                 let words = format!("the body is larger than max_body_bytes ({most})");
                 return Err(self.fail(Error::new(Kind::TooLarge, words)));
             }
-            if filled == data.len() {
-                // What was announced is room enough; without that, one byte beyond the cap shows that it is passed.
-                let cap = usize::try_from(announced.unwrap_or(most.saturating_add(1))).unwrap_or(usize::MAX);
-                data.resize(filled.saturating_mul(2).max(FIRST).min(cap).max(filled + 1), 0);
+            if filled == data.len() && !grow(&mut data, announced.unwrap_or(most.saturating_add(1))) {
+                let words = format!("no memory for a body of more than {filled} bytes");
+                return Err(self.fail(Error::new(Kind::TooLarge, words)));
             }
             filled += self.read(data.get_mut(filled..).unwrap_or_default())?;
         }
@@ -505,6 +509,25 @@ impl Fetch {
         };
         err.op(OP).url(self.request.url.without_fragment()).at(origin.host.to_string(), origin.port)
     }
+}
+
+/// Makes `data`, which is full, longer: some bytes to read into, of room for `most` at the most. False if there is no
+/// memory for that.
+fn grow(data: &mut Vec<u8>, most: u64) -> bool {
+    let filled = data.len();
+    if filled == data.capacity() {
+        let most = usize::try_from(most).unwrap_or(usize::MAX).max(filled + 1);
+        let double = filled.saturating_mul(2).max(FIRST).min(most);
+        // Room for the whole of it spares moving, if it is not absurdly more; twice as much is always enough.
+        let whole = if filled >= LARGE { most.min(filled.saturating_mul(512)) } else { double };
+        let reserved = [whole, double].into_iter().find(|room| data.try_reserve_exact(room - filled).is_ok());
+        let Some(room) = reserved else { return false };
+        if room >= pages::WORTH {
+            pages::advise(data);
+        }
+    }
+    data.resize(data.capacity().min(filled + READY), 0);
+    true
 }
 
 /// Adds the time since `since` to `phase`, and begins the next one.

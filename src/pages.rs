@@ -1,0 +1,38 @@
+//! Large pages under large buffers: advice to the kernel, and nothing else.
+//!
+//! Fresh memory is given page by page, and of receiving a large body that is the dearest part: a few large pages cost
+//! a fraction of many small ones.
+#![allow(unsafe_code)]
+
+/// Buffers from this size on are worth the advice, in bytes.
+pub const WORTH: usize = 4 * 1024 * 1024;
+
+/// Advises large pages for all that `buffer` has room for. Best effort: where there are none, small ones serve.
+#[cfg(target_os = "linux")]
+pub fn advise(buffer: &mut Vec<u8>) {
+    // Whole pages only, and no page anywhere is larger than this but the large ones themselves.
+    const PAGE: usize = 64 * 1024;
+    let spare = buffer.as_mut_ptr().align_offset(PAGE);
+    let Some(length) = buffer.capacity().checked_sub(spare).map(|n| n / PAGE * PAGE).filter(|n| *n > 0) else { return };
+    // SAFETY: the range lies within the vector's own allocation, since `spare + length` is at most its capacity; the
+    // advice changes how pages are made, never what is in them. A refusal changes nothing.
+    unsafe { libc::madvise(buffer.as_mut_ptr().add(spare).cast(), length, libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn advise(_buffer: &mut Vec<u8>) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_changes_no_byte() {
+        for size in [0, 1, 4096, 65535, WORTH, WORTH + 12345] {
+            let mut buffer: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            let before = buffer.clone();
+            advise(&mut buffer);
+            assert_eq!(buffer, before);
+        }
+    }
+}
