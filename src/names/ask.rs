@@ -203,7 +203,7 @@ async fn lookup(resolver: TokioResolver, name: Name, kind: Type) -> Result<Found
 }
 
 /// The records of the name, or of what it is an alias of. Whatever else the server put into its answer is ignored.
-pub fn pick(answers: &[Wire], name: &Name, kind: Type) -> Result<Found, Fault> {
+fn pick(answers: &[Wire], name: &Name, kind: Type) -> Result<Found, Fault> {
     let of =
         |at: &Name| answers.iter().filter(move |r| r.name == *at && r.dns_class == DNSClass::IN).collect::<Vec<_>>();
     let (mut at, mut ttl) = (name.clone(), u32::MAX);

@@ -161,7 +161,7 @@ impl Names {
         if server.is_none()
             && let Some(found) = system.hosts(&name, question.kind)
         {
-            return found;
+            return Ok(found);
         }
         let Question { host, absolute, kind, tcp, .. } = question.clone();
         let key = Key { host, absolute, kind, server, tcp };

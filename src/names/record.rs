@@ -98,7 +98,7 @@ impl Record {
         Record::plain(unmap(ip).to_string())
     }
 
-    fn plain(text: String) -> Record {
+    pub(super) fn plain(text: String) -> Record {
         Record::Plain(text.into_bytes().into())
     }
 

@@ -2,16 +2,17 @@
 //! when they change. The environment (`RES_OPTIONS`, `LOCALDOMAIN`, `HOSTALIASES`) has no say.
 
 use super::{
-    ask::{Fault, pick},
     record::{Record, Type},
+    reversed,
 };
+use crate::address::unmap;
 use hickory_resolver::{
-    Hosts,
     config::{NameServerConfig, ResolverOpts},
-    proto::{op::Query, rr::Name},
+    proto::rr::Name,
     system_conf::read_system_conf,
 };
 use std::{
+    collections::HashMap,
     fs,
     net::{IpAddr, Ipv4Addr},
     os::unix::fs::MetadataExt,
@@ -26,6 +27,34 @@ const MAX_SERVERS: usize = 8;
 
 /// Tells a file from itself at another time.
 type Stamp = Option<(u64, u64, i64, i64)>;
+
+/// The hosts file: names in lower case, without the root's dot.
+#[derive(Debug, Default)]
+struct Hosts {
+    addresses: HashMap<String, Vec<IpAddr>>,
+    /// The first name of the first line of an address.
+    names: HashMap<IpAddr, String>,
+}
+
+impl Hosts {
+    /// hosts(5). What is no address, and one with a zone, is passed over.
+    fn parse(text: &str) -> Hosts {
+        let mut hosts = Hosts::default();
+        for line in text.trim_start_matches('\u{feff}').lines() {
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let Some(ip) = words.next().and_then(|word| word.parse().ok()).map(unmap) else { continue };
+            for name in words {
+                let name = name.trim_end_matches('.').to_ascii_lowercase();
+                hosts.names.entry(ip).or_insert_with(|| name.clone());
+                let addresses = hosts.addresses.entry(name).or_default();
+                if !addresses.contains(&ip) {
+                    addresses.push(ip);
+                }
+            }
+        }
+        hosts
+    }
+}
 
 #[derive(Debug)]
 pub struct System {
@@ -54,8 +83,9 @@ impl System {
         let mut search = if search.is_empty() { domain.into_iter().collect() } else { search };
         search.retain(|domain: &Name| !domain.is_root());
         search.truncate(MAX_SEARCH);
+        let hosts = fs::read(FILES[1]).map(|text| Hosts::parse(&String::from_utf8_lossy(&text))).unwrap_or_default();
         let servers = servers.into_iter().take(MAX_SERVERS).collect();
-        System { stamps, hosts: Hosts::from_system().unwrap_or_default(), search, servers, options }
+        System { stamps, hosts, search, servers, options }
     }
 
     pub fn is_current(&self) -> bool {
@@ -63,26 +93,20 @@ impl System {
     }
 
     /// What the hosts file says, if anything. One family of addresses there answers for both.
-    pub fn hosts(&self, name: &Name, kind: Option<Type>) -> Option<Result<Arc<[Record]>, Fault>> {
-        let kinds: &[Type] = match kind {
-            None => &[Type::A, Type::Aaaa],
-            Some(Type::A) => &[Type::A],
-            Some(Type::Aaaa) => &[Type::Aaaa],
-            Some(Type::Ptr) => &[Type::Ptr],
-            Some(_) => &[],
-        };
-        let mut all = Vec::new();
-        for kind in kinds {
-            let query = Query::query(name.clone(), kind.wire());
-            if let Some(lookup) = self.hosts.lookup_static_host(&query) {
-                match pick(lookup.answers(), name, *kind) {
-                    Ok(found) => all.extend(found.records.iter().cloned()),
-                    Err(Fault::Nothing { .. }) => {}
-                    Err(fault) => return Some(Err(fault)),
-                }
+    pub fn hosts(&self, name: &Name, kind: Option<Type>) -> Option<Arc<[Record]>> {
+        let records: Vec<Record> = match kind {
+            Some(Type::Ptr) => {
+                self.hosts.names.get(&reversed(name)?).map(|name| Record::plain(name.clone())).into_iter().collect()
             }
-        }
-        (!all.is_empty()).then(|| Ok(all.into()))
+            None | Some(Type::A | Type::Aaaa) => {
+                let text = name.to_ascii().to_ascii_lowercase();
+                let addresses = self.hosts.addresses.get(text.trim_end_matches('.'))?;
+                let wanted = |ip: &&IpAddr| kind.is_none_or(|kind| ip.is_ipv4() == (kind == Type::A));
+                addresses.iter().filter(wanted).map(|ip| Record::address(*ip)).collect()
+            }
+            Some(_) => return None,
+        };
+        (!records.is_empty()).then(|| records.into())
     }
 
     /// The absolute names that a relative one may stand for, in the order of resolv.conf(5): as it is first if it has
@@ -134,11 +158,9 @@ mod tests {
     #[test]
     fn the_hosts_file() {
         let mut system = System::read();
-        let mut hosts = Hosts::default();
-        hosts
-            .read_hosts_conf(&b"10.0.0.1 one.test Mixed.test\n::1 two.test one.test\n10.0.0.2 bad!.test\n"[..])
-            .unwrap();
-        system.hosts = hosts;
+        system.hosts = Hosts::parse(
+            "\u{feff}10.0.0.1 one.test Mixed.test. # none.test\n\n::1%lo zone.test\n::1 two.test one.test\n10.0.0.1 late.test one.test\n",
+        );
         let rows = [
             ("one.test.", None, "10.0.0.1 ::1"),
             ("one.test.", Some(Type::A), "10.0.0.1"),
@@ -146,11 +168,16 @@ mod tests {
             ("mixed.test.", Some(Type::Aaaa), ""),
             ("two.test.", None, "::1"),
             ("two.test.", Some(Type::Mx), ""),
-            ("three.test.", None, ""),
+            ("none.test.", None, ""),
+            ("zone.test.", None, ""),
+            ("late.test.", None, "10.0.0.1"),
+            // The first name of the first line.
+            ("1.0.0.10.in-addr.arpa.", Some(Type::Ptr), "one.test"),
+            ("2.0.0.10.in-addr.arpa.", Some(Type::Ptr), ""),
         ];
         for (name, kind, expected) in rows {
             let found = system.hosts(&Name::from_ascii(name).unwrap(), kind);
-            let texts: Vec<_> = found.iter().flat_map(|found| found.as_ref().unwrap().iter()).collect();
+            let texts: Vec<_> = found.iter().flat_map(|found| found.iter()).collect();
             let texts: Vec<_> = texts.iter().map(|r| String::from_utf8_lossy(r.text().unwrap())).collect();
             assert_eq!(texts.join(" "), expected, "{name} {kind:?}");
         }
