@@ -7,6 +7,7 @@
 //! connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads what is sent, [`stream`]
 //! hands out what comes in measured pieces.
 
+pub mod auth;
 pub mod body;
 pub mod client;
 pub mod cookies;
