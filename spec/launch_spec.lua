@@ -31,6 +31,12 @@ local rows = {
   { "role user in the table", [[print(launch{ allow_net = { "a.example" }, role = "user" } ~= nil)]], "true" },
   { "both ways of calling", [[local net = launch{ "--allow-net=a.example" } print(net.allows("a.example", 1), net:allows("a.example", 1))]], "true\ttrue" },
 
+  { "a class by its name",
+    [[local net = launch{ "--allow-listen=127.0.0.1:0", "--allow-net" }
+    local l = net.class("puck.uno/socket/tcp_listener").new{ host = "127.0.0.1", port = 0 }
+    print(net.class("puck.uno/socket/tcp").new{ host = "127.0.0.1", port = l.local_port, timeout = 5 }.timeout)
+    try(net.class, "puck.uno/no/such")]], "^5.*\nbad argument #1 to 'class'" },
+
   { "the second launch", [[launch{ "--allow-net=a.example" } try(launch, { "--allow-net" })]], "already launched" },
   { "the second launch, the first having granted nothing", [[launch{} try(launch, { "--allow-net" })]], "already launched" },
   { "register after launch", [[launch{ "--allow-net=a.example" } try(register, {}, { "--allow-net" })]], "already launched" },

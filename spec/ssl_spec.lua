@@ -132,6 +132,17 @@ describe("ssl", function()
     fails.with("network/tls", net.ssl, "127.0.0.1", servers.https, with{ sni = "elsewhere.example" })
   end)
 
+  it("resumes a session, but never across what was verified", function()
+    local function resumed(options)
+      return asked(net.ssl("localhost", servers.https, options)):match("%S+$") == "r"
+    end
+    local bundle = { ca_bundle = servers.ca }
+    resumed(bundle)
+    assert.is_true(resumed(bundle))
+    assert.is_false(resumed{ verify = false })
+    assert.is_true(resumed(bundle))
+  end)
+
   it("protocols", function()
     local rows = {
       { "https", { "TLSv1.2" }, "TLSv1.2" },

@@ -1,0 +1,275 @@
+-- Contract 5: http clients and jails, streams, bodies that a function makes.
+
+local fails = require("spec.support.fails")
+local subject = require("spec.support.subject")
+local servers = require("spec.support.servers")
+local wire = require("spec.support.wire")
+
+local net = subject.net
+local http = "http://127.0.0.1:" .. servers.http
+local other = "http://127.0.0.1:" .. servers.other
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local mine
+
+local function fresh(before_each, after_each)
+  before_each(function() mine = net.narrow{ "--allow-net", "--allow-net=unix:" .. subject.unix("http") } end)
+  after_each(function() mine.revoke() mine = nil end)
+  wire.watch(before_each, after_each)
+end
+
+local function method(response)
+  return response.body:match("^%u+")
+end
+
+describe("a client", function()
+  fresh(before_each, after_each)
+
+  it("has a verb for each method", function()
+    local c = mine.http.client.new()
+    for _, verb in ipairs{ "get", "delete", "options" } do assert.equal(verb:upper(), method(c[verb](c, http .. "/inspect"))) end
+    for _, verb in ipairs{ "post", "put", "patch" } do
+      assert.equal(verb:upper(), method(c[verb](c, http .. "/inspect", "x")))
+    end
+    assert.equal("x=1", c:post(http .. "/echo", "x=1").body)
+    assert.equal("1024", c:head(http .. "/files/1k").headers["content-length"])
+    assert.equal("PROPFIND", method(c:fetch(http .. "/inspect", { method = "PROPFIND" })))
+    c:close()
+  end)
+
+  it("is made three ways", function()
+    for _, new in ipairs{ mine.http.client.new, mine.http_client.new, mine.class("puck.uno/http/client").new } do
+      local c = new{ timeout = 5 }
+      assert.equal(200, c:get(http .. "/hello").status)
+      c:close()
+    end
+  end)
+
+  it("has defaults, which a request overrides", function()
+    local c = mine.http.client.new{ headers = { ["X-One"] = "default", ["X-Two"] = "default" }, follow_redirects = false }
+    local r = c:get(http .. "/inspect", { headers = { ["x-one"] = "own" } })
+    assert.truthy(r.body:find("x-one: own\n", 1, true))
+    assert.truthy(r.body:find("x-two: default\n", 1, true))
+    assert.equal(302, c:get(http .. "/redirect/302").status)
+    assert.equal(200, c:get(http .. "/redirect/302", { follow_redirects = true }).status)
+    c:close()
+  end)
+
+  it("keeps a copy of them", function()
+    local options = { headers = { ["X-One"] = "then" } }
+    local c = mine.http.client.new(options)
+    options.headers["X-One"] = "now"
+    assert.truthy(c:get(http .. "/inspect").body:find("x-one: then\n", 1, true))
+    c:close()
+  end)
+
+  it("has a pool of its own", function()
+    local c, d = mine.http.client.new(), mine.http.client.new()
+    local function connection(client) return client:get(http .. "/connection").body:match("^%d+") end
+    local first = connection(c)
+    assert.equal(first, connection(c))
+    assert.not_equal(first, connection(d))
+    assert.not_equal(first, mine.fetch(http .. "/connection").body:match("^%d+"))
+    c:close() d:close()
+  end)
+
+  it("allow narrows it, at any time", function()
+    local c = mine.http.client.new{ allow = { "127.0.0.1:" .. servers.http } }
+    assert.equal(200, c:get(http .. "/hello").status)
+    fails.with("network/port_not_allowed", c.get, c, other .. "/hello")
+    fails.with("network/port_not_allowed", c.get, c, http .. "/other/302")
+    c.allow = { "elsewhere.example" }
+    fails.with("network/host_not_allowed", c.get, c, http .. "/hello")
+    c:close()
+  end)
+
+  it("allow never widens", function()
+    local narrow = mine.narrow{ "--allow-net=127.0.0.1:" .. servers.http }
+    local c = narrow.http.client.new{ allow = { "127.0.0.1" } }
+    fails.with("network/port_not_allowed", c.get, c, other .. "/hello")
+    c:close()
+  end)
+
+  it("says that it is closed", function()
+    local c = mine.http.client.new()
+    c:close()
+    c:close()
+    fails.with("network/socket", c.get, c, http .. "/hello")
+  end)
+
+  it("names what is wrong with its options", function()
+    fails.plainly("bad argument #1 to 'new'", mine.http.client.new, 5)
+    fails.plainly("folow_redirects", mine.http.client.new, { folow_redirects = true })
+    fails.plainly("timeout", mine.http.client.new, { timeout = "x" })
+    fails.plainly("allow", mine.http.client.new, { allow = 5 })
+    fails.plainly("exa mple", mine.http.client.new, { allow = { "exa mple" } })
+  end)
+
+  it("ends with its capability", function()
+    local c = mine.http.client.new()
+    c:get(http .. "/hello")
+    mine.revoke()
+    fails.with("network/socket", c.get, c, http .. "/hello")
+  end)
+end)
+
+describe("a jail", function()
+  fresh(before_each, after_each)
+
+  it("has fetch and nothing else", function()
+    local jail = mine.http.client.jail("127.0.0.1:" .. servers.http)
+    assert.equal(200, jail.fetch(http .. "/hello").status)
+    for _, name in ipairs{ "get", "new", "jail", "allow", "close", "tcp", "narrow", "allows" } do assert.is_nil(jail[name]) end
+    assert.not_equal("table", type(getmetatable(jail)))
+    assert.is_false(pcall(function() jail.fetch = print end))
+  end)
+
+  it("goes where its list and the grants both go", function()
+    local narrow = mine.narrow{ "--allow-net=127.0.0.1:" .. servers.http .. "+" .. servers.other }
+    local jail = narrow.http.client.jail("127.0.0.1:" .. servers.http, "127.0.0.1:1")
+    assert.equal(200, jail.fetch(http .. "/hello").status)
+    fails.with("network/port_not_allowed", jail.fetch, other .. "/hello")
+    fails.with("network/port_not_allowed", jail.fetch, http .. "/other/302")
+    fails.with("network/port_not_allowed", jail.fetch, "http://127.0.0.1:1/")
+    fails.with("network/host_not_allowed", jail.fetch, "http://elsewhere.invalid/")
+  end)
+
+  it("of a client has its defaults, and is a snapshot of its list", function()
+    local c = mine.http.client.new{ headers = { ["X-One"] = "1" }, allow = { "127.0.0.1:" .. servers.http } }
+    local jail = c:jail("127.0.0.1")
+    c.allow = { "127.0.0.1" }
+    assert.truthy(jail.fetch(http .. "/inspect").body:find("x-one: 1\n", 1, true))
+    fails.with("network/port_not_allowed", jail.fetch, other .. "/hello")
+    c:close()
+  end)
+end)
+
+describe("a stream", function()
+  fresh(before_each, after_each)
+  local whole = read(servers.dir .. "/files/64k")
+
+  local function stream(path) return mine.fetch(http .. path, { stream = true }) end
+
+  it("is read in pieces", function()
+    for _, size in ipairs{ 1000, 65536, 100000 } do
+      local r = stream("/files/64k")
+      assert.equal(200, r.status)
+      local seen = {}
+      for piece in function() return r:read(size) end do
+        assert.truthy(#piece == size or #table.concat(seen) + #piece == #whole) -- short only at the end
+        seen[#seen + 1] = piece
+      end
+      assert.is_true(table.concat(seen) == whole)
+      assert.is_nil(r:read(size))
+      r:close()
+    end
+  end)
+
+  it("is walked by line", function()
+    local r = stream("/files/1k")
+    local seen = {}
+    for line in r:lines() do seen[#seen + 1] = line end
+    assert.equal("line 0000000000\n", seen[1])
+    assert.equal(64, #seen)
+    assert.equal(1024, #table.concat(seen))
+  end)
+
+  it("is walked by chunk, whatever its framing", function()
+    for _, path in ipairs{ "/files/64k", "/chunked", "/until-close" } do
+      local seen = {}
+      for chunk in stream(path):chunks() do
+        assert.truthy(#chunk > 0)
+        seen[#seen + 1] = chunk
+      end
+      assert.is_true(table.concat(seen) == mine.fetch(http .. path).body)
+    end
+  end)
+
+  it("is not capped", function()
+    local r = mine.fetch(http .. "/files/64k", { stream = true, max_body_bytes = 10 })
+    local count = 0
+    for chunk in r:chunks() do count = count + #chunk end
+    assert.equal(65536, count)
+  end)
+
+  it("hands out what is there, while the rest is on its way", function()
+    local r = stream("/half")
+    assert.equal("first\n", r:chunks()())
+    r:close()
+  end)
+
+  it("closed early, or dropped, leaves no connection", function()
+    local before = wire.open()
+    local r = stream("/half")
+    assert.equal("first\n", r:read(6))
+    r:close()
+    r:close()
+    stream("/half")
+    assert.equal(before, wire.open())
+    assert.equal("hello\n", mine.fetch(http .. "/hello").body)
+  end)
+end)
+
+describe("a body", function()
+  fresh(before_each, after_each)
+
+  it("of a function is sent piece by piece", function()
+    local pieces = { "one ", "", "two ", "three" }
+    local at = 0
+    local r = mine.fetch(http .. "/echo", { method = "POST", body = function() at = at + 1 return pieces[at] end })
+    assert.equal("one two three", r.body)
+  end)
+
+  it("of a function that fails ends the request, and the error is its own", function()
+    local mistake = { "mine" }
+    local ok, err = pcall(mine.fetch, http .. "/echo", { method = "POST", body = function() error(mistake) end })
+    assert.is_false(ok)
+    assert.equal(mistake, err)
+    assert.equal("hello\n", mine.fetch(http .. "/hello").body)
+  end)
+
+  it("of a function that answers no string", function()
+    assert.is_false(pcall(mine.fetch, http .. "/echo", { method = "POST", body = function() return {} end }))
+    assert.equal("hello\n", mine.fetch(http .. "/hello").body)
+  end)
+
+  it("of an open file is what is left of it", function()
+    local file = assert(io.open(servers.dir .. "/files/1k", "rb"))
+    file:read(16)
+    local r = mine.fetch(http .. "/echo", { method = "POST", body = file })
+    assert.equal(read(servers.dir .. "/files/1k"):sub(17), r.body)
+    file:close()
+  end)
+
+  it("from a path needs a capability that reads files", function()
+    fails.plainly("body_file", mine.fetch, http .. "/echo", { method = "POST", body_file = servers.dir .. "/files/1k" })
+  end)
+end)
+
+describe("an option", function()
+  fresh(before_each, after_each)
+
+  it("resolve connects elsewhere and keeps the name", function()
+    local r = mine.fetch("http://name.invalid:" .. servers.http .. "/inspect",
+      { resolve = { ["name.invalid:" .. servers.http] = "127.0.0.1" } })
+    assert.truthy(r.body:find("host: name.invalid:" .. servers.http, 1, true))
+  end)
+
+  it("resolve is no way round the gate", function()
+    local narrow = mine.narrow{ "--allow-net=127.0.0.1", "--allow-net=granted.invalid", "--deny-net=127.0.0.1" }
+    fails.with("network/host_not_allowed", narrow.fetch, "http://name.invalid/", { resolve = { ["name.invalid:80"] = "127.0.0.1" } })
+    fails.with("network/address_not_allowed", narrow.fetch, "http://granted.invalid/", { resolve = { ["granted.invalid:80"] = "127.0.0.1" } })
+  end)
+
+  it("unix talks over a socket", function()
+    assert.equal("hello\n", mine.fetch("http://localhost/hello", { unix = subject.unix("http") }).body)
+    local narrow = mine.narrow{ "--allow-net=localhost" }
+    fails.with("network/host_not_allowed", narrow.fetch, "http://localhost/hello", { unix = subject.unix("http") })
+  end)
+end)

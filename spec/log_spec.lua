@@ -1,0 +1,60 @@
+-- Contract 2: --net-log.
+
+local child = require("spec.support.child")
+local process = require("spec.support.process")
+local servers = require("spec.support.servers")
+
+describe("--net-log", function()
+  after_each(process.kill_all)
+
+  -- Runs code with a log; answers what the log says.
+  local function logged(flags, code)
+    local path = os.tmpname()
+    local said = child.run(("local net = launch{ %q, %s }\n"):format("--net-log=" .. path, flags) .. code)
+    local file = assert(io.open(path, "rb"))
+    local text = file:read("*a")
+    file:close()
+    os.remove(path)
+    assert.equal("", said)
+    return text
+  end
+
+  it("appends each decision and connection as one line of JSON", function()
+    local text = logged('"--allow-net=127.0.0.1", "--allow-net=localhost"', ([[
+      net.tcp("localhost", %d):close()
+      pcall(net.tcp, "refused.example", 81)
+      pcall(net.fetch, "http://127.0.0.1:%d/hello")
+    ]]):format(servers.http, servers.http))
+    local count = 0
+    for line in text:gmatch("[^\n]*\n") do
+      count = count + 1
+      assert.truthy(line:find('^{"time":%d+') and line:find("}\n$"), line)
+    end
+    assert.truthy(count >= 4)
+    assert.truthy(text:find("refused.example", 1, true))
+    assert.truthy(text:find("localhost", 1, true))
+    assert.truthy(text:find(tostring(servers.http), 1, true))
+  end)
+
+  it("has the address that an error does not name", function()
+    local text = logged('"--allow-net", "--deny-net=private"', ([[
+      local ok, err = pcall(net.tcp, "localhost", %d)
+      if ok or tostring(err):find("127.0.0.1", 1, true) then print(ok, err) end
+    ]]):format(servers.http))
+    assert.truthy(text:find("127.0.0.1", 1, true) or text:find("::1", 1, true))
+  end)
+
+  it("never has a secret", function()
+    local text = logged('"--allow-net=127.0.0.1"', ([[
+      pcall(net.fetch, "http://user:secret@127.0.0.1:%d/hello?token=secret", { headers = { Authorization = "secret" } })
+      pcall(net.fetch, "http://user:secret@refused.example/")
+    ]]):format(servers.http))
+    assert.falsy(text:find("secret", 1, true))
+  end)
+
+  it("that cannot be written is told before anything runs", function()
+    local said = child.run([[print(pcall(launch, { "--allow-net", "--net-log=/no/such/directory/log" }))]])
+    assert.truthy(said:find("^false"))
+    assert.truthy(said:find("/no/such/directory/log", 1, true))
+  end)
+end)
