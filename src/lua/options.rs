@@ -33,7 +33,8 @@ impl<'a> Options<'a> {
     /// The option's value, if it is given.
     pub fn find<T: FromLua>(&self, name: &str) -> Answer<Option<T>> {
         let Some(table) = &self.table else { return Ok(None) };
-        let value: Value = table.raw_get(name).unwrap_or(Value::Nil);
+        // Reading can fail (no memory, Ctrl-C): an option must not get lost on the way.
+        let value: Value = table.raw_get(name).or_else(|e| argument(self.index, format!("{name}: {e}")))?;
         if value.is_nil() {
             return Ok(None);
         }
