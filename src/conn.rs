@@ -4,10 +4,11 @@
 //! before. An idle connection holds no buffer; the thread's spare one goes round.
 
 use crate::{
+    address::Host,
     deadline::Deadline,
     error::{Error, Kind, Result},
     fork,
-    tls::{Tls, Transport},
+    tls::{ClientTls, PeerCert, Tls, Transport},
     wire::Wire,
 };
 use std::{
@@ -96,6 +97,8 @@ impl Buffer {
 enum Stream {
     Plain(Wire),
     Tls(Box<Tls<Wire>>),
+    /// Through an https proxy.
+    Nested(Box<Tls<Tls<Wire>>>),
 }
 
 /// A connection with its read buffer.
@@ -127,15 +130,43 @@ impl Conn {
         match &self.stream {
             Stream::Plain(wire) => wire,
             Stream::Tls(tls) => tls.transport(),
+            Stream::Nested(tls) => tls.transport().transport(),
         }
     }
 
-    /// The TLS session, if there is one.
+    /// The TLS session, if there is exactly one.
     pub fn session(&self) -> Option<&Tls<Wire>> {
         match &self.stream {
-            Stream::Plain(_) => None,
             Stream::Tls(tls) => Some(tls),
+            Stream::Plain(_) | Stream::Nested(_) => None,
         }
+    }
+
+    /// True if this process must not share the connection with a child: there is TLS on it.
+    pub fn is_tls(&self) -> bool {
+        !matches!(self.stream, Stream::Plain(_))
+    }
+
+    /// The certificate of the other end: of the innermost TLS session, if there is one.
+    pub fn peer_cert(&self) -> Option<PeerCert> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.peer_cert(),
+            Stream::Nested(tls) => tls.peer_cert(),
+        }
+    }
+
+    /// Speaks TLS to `host` over this connection, which may be TLS itself (to a proxy). Bytes that came before the
+    /// handshake are a protocol error, as in [`Conn::into_wire`].
+    pub fn secured(self, tls: &ClientTls, host: &Host, deadline: &Deadline) -> Result<Conn> {
+        if self.buffer.len() > 0 {
+            return Err(Error::new(Kind::Protocol, "the peer sent bytes before the TLS handshake"));
+        }
+        Ok(Conn::new(match self.stream {
+            Stream::Plain(wire) => Stream::Tls(Box::new(Tls::connect(wire, tls, host, deadline)?)),
+            Stream::Tls(outer) => Stream::Nested(Box::new(Tls::connect(*outer, tls, host, deadline)?)),
+            Stream::Nested(_) => return Err(Error::new(Kind::Socket, "the connection has two layers of TLS already")),
+        }))
     }
 
     /// The plain socket, to speak TLS over it. Fails if bytes that the peer sent are waiting: they came before the
@@ -147,7 +178,7 @@ impl Conn {
         }
         match self.stream {
             Stream::Plain(wire) => Ok(wire),
-            Stream::Tls(_) => {
+            Stream::Tls(_) | Stream::Nested(_) => {
                 Err((Error::new(Kind::Socket, "starttls: the socket speaks TLS already"), Box::new(self)))
             }
         }
@@ -166,7 +197,15 @@ impl Conn {
 
     /// True if a read would answer without a wait for the network: bytes are buffered here or decrypted below.
     pub fn ready(&self) -> bool {
-        self.buffer.len() > 0 || self.ended || self.session().is_some_and(|tls| tls.ready())
+        self.buffer.len() > 0 || self.ended || self.decrypted()
+    }
+
+    fn decrypted(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(_) => false,
+            Stream::Tls(tls) => tls.ready(),
+            Stream::Nested(tls) => tls.ready(),
+        }
     }
 
     /// True if a connection that should be idle is: open, and with nothing to read.
@@ -183,6 +222,7 @@ impl Conn {
             || match &mut self.stream {
                 Stream::Plain(wire) => !matches!(wire.peek_now(&mut [0]), Ok(None)),
                 Stream::Tls(tls) => tls.settle(),
+                Stream::Nested(tls) => tls.settle(),
             }
     }
 
@@ -216,6 +256,7 @@ impl Conn {
             Stream::Plain(wire) if full => wire.read_full(room, deadline),
             Stream::Plain(wire) => wire.read(room, deadline),
             Stream::Tls(tls) => tls.read(room, deadline),
+            Stream::Nested(tls) => tls.read(room, deadline),
         };
         let count = *read.as_ref().unwrap_or(&0);
         self.buffer.filled(count);
@@ -292,6 +333,7 @@ impl Conn {
         let count = match &mut self.stream {
             Stream::Plain(wire) => wire.read(into, deadline)?,
             Stream::Tls(tls) => tls.read(into, deadline)?,
+            Stream::Nested(tls) => tls.read(into, deadline)?,
         };
         self.ended |= count == 0 && !into.is_empty();
         Ok(count)
@@ -305,6 +347,7 @@ impl Conn {
         match &mut self.stream {
             Stream::Plain(wire) => wire.write(bytes, deadline),
             Stream::Tls(tls) => tls.write(bytes, deadline),
+            Stream::Nested(tls) => tls.write(bytes, deadline),
         }
     }
 
@@ -338,6 +381,7 @@ impl AsFd for Conn {
         match &self.stream {
             Stream::Plain(wire) => wire.as_fd(),
             Stream::Tls(tls) => tls.transport().as_fd(),
+            Stream::Nested(tls) => tls.transport().transport().as_fd(),
         }
     }
 }

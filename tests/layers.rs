@@ -38,7 +38,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("dial", 3, &["net", "log"]),
     ("http::pool", 3, &[]),
     ("http::talk", 3, &["http::pool"]),
-    ("http::client", 3, &["net", "dial", "log", "http::pool", "http::talk"]),
+    ("http::route", 3, &["net", "dial", "http::pool", "http::client"]),
+    ("http::client", 3, &["net", "dial", "log", "http::pool", "http::talk", "http::route"]),
     ("http::stream", 3, &["http::client"]),
     // floor 4: the binding and the launcher
     ("lua", 4, &[]),

@@ -198,6 +198,11 @@ impl Grants {
         Ok(permitted)
     }
 
+    /// True if some `--deny-net` is about addresses: then a name may not be handed to somebody else to be resolved.
+    pub fn denies_addresses(&self) -> bool {
+        self.layers().any(|layer| layer.deny.has_addresses())
+    }
+
     /// Asks to bind. Only addresses can be bound, and `localhost`, which is 127.0.0.1 (RFC 6761 §6.3); port 0 is an
     /// ephemeral port and needs a grant for port 0. `port_not_allowed`, or `host_not_allowed` where ports are granted
     /// on other interfaces only.

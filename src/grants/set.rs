@@ -138,6 +138,11 @@ impl Set {
         exact.map_or_else(|| self.any.clone(), |ports| self.any.join(ports))
     }
 
+    /// True if a rule is about addresses.
+    pub fn has_addresses(&self) -> bool {
+        !self.nets.is_empty() || !self.private.is_empty()
+    }
+
     pub fn has_unix(&self, path: &str) -> bool {
         self.unix.contains(path)
     }

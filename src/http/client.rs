@@ -8,24 +8,22 @@ use super::{
     body::{Asked, Framing},
     broken,
     fields::Fields,
-    pool::{Key, Link, Pool, Proof},
+    pool::Pool,
+    proxy::Proxy,
     redirect::{self, Rules},
-    request::{Form, Request},
+    request::Request,
     response::Head,
+    route::{Route, Trip},
     talk::{Talk, limited},
     upload::{Source, Upload},
-    url::Scheme,
 };
 use crate::{
-    address::{Endpoint, Host},
-    conn::Conn,
+    address::Endpoint,
     deadline::{DEFAULT, Deadline, now},
-    dial::{self, Target, dial, dial_unix},
     error::{Error, Kind, Result},
     net::Net,
     pages,
-    tls::{ClientOptions, ClientTls, PeerCert, Tls},
-    wire::Wire,
+    tls::{ClientOptions, PeerCert},
 };
 use std::{
     net::IpAddr,
@@ -66,6 +64,8 @@ pub struct Options {
     pub resolve: Vec<(Endpoint, IpAddr)>,
     /// Path of the socket to speak HTTP over.
     pub unix: Option<String>,
+    /// Where to go through. Environment variables are never asked.
+    pub proxy: Option<Proxy>,
 }
 
 impl Default for Options {
@@ -81,6 +81,7 @@ impl Default for Options {
             max_body_bytes: 256 << 20,
             resolve: Vec::new(),
             unix: None,
+            proxy: None,
         }
     }
 }
@@ -322,44 +323,24 @@ impl Fetch {
 
     /// The gate, then a connection, then the request's head.
     fn open(&mut self) -> Result<()> {
-        let origin = self.request.url.origin().clone();
-        let tls = match origin.scheme {
-            Scheme::Https => Some(self.net.client_tls(&self.options.tls)?),
-            Scheme::Http => None,
+        let trip = Trip {
+            op: OP,
+            net: &self.net,
+            pool: &self.pool,
+            options: &self.options,
+            origin: self.request.url.origin(),
+            // After one stale connection the others are as old: take a new one.
+            fresh: self.retried,
+            upgrade: self.request.fields().has("upgrade"),
+            deadline: &limited(&self.deadline, self.options.connect_timeout),
         };
-        let endpoint = origin.endpoint();
-        let chosen = self.options.resolve.iter().find(|(at, _)| *at == endpoint).map(|(_, ip)| *ip);
-        let mut key = Key { origin, tls: tls.as_ref().map(ClientTls::identity), address: chosen, unix: None };
-        let deadline = limited(&self.deadline, self.options.connect_timeout);
-        let link = if let Some(path) = &self.options.unix {
-            let path = self.net.unix(OP, path, false)?;
-            key.unix = Some(path.path().to_owned());
-            match self.idle(&key, &Proof::Path(&path)) {
-                Some(link) => (link, true),
-                None => {
-                    let conn = dial_unix(&self.net, OP, &path, &deadline)?;
-                    (self.secured(conn, tls.as_ref(), &key.origin.host, &deadline)?, false)
-                }
-            }
-        } else {
-            let granted = self.net.connect(OP, &key.origin.host, key.origin.port)?;
-            match self.idle(&key, &Proof::Name(&granted)) {
-                Some(link) => (link, true),
-                None => {
-                    let target = Target { op: OP, granted: &granted, address: chosen, local: None, tls: tls.as_ref() };
-                    let (conn, took) = dial(&self.net, &target, &deadline)?;
-                    self.dialled(took);
-                    (Link { cert: cert(conn.session()), conn }, false)
-                }
-            }
-        };
-        let (link, reused) = link;
+        let Route { key, link, reused, form, own } = trip.route(&mut self.timings)?;
         self.timings.reused = reused;
         self.cert = link.cert.clone();
         self.since = now();
         let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
         let talk = self.talk.insert(Talk::new(key, link, reused, asked));
-        let mut out = self.request.head(Form::Origin, &Fields::new());
+        let mut out = self.request.head(form, &own);
         if let Some(upload) = &mut self.upload {
             // Head and beginning of the body in one go: a small request is one packet.
             out.extend_from_slice(upload.piece()?);
@@ -369,19 +350,6 @@ impl Fetch {
             self.sent();
         }
         Ok(())
-    }
-
-    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Link> {
-        // After one stale connection the others are as old: take a new one.
-        if self.retried { None } else { self.pool.checkout(key, proof) }
-    }
-
-    /// TLS over a Unix socket, if the URL asks for it.
-    fn secured(&mut self, conn: Conn, tls: Option<&ClientTls>, host: &Host, deadline: &Deadline) -> Result<Link> {
-        let Some(tls) = tls else { return Ok(Link { conn, cert: None }) };
-        let wire = conn.into_wire().map_err(|(err, _)| err)?;
-        let tls = Tls::connect(wire, tls, host, deadline)?;
-        Ok(Link { cert: cert(Some(&tls)), conn: Conn::tls(tls) })
     }
 
     /// Sends the body as far as it goes without the caller. True if a piece is asked for.
@@ -485,12 +453,6 @@ impl Fetch {
         self.at = At::Waiting;
     }
 
-    fn dialled(&mut self, took: dial::Timings) {
-        self.timings.dns += took.dns;
-        self.timings.connect += took.connect;
-        self.timings.tls += took.tls;
-    }
-
     /// A reused connection that died without a byte of answer is the server's idle timeout, not its answer: once, an
     /// idempotent request may try again (RFC 9110 section 9.2.2).
     fn may_retry(&self, err: &Error) -> bool {
@@ -534,8 +496,4 @@ fn grow(data: &mut Vec<u8>, most: u64) -> bool {
 fn lap(since: &mut Instant, phase: &mut Duration) {
     let now = now();
     *phase += now.duration_since(std::mem::replace(since, now));
-}
-
-fn cert(session: Option<&Tls<Wire>>) -> Option<Arc<PeerCert>> {
-    session.and_then(Tls::peer_cert).map(Arc::new)
 }

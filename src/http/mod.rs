@@ -3,7 +3,8 @@
 //! The pure rooms know no socket, no clock and no Lua:
 //! [`url`] what may be asked for, [`fields`] header fields, [`request`] what we send, [`response`] the head of what
 //! comes back, [`body`] where it ends, [`exchange`] one request's answer as bytes in and counts out, [`redirect`] where
-//! to go next, [`form`] and [`multipart`] what bodies are made of. Above them: [`client`] speaks all that over
+//! to go next, [`form`] and [`multipart`] what bodies are made of, [`proxy`] and [`socks`] what is said to proxies. Above
+//! them: `route` opens connections, [`client`] speaks all that over
 //! connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads what is sent, [`stream`]
 //! hands out what comes in measured pieces.
 
@@ -16,9 +17,12 @@ pub mod fields;
 pub mod form;
 pub mod multipart;
 pub mod pool;
+pub mod proxy;
 pub mod redirect;
 pub mod request;
 pub mod response;
+mod route;
+pub mod socks;
 pub mod stream;
 mod talk;
 pub mod upload;

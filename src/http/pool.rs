@@ -4,7 +4,7 @@
 //! idle: open, and with not one byte to read. Never touches the network but to look; never hands a connection to
 //! another process than the one that made it.
 
-use super::url::Origin;
+use super::{proxy::Proxy, url::Origin};
 use crate::{
     conn::Conn,
     deadline::now,
@@ -35,20 +35,30 @@ pub struct Key {
     pub address: Option<IpAddr>,
     /// The socket that the caller chose (option `unix`).
     pub unix: Option<PathBuf>,
+    /// The proxy on the way, with its credentials, and of its TLS configuration.
+    pub proxy: Option<(Proxy, Option<Identity>)>,
+    /// The client's mark on its tunnels: what the proxy was told, a name or an address that was permitted.
+    pub by_address: bool,
 }
 
 /// The gate's word for a connection.
 pub enum Proof<'a> {
     Name(&'a Granted),
     Path(&'a GrantedPath),
+    /// The origin, and the proxy on the way to it.
+    Through(&'a Granted, &'a Granted),
 }
 
 impl Proof<'_> {
     /// True if it is the proof that opening a connection of this key takes.
     fn covers(&self, key: &Key) -> bool {
-        match (self, &key.unix) {
-            (Proof::Name(granted), None) => *granted.endpoint() == key.origin.endpoint(),
-            (Proof::Path(path), Some(unix)) => path.path() == unix,
+        let origin = |granted: &Granted| *granted.endpoint() == key.origin.endpoint();
+        match (self, &key.unix, &key.proxy) {
+            (Proof::Name(granted), None, None) => origin(granted),
+            (Proof::Path(path), Some(unix), None) => path.path() == unix,
+            (Proof::Through(granted, on_the_way), None, Some((proxy, _))) => {
+                origin(granted) && *on_the_way.endpoint() == proxy.endpoint
+            }
             _ => false,
         }
     }

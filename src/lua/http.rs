@@ -20,6 +20,7 @@ use crate::{
         fields::Fields,
         form, multipart,
         pool::Pool,
+        proxy::Proxy,
         redirect::Rules,
         request::{Method, Request},
         stream::Stream,
@@ -199,6 +200,9 @@ fn start(lua: &Lua, (of, url, method, names, values, body, opts): Given) -> Answ
         Some(opts) => options(&Options::new(lua, Some(opts), 2), &net, &of.files)?,
         None => (client::Options::default(), false),
     };
+    if options.proxy.is_some() && request.fields().has("proxy-authorization") {
+        return argument(2, "header Proxy-Authorization: give the credentials in the URL of the option `proxy`");
+    }
     let call = Rc::new(Call(RefCell::new(Stream::new(Fetch::new(&net, &of.pool, request, source, options)))));
     if streamed {
         of.cap.opened(Rc::<Call>::downgrade(&call));
@@ -233,8 +237,18 @@ fn options(opts: &Options<'_>, net: &Net, files: &Files) -> Answer<(client::Opti
         max_body_bytes: opts.find::<f64>("max_body_bytes")?.map_or(default.max_body_bytes, |n| n as u64),
         resolve: resolve(opts)?,
         unix: opts.text("unix")?,
+        proxy: proxy(opts)?,
     };
     Ok((options, opts.flag("stream", false)?))
+}
+
+/// `proxy = "SCHEME://[USER:PASSWORD@]HOST[:PORT]"`.
+fn proxy(opts: &Options<'_>) -> Answer<Option<Proxy>> {
+    let Some(url) = opts.text("proxy")? else { return Ok(None) };
+    if opts.find::<Value>("unix")?.is_some() {
+        return argument(opts.index, "proxy and unix exclude each other");
+    }
+    Proxy::parse(&url).map(Some).or_else(|why| argument(opts.index, why))
 }
 
 /// `resolve = { ["host:port"] = ip }`.

@@ -114,7 +114,7 @@ impl Socket {
     /// Runs `act` on the connection; its errors learn which call and which peer.
     pub fn stream<T>(&self, op: &'static str, act: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
         let done = self.item().and_then(|mut item| match &mut *item {
-            Item::Stream(conn) if conn.is_ours() || conn.session().is_none() => act(conn),
+            Item::Stream(conn) if conn.is_ours() || !conn.is_tls() => act(conn),
             Item::Stream(_) => {
                 Err(Error::new(Kind::Socket, format!("{op}: a TLS connection stays with the process that made it")))
             }

@@ -28,6 +28,7 @@ local CLIENT = merged({
   stream = "boolean",             -- false
   resolve = "table",              -- { ["host:port"] = ip }
   unix = "string",                -- path of a socket
+  proxy = "string",               -- http://, https://, socks5:// or socks5h://[user:password@]host[:port]
   verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
 })
 

@@ -1,0 +1,295 @@
+//! How a request gets to its origin: straight, over a Unix socket, or through a proxy; over a connection that is idle,
+//! or a new one.
+//!
+//! Asks the grants first, whatever the way: for the origin always, and for the proxy as well. What is refused costs no
+//! packet. Through a proxy our addresses are not the ones that are dialled, so where `--deny-net` speaks of addresses
+//! the origin's name is resolved here, every address is permitted, and the proxy is told the address, not the name.
+
+use super::{
+    body::Asked,
+    broken,
+    client::{Options, Timings},
+    exchange::{Event, Exchange},
+    fields::Fields,
+    pool::{Key, Link, Pool, Proof},
+    proxy::{Kind as Manner, Proxy},
+    request::Form,
+    socks::{Fed, Handshake, Refusal},
+    url::{Origin, Scheme},
+};
+use crate::{
+    address::{Endpoint, Host},
+    conn::Conn,
+    deadline::{Deadline, now},
+    dial::{self, Target, addresses, dial, dial_unix},
+    error::{Error, Kind, Result},
+    grants::Granted,
+    net::Net,
+    tls::{ClientOptions, ClientTls},
+};
+use std::{net::IpAddr, sync::Arc};
+
+/// Addresses of one origin that a proxy is asked for before we give up.
+const MAX_TRIES: usize = 4;
+
+/// A connection, and how to speak on it.
+pub(super) struct Route {
+    pub key: Key,
+    pub link: Link,
+    /// It was open already.
+    pub reused: bool,
+    pub form: Form,
+    /// Fields for the proxy that forwards.
+    pub own: Fields,
+}
+
+/// Who wants to go where.
+pub(super) struct Trip<'a> {
+    pub op: &'static str,
+    pub net: &'a Net,
+    pub pool: &'a Pool,
+    pub options: &'a Options,
+    pub origin: &'a Origin,
+    /// Idle connections will not do.
+    pub fresh: bool,
+    /// The protocol is going to change: a proxy that forwards will not do.
+    pub upgrade: bool,
+    pub deadline: &'a Deadline,
+}
+
+impl Trip<'_> {
+    /// The gate, then a connection.
+    pub fn route(&self, timings: &mut Timings) -> Result<Route> {
+        let tls = match self.origin.scheme {
+            Scheme::Https => Some(self.net.client_tls(&self.options.tls)?),
+            Scheme::Http => None,
+        };
+        let key = Key {
+            origin: self.origin.clone(),
+            tls: tls.as_ref().map(ClientTls::identity),
+            address: self.chosen(&self.origin.endpoint()),
+            unix: None,
+            proxy: None,
+            by_address: false,
+        };
+        match (&self.options.unix, &self.options.proxy) {
+            (Some(path), _) => self.unix(key, path, tls.as_ref()),
+            (None, Some(proxy)) => self.through(key, proxy, tls.as_ref(), timings),
+            (None, None) => self.straight(key, tls.as_ref(), timings),
+        }
+    }
+
+    /// The address that the option `resolve` names for an endpoint.
+    fn chosen(&self, endpoint: &Endpoint) -> Option<IpAddr> {
+        self.options.resolve.iter().find(|(at, _)| at == endpoint).map(|(_, ip)| *ip)
+    }
+
+    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Link> {
+        if self.fresh { None } else { self.pool.checkout(key, proof) }
+    }
+
+    fn straight(&self, key: Key, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
+        let granted = self.net.connect(self.op, &key.origin.host, key.origin.port)?;
+        if let Some(link) = self.idle(&key, &Proof::Name(&granted)) {
+            return Ok(Route::reused(key, link));
+        }
+        let target = Target { op: self.op, granted: &granted, address: key.address, local: None, tls };
+        let (conn, took) = dial(self.net, &target, self.deadline)?;
+        add(timings, took);
+        Ok(Route::new(key, conn))
+    }
+
+    fn unix(&self, mut key: Key, path: &str, tls: Option<&ClientTls>) -> Result<Route> {
+        let path = self.net.unix(self.op, path, false)?;
+        key.unix = Some(path.path().to_owned());
+        if let Some(link) = self.idle(&key, &Proof::Path(&path)) {
+            return Ok(Route::reused(key, link));
+        }
+        let conn = dial_unix(self.net, self.op, &path, self.deadline)?;
+        let conn = match tls {
+            Some(tls) => conn.secured(tls, &key.origin.host, self.deadline)?,
+            None => conn,
+        };
+        Ok(Route::new(key, conn))
+    }
+
+    fn through(&self, mut key: Key, proxy: &Proxy, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
+        let Origin { host, port, .. } = self.origin;
+        let granted = self.net.connect(self.op, host, *port)?;
+        let gate = self.net.connect(self.op, &proxy.endpoint.host, proxy.endpoint.port)?;
+        let outer = match proxy.kind {
+            // The proxy is not the origin: what the caller knows or shows of that one is not for it, and a proxy that
+            // is shown credentials is always verified.
+            Manner::Https => Some(self.net.client_tls(&ClientOptions {
+                ca_bundle: self.options.tls.ca_bundle.clone(),
+                ..Options::default().tls
+            })?),
+            _ => None,
+        };
+        key.proxy = Some((proxy.clone(), outer.as_ref().map(ClientTls::identity)));
+        let watched = host.ip().is_none() && self.net.grants().denies_addresses();
+        key.by_address = proxy.kind == Manner::Socks5 || watched || key.address.is_some();
+        let forwarded = !proxy.kind.is_socks() && tls.is_none() && !key.by_address && !self.upgrade;
+        let spoken = |mut route: Route| {
+            if forwarded {
+                route.form = Form::Absolute;
+                if let Some(authorization) = proxy.authorization() {
+                    route.own.push(b"Proxy-Authorization", authorization.as_bytes());
+                }
+            }
+            route
+        };
+        if let Some(link) = self.idle(&key, &Proof::Through(&granted, &gate)) {
+            return Ok(spoken(Route::reused(key, link)));
+        }
+        let mut hosts = vec![host.clone()];
+        if key.by_address || host.ip().is_some() {
+            let target = Target { op: self.op, granted: &granted, address: key.address, local: None, tls: None };
+            let started = now();
+            let permitted = addresses(self.net, &target, self.deadline)?;
+            timings.dns += started.elapsed();
+            hosts = permitted.iter().take(MAX_TRIES).map(|one| Host::Ip(one.addr().ip())).collect();
+        }
+        let conn = if forwarded {
+            self.to_proxy(proxy, &gate, outer.as_ref(), timings)?
+        } else {
+            self.tunnel(proxy, &gate, outer.as_ref(), &hosts, timings)?
+        };
+        let Some(tls) = tls else {
+            // Over TLS to the proxy it is still http to the origin, which has shown no certificate.
+            let mut route = Route::new(key, conn);
+            route.link.cert = None;
+            return Ok(spoken(route));
+        };
+        let started = now();
+        let conn = conn.secured(tls, host, self.deadline)?;
+        timings.tls += started.elapsed();
+        Ok(Route::new(key, conn))
+    }
+
+    fn to_proxy(
+        &self,
+        proxy: &Proxy,
+        gate: &Granted,
+        outer: Option<&ClientTls>,
+        timings: &mut Timings,
+    ) -> Result<Conn> {
+        let address = self.chosen(&proxy.endpoint);
+        let target = Target { op: self.op, granted: gate, address, local: None, tls: outer };
+        let dialled = dial(self.net, &target, self.deadline);
+        let (conn, took) = dialled.map_err(|err| err.context("the proxy: "))?;
+        add(timings, took);
+        Ok(conn)
+    }
+
+    /// A connection to the proxy that is one to `hosts`, the first that it reaches.
+    fn tunnel(
+        &self,
+        proxy: &Proxy,
+        gate: &Granted,
+        outer: Option<&ClientTls>,
+        hosts: &[Host],
+        timings: &mut Timings,
+    ) -> Result<Conn> {
+        let mut last = None;
+        for host in hosts {
+            let mut conn = self.to_proxy(proxy, gate, outer, timings)?;
+            let started = now();
+            let asked = match proxy.kind.is_socks() {
+                true => socks(&mut conn, proxy, host, self.origin.port, self.deadline),
+                false => connect(&mut conn, proxy, host, self.origin.port, self.deadline),
+            };
+            timings.connect += started.elapsed();
+            match asked {
+                // The other end of a tunnel is a server, which waits to be spoken to.
+                Ok(()) if conn.ready() => return Err(broken("the proxy sent bytes ahead of the tunnel")),
+                Ok(()) => return Ok(conn),
+                Err(Refusal { error, elsewhere }) if elsewhere && !self.deadline.is_past() => last = Some(error),
+                Err(Refusal { error, .. }) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::new(Kind::DnsFailure, "the host has no address")))
+    }
+}
+
+impl Route {
+    fn new(key: Key, conn: Conn) -> Route {
+        let link = Link { cert: conn.peer_cert().map(Arc::new), conn };
+        Route { key, link, reused: false, form: Form::Origin, own: Fields::new() }
+    }
+
+    fn reused(key: Key, link: Link) -> Route {
+        Route { key, link, reused: true, form: Form::Origin, own: Fields::new() }
+    }
+}
+
+fn add(timings: &mut Timings, took: dial::Timings) {
+    timings.dns += took.dns;
+    timings.connect += took.connect;
+    timings.tls += took.tls;
+}
+
+/// CONNECT (RFC 9110 section 9.3.6). Only a 2xx opens the tunnel; nothing that the proxy says otherwise is followed,
+/// answered or handed on, and its own credentials are all that it is ever shown.
+fn connect(
+    conn: &mut Conn,
+    proxy: &Proxy,
+    host: &Host,
+    port: u16,
+    deadline: &Deadline,
+) -> std::result::Result<(), Refusal> {
+    conn.send_all(&proxy.connect(host, port), deadline)?;
+    let mut exchange = Exchange::new(Asked::Connect);
+    loop {
+        if conn.buffered().is_empty() && conn.fill(deadline)? == 0 {
+            exchange.finish().map_err(|err| err.context("the proxy: "))?;
+        }
+        let fed = exchange.feed(conn.buffered()).map_err(|err| err.context("the proxy: "))?;
+        conn.consume(fed.used);
+        let Event::Head(head) = fed.event else { continue };
+        let words = match head.status {
+            200..=299 => return Ok(()),
+            300..=399 => {
+                return Err(broken(format!("the proxy answered CONNECT with a redirect ({})", head.status)).into());
+            }
+            407 if proxy.login().is_none() => {
+                "the proxy wants credentials (407); give them in the URL of the option `proxy`".to_owned()
+            }
+            407 => "the proxy refuses the credentials (407)".to_owned(),
+            status => format!("the proxy does not open a tunnel (status {status})"),
+        };
+        let elsewhere = matches!(head.status, 502..=504);
+        return Err(Refusal { error: Error::new(Kind::Socket, words), elsewhere });
+    }
+}
+
+fn socks(
+    conn: &mut Conn,
+    proxy: &Proxy,
+    host: &Host,
+    port: u16,
+    deadline: &Deadline,
+) -> std::result::Result<(), Refusal> {
+    let mut handshake = Handshake::new(host, port, proxy.login())?;
+    conn.send_all(&handshake.hello(), deadline)?;
+    // What cannot be understood yet; a few hundred bytes at the most.
+    let mut held: Vec<u8> = Vec::new();
+    loop {
+        match handshake.feed(&held)? {
+            Fed::Done(used) if used == held.len() => return Ok(()),
+            Fed::Done(_) => return Err(broken("the proxy sent bytes ahead of the tunnel").into()),
+            Fed::Say(used, bytes) => {
+                held.drain(..used.min(held.len()));
+                conn.send_all(&bytes, deadline)?;
+            }
+            Fed::More => {
+                if conn.buffered().is_empty() && conn.fill(deadline)? == 0 {
+                    let words = "the proxy closed the connection in the middle of the SOCKS5 handshake";
+                    return Err(Error::new(Kind::ConnectionReset, words).into());
+                }
+                held.extend_from_slice(conn.buffered());
+                conn.consume(conn.buffered().len());
+            }
+        }
+    }
+}
