@@ -1,0 +1,128 @@
+-- Contract 5, option `proxy`: through tinyproxy and microsocks; what they are told, and what nobody is.
+
+local fails = require("spec.support.fails")
+local net = require("spec.support.subject").net
+local servers = require("spec.support.servers")
+local wire = require("spec.support.wire")
+
+local origin = "127.0.0.1:" .. servers.http
+local http = "http://" .. origin
+local https = "https://localhost:" .. servers.https
+local proxy = servers.proxy
+local login = "user:s3cret@"
+
+-- Every way through the real proxies.
+local ways = {
+  { "http", "http://127.0.0.1:" .. proxy.http },
+  { "http with a login", "http://" .. login .. "127.0.0.1:" .. proxy.http_login },
+  { "socks5", "socks5://127.0.0.1:" .. proxy.socks },
+  { "socks5 with a login", "socks5://" .. login .. "127.0.0.1:" .. proxy.socks_login },
+  { "socks5h", "socks5h://127.0.0.1:" .. proxy.socks },
+  { "socks5h with a login", "socks5h://" .. login .. "localhost:" .. proxy.socks_login },
+}
+
+describe("the option proxy", function()
+  local mine
+  before_each(function() mine = net.narrow{ "--allow-net" } end)
+  after_each(function() mine.revoke() mine = nil end)
+  wire.watch(before_each, after_each)
+
+  for _, way in ipairs(ways) do
+    it("reaches http by " .. way[1], function()
+      local r = mine.fetch(http .. "/inspect?a=b", { proxy = way[2] })
+      assert.equal(200, r.status)
+      assert.truthy(r.body:find("^GET /inspect%?a=b "), r.body)
+      assert.truthy(r.body:find("host: " .. origin, 1, true), r.body)
+      assert.is_nil(r.peer_cert())
+      r = mine.fetch(http .. "/echo", { proxy = way[2], method = "POST", body = "a body" })
+      assert.equal("a body", r.body)
+    end)
+
+    it("reaches https by " .. way[1], function()
+      local r = mine.fetch(https .. "/headers", { proxy = way[2], ca_bundle = servers.ca })
+      assert.equal(200, r.status)
+      assert.is_nil(r.body:lower():find("proxy%-authorization"), r.body)
+      assert.truthy(r.peer_cert().subject:find("localhost", 1, true))
+      -- The tunnel is kept, and used again.
+      assert.is_false(r.timings.reused)
+      assert.is_true(mine.fetch(https .. "/hello", { proxy = way[2], ca_bundle = servers.ca }).timings.reused)
+    end)
+
+    it("follows redirects by " .. way[1], function()
+      local r = mine.fetch(http .. "/other/307", { proxy = way[2] })
+      assert.equal(200, r.status)
+      assert.equal(1, #r.redirect_chain)
+    end)
+
+    it("follows no redirect out of the grants by " .. way[1], function()
+      local port = way[2]:match(":(%d+)$")
+      local few = mine.narrow{ "--allow-net=127.0.0.1:" .. servers.http .. "+" .. port, "--allow-net=localhost:" .. port }
+      assert.equal(200, few.fetch(http .. "/hello", { proxy = way[2] }).status)
+      fails.with("network/port_not_allowed", few.fetch, http .. "/other/302", { proxy = way[2] })
+      few.revoke()
+    end)
+  end
+
+  it("keeps connections apart: by proxy and by credentials", function()
+    local client = mine.http.client.new()
+    client:get(https .. "/hello", { proxy = ways[1][2], ca_bundle = servers.ca })
+    assert.is_false(client:get(https .. "/hello", { ca_bundle = servers.ca }).timings.reused)
+    assert.is_false(client:get(https .. "/hello", { proxy = ways[3][2], ca_bundle = servers.ca }).timings.reused)
+    local open = "socks5://other:login@127.0.0.1:" .. proxy.socks
+    assert.is_false(client:get(https .. "/hello", { proxy = open, ca_bundle = servers.ca }).timings.reused)
+    assert.is_true(client:get(https .. "/hello", { proxy = ways[1][2], ca_bundle = servers.ca }).timings.reused)
+    client:close()
+  end)
+
+  it("asks the gate about the proxy and about the target", function()
+    local only_proxy = mine.narrow{ "--allow-net=127.0.0.1:" .. proxy.http }
+    fails.with("network/port_not_allowed", only_proxy.fetch, http .. "/hello", { proxy = ways[1][2] })
+    local only_target = mine.narrow{ "--allow-net=" .. origin }
+    fails.with("network/port_not_allowed", only_target.fetch, http .. "/hello", { proxy = ways[1][2] })
+    local elsewhere = mine.narrow{ "--allow-net=localhost" }
+    fails.with("network/host_not_allowed", elsewhere.fetch, "http://localhost:1/", { proxy = ways[1][2] })
+  end)
+
+  it("says what the proxy said, and no secret", function()
+    for _, row in ipairs{
+      { "http://127.0.0.1:" .. proxy.http_login, "407" },
+      { "http://user:wr0ng@127.0.0.1:" .. proxy.http_login, "" },
+      { "socks5://127.0.0.1:" .. proxy.socks_login, "credentials" },
+      { "socks5://user:wr0ng@127.0.0.1:" .. proxy.socks_login, "credentials" },
+    } do
+      local err = fails.with("network/socket", mine.fetch, https .. "/hello", { proxy = row[1], ca_bundle = servers.ca })
+      assert.truthy(tostring(err):find(row[2], 1, true), tostring(err))
+      for _, value in pairs(err) do assert.is_nil(tostring(value):find("wr0ng", 1, true)) end
+    end
+    -- Without a tunnel the proxy's answer is the response.
+    assert.equal(407, mine.fetch(http .. "/hello", { proxy = "http://127.0.0.1:" .. proxy.http_login }).status)
+    fails.with("network/connection_refused", mine.fetch, "http://127.0.0.1:1/", { proxy = ways[3][2] })
+    fails.with("network/connection_refused", mine.fetch, http, { proxy = "http://127.0.0.1:1" })
+  end)
+
+  it("goes by address where addresses are denied", function()
+    local watched = mine.narrow{ "--allow-net", "--deny-net=10.0.0.0/8" }
+    for _, way in ipairs(ways) do
+      assert.equal(200, watched.fetch("http://localhost:" .. servers.http .. "/hello", { proxy = way[2] }).status)
+      fails.with("network/address_not_allowed", watched.fetch, "http://origin.example/",
+        { proxy = way[2], resolve = { ["origin.example:80"] = "10.1.2.3" } })
+    end
+  end)
+
+  it("cannot be named wrongly", function()
+    for _, row in ipairs{
+      { "127.0.0.1:3128", "no scheme" },
+      { "socks4://127.0.0.1", "not one of" },
+      { "http://user:s3cret@127.0.0.1/path", "ends after" },
+      { "http://user:s3cret%0d%0a@127.0.0.1", "control character" },
+      { "http://user:s3cret@:80", "malformed" },
+    } do
+      local message = fails.plainly(row[2], mine.fetch, http, { proxy = row[1] })
+      assert.is_nil(message:find("s3cret", 1, true))
+    end
+    fails.plainly("proxy must be", mine.fetch, http, { proxy = 1 })
+    fails.plainly("exclude", mine.fetch, http, { proxy = ways[1][2], unix = servers.socket })
+    fails.plainly("Proxy-Authorization", mine.fetch, http,
+      { proxy = ways[1][2], headers = { ["Proxy-Authorization"] = "Basic x" } })
+  end)
+end)
