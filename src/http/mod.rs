@@ -12,6 +12,7 @@ pub mod auth;
 pub mod body;
 pub mod client;
 pub mod cookies;
+pub mod decode;
 pub mod exchange;
 pub mod fields;
 pub mod form;

@@ -1,0 +1,168 @@
+//! Content codings (RFC 9110 section 8.4): gzip, deflate, br and zstd, undone as the bytes come.
+//!
+//! Pure: bytes in, bytes out, into memory that the caller brings; what is kept in between is bounded whatever the bytes
+//! say. Bytes after the end of a coded body are ignored, as browsers do; what looks like a further gzip member or zstd
+//! frame is decoded. A body of no bytes at all is an empty body in any coding.
+
+mod brotli;
+mod inflate;
+mod zstd;
+
+use super::{broken, fields::Fields};
+use crate::error::{Error, Kind, Result};
+
+/// Codings on one body; more are a bomb or a mistake.
+const MAX_CODINGS: usize = 2;
+/// Bytes that may come out whatever went in.
+const FREE: u64 = 16 << 20;
+/// Beyond that, so many for each byte that went in: a little over what deflate can do to zeros.
+const MAX_RATIO: u64 = 1100;
+/// Bytes between two codings.
+const MIDDLE: usize = 16 * 1024;
+
+/// What we can undo, as `Accept-Encoding` says it.
+pub const ACCEPTED: &str = "gzip, deflate, br, zstd";
+
+/// How far one step came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the input that are done with.
+    pub used: usize,
+    /// Bytes of the output that are filled.
+    pub given: usize,
+}
+
+/// Undoes the codings of one body.
+pub struct Decoder {
+    /// As they are undone; the last one gives the body.
+    stages: Vec<Stage>,
+    middle: Vec<u8>,
+    /// Which part of `middle` is still to be read.
+    waiting: std::ops::Range<usize>,
+    taken: u64,
+}
+
+struct Stage {
+    coding: Coding,
+    given: u64,
+}
+
+enum Coding {
+    Gzip(inflate::Gzip),
+    Deflate(inflate::Deflate),
+    Brotli(brotli::Brotli),
+    Zstd(zstd::Zstd),
+}
+
+impl Decoder {
+    /// For the `Content-Encoding` of a head. `None` if the body is to be handed out as it is: it has no coding, or one
+    /// that we did not ask for and do not know.
+    pub fn new(fields: &Fields) -> Result<Option<Decoder>> {
+        let listed = fields.list("content-encoding").filter(|name| !name.is_empty());
+        let names: Vec<_> = listed.filter(|name| !name.eq_ignore_ascii_case(b"identity")).collect();
+        if names.len() > MAX_CODINGS {
+            return Err(broken(format!("content codings are chained more than {MAX_CODINGS} times")));
+        }
+        // The last one listed was applied last.
+        let stages: Option<Vec<_>> = names.iter().rev().map(|name| Coding::named(name)).collect();
+        Ok(stages.filter(|stages| !stages.is_empty()).map(|codings| Decoder {
+            middle: if codings.len() > 1 { vec![0; MIDDLE] } else { Vec::new() },
+            stages: codings.into_iter().map(|coding| Stage { coding, given: 0 }).collect(),
+            waiting: 0..0,
+            taken: 0,
+        }))
+    }
+
+    /// Decodes from `input` into `into`. Without any progress, more input is needed (or `into` is empty). After an error
+    /// there is nothing more to be had.
+    pub fn step(&mut self, input: &[u8], into: &mut [u8]) -> Result<Progress> {
+        let mut all = Progress::default();
+        while all.given < into.len() {
+            let rest = input.get(all.used..).unwrap_or_default();
+            let Some(took) = self.pass(rest, into.get_mut(all.given..).unwrap_or_default())? else { break };
+            all.used += took.used;
+            all.given += took.given;
+            self.taken = self.taken.saturating_add(took.used as u64);
+            let most = self.taken.saturating_mul(MAX_RATIO).saturating_add(FREE);
+            if self.stages.iter().any(|stage| stage.given > most) {
+                return Err(Error::new(Kind::TooLarge, format!("the body expands more than {MAX_RATIO} times")));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The input is over. An error if that is not the end of the coded body, too.
+    pub fn finish(&self) -> Result<()> {
+        self.stages.iter().try_for_each(|stage| stage.coding.finish())
+    }
+
+    /// Moves some bytes through one coding; `None` if none can be moved.
+    fn pass(&mut self, input: &[u8], into: &mut [u8]) -> Result<Option<Progress>> {
+        let moved = |took: Progress| Some(took).filter(|took| *took != Progress::default());
+        let (first, second) = match self.stages.as_mut_slice() {
+            [only] => return only.step(input, into).map(moved),
+            [first, second] => (first, second),
+            _ => return Ok(None),
+        };
+        let waiting = self.middle.get(self.waiting.clone()).unwrap_or_default();
+        if let Some(took) = moved(second.step(waiting, into)?) {
+            self.waiting.start += took.used;
+            return Ok(Some(Progress { used: 0, given: took.given }));
+        }
+        // It wants more than is waiting: that goes to the front, and the first coding fills up behind it.
+        self.middle.copy_within(self.waiting.clone(), 0);
+        self.waiting = 0..self.waiting.len();
+        let took = moved(first.step(input, self.middle.get_mut(self.waiting.end..).unwrap_or_default())?);
+        self.waiting.end += took.map_or(0, |took| took.given);
+        Ok(took.map(|took| Progress { used: took.used, given: 0 }))
+    }
+}
+
+impl Stage {
+    fn step(&mut self, input: &[u8], into: &mut [u8]) -> Result<Progress> {
+        let took = match &mut self.coding {
+            Coding::Gzip(gzip) => gzip.step(input, into),
+            Coding::Deflate(deflate) => deflate.step(input, into),
+            Coding::Brotli(brotli) => brotli.step(input, into),
+            Coding::Zstd(zstd) => zstd.step(input, into),
+        }?;
+        self.given = self.given.saturating_add(took.given as u64);
+        Ok(took)
+    }
+}
+
+impl Coding {
+    fn named(name: &[u8]) -> Option<Coding> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        if is("gzip") || is("x-gzip") {
+            Some(Coding::Gzip(inflate::Gzip::new()))
+        } else if is("deflate") {
+            Some(Coding::Deflate(inflate::Deflate::new()))
+        } else if is("br") {
+            Some(Coding::Brotli(brotli::Brotli::new()))
+        } else if is("zstd") {
+            Some(Coding::Zstd(zstd::Zstd::new()))
+        } else {
+            None
+        }
+    }
+
+    fn finish(&self) -> Result<()> {
+        let (name, whole) = match self {
+            Coding::Gzip(gzip) => ("gzip", gzip.is_whole()),
+            Coding::Deflate(deflate) => ("deflate", deflate.is_whole()),
+            Coding::Brotli(brotli) => ("br", brotli.is_whole()),
+            Coding::Zstd(zstd) => ("zstd", zstd.is_whole()),
+        };
+        if whole { Ok(()) } else { Err(broken(format!("{name}: the body ends too early"))) }
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Decoder({} codings, {} bytes in)", self.stages.len(), self.taken)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! br (RFC 7932). Large windows, an extension that HTTP does not have, are refused: 16 MiB is the most.
+
+use super::Progress;
+use crate::{error::Result, http::broken};
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+
+pub(super) struct Brotli {
+    state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
+    begun: bool,
+    over: bool,
+}
+
+impl Brotli {
+    pub fn new() -> Brotli {
+        let alloc = StandardAlloc::default;
+        Brotli { state: Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())), begun: false, over: false }
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.over || !self.begun
+    }
+
+    pub fn step(&mut self, input: &[u8], into: &mut [u8]) -> Result<Progress> {
+        if self.over {
+            return Ok(Progress { used: input.len(), given: 0 });
+        }
+        self.begun |= !input.is_empty();
+        let (mut input_left, mut used, mut room, mut given, mut total) = (input.len(), 0, into.len(), 0, 0);
+        let result = BrotliDecompressStream(
+            &mut input_left,
+            &mut used,
+            input,
+            &mut room,
+            &mut given,
+            into,
+            &mut total,
+            &mut self.state,
+        );
+        match result {
+            BrotliResult::ResultSuccess => self.over = true,
+            BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => (),
+            BrotliResult::ResultFailure => return Err(broken("br: corrupt data")),
+        }
+        Ok(Progress { used, given })
+    }
+}
