@@ -34,9 +34,6 @@ pub const SAFE: [&str; 10] = [
     "user-agent",
 ];
 
-/// Headers that describe a body, and go with it.
-const OF_BODY: [&str; 5] = ["content-encoding", "content-language", "content-location", "content-type", "expect"];
-
 /// The next hop.
 #[derive(Debug)]
 pub struct Hop {
@@ -69,7 +66,7 @@ pub fn next(request: &Request, head: &Head, rules: &Rules) -> Result<Option<Hop>
     if becomes_get(head.status, &request.method) {
         next.method = Method::GET;
         next.payload = None;
-        next.fields_mut().retain(|name| !is_in(&OF_BODY, name));
+        next.fields_mut().retain(|name| !is_of_body(name));
     }
     if next.payload.as_ref().is_some_and(|payload| !payload.replayable) {
         return Err(broken(format!(
@@ -90,6 +87,12 @@ fn becomes_get(status: u16, method: &Method) -> bool {
         303 => !matches!(method.as_str(), "GET" | "HEAD"),
         _ => false,
     }
+}
+
+/// True for headers that describe a body, and go with it: the Fetch standard's four, and all others that say `Content-`.
+fn is_of_body(name: &[u8]) -> bool {
+    const FRONT: &[u8] = b"content-";
+    name.get(..FRONT.len()).is_some_and(|front| front.eq_ignore_ascii_case(FRONT)) || is_in(&["expect"], name)
 }
 
 fn is_in(names: &[impl AsRef<str>], name: &[u8]) -> bool {
