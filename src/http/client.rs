@@ -283,6 +283,10 @@ impl Fetch {
 
     fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {
         while let Some(talk) = &mut self.talk {
+            // A server that always has something to say would never make us wait, and only waits look at the clock.
+            if self.deadline.is_past() {
+                return Err(self.deadline.error("read the body"));
+            }
             let deadline = limited(&self.deadline, self.options.read_timeout);
             let count = talk.read(into, &deadline)?;
             if talk.exchange.ended() {
@@ -363,7 +367,7 @@ impl Fetch {
                 return Ok(true);
             }
             let piece = upload.piece()?;
-            if !piece.is_empty() && (talk.answered()? || talk.push(piece, &self.deadline)?) {
+            if !piece.is_empty() && (talk.refused()? || talk.push(piece, &self.deadline)?) {
                 break;
             }
         }

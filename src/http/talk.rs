@@ -71,6 +71,12 @@ impl Talk {
         Ok(self.early.is_some())
     }
 
+    /// True if the rest of the request is of no use: the server answered with anything but success, or went away. An
+    /// early success is an answer that comes while the request is being read: that goes on.
+    pub fn refused(&mut self) -> Result<bool> {
+        Ok(self.answered()? && !self.early.as_ref().is_some_and(|head| (200..300).contains(&head.status)))
+    }
+
     /// Waits for the final head. `silence` is the longest wait for a sign of life.
     pub fn receive(&mut self, deadline: &Deadline, silence: Option<Duration>) -> Result<Head> {
         loop {
