@@ -1,0 +1,147 @@
+//! D: time. Each row ends by its own deadline or by the server's doing; nobody waits for the row's ten seconds.
+
+use crate::{
+    ms,
+    row::{Row, answer, close, ok, read, row, say, to},
+    server::Turn,
+};
+use caspian_net::error::Kind;
+
+fn drip(text: &str) -> Vec<Turn> {
+    vec![Turn::Drip(text.into(), ms(20))]
+}
+
+pub fn rows() -> Vec<Row> {
+    let long = "x".repeat(1000);
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let large = vec![7u8; 64 << 20];
+    vec![
+        row("D51 accepts, never speaks TLS")
+            .a([vec![]])
+            .get("https://a.test:{a}/")
+            .with(|o| o.connect_timeout = Some(ms(200)))
+            .fails(Kind::Timeout)
+            .connections('a', 1),
+        row("D51 accepts, speaks something that is not TLS")
+            .a([say("220 mail.example ESMTP\r\n")])
+            .get("https://a.test:{a}/")
+            .fails(Kind::Tls),
+        row("D53 a head that drips")
+            .a([read(), drip("HTTP/1.1 200 OK\r\nA: b\r\nA: b\r\n")])
+            .fetch()
+            .within(200)
+            .fails(Kind::Timeout),
+        row("D53 a body that drips")
+            .a([answer("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"), drip(&long)])
+            .fetch()
+            .within(200)
+            .fails(Kind::Timeout),
+        row("D53 chunks that drip")
+            .a([answer(chunked), drip(&"1\r\nx\r\n".repeat(100))])
+            .fetch()
+            .within(200)
+            .fails(Kind::Timeout),
+        row("D53 a chunk extension that drips")
+            .a([answer(format!("{chunked}5;")), drip(&long)])
+            .fetch()
+            .within(200)
+            .fails(Kind::Timeout),
+        row("D53 trailers that drip")
+            .a([answer(format!("{chunked}0\r\n")), drip(&"A: b\r\n".repeat(100))])
+            .fetch()
+            .within(200)
+            .fails(Kind::Timeout),
+        row("D53 interim responses that drip")
+            .a([read(), drip(&"HTTP/1.1 100 Continue\r\n\r\n".repeat(10))])
+            .fetch()
+            .within(200)
+            .fails(Kind::Timeout),
+        row("D53 a body that never stops, as fast as it can")
+            .a([answer("HTTP/1.1 200 OK\r\n\r\n"), vec![Turn::Endless(vec![b'x'; 64])]])
+            .fetch()
+            .with(|o| o.max_body_bytes = 1 << 20)
+            .fails(Kind::TooLarge),
+        row("D53 the same, read piece by piece: the total counts while there is always something to read")
+            .a([answer("HTTP/1.1 200 OK\r\n\r\n"), vec![Turn::Endless(vec![b'x'; 64])]])
+            .fetch()
+            .within(100)
+            .by(16)
+            .fails(Kind::Timeout),
+        row("D54 dripping within the longest silence is fine")
+            .a([read(), vec![Turn::Drip(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".into(), ms(5))]])
+            .fetch()
+            .with(|o| o.read_timeout = Some(ms(3000)))
+            .gets(200, "hello"),
+        row("D54 but the total counts")
+            .a([answer("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"), drip(&long)])
+            .fetch()
+            .with(|o| (o.read_timeout, o.timeout) = (Some(ms(3000)), Some(ms(200))))
+            .fails(Kind::Timeout),
+        row("D54 and so does silence")
+            .a([answer("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nx")])
+            .fetch()
+            .with(|o| o.read_timeout = Some(ms(100)))
+            .fails(Kind::Timeout),
+        row("D55 a server that reads no upload")
+            .a([vec![Turn::Head, Turn::Told, Turn::Drip(vec![b'x'], ms(2000))]])
+            .ask("POST", "http://a.test:{a}/")
+            .body(large.clone())
+            .within(300)
+            .fails(Kind::Timeout),
+        row("D55 413 and the end while we upload")
+            .a([
+                vec![Turn::Head],
+                say("HTTP/1.1 413 Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"),
+                close(),
+            ])
+            .ask("POST", "http://a.test:{a}/")
+            .body(large.clone())
+            .gets(413, "no"),
+        row("D55 the same over TLS")
+            .tls_a()
+            .a([
+                vec![Turn::Head],
+                say("HTTP/1.1 413 Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"),
+                vec![Turn::Notify],
+            ])
+            .ask("POST", "https://a.test:{a}/")
+            .body(large.clone())
+            .gets(413, "no"),
+        row("D55 413 and silence while we upload: half a request is not followed by another")
+            .a([
+                vec![Turn::Head],
+                say("HTTP/1.1 413 Large\r\nContent-Length: 2\r\n\r\nno"),
+                vec![Turn::Told, Turn::Drip(vec![b'x'], ms(300))],
+            ])
+            .a([ok("b")])
+            .ask("POST", "http://a.test:{a}/")
+            .body(large.clone())
+            .gets(413, "no")
+            .fetch()
+            .gets(200, "b")
+            .over('a', &[0, 1]),
+        row("E63 the server's answer begins while we upload, and we go on")
+            .a([
+                vec![Turn::Head],
+                say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"),
+                vec![Turn::Take(4 << 20)],
+                say("seen"),
+                read(),
+                say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb"),
+            ])
+            .ask("POST", "http://a.test:{a}/")
+            .body(vec![7u8; 4 << 20])
+            .gets(200, "seen")
+            .fetch()
+            .gets(200, "b")
+            .over('a', &[0, 0]),
+        row("E63 the server sends back what we upload, while we do")
+            .a([vec![Turn::Head], say("HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n"), vec![Turn::Echo]])
+            .ask("POST", "http://a.test:{a}/")
+            .body(large)
+            .within(400)
+            // It stops reading until we read, and we read when it has stopped: the rest of the upload stays here.
+            .fails(Kind::Timeout),
+        row("D13 a hop costs of the same deadline").a([to(302, "/x"), read()]).fetch().within(200).fails(Kind::Timeout),
+    ]
+}
