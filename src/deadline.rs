@@ -99,6 +99,16 @@ impl Deadline {
     }
 }
 
+/// Sleeps that long, unless the host wants its thread back.
+pub fn pause(time: Duration, what: &str) -> Result<()> {
+    let nap = Deadline::after(time).start();
+    while !nap.is_past() {
+        check_interrupt(what)?;
+        std::thread::sleep(nap.slice());
+    }
+    check_interrupt(what)
+}
+
 /// Now, for durations that are reported (`timings`) and for ages (idle connections). Waits use a [`Deadline`].
 #[allow(clippy::disallowed_methods, reason = "this room is the only clock")]
 pub fn now() -> Instant {

@@ -13,13 +13,14 @@ use super::{
     redirect::{self, Rules},
     request::Request,
     response::Head,
+    retry::Retry,
     route::{Route, Trip},
     talk::{Talk, limited},
     upload::{Source, Upload},
 };
 use crate::{
     address::Endpoint,
-    deadline::{DEFAULT, Deadline, now},
+    deadline::{DEFAULT, Deadline, now, pause, wall},
     error::{Error, Kind, Result},
     net::Net,
     pages,
@@ -66,6 +67,8 @@ pub struct Options {
     pub unix: Option<String>,
     /// Where to go through. Environment variables are never asked.
     pub proxy: Option<Proxy>,
+    /// Idempotent requests that failed in passing are made again. Defaults to `None`: they are not.
+    pub retry: Option<Retry>,
 }
 
 impl Default for Options {
@@ -82,6 +85,7 @@ impl Default for Options {
             resolve: Vec::new(),
             unix: None,
             proxy: None,
+            retry: None,
         }
     }
 }
@@ -134,6 +138,8 @@ pub struct Fetch {
     since: Instant,
     /// This hop found its reused connection dead and opened one of its own.
     retried: bool,
+    /// Tries that the option `retry` added.
+    tries: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +173,7 @@ impl Fetch {
             started,
             since: started,
             retried: false,
+            tries: 0,
         }
     }
 
@@ -184,14 +191,11 @@ impl Fetch {
                 At::Failed => Err(Error::new(Kind::Socket, "the request failed before")),
             };
             if let Err(err) = done {
-                if !self.may_retry(&err) {
+                if self.may_retry(&err) {
+                    self.again();
+                    self.retried = true;
+                } else if let Err(err) = self.retry_later(err) {
                     return Err(self.fail(err));
-                }
-                self.talk = None;
-                self.retried = true;
-                self.at = At::Open;
-                if let Some(upload) = &mut self.upload {
-                    upload.rewind();
                 }
             }
         }
@@ -388,6 +392,12 @@ impl Fetch {
             false => None,
         };
         let Some(hop) = hop else {
+            let wait = self.retry().and_then(|retry| retry.after_answer(&head, self.tries, wall(), dice()));
+            if let Some(wait) = wait.filter(|wait| self.fits(*wait)) {
+                self.drain();
+                return self.pause(wait);
+            }
+            let Some(talk) = &mut self.talk else { return Err(broken("no connection")) };
             self.framing = talk.exchange.framing();
             self.head = Some(head);
             self.at = At::Body;
@@ -465,6 +475,45 @@ impl Fetch {
         stale && again && !self.retried && err.is(Kind::ConnectionReset) && self.request.method.is_idempotent()
     }
 
+    /// Back to the start of this hop, body and all.
+    fn again(&mut self) {
+        self.talk = None;
+        self.retried = false;
+        self.at = At::Open;
+        if let Some(upload) = &mut self.upload {
+            upload.rewind();
+        }
+    }
+
+    /// After a failure that may pass: waits and goes back, if the option `retry` says so; else the failure.
+    fn retry_later(&mut self, err: Error) -> Result<()> {
+        let wait = self.retry().and_then(|retry| retry.after_failure(&err, self.tries, dice()));
+        if !wait.is_some_and(|wait| self.fits(wait)) {
+            return Err(err);
+        }
+        self.talk = None;
+        self.pause(wait.unwrap_or_default())
+    }
+
+    /// The option `retry`, for a request that can be made again.
+    fn retry(&self) -> Option<&Retry> {
+        let again = self.upload.as_ref().is_none_or(Upload::is_fresh);
+        self.options.retry.as_ref().filter(|_| again && self.request.method.is_idempotent())
+    }
+
+    /// A wait that would end past the deadline is not begun.
+    fn fits(&self, wait: Duration) -> bool {
+        self.deadline.left().is_none_or(|left| wait < left)
+    }
+
+    fn pause(&mut self, wait: Duration) -> Result<()> {
+        pause(wait, OP)?;
+        self.net.alive()?;
+        self.tries += 1;
+        self.again();
+        Ok(())
+    }
+
     fn fail(&mut self, err: Error) -> Error {
         self.talk = None;
         self.at = At::Failed;
@@ -494,6 +543,11 @@ fn grow(data: &mut Vec<u8>, most: u64) -> bool {
     }
     data.resize(data.capacity().min(filled + READY), 0);
     true
+}
+
+/// Any number, so that clients that failed together do not come back together.
+fn dice() -> u32 {
+    getrandom::u32().unwrap_or(u32::MAX)
 }
 
 /// Adds the time since `since` to `phase`, and begins the next one.

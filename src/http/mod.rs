@@ -4,7 +4,7 @@
 //! [`url`] what may be asked for, [`fields`] header fields, [`request`] what we send, [`response`] the head of what
 //! comes back, [`body`] where it ends, [`exchange`] one request's answer as bytes in and counts out, [`redirect`] where
 //! to go next, [`form`] and [`multipart`] what bodies are made of, [`proxy`] and [`socks`] what is said to proxies. Above
-//! them: `route` opens connections, [`client`] speaks all that over
+//! them: `route` opens connections, [`retry`] says when to ask again, [`client`] speaks all that over
 //! connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads what is sent, [`stream`]
 //! hands out what comes in measured pieces.
 
@@ -22,6 +22,7 @@ pub mod proxy;
 pub mod redirect;
 pub mod request;
 pub mod response;
+pub mod retry;
 mod route;
 pub mod socks;
 pub mod stream;

@@ -23,6 +23,7 @@ use crate::{
         proxy::Proxy,
         redirect::Rules,
         request::{Method, Request},
+        retry::Retry,
         stream::Stream,
         upload::{Part, Source},
         url::HttpUrl,
@@ -238,8 +239,32 @@ fn options(opts: &Options<'_>, net: &Net, files: &Files) -> Answer<(client::Opti
         resolve: resolve(opts)?,
         unix: opts.text("unix")?,
         proxy: proxy(opts)?,
+        retry: retry(opts)?,
     };
     Ok((options, opts.flag("stream", false)?))
+}
+
+/// `retry = 3`, or `{ attempts =, backoff =, statuses = { … }, max_wait = }`.
+fn retry(opts: &Options<'_>) -> Answer<Option<Retry>> {
+    let number = |n: f64| n.clamp(0.0, f64::from(u32::MAX)) as u32;
+    match opts.find::<Value>("retry")? {
+        None | Some(Value::Boolean(false)) => Ok(None),
+        Some(Value::Boolean(true)) => Ok(Some(Retry::default())),
+        Some(Value::Table(table)) => {
+            let given = opts.of(table);
+            let default = Retry::default();
+            let wait =
+                |name, default| Answer::Ok(given.seconds(name)?.map_or(default, |time| time.unwrap_or(Duration::MAX)));
+            let statuses = given.find::<Vec<f64>>("statuses")?.map(|list| list.iter().map(|n| *n as u16).collect());
+            Ok(Some(Retry {
+                attempts: given.find::<f64>("attempts")?.map_or(default.attempts, number),
+                backoff: wait("backoff", default.backoff)?,
+                statuses: statuses.unwrap_or(default.statuses),
+                max_wait: wait("max_wait", default.max_wait)?,
+            }))
+        }
+        Some(_) => Ok(Some(Retry { attempts: number(opts.find("retry")?.unwrap_or_default()), ..Retry::default() })),
+    }
 }
 
 /// `proxy = "SCHEME://[USER:PASSWORD@]HOST[:PORT]"`.

@@ -29,6 +29,7 @@ local CLIENT = merged({
   resolve = "table",              -- { ["host:port"] = ip }
   unix = "string",                -- path of a socket
   proxy = "string",               -- http://, https://, socks5:// or socks5h://[user:password@]host[:port]
+  retry = "any",                  -- a number of further tries, or RETRY
   verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
 })
 
@@ -42,6 +43,29 @@ local REQUEST = merged(CLIENT, {
   body_multipart = "table",
 })
 local BODIES = { "body", "body_json", "body_form", "body_file", "body_multipart" }
+
+--- What `retry` may say.
+local RETRY = {
+  attempts = "whole",             -- 3; tries after the first one
+  backoff = "seconds",            -- 0.5; before the first of them, then twice as long each time
+  statuses = "table",             -- 429, 502, 503, 504
+  max_wait = "seconds",           -- 60; longer ones are not waited for
+}
+
+--- Checks the option `retry`, which may be several things.
+local function check_retry(value, name, at, depth)
+  if value == nil or type(value) == "boolean" then return end
+  if type(value) == "table" then
+    local given = args.options(at, name, value, RETRY, depth + 1)
+    for index, status in next, given.statuses or {} do
+      if type(index) ~= "number" or not args.kinds.port[1](status) or status < 100 or status > 999 then
+        bad(at, name, "retry.statuses must be a list of statuses, got " .. show(status), depth + 1)
+      end
+    end
+  elseif not args.kinds.whole[1](value) then
+    bad(at, name, "retry must be a whole number or a table, got " .. show(value), depth + 1)
+  end
+end
 
 --- Options that are this file's own business; the core is told the others.
 local OURS = { headers = true, method = true }
@@ -299,6 +323,7 @@ local function perform(name, client, url, given, at, method, body)
     if opts.body ~= nil then bad(at, name, "body is given twice", 1) end
     opts = merged(opts, { body = body })
   end
+  check_retry(opts.retry, name, at, 1)
   local source, pump = body_of(core, opts, name, at, 1)
   local told
   for option, value in next, opts do

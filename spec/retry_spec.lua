@@ -1,0 +1,93 @@
+-- Contract 5, option `retry`: what is asked again, when, and when not.
+
+local fails = require("spec.support.fails")
+local net = require("spec.support.subject").net
+local peer = require("spec.support.peer")
+local wire = require("spec.support.wire")
+
+-- A peer that answers each connection with the next of `answers`; an empty one is a reset. Reports the request lines.
+local function serve(answers)
+  local script = { "local function head(c) local first repeat local line = c:receive('*l') first = first or line until not line or line == '' return first end" }
+  for _, answer in ipairs(answers) do
+    script[#script + 1] = ("do local c = accept() report(head(c)) c:send(%q) c:close() end"):format(answer):gsub("\\\n", "\\n"):gsub("\r", "\\r")
+  end
+  return peer.tcp(table.concat(script, "\n"))
+end
+
+local function answer(status, extra)
+  return ("HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: 2\r\n%s\r\nok"):format(status, extra or "")
+end
+
+local busy, fine = answer(503), answer(200)
+local quick = { attempts = 3, backoff = 0.02 }
+
+describe("the option retry", function()
+  local mine
+  before_each(function() mine = net.narrow{ "--allow-net" } end)
+  after_each(function() mine.revoke() mine = nil end)
+  wire.watch(before_each, after_each)
+
+  for _, row in ipairs{
+    { "asks again after 503", { busy, busy, fine }, quick, 200 },
+    { "asks again after 429, 502 and 504", { answer(429), answer(502), answer(504), fine }, quick, 200 },
+    { "hands over the last answer when it is spent", { busy, busy, busy, busy }, quick, 503 },
+    { "asks again after a lost connection", { "", fine }, quick, 200 },
+    { "takes other answers as they are", { answer(500) }, quick, 500 },
+    { "asks for the statuses that it is given", { answer(418), fine }, { backoff = 0.02, statuses = { 418 } }, 200 },
+    { "takes a number", { answer(503, "Retry-After: 0\r\n"), fine }, 1, 200 },
+    { "waits as long as the server says", { answer(503, "Retry-After: 1\r\n"), fine }, quick, 200, 1 },
+    { "does not wait longer than max_wait", { answer(503, "Retry-After: 3600\r\n") }, quick, 503 },
+    { "does not wait for a date in the far future", { answer(503, "Retry-After: Wed, 21 Oct 2099 07:28:00 GMT\r\n") }, quick, 503 },
+    { "ignores a Retry-After that says nothing", { answer(503, "Retry-After: -1\r\n"), answer(503, "Retry-After: soon\r\n"), fine }, quick, 200 },
+    { "sends no POST again", { busy }, quick, 503, method = "POST" },
+    { "sends a PUT again, body and all", { busy, fine }, quick, 200, method = "PUT", body = "x" },
+    { "sends no body again that can be read only once", { busy }, quick, 503, method = "PUT", once = true },
+    { "is off by default", { busy }, nil, 503 },
+    { "can be turned off", { busy }, false, 503 },
+  } do
+    it(row[1], function()
+      local server = serve(row[2])
+      local started = os.time()
+      local body = row.body
+      if row.once then
+        local pieces = { "x" }
+        body = function() return table.remove(pieces) end
+      end
+      local r = mine.fetch("http://127.0.0.1:" .. server.port .. "/", {
+        retry = row[3], method = row.method, body = body, timeout = 10,
+      })
+      assert.equal(row[4], r.status)
+      assert.equal("ok", r.body)
+      assert.equal(#row[2], #server:finish())
+      if row[5] then assert.is_true(r.timings.total >= row[5], r.timings.total) end
+      assert.is_true(os.time() - started < 9)
+    end)
+  end
+
+  it("never sleeps past the deadline", function()
+    local server = serve{ answer(503, "Retry-After: 5\r\n") }
+    local r = mine.fetch("http://127.0.0.1:" .. server.port .. "/", { retry = 3, timeout = 2 })
+    assert.equal(503, r.status)
+    assert.is_true(r.timings.total < 1.5)
+    server:finish()
+  end)
+
+  it("raises the failure when it is spent", function()
+    fails.with("network/connection_refused", mine.fetch, "http://127.0.0.1:1/", { retry = { attempts = 2, backoff = 0.01 } })
+  end)
+
+  it("does not argue with the gate", function()
+    local few = mine.narrow{ "--allow-net=127.0.0.1:1" }
+    fails.with("network/port_not_allowed", few.fetch, "http://127.0.0.1:2/", { retry = { attempts = 3, backoff = 5 } })
+  end)
+
+  it("cannot be wrong", function()
+    for _, row in ipairs{
+      { "x", "retry must be" }, { -1, "retry must be" }, { 1.5, "retry must be" },
+      { { attempts = -1 }, "attempts must be" }, { { backoff = "x" }, "backoff must be" },
+      { { statuses = { "x" } }, "statuses" }, { { statuses = { 99 } }, "statuses" }, { { nonsense = 1 }, "unknown option" },
+    } do
+      fails.plainly(row[2], mine.fetch, "http://127.0.0.1:1/", { retry = row[1] })
+    end
+  end)
+end)
