@@ -13,6 +13,7 @@ pub mod body;
 pub mod client;
 pub mod cookies;
 pub mod decode;
+pub mod events;
 pub mod exchange;
 pub mod fields;
 pub mod form;
