@@ -7,7 +7,15 @@ local wire = require("spec.support.wire")
 
 -- A peer that answers each connection with the next of `answers`; an empty one is a reset. Reports the request lines.
 local function serve(answers)
-  local script = { "local function head(c) local first repeat local line = c:receive('*l') first = first or line until not line or line == '' return first end" }
+  local script = { [[
+local function head(c)
+  local first
+  repeat
+    local line = c:receive('*l')
+    first = first or line
+  until not line or line == ''
+  return first
+end]] }
   for _, answer in ipairs(answers) do
     script[#script + 1] = ("do local c = accept() report(head(c)) c:send(%q) c:close() end"):format(answer):gsub("\\\n", "\\n"):gsub("\r", "\\r")
   end

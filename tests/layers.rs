@@ -41,6 +41,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("http::route", 3, &["net", "dial", "http::pool", "http::client"]),
     ("http::client", 3, &["net", "dial", "log", "http::pool", "http::talk", "http::route"]),
     ("http::stream", 3, &["http::client"]),
+    ("http::batch", 3, &["http::client", "http::stream"]),
     // floor 4: the binding and the launcher
     ("lua", 4, &[]),
     ("launcher", 4, &["lua"]),

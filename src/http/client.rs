@@ -177,6 +177,12 @@ impl Fetch {
         }
     }
 
+    /// Starts the clock anew, inside `whole`: for a fetch that had to wait for its turn.
+    pub fn begin(&mut self, whole: &Deadline) {
+        self.deadline = whole.within(self.options.timeout).start();
+        self.started = now();
+    }
+
     /// Goes on until the response's head is here or a piece of body is asked for.
     pub fn step(&mut self) -> Result<Step> {
         loop {

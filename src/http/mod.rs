@@ -6,9 +6,10 @@
 //! to go next, [`form`] and [`multipart`] what bodies are made of, [`proxy`] and [`socks`] what is said to proxies. Above
 //! them: `route` opens connections, [`retry`] says when to ask again, [`client`] speaks all that over
 //! connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads what is sent, [`stream`]
-//! hands out what comes in measured pieces.
+//! hands out what comes in measured pieces, [`batch`] does many at once.
 
 pub mod auth;
+pub mod batch;
 pub mod body;
 pub mod client;
 pub mod cookies;

@@ -57,10 +57,20 @@ impl Stream {
         }
     }
 
+    /// Reads all that is left, for a later [`Stream::rest`].
+    pub fn gather(&mut self) -> Result<()> {
+        self.buffer = self.rest()?;
+        self.head = 0;
+        Ok(())
+    }
+
     /// All that is left.
     pub fn rest(&mut self) -> Result<Vec<u8>> {
         if self.held().is_empty() {
             return self.fetch.body();
+        }
+        if self.fetch.is_over() {
+            return Ok(self.take(usize::MAX));
         }
         self.exact(usize::MAX)
     }

@@ -59,7 +59,7 @@ impl Ends for Client {
 }
 
 /// A request under way, or a response.
-struct Call(RefCell<Stream>);
+pub(super) struct Call(RefCell<Stream>);
 
 struct HeldCall(Rc<Call>);
 
@@ -74,7 +74,7 @@ impl Ends for Call {
 }
 
 impl Call {
-    fn stream(&self) -> Answer<RefMut<'_, Stream>> {
+    pub(super) fn stream(&self) -> Answer<RefMut<'_, Stream>> {
         match self.0.try_borrow_mut() {
             Ok(stream) => Ok(stream),
             Err(_) => Err(Error::new(Kind::Socket, "the response is in use by another call").into()),
@@ -162,7 +162,7 @@ fn owner(value: &AnyUserData) -> Answer<Rc<Client>> {
     }
 }
 
-fn peek(value: &AnyUserData) -> Answer<Rc<Call>> {
+pub(super) fn peek(value: &AnyUserData) -> Answer<Rc<Call>> {
     match value.borrow::<HeldCall>() {
         Ok(call) => Ok(Rc::clone(&call.0)),
         Err(_) => argument(0, "not an HTTP call"),

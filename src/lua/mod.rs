@@ -4,6 +4,7 @@
 //! a capability that he was given, but the one that makes capabilities works once per Lua state.
 
 mod answer;
+mod batch;
 mod capability;
 mod http;
 mod json;
@@ -69,6 +70,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     properties::register(lua, &core)?;
     polling::register(lua, &core)?;
     http::register(lua, &core)?;
+    batch::register(lua, &core)?;
     names::register(lua, &core)?;
     Ok(core)
 }

@@ -5,7 +5,7 @@ local sockets = require("caspian.net.sockets")
 local error, getmetatable, next, pcall, rawequal, rawget, select, setfenv, setmetatable, tostring, type =
   error, getmetatable, next, pcall, rawequal, rawget, select, setfenv, setmetatable, tostring, type
 local sort = table.sort
-local find, lower, sub, upper = string.find, string.lower, string.sub, string.upper
+local find, lower, match, sub, upper = string.find, string.lower, string.match, string.sub, string.upper
 local io_type = io and io.type
 -- Lua 5.1 cannot yield across pcall: a body that yields is worth more there than an early close.
 local can_guard = not (_VERSION == "Lua 5.1" and not rawget(_G, "jit"))
@@ -304,27 +304,27 @@ end
 
 local respond
 
---- Does a request. `client`: { core =, client =, defaults =, headers = }; `at`: which argument the options are.
--- Called by public functions only (for the level of its errors).
-local function perform(name, client, url, given, at, method, body)
+--- Checks a request and makes its call, which has not begun; also the function that makes its body, and its options.
+-- `client`: { core =, client =, defaults =, headers = }; `at`: which argument the options are.
+local function prepare(name, client, url, given, at, depth, method, body)
   local core = client.core
-  if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), 1) end
+  if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
   local opts, headers = client.defaults, client.headers
   if given ~= nil then
-    local copy = args.options(at, name, given, REQUEST, 1)
+    local copy = args.options(at, name, given, REQUEST, depth)
     -- The table itself: its mark says whether an empty one is an array.
     copy.body_json = rawget(given, "body_json")
     if copy.headers then
-      headers = add_headers(merged(headers), copy.headers, name, at, 1)
+      headers = add_headers(merged(headers), copy.headers, name, at, depth)
     end
     opts = merged(opts, copy)
   end
   if body ~= nil then
-    if opts.body ~= nil then bad(at, name, "body is given twice", 1) end
+    if opts.body ~= nil then bad(at, name, "body is given twice", depth) end
     opts = merged(opts, { body = body })
   end
-  check_retry(opts.retry, name, at, 1)
-  local source, pump = body_of(core, opts, name, at, 1)
+  check_retry(opts.retry, name, at, depth)
+  local source, pump = body_of(core, opts, name, at, depth)
   local told
   for option, value in next, opts do
     if not OURS[option] then
@@ -335,16 +335,66 @@ local function perform(name, client, url, given, at, method, body)
   local names, values = flatten(headers)
   local call, err, index = core.http_start(
     client.client, url, method or opts.method or "GET", names, values, source, told)
-  if call == nil then raise(name, err, index, at, 1) end
+  if call == nil then raise(name, err, index, at, depth) end
+  return call, pump, opts
+end
+
+--- Does a request. Called by public functions only (for the level of its errors).
+local function perform(name, client, url, given, at, method, body)
+  local core = client.core
+  local call, pump, opts = prepare(name, client, url, given, at, 2, method, body)
   while true do
-    local done
-    done, err = core.http_step(call)
+    local done, err = core.http_step(call)
     if done == nil then error(err, 0) end
     if done then break end
     done, err = core.http_supply(call, piece_of(core, call, pump))
     if done == nil then error(err, 0) end
   end
   return respond(core, call, opts.stream)
+end
+
+--- What `fetch_all` may say.
+local ALL = {
+  parallel = "count",             -- 16; requests at once
+  per_origin = "count",           -- 6; of them to one origin
+  timeout = "seconds",            -- none; of everything together
+}
+
+--- Does many requests at once: an array of responses or errors, in order. Called by public functions only.
+local function perform_all(client, list, given)
+  local core = client.core
+  if type(list) ~= "table" then bad(1, "fetch_all", "a list of requests expected, got " .. show(list), 1) end
+  local opts = args.options(2, "fetch_all", given, ALL, 1)
+  local calls = {}
+  for index = 1, #list do
+    local item = rawget(list, index)
+    local url, wishes = item, nil
+    if type(item) == "table" then
+      wishes = {}
+      for key, value in next, item do wishes[key] = value end
+      url = wishes[1] or wishes.url
+      wishes[1], wishes.url = nil, nil
+    end
+    -- Which of many is wrong is the first thing to know.
+    local ok, call, pump, asked = pcall(prepare, "fetch_all", client, url, wishes, 1, 0)
+    if not ok then
+      if type(call) ~= "string" then error(call, 0) end
+      bad(1, "fetch_all", "item " .. index .. ": " .. (match(call, "%((.*)%)$") or call), 1)
+    end
+    if pump then bad(1, "fetch_all", "item " .. index .. ": a body that Lua makes cannot be sent from here", 1) end
+    if asked.stream then bad(1, "fetch_all", "item " .. index .. ": responses cannot be streamed from here", 1) end
+    calls[index] = call
+  end
+  local results, err = core.http_all(calls, opts.parallel, opts.per_origin, opts.timeout)
+  if results == nil then error(err, 0) end
+  for index = 1, #calls do
+    if results[index] == true then
+      local ok, made = pcall(respond, core, calls[index], false)
+      if not ok and type(made) ~= "table" then error(made, 0) end
+      results[index] = made
+    end
+  end
+  return results
 end
 
 -- --------------------------------------------------------------------------------------------- responses
@@ -552,6 +602,11 @@ function METHODS.fetch(self, url, opts)
   return result
 end
 
+function METHODS.fetch_all(self, list, opts)
+  local results = perform_all(client_of(self, "fetch_all"), list, opts)
+  return results
+end
+
 for _, verb in next, { "get", "head", "delete", "options" } do
   local method = upper(verb)
   METHODS[verb] = function(self, url, opts)
@@ -626,6 +681,13 @@ local function extend(core, cap, net, functions, classes)
     local url, opts = own(net, ...)
     local result = perform("fetch", shared, url, opts, 2)
     return result
+  end
+
+  --- Does many requests at once, each a URL or { url, … }. opts: see ALL above.
+  function functions.fetch_all(...)
+    local list, opts = own(net, ...)
+    local results = perform_all(shared, list, opts)
+    return results
   end
 
   --- A client with defaults for its requests, a pool of its own, and `allow`.

@@ -1,0 +1,185 @@
+//! Many fetches in one blocking call: a few threads that take one after the other, and one that waits for them.
+//!
+//! The threads end with the call, whatever ends it. The waiting one alone knows the host's wish to stop (Ctrl-C); the
+//! others learn of it at the next slice of their waits.
+
+use super::{client::Step, stream::Stream, url::Origin};
+use crate::{
+    deadline::{Deadline, SLICE, check_interrupt, set_probe},
+    error::{Error, Kind, Result},
+};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+const OP: &str = "fetch_all";
+
+/// How many at once.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// In all. Defaults to 16.
+    pub parallel: usize,
+    /// To one origin, as far as the first hop goes. Defaults to 6.
+    pub per_origin: usize,
+    /// Of everything together; each fetch has its own besides. Defaults to `None`.
+    pub timeout: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { parallel: 16, per_origin: 6, timeout: None }
+    }
+}
+
+struct State<'a> {
+    waiting: VecDeque<(usize, &'a mut Stream)>,
+    /// Fetches under way.
+    busy: HashMap<Origin, usize>,
+    done: Vec<Option<Result<()>>>,
+    /// Threads that have ended.
+    gone: usize,
+}
+
+struct Shared<'a> {
+    state: Mutex<State<'a>>,
+    changed: Condvar,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// Fetches them all, bodies included, and tells of each how it ended, in their order. Fails as a whole only if it is
+/// interrupted, or no thread can be had.
+pub fn gather(streams: Vec<&mut Stream>, limits: &Limits) -> Result<Vec<Result<()>>> {
+    let whole = Deadline::new(limits.timeout).start();
+    let count = streams.len();
+    let shared = Shared {
+        state: Mutex::new(State {
+            waiting: streams.into_iter().enumerate().collect(),
+            busy: HashMap::new(),
+            done: (0..count).map(|_| None).collect(),
+            gone: 0,
+        }),
+        changed: Condvar::new(),
+        cancelled: Arc::new(AtomicBool::new(false)),
+    };
+    let ended = thread::scope(|scope| {
+        let mut running = 0;
+        let mut none = None;
+        for _ in 0..count.min(limits.parallel.max(1)) {
+            let (shared, whole) = (&shared, whole.clone());
+            let work = move || shared.work(limits.per_origin.max(1), &whole);
+            match thread::Builder::new().name(OP.into()).spawn_scoped(scope, work) {
+                Ok(_) => running += 1,
+                Err(e) => none = Some(Error::from_io("fetch_all: start a thread", &e)),
+            }
+        }
+        match none {
+            Some(err) if running == 0 => Err(err),
+            _ => shared.wait(running),
+        }
+    });
+    ended?;
+    let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let lost = || Error::new(Kind::Socket, "fetch_all: the request was not made");
+    Ok(state.done.into_iter().map(|done| done.unwrap_or_else(|| Err(lost()))).collect())
+}
+
+impl<'a> Shared<'a> {
+    fn state(&self) -> MutexGuard<'_, State<'a>> {
+        // A panic with the lock held leaves whole entries.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the threads' end, and ends them if the host wants its thread back.
+    fn wait(&self, running: usize) -> Result<()> {
+        let mut interrupted = Ok(());
+        let mut state = self.state();
+        while state.gone < running {
+            drop(state);
+            if interrupted.is_ok() {
+                interrupted = check_interrupt(OP);
+                if interrupted.is_err() {
+                    self.cancelled.store(true, Relaxed);
+                    self.changed.notify_all();
+                }
+            }
+            state = self.state();
+            if state.gone < running {
+                state = self.changed.wait_timeout(state, SLICE).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+        interrupted
+    }
+
+    /// What each thread does.
+    fn work(&self, per_origin: usize, whole: &Deadline) {
+        let _leave = Leave(self);
+        CANCELLED.with(|flag| flag.replace(Some(Arc::clone(&self.cancelled))));
+        set_probe(|| CANCELLED.with(|flag| flag.borrow().as_ref().is_some_and(|flag| flag.load(Relaxed))));
+        while let Some((index, stream, origin)) = self.next(per_origin) {
+            let done = match whole.timeout().is_some() && whole.is_past() {
+                true => Err(whole.error(OP)),
+                false => fetch(stream, whole),
+            };
+            let mut state = self.state();
+            if let Some(place) = state.done.get_mut(index) {
+                *place = Some(done);
+            }
+            if let Some(count) = state.busy.get_mut(&origin) {
+                *count -= 1;
+            }
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The first that waits for an origin with room, once there is one; `None` when none is left.
+    fn next(&self, per_origin: usize) -> Option<(usize, &'a mut Stream, Origin)> {
+        let mut state = self.state();
+        loop {
+            if state.waiting.is_empty() || self.cancelled.load(Relaxed) {
+                return None;
+            }
+            let State { waiting, busy, .. } = &mut *state;
+            let has_room = |(_, stream): &(usize, &mut Stream)| {
+                busy.get(stream.fetch.request().url.origin()).is_none_or(|count| *count < per_origin)
+            };
+            if let Some(at) = waiting.iter().position(has_room)
+                && let Some((index, stream)) = waiting.remove(at)
+            {
+                let origin = stream.fetch.request().url.origin().clone();
+                *busy.entry(origin.clone()).or_default() += 1;
+                return Some((index, stream, origin));
+            }
+            state = self.changed.wait_timeout(state, SLICE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Tells that a thread has ended, however it did.
+struct Leave<'a, 'b>(&'a Shared<'b>);
+
+impl Drop for Leave<'_, '_> {
+    fn drop(&mut self) {
+        self.0.state().gone += 1;
+        self.0.changed.notify_all();
+    }
+}
+
+thread_local! {
+    static CANCELLED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+fn fetch(stream: &mut Stream, whole: &Deadline) -> Result<()> {
+    stream.fetch.begin(whole);
+    match stream.fetch.step()? {
+        Step::Head => stream.gather(),
+        Step::Piece => Err(Error::new(Kind::Socket, "fetch_all: the body has to come from memory or a file")),
+    }
+}
