@@ -341,6 +341,7 @@ fn bodies_that_are_not_there() {
         ("204", Asked::Other, "HTTP/1.1 204 No Content\r\n\r\n", Body("", true)),
         ("204 with length", Asked::Other, "HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", Body("", false)),
         ("204, body sent", Asked::Other, "HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\nhello", Left("", "hello")),
+        ("204, chunked", Asked::Other, "HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n", Body("", false)),
         ("304", Asked::Other, "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", Body("", true)),
         ("304, body sent", Asked::Other, "HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\nhello", Left("", "hello")),
         ("tunnel", Asked::Connect, "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nTLS", Left("", "TLS")),

@@ -234,8 +234,11 @@ impl Exchange {
         self.framing = Some(framing);
         self.keeps_alive = head.keeps_alive() && !matches!(framing, Framing::Close | Framing::Switched);
         self.lifetime = head.idle_seconds().map(Duration::from_secs);
-        // A length on an answer that has no body: some servers send that body, and it would be read as the next answer.
-        if head.status == 204 && head.fields.list("content-length").any(|length| length != b"0") {
+        // The framing of a body on an answer that has none: some servers send it, and it would be read as the next answer.
+        let framed = |fields: &Fields| {
+            fields.has("transfer-encoding") || fields.list("content-length").any(|length| length != b"0")
+        };
+        if head.status == 204 && framed(&head.fields) {
             self.keeps_alive = false;
         }
         self.at = match framing {
