@@ -1,9 +1,17 @@
 //! What hostile servers do, as a table: bytes and pauses of scripted servers on loopback, what the client is asked, what
 //! must come of it, and what the servers must (not) have seen. Rows are numbered by subject:
 //!
-//! A redirects and credentials, B framing, C pool, D time, E memory and decoding, H the request's side, I URLs; the cuts
-//! (closed at every byte) and the memory of the process that fetches have tests of their own here. B without sockets, cut
-//! in every way, is `http_framing.rs`.
+//! | | | where |
+//! |---|---|---|
+//! | A | redirects and credentials | `hostile/redirects.rs`; which addresses a name may have (17): `layers.rs` |
+//! | B | framing and smuggling | `hostile/framing.rs`; without sockets, cut in every way: `http_framing.rs` |
+//! | C | the pool | `hostile/pool.rs`, [`many_idle_hosts`]; forks and collected sockets (49): `spec/life_spec.lua` |
+//! | D | time | `hostile/time.rs`, [`an_address_that_does_not_answer`]; a silent name server (52): `names.rs` |
+//! | E | memory and decoding | `hostile/memory.rs`, `hostile/json.rs`; codings (59, 60): `src/http/decode/tests.rs` |
+//! | F | cookies | `src/http/cookies/tests.rs` |
+//! | G | proxies and credentials | `http_proxy.rs`, `src/http/auth/tests.rs` |
+//! | H | the request's side | `hostile/requests.rs`; multipart (79): `src/http/multipart.rs` |
+//! | I | URLs | `hostile/requests.rs`, `src/http/url.rs`, `grants.rs` |
 //!
 //! Every row has a deadline; several run at a time.
 
@@ -13,6 +21,8 @@
 mod cuts;
 #[path = "hostile/framing.rs"]
 mod framing;
+#[path = "hostile/json.rs"]
+mod json;
 #[path = "hostile/memory.rs"]
 mod memory;
 #[path = "hostile/pool.rs"]
@@ -76,6 +86,11 @@ fn time_is_kept() {
 #[test]
 fn requests_and_urls() {
     row::run(requests::rows());
+}
+
+#[test]
+fn json_texts() {
+    json::run();
 }
 
 #[test]

@@ -2,16 +2,111 @@
 
 use crate::{
     ms,
-    row::{Row, answer, close, ok, read, row, say, to},
+    row::{Row, answer, close, ok, read, reset, row, say, to, with},
     server::Turn,
 };
-use caspian_net::error::Kind;
+use caspian_net::{
+    error::Kind,
+    http::{client::Options, retry::Retry},
+};
+
+/// A record of the beginning of a handshake message that is 16 MiB long.
+const HANDSHAKE: &[u8] = b"\x16\x03\x03\x00\x08\x02\xff\xff\xff\x03\x03\x00\x00";
 
 fn drip(text: &str) -> Vec<Turn> {
     vec![Turn::Drip(text.into(), ms(20))]
 }
 
+/// Three further tries, soon after one another.
+fn again(options: &mut Options) {
+    options.retry = Some(Retry { backoff: ms(5), ..Retry::default() });
+}
+
+fn busy(after: &str) -> Vec<Turn> {
+    answer(format!("HTTP/1.1 503 Busy\r\nRetry-After: {after}\r\nContent-Length: 2\r\n\r\nno"))
+}
+
+/// D57: what `Retry-After` may say. No wait is begun that is longer than `max_wait` or would end past the deadline.
+fn retries() -> Vec<Row> {
+    let mut rows = vec![
+        row("D57 busy for ever: three further tries")
+            .a([busy("0"), busy("0"), busy("0"), busy("0"), ok("never")])
+            .fetch()
+            .with(again)
+            .gets(503, "no")
+            .over('a', &[0; 4]),
+        row("D57 a wait past the deadline is not begun")
+            .a([busy("2"), ok("never")])
+            .fetch()
+            .with(|o| (o.retry, o.timeout) = (Some(Retry::default()), Some(ms(1000))))
+            .gets(503, "no")
+            .over('a', &[0]),
+        row("D57 resets for ever: three further tries")
+            .a([read(), reset()])
+            .a([read(), reset()])
+            .a([read(), reset()])
+            .a([read(), reset()])
+            .a([ok("never")])
+            .fetch()
+            .with(again)
+            .fails(Kind::ConnectionReset)
+            .connections('a', 4),
+        row("D57 a body that is not what was announced is no reason to ask again")
+            .a([with("Content-Length: 5", "hell"), close()])
+            .a([ok("never")])
+            .fetch()
+            .with(again)
+            .refused()
+            .connections('a', 1),
+        row("D57 a busy answer with an endless body")
+            .a([answer("HTTP/1.1 503 Busy\r\n\r\n"), vec![Turn::Endless(vec![b'x'])]])
+            .a([ok("a")])
+            .fetch()
+            .with(again)
+            .gets(200, "a")
+            .over('a', &[0, 1]),
+        row("D57 POST is not asked again")
+            .a([busy("0"), ok("never")])
+            .ask("POST", "http://a.test:{a}/")
+            .body("body")
+            .with(again)
+            .gets(503, "no")
+            .over('a', &[0]),
+        row("D57 what a redirect dropped stays dropped")
+            .a([to(302, "http://b.test:{b}/x")])
+            .b([busy("0"), ok("b")])
+            .fetch()
+            .field("Authorization", "Bearer s3cret")
+            .with(again)
+            .gets(200, "b")
+            .sees('b', 0, "GET /x ", &["s3cret"])
+            .sees('b', 1, "GET /x ", &["s3cret"]),
+    ];
+    for long in ["3600", "Wed, 21 Oct 2099 07:28:00 GMT", "1000000000000000000000000000000", "18446744073709551616"] {
+        rows.push(
+            row("D57 a long time").a([busy(long), ok("never")]).fetch().with(again).gets(503, "no").over('a', &[0]),
+        );
+    }
+    for nothing in ["-1", "soon", "", "1e3", "0x10", "Wed, 99 Foo 2099 99:99:99 GMT"] {
+        rows.push(
+            row("D57 nothing that is a time")
+                .a([busy(nothing), ok("a")])
+                .fetch()
+                .with(again)
+                .gets(200, "a")
+                .over('a', &[0, 0]),
+        );
+    }
+    rows
+}
+
 pub fn rows() -> Vec<Row> {
+    let mut rows = retries();
+    rows.extend(waits());
+    rows
+}
+
+fn waits() -> Vec<Row> {
     let long = "x".repeat(1000);
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     let large = vec![7u8; 64 << 20];
@@ -24,6 +119,16 @@ pub fn rows() -> Vec<Row> {
             .connections('a', 1),
         row("D51 accepts, speaks something that is not TLS")
             .a([say("220 mail.example ESMTP\r\n")])
+            .get("https://a.test:{a}/")
+            .fails(Kind::Tls),
+        row("D51 a handshake that drips")
+            .a([say("\x16\x03\x03\x40\x00"), drip(&long)])
+            .get("https://a.test:{a}/")
+            .with(|o| o.connect_timeout = Some(ms(200)))
+            .fails(Kind::Timeout)
+            .connections('a', 1),
+        row("D51 a handshake without an end")
+            .a([vec![Turn::Endless(HANDSHAKE.into())]])
             .get("https://a.test:{a}/")
             .fails(Kind::Tls),
         row("D53 a head that drips")
