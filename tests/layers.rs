@@ -42,6 +42,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("http::client", 3, &["net", "dial", "log", "http::pool", "http::talk", "http::route"]),
     ("http::stream", 3, &["http::client"]),
     ("http::batch", 3, &["http::client", "http::stream"]),
+    ("http::websocket", 3, &["net", "dial"]),
     // floor 4: the binding and the launcher
     ("lua", 4, &[]),
     ("launcher", 4, &["lua"]),
@@ -57,6 +58,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("rustix", &["wire", "udp", "listen", "poll", "resolve"], "system calls are made on floor 2"),
     ("rustls", &["tls"], "TLS has one room"),
     ("httparse", &["http"], "HTTP has one room"),
+    ("tungstenite", &["http::websocket"], "WebSockets have one room"),
     ("psl2", &["http"], "HTTP has one room"),
     ("hickory_resolver", &["names"], "names that are asked for have one room"),
     ("tokio", &["names"], "hickory-resolver's runtime, for the length of one question"),

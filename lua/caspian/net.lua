@@ -10,6 +10,7 @@ local capability = require("caspian.net.capability")
 local errors = require("caspian.net.errors")
 local http = require("caspian.net.http")
 local sockets = require("caspian.net.sockets")
+local websocket = require("caspian.net.websocket")
 local next, setfenv, type = next, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -50,7 +51,7 @@ local function open(name, grants, opts)
     local flags, err, index = core.missing(grants, opts.requires)
     missing = args.answer(name, flags, err, index)
   end
-  sockets.define(core)
+  websocket.define(core, sockets.define(core))
   args.answer(name, core.set_error_metatable(errors.metatable))
   args.answer(name, core.set_array_metatable(http.array))
   local files = opts.files

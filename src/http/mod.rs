@@ -6,7 +6,8 @@
 //! to go next, [`form`] and [`multipart`] what bodies are made of, [`proxy`] and [`socks`] what is said to proxies. Above
 //! them: `route` opens connections, [`retry`] says when to ask again, [`client`] speaks all that over
 //! connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads what is sent, [`stream`]
-//! hands out what comes in measured pieces, [`batch`] does many at once.
+//! hands out what comes in measured pieces, [`batch`] does many at once; [`websocket`] is what a connection becomes
+//! after another handshake.
 
 pub mod auth;
 pub mod batch;
@@ -31,6 +32,7 @@ pub mod stream;
 mod talk;
 pub mod upload;
 pub mod url;
+pub mod websocket;
 
 use crate::error::{Error, Kind};
 use std::fmt;

@@ -13,6 +13,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.repl", include_str!("../../lua/caspian/net/repl.lua")),
     ("caspian.net.sandbox", include_str!("../../lua/caspian/net/sandbox.lua")),
     ("caspian.net.sockets", include_str!("../../lua/caspian/net/sockets.lua")),
+    ("caspian.net.websocket", include_str!("../../lua/caspian/net/websocket.lua")),
 ];
 
 #[cfg(test)]

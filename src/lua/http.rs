@@ -277,7 +277,7 @@ fn proxy(opts: &Options<'_>) -> Answer<Option<Proxy>> {
 }
 
 /// `resolve = { ["host:port"] = ip }`.
-fn resolve(opts: &Options<'_>) -> Answer<Vec<(Endpoint, std::net::IpAddr)>> {
+pub fn resolve(opts: &Options<'_>) -> Answer<Vec<(Endpoint, std::net::IpAddr)>> {
     let Some(table) = opts.find::<Table>("resolve")? else { return Ok(Vec::new()) };
     let mut list = Vec::new();
     for pair in table.pairs::<Value, Value>() {

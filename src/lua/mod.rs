@@ -15,6 +15,7 @@ mod properties;
 mod raw;
 mod socket;
 mod sockets;
+mod websocket;
 
 use answer::{Answer, argument, reply};
 use capability::{Capability, Held};
@@ -71,6 +72,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     polling::register(lua, &core)?;
     http::register(lua, &core)?;
     batch::register(lua, &core)?;
+    websocket::register(lua, &core)?;
     names::register(lua, &core)?;
     Ok(core)
 }

@@ -1,7 +1,7 @@
 //! `net.poll`: many sockets at once.
 
 use super::{
-    answer::{Answer, argument},
+    answer::{Answer, Failure, argument},
     define,
     socket::{Item, Socket, seconds},
     sockets::peek,
@@ -62,8 +62,13 @@ fn poll_sockets(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<(Vec<u
 fn settle(socket: &Socket) -> bool {
     match socket.item().as_deref_mut() {
         Ok(Item::Stream(conn)) => conn.settle(),
+        Ok(Item::WebSocket(ws)) => ws.settle(),
         _ => true,
     }
+}
+
+fn closed() -> Failure {
+    Error::new(Kind::Socket, "poll: a socket is closed").op("poll").into()
 }
 
 fn ask(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<Vec<bool>> {
@@ -74,7 +79,11 @@ fn ask(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<Vec<bool>> {
             Item::Stream(conn) => (conn.as_fd(), conn.ready()),
             Item::Udp(udp) => (udp.as_fd(), false),
             Item::Listener(listener, _) => (listener.as_fd(), false),
-            Item::Closed => return Err(Error::new(Kind::Socket, "poll: a socket is closed").op("poll").into()),
+            Item::WebSocket(ws) => match ws.conn() {
+                Some(conn) => (conn.as_fd(), ws.is_stirring()),
+                None => return Err(closed()),
+            },
+            Item::Closed => return Err(closed()),
         };
         let read = *want == Want::Read;
         interests.push(poll::Interest { fd, want: *want, ready: ready && read, wakes: read || wake });

@@ -5,6 +5,7 @@ use super::{
     define,
     socket::{Class, Item, Socket, seconds},
     sockets::{multicast_interface, peek},
+    websocket,
 };
 use crate::conn::Conn;
 use mlua::{IntoLua, Lua, Table, Value};
@@ -32,6 +33,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
                 "timeout" => socket.timeout().map_or(f64::INFINITY, |time| time.as_secs_f64()).into_lua(lua),
                 "nodelay" => flag(&socket, |conn| conn.wire().nodelay()).into_lua(lua),
                 "keepalive" => flag(&socket, |conn| conn.wire().keepalive()).into_lua(lua),
+                "url" | "subprotocol" | "close_code" | "close_reason" => websocket::property(lua, &socket, &name),
                 "broadcast" => socket.udp("broadcast", |udp| Ok(udp.broadcast())).ok().into_lua(lua),
                 _ => Ok(Value::Nil),
             }
@@ -100,6 +102,7 @@ fn is_connected(socket: &Socket) -> bool {
         && socket.item().is_ok_and(|item| match &*item {
             Item::Stream(conn) => conn.is_open(),
             Item::Udp(udp) => udp.is_connected(),
+            Item::WebSocket(ws) => ws.is_open(),
             _ => false,
         })
 }
@@ -108,6 +111,10 @@ fn addresses_of(socket: &Socket) -> (Option<SocketAddr>, Option<SocketAddr>) {
     match socket.item().as_deref() {
         Ok(Item::Stream(conn)) => (conn.wire().local(), conn.wire().remote()),
         Ok(Item::Udp(udp)) => (udp.local(), udp.remote()),
+        Ok(Item::WebSocket(ws)) => match ws.conn() {
+            Some(conn) => (conn.wire().local(), conn.wire().remote()),
+            None => (None, None),
+        },
         Ok(Item::Listener(listener, _)) => (listener.local(), None),
         _ => (None, None),
     }

@@ -8,6 +8,7 @@ use crate::{
     conn::{Conn, MAX_LINE},
     deadline::{DEFAULT, Deadline},
     error::{Error, Kind, Result},
+    http::websocket::WebSocket,
     listen::Listener,
     tls::ServerTls,
     udp::Udp,
@@ -41,10 +42,11 @@ pub enum Class {
     Ssl,
     Udp,
     Listener,
+    WebSocket,
 }
 
 impl Class {
-    pub const ALL: [Class; 4] = [Class::Tcp, Class::Ssl, Class::Udp, Class::Listener];
+    pub const ALL: [Class; 5] = [Class::Tcp, Class::Ssl, Class::Udp, Class::Listener, Class::WebSocket];
 
     pub const fn word(self) -> &'static str {
         match self {
@@ -52,6 +54,7 @@ impl Class {
             Class::Ssl => "ssl",
             Class::Udp => "udp",
             Class::Listener => "tcp_listener",
+            Class::WebSocket => "websocket",
         }
     }
 }
@@ -62,6 +65,7 @@ pub enum Item {
     Stream(Conn),
     Udp(Udp),
     Listener(Listener, Option<ServerTls>),
+    WebSocket(Box<WebSocket>),
 }
 
 /// The arguments of a hot method: plain data.
@@ -132,6 +136,15 @@ impl Socket {
         done.map_err(|e| self.told(e, op))
     }
 
+    /// Runs `act` on the WebSocket.
+    pub fn websocket<T>(&self, op: &'static str, act: impl FnOnce(&mut WebSocket) -> Result<T>) -> Result<T> {
+        let done = self.item().and_then(|mut item| match &mut *item {
+            Item::WebSocket(ws) => act(ws).map_err(|e| e.url(ws.url())),
+            _ => Err(closed(op)),
+        });
+        done.map_err(|e| self.told(e, op))
+    }
+
     fn told(&self, error: Error, op: &'static str) -> Error {
         let error = error.op(op);
         match (self.host.is_empty(), self.port) {
@@ -141,7 +154,12 @@ impl Socket {
     }
 
     pub fn is_open(&self) -> bool {
-        self.cap.net.is_alive() && self.item.try_borrow().is_ok_and(|item| !matches!(*item, Item::Closed))
+        self.cap.net.is_alive()
+            && self.item.try_borrow().is_ok_and(|item| match &*item {
+                Item::Closed => false,
+                Item::WebSocket(ws) => ws.is_open(),
+                _ => true,
+            })
     }
 
     /// Takes the item out, leaving the socket closed. Closing twice is no error; closing in mid-copy waits for the

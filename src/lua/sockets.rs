@@ -345,7 +345,7 @@ fn adjust(socket: &Socket, opts: &Options<'_>) -> Answer<()> {
 }
 
 /// The Lua value of a new socket.
-fn wrap(lua: &Lua, socket: Socket, timeout: Option<Duration>) -> Answer<Value> {
+pub fn wrap(lua: &Lua, socket: Socket, timeout: Option<Duration>) -> Answer<Value> {
     socket.set_timeout(timeout);
     let socket = Rc::new(socket);
     socket.cap.opened(Rc::<Socket>::downgrade(&socket));

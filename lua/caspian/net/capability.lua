@@ -3,6 +3,7 @@
 local args = require("caspian.net.args")
 local sockets = require("caspian.net.sockets")
 local http = require("caspian.net.http")
+local websocket = require("caspian.net.websocket")
 local dns = require("caspian.net.names")
 local error, next, rawget, setfenv, setmetatable, type = error, next, rawget, setfenv, setmetatable, type
 local _ENV = {} -- luacheck: ignore
@@ -180,6 +181,7 @@ local function make(core, cap)
     ["puck.uno/socket/tcp_listener"] = by_name("tcp_listen", "host", "port"),
   }
   http.extend(core, cap, net, functions, classes)
+  websocket.extend(core, cap, net, functions)
   dns.extend(core, cap, net, functions)
 
   --- The class behind a name, as a table with `new{…}`: `net.class("puck.uno/socket/tcp").new{ host =, port = }`.

@@ -743,4 +743,10 @@ local function extend(core, cap, net, functions, classes)
   }
 end
 
-return { extend = extend, array = ARRAY }
+--- A caller's headers as two arrays, names and values.
+local function fields(given, name, at, depth)
+  local names, values = flatten(add_headers({}, given, name, at, depth + 1))
+  return names, values
+end
+
+return { extend = extend, array = ARRAY, fields = fields }

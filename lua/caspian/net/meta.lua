@@ -226,7 +226,58 @@ function Udp:join(group, interface) end
 function Udp:leave(group, interface) end
 function Udp:close() end
 
----@alias caspian.net.Socket caspian.net.Tcp|caspian.net.Ssl|caspian.net.Udp|caspian.net.Listener
+---@class caspian.net.Websocket_options: caspian.net.Timeout
+---@field headers? table<string, string|string[]|false>
+---@field subprotocols? string[]
+---@field max_message_bytes? integer  Defaults to 16 MiB
+---@field max_frame_bytes? integer    Defaults to max_message_bytes
+---@field resolve? table<string, string>  { ["host:port"] = ip }
+---@field unix? string         path of a socket to speak over
+---@field verify? boolean      Defaults to true
+---@field ca_bundle? string    PEM or a path
+---@field client_cert? string  PEM or a path
+---@field client_key? string   PEM or a path
+---@field sni? string
+---@field protocols? string[]
+---@field pins? string[]
+
+---@class caspian.net.Websocket
+---@field url string
+---@field subprotocol? string  what the server chose
+---@field close_code? integer  the peer's; 1005 where it gave none
+---@field close_reason? string
+---@field connected boolean
+---@field host string
+---@field port integer
+---@field timeout number
+local Websocket = {}
+
+--- Sends a message. After a timeout with `err.sent > 0` the next call sends the rest; with 0 nothing of it was sent.
+---@param data string
+---@param kind? "text"|"binary"  Defaults to "text", which must be UTF-8
+---@param opts? caspian.net.Timeout
+function Websocket:send(data, kind, opts) end
+--- The next message and its kind; nil, close code and reason once the peer has closed.
+---@param opts? caspian.net.Timeout
+---@return string? data
+---@return "text"|"binary"|integer kind
+---@return string? reason
+function Websocket:recv(opts) end
+--- An iterator over the messages that follow.
+---@param opts? caspian.net.Timeout
+---@return fun(): string?, string?
+function Websocket:messages(opts) end
+---@param data? string  at most 125 bytes
+---@param opts? caspian.net.Timeout
+function Websocket:ping(data, opts) end
+--- Says goodbye, waits for the peer's and closes.
+---@param code? integer    Defaults to 1000
+---@param reason? string   at most 123 bytes
+---@param opts? caspian.net.Timeout  Defaults to 5 seconds
+---@return boolean answered
+function Websocket:close(code, reason, opts) end
+
+---@alias caspian.net.Socket caspian.net.Tcp|caspian.net.Ssl|caspian.net.Udp|caspian.net.Listener|caspian.net.Websocket
 
 --- `%net`. Functions work with a dot and with a colon.
 ---@class caspian.net.Net
@@ -281,6 +332,10 @@ function Net.resolve(name, type, opts) end
 ---@param opts? { timeout?: number, server?: string, tcp?: boolean }
 ---@return string?
 function Net.reverse_resolve(ip, opts) end
+---@param url string  ws:// or wss://
+---@param opts? caspian.net.Websocket_options
+---@return caspian.net.Websocket
+function Net.websocket(url, opts) end
 ---@param spec caspian.net.Spec|string[]
 ---@return caspian.net.Net
 function Net.narrow(spec) end

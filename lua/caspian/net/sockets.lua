@@ -28,7 +28,7 @@ end
 
 local STARTTLS = merged(TIMEOUT, CLIENT_TLS, SERVER_TLS, { server = "boolean" })
 
---- Defines the classes in the core. Once per Lua state, before the first socket.
+--- Defines the classes in the core. Once per Lua state, before the first socket. Returns what defines one more.
 local function define(core)
   local function close(self)
     answer("close", core.close(self))
@@ -36,7 +36,7 @@ local function define(core)
 
   --- A class: its methods, and how a value of it prints.
   local function class(word, methods, label)
-    methods.close = close
+    methods.close = methods.close or close
     local metatable = {
       __name = "caspian.net." .. word,
       __index = function(self, name)
@@ -150,6 +150,7 @@ local function define(core)
   class("ssl", ssl, "ssl socket")
   class("udp", udp, "udp socket")
   class("tcp_listener", listener, "tcp listener")
+  return class
 end
 
 return { define = define, client_tls = CLIENT_TLS, server_tls = SERVER_TLS, merged = merged }

@@ -1,0 +1,109 @@
+--- WebSockets (RFC 6455): `net.websocket` and the class of what it returns.
+local args = require("caspian.net.args")
+local http = require("caspian.net.http")
+local error, setfenv, type = error, setfenv, type
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local answer, bad, options, own, show = args.answer, args.bad, args.options, args.own, args.show
+
+local TIMEOUT = { timeout = "seconds" }
+
+local OPTIONS = {
+  headers = "table",
+  subprotocols = "strings",
+  timeout = "seconds",            -- 30; of the connection with its handshake, and of each later call
+  max_message_bytes = "whole",    -- 16 MiB
+  max_frame_bytes = "whole",      -- max_message_bytes
+  resolve = "table",              -- { ["host:port"] = ip }
+  unix = "string",                -- path of a socket
+  verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
+  sni = "string", protocols = "strings",
+}
+
+--- Defines the class in the core. Once per Lua state, after the sockets' own.
+-- @param class what `sockets.define` returned
+local function define(core, class)
+  local methods = {}
+
+  --- Sends a message. `kind` is "text" (UTF-8; the default) or "binary": `ws:send(ws:recv())` is an echo.
+  -- After a timeout with `err.sent > 0` the rest goes first with the next call; with 0 nothing of it was sent.
+  function methods.send(self, data, kind, opts)
+    local at = 3
+    if type(kind) == "table" and opts == nil then kind, opts, at = nil, kind, 2 end
+    args.string(1, "send", "data", data)
+    if kind ~= nil and kind ~= "text" and kind ~= "binary" then
+      bad(2, "send", "kind must be \"text\" or \"binary\", got " .. show(kind))
+    end
+    opts = options(at, "send", opts, TIMEOUT)
+    answer("send", core.websocket_send(self, data, kind or "text", opts.timeout))
+  end
+
+  --- The next message and its kind, "text" or "binary"; nil, the close code and the reason once the peer has closed.
+  local function recv(self, opts)
+    opts = options(1, "recv", opts, TIMEOUT, 1)
+    local data, kind, reason = core.websocket_recv(self, opts.timeout)
+    if data == false then return nil, kind, reason end
+    if data == nil then
+      if type(kind) == "string" then bad(0, "recv", kind, 1) end
+      error(kind, 0)
+    end
+    return data, kind
+  end
+
+  function methods.recv(self, opts)
+    local data, kind, reason = recv(self, opts)
+    if data == nil then return nil, kind, reason end
+    return data, kind
+  end
+
+  --- An iterator over the messages that follow, each with its kind; it ends when the peer closes.
+  function methods.messages(self, opts)
+    answer("messages", core.get(self, "host")) -- a wrong self is told here, not at the first message
+    return function()
+      local data, kind = recv(self, opts)
+      return data, data and kind
+    end
+  end
+
+  --- Sends a ping with at most 125 bytes. The peer's answer is taken in by the next `recv`.
+  function methods.ping(self, data, opts)
+    if data == nil then data = "" end
+    args.string(1, "ping", "data", data)
+    opts = options(2, "ping", opts, TIMEOUT)
+    answer("ping", core.websocket_ping(self, data, opts.timeout))
+  end
+
+  --- Says goodbye, waits for the peer's (at most 5 s unless `opts.timeout` says more) and closes, whatever came of it;
+  -- messages that come meanwhile are dropped. `code`: 1000. `reason`: at most 123 bytes.
+  -- @return true if the peer said goodbye too
+  function methods.close(self, code, reason, opts)
+    local at = 3
+    if type(code) == "table" and reason == nil then code, opts, at = nil, code, 1 end
+    if code == nil then code = 1000 end
+    if type(code) ~= "number" then bad(1, "close", "code must be a number, got " .. show(code)) end
+    if reason == nil then reason = "" end
+    args.string(2, "close", "reason", reason)
+    opts = options(at, "close", opts, TIMEOUT)
+    return (answer("close", core.websocket_close(self, code, reason, opts.timeout)))
+  end
+
+  class("websocket", methods, "websocket")
+end
+
+--- Adds the function to a `%net` around `cap`.
+local function extend(core, cap, net, functions)
+  --- Opens a WebSocket. opts: see OPTIONS above.
+  function functions.websocket(...)
+    local url, opts = own(net, ...)
+    args.string(1, "websocket", "url", url)
+    opts = options(2, "websocket", opts, OPTIONS)
+    local names, values = http.fields(opts.headers or {}, "websocket", 2, 1)
+    -- The handshake is one of HTTP/1.1, and a server that offers more must be told so.
+    opts.headers, opts.alpn = nil, { "http/1.1" }
+    local socket = answer("websocket", core.websocket(cap, url, names, values, opts))
+    return socket
+  end
+end
+
+return { define = define, extend = extend }

@@ -1,0 +1,185 @@
+//! The opening handshake of RFC 6455 section 4, the client's side: what is asked, and whether the answer is one.
+//!
+//! Pure: a request's fields and an answer's head. No extension is offered, so none is accepted.
+
+use super::super::{
+    Invalid, broken,
+    fields::Fields,
+    is_token,
+    request::{Form, Method, Request},
+    response::{Head, Version},
+    url::HttpUrl,
+};
+use crate::error::Result;
+use data_encoding::BASE64;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY as SHA1, digest};
+
+/// What makes the key an answer that no other protocol gives by chance (section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A `ws` or `wss` URL, as the `http` or `https` one that is asked. RFC 6455 section 3: no fragment.
+pub fn parse_url(text: &str) -> std::result::Result<HttpUrl, Invalid> {
+    let scheme = text.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+    let url = match &scheme {
+        Some((scheme, rest)) if scheme == "ws" => format!("http:{rest}"),
+        Some((scheme, rest)) if scheme == "wss" => format!("https:{rest}"),
+        _ => return Invalid::because("URL must begin with ws:// or wss://"),
+    };
+    if text.contains('#') {
+        return Invalid::because("URL of a WebSocket has no fragment");
+    }
+    HttpUrl::parse(&url).map_err(|why| match why.0.contains("credentials") {
+        true => Invalid("URL contains credentials; give them in the header Authorization".into()),
+        false => why,
+    })
+}
+
+/// The URL as the caller knows it: with `ws` for `http`.
+pub fn shown(url: &HttpUrl) -> String {
+    url.without_fragment().replacen("http", "ws", 1)
+}
+
+/// A handshake that is under way.
+pub struct Handshake {
+    pub request: Request,
+    key: String,
+    subprotocols: Vec<String>,
+}
+
+impl Handshake {
+    /// `random`: 16 bytes that nobody can guess. Subprotocols are tokens, each named once (section 4.1).
+    pub fn new(url: HttpUrl, subprotocols: Vec<String>, random: [u8; 16]) -> std::result::Result<Handshake, Invalid> {
+        for (at, name) in subprotocols.iter().enumerate() {
+            if !is_token(name.as_bytes()) {
+                return Invalid::because(format!("subprotocols: {name:?} is not a token"));
+            }
+            if subprotocols.iter().take(at).any(|other| other == name) {
+                return Invalid::because(format!("subprotocols: {name:?} is named twice"));
+            }
+        }
+        Ok(Handshake { request: Request::new(Method::GET, url, None), key: BASE64.encode(&random), subprotocols })
+    }
+
+    /// Adds a caller's header; those of the handshake are ours.
+    pub fn field(&mut self, name: &[u8], value: &[u8]) -> std::result::Result<(), Invalid> {
+        let lower = name.to_ascii_lowercase();
+        match lower.as_slice() {
+            b"sec-websocket-protocol" => {
+                return Invalid::because("header Sec-WebSocket-Protocol cannot be set; use the option `subprotocols`");
+            }
+            b"connection" | b"upgrade" | b"content-length" | b"expect" | b"te" | b"trailer" => (),
+            name if name.starts_with(b"sec-websocket-") => (),
+            _ => return self.request.field(name, value),
+        }
+        // One of a few names, or a prefix and a token that `field` would have checked: short and without secrets.
+        Invalid::because(format!("header {} cannot be set: it is the handshake's", super::super::shown(name)))
+    }
+
+    /// The request's head.
+    pub fn head(&self) -> Vec<u8> {
+        let mut own = Fields::new();
+        own.push(b"Upgrade", b"websocket");
+        own.push(b"Connection", b"Upgrade");
+        own.push(b"Sec-WebSocket-Key", self.key.as_bytes());
+        own.push(b"Sec-WebSocket-Version", b"13");
+        if !self.subprotocols.is_empty() {
+            own.push(b"Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
+        }
+        self.request.head(Form::Origin, &own)
+    }
+
+    /// Judges the final answer (section 4.1, the numbered list at its end); the subprotocol that was chosen.
+    pub fn check(&self, head: &Head) -> Result<Option<String>> {
+        if head.status != 101 {
+            return Err(broken(self.refused(head)));
+        }
+        if head.version != Version::Http11 {
+            return Err(broken("the server switched protocols in HTTP/1.0"));
+        }
+        let fields = &head.fields;
+        let mut upgrade = fields.list("upgrade");
+        if !upgrade.next().is_some_and(|name| name.eq_ignore_ascii_case(b"websocket")) || upgrade.next().is_some() {
+            return Err(broken("the server's Upgrade is not websocket"));
+        }
+        if !fields.lists("connection", "upgrade") {
+            return Err(broken("the server's Connection does not say upgrade"));
+        }
+        let mut accept = fields.all("sec-websocket-accept");
+        if accept.next() != Some(accept_of(&self.key).as_bytes()) || accept.next().is_some() {
+            return Err(broken("the server's Sec-WebSocket-Accept is not the answer to our key"));
+        }
+        if fields.list("sec-websocket-extensions").any(|extension| !extension.is_empty()) {
+            return Err(broken("the server uses an extension that was not offered"));
+        }
+        let mut chosen = fields.all("sec-websocket-protocol");
+        match (chosen.next(), chosen.next()) {
+            (None, _) => Ok(None),
+            (Some(name), None) => match self.subprotocols.iter().find(|asked| asked.as_bytes() == name) {
+                Some(name) => Ok(Some(name.clone())),
+                None => Err(broken("the server chose a subprotocol that was not asked for")),
+            },
+            _ => Err(broken("the server chose two subprotocols")),
+        }
+    }
+
+    /// Words for an answer that is not 101. Of a redirect only the host is told: the rest may be a secret.
+    fn refused(&self, head: &Head) -> String {
+        let status = head.status;
+        if !(300..400).contains(&status) {
+            return format!("the server answered {status} instead of 101");
+        }
+        let location = head.fields.first("location").map(|location| match location {
+            [b'w', b's', rest @ ..] if matches!(rest, [b':', ..] | [b's', b':', ..]) => [b"http", rest].concat(),
+            other => other.to_vec(),
+        });
+        match location.and_then(|location| self.request.url.join(&location).ok()) {
+            Some(url) => {
+                let host = &url.origin().host;
+                format!("the server answered {status}, a redirect to {host}, which a WebSocket does not follow")
+            }
+            None => format!("the server answered {status} instead of 101"),
+        }
+    }
+}
+
+fn accept_of(key: &str) -> String {
+    BASE64.encode(digest(&SHA1, &[key.as_bytes(), GUID].concat()).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_of_the_rfc() {
+        assert_eq!(accept_of("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn urls() {
+        for (text, expected) in [
+            ("ws://example.com/chat?room=1", Ok("ws://example.com/chat?room=1")),
+            ("WSS://Example.COM:443", Ok("wss://example.com/")),
+            ("wss://[::1]:80/", Ok("wss://[::1]:80/")),
+            ("ws://0x7f.1/", Ok("ws://127.0.0.1/")),
+            ("ws://http/", Ok("ws://http/")),
+            ("ws://example.com/#f", Err("fragment")),
+            ("ws://example.com/#", Err("fragment")),
+            ("http://example.com/", Err("ws:// or wss://")),
+            ("example.com", Err("ws:// or wss://")),
+            ("ws:", Err("malformed")),
+            ("ws://example.com:0/", Err("port 0")),
+            ("ws://u:s3cret@example.com/", Err("credentials")),
+            ("ws://example.com/\r\nX: y", Err("control character")),
+        ] {
+            match (parse_url(text), expected) {
+                (Ok(url), Ok(expected)) => assert_eq!(shown(&url), expected, "{text:?}"),
+                (Err(why), Err(expected)) => {
+                    assert!(why.0.contains(expected), "{text:?}: {why}");
+                    assert!(!why.0.contains("s3cret"), "{text:?}: {why}");
+                }
+                (got, _) => panic!("{text:?}: {got:?}, not {expected:?}"),
+            }
+        }
+    }
+}
