@@ -20,7 +20,7 @@ function subject.unix(name)
 end
 
 local flags = { "--allow-net", "--allow-listen" }
-for _, name in ipairs{ "a", "b", "c", "http" } do
+for _, name in ipairs{ "a", "b", "c", "http", "websocket" } do
   flags[#flags + 1] = "--allow-net=unix:" .. subject.unix(name)
   flags[#flags + 1] = "--allow-listen=unix:" .. subject.unix(name)
 end
