@@ -159,6 +159,17 @@ describe("a handshake", function()
     ws:close()
   end)
 
+  it("goes through a proxy", function()
+    for _, proxy in ipairs{ "http://127.0.0.1:" .. servers.proxy.http, "socks5h://127.0.0.1:" .. servers.proxy.socks } do
+      for _, url in ipairs{ base, secure } do
+        local ws = net.websocket(url .. "/echo", { proxy = proxy, ca_bundle = servers.ca })
+        ws:send("around")
+        assert.equal("around", (ws:recv()))
+        ws:close()
+      end
+    end
+  end)
+
   it("has the deadline of its call", function()
     local p = peer.tcp[[ local c = accept() c:receive("*a") ]]
     local err = fails.with("network/timeout", net.websocket, "ws://127.0.0.1:" .. p.port, { timeout = 0.1 })
@@ -354,6 +365,7 @@ describe("the object", function()
       ["use the option `subprotocols`"] = { base, { headers = { ["sec-websocket-protocol"] = "x" } } },
       ["the value of header X contains a control character"] = { base, { headers = { X = "a\r\nb" } } },
       ["resolve: x is not an IP address"] = { base, { resolve = { ["a:1"] = "x" } } },
+      ["proxy and unix exclude each other"] = { base, { proxy = "http://a", unix = "/x" } },
       ["timeout must be 0 or more seconds"] = { base, { timeout = -1 } },
     } do
       local message = fails.plainly(words, net.websocket, arguments[1], arguments[2])

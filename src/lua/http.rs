@@ -268,7 +268,7 @@ fn retry(opts: &Options<'_>) -> Answer<Option<Retry>> {
 }
 
 /// `proxy = "SCHEME://[USER:PASSWORD@]HOST[:PORT]"`.
-fn proxy(opts: &Options<'_>) -> Answer<Option<Proxy>> {
+pub fn proxy(opts: &Options<'_>) -> Answer<Option<Proxy>> {
     let Some(url) = opts.text("proxy")? else { return Ok(None) };
     if opts.find::<Value>("unix")?.is_some() {
         return argument(opts.index, "proxy and unix exclude each other");

@@ -110,6 +110,12 @@ impl<'a> Options<'a> {
 
     /// The options of a TLS client (contract, section 4), built.
     pub fn client_tls(&self, capability: &Capability, op: &'static str, port: u16) -> Answer<ClientTls> {
+        let options = self.client_options(capability, op, port)?;
+        capability.net.client_tls(&options).or_else(|why| argument(self.index, &why.fields().message))
+    }
+
+    /// The same, not built yet.
+    pub fn client_options(&self, capability: &Capability, op: &'static str, port: u16) -> Answer<ClientOptions> {
         let sni = match self.text("sni")? {
             None => None,
             Some(name) => {
@@ -120,8 +126,7 @@ impl<'a> Options<'a> {
             }
         };
         let alpn = self.list("alpn")?.into_iter().map(String::into_bytes).collect();
-        let options = ClientOptions { sni, protocols: self.versions()?, alpn, ..self.trust(&capability.files)? };
-        capability.net.client_tls(&options).or_else(|why| argument(self.index, &why.fields().message))
+        Ok(ClientOptions { sni, protocols: self.versions()?, alpn, ..self.trust(&capability.files)? })
     }
 
     /// Whom to believe and what to show: `verify`, `ca_bundle`, `client_cert`, `client_key`, `pins`.

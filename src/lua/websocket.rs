@@ -4,7 +4,7 @@ use super::{
     answer::{Answer, argument},
     capability::Capability,
     define, held,
-    http::resolve,
+    http::{proxy, resolve},
     options::Options,
     socket::{Class, Item, Socket, seconds},
     sockets::{peek, wrap},
@@ -13,7 +13,7 @@ use crate::{
     deadline::Deadline,
     error::{Error, Kind},
     http::{
-        Invalid,
+        Invalid, client,
         url::{HttpUrl, Scheme},
         websocket::{
             self, Received, WebSocket,
@@ -107,14 +107,22 @@ fn connect(lua: &Lua, (cap, url, names, values, opts): Given) -> Answer<Value> {
 }
 
 fn options(opts: &Options<'_>, cap: &Capability, url: &HttpUrl) -> Answer<websocket::Options> {
-    let tls = match url.origin().scheme {
-        Scheme::Https => Some(opts.client_tls(cap, "websocket", url.origin().port)?),
-        Scheme::Http => None,
-    };
+    let tls = opts.client_options(cap, "websocket", url.origin().port)?;
+    if url.origin().scheme == Scheme::Https {
+        // A wrong certificate or key is the caller's mistake, found before anything moves.
+        cap.net.client_tls(&tls).or_else(|why| argument(opts.index, &why.fields().message))?;
+    }
     let message = opts.find::<f64>("max_message_bytes")?.map_or(Limits::default().message, |n| n as u64);
     let frame = opts.find::<f64>("max_frame_bytes")?.map_or(message, |n| n as u64);
     let limits = Limits { message, frame };
-    Ok(websocket::Options { tls, resolve: resolve(opts)?, unix: opts.text("unix")?, limits })
+    let way = client::Options {
+        tls,
+        resolve: resolve(opts)?,
+        unix: opts.text("unix")?,
+        proxy: proxy(opts)?,
+        ..client::Options::default()
+    };
+    Ok(websocket::Options { way, limits })
 }
 
 /// What a caller says at the end.

@@ -233,6 +233,7 @@ function Udp:close() end
 ---@field max_frame_bytes? integer    Defaults to max_message_bytes
 ---@field resolve? table<string, string>  { ["host:port"] = ip }
 ---@field unix? string         path of a socket to speak over
+---@field proxy? string        http://, https://, socks5:// or socks5h://[user:password@]host[:port]
 ---@field verify? boolean      Defaults to true
 ---@field ca_bundle? string    PEM or a path
 ---@field client_cert? string  PEM or a path

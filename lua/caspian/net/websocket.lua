@@ -17,6 +17,7 @@ local OPTIONS = {
   max_frame_bytes = "whole",      -- max_message_bytes
   resolve = "table",              -- { ["host:port"] = ip }
   unix = "string",                -- path of a socket
+  proxy = "string",               -- http://, https://, socks5:// or socks5h://[user:password@]host[:port]
   verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
   sni = "string", protocols = "strings",
 }

@@ -67,6 +67,11 @@ impl Handshake {
             b"sec-websocket-protocol" => {
                 return Invalid::because("header Sec-WebSocket-Protocol cannot be set; use the option `subprotocols`");
             }
+            b"proxy-authorization" => {
+                return Invalid::because(
+                    "header Proxy-Authorization: give the credentials in the URL of the option `proxy`",
+                );
+            }
             b"connection" | b"upgrade" | b"content-length" | b"expect" | b"te" | b"trailer" => (),
             name if name.starts_with(b"sec-websocket-") => (),
             _ => return self.request.field(name, value),

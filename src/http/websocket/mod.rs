@@ -14,22 +14,18 @@ use self::{
 };
 use super::{
     broken,
+    client::{self, Timings},
+    pool::Pool,
     response::{Budget, EmptyLine, Head, may_be_http, parse_head},
-    url::Scheme,
+    route::Trip,
 };
 use crate::{
-    address::Endpoint,
     conn::Conn,
     deadline::{Deadline, SLICE},
-    dial::{Target, dial, dial_unix},
     error::{Error, Kind, Result},
     net::Net,
-    tls::{ClientTls, Tls},
 };
-use std::{
-    net::{IpAddr, Shutdown},
-    time::Duration,
-};
+use std::{net::Shutdown, time::Duration};
 
 const OP: &str = "websocket";
 /// What is kept of the memory of a large message that was sent.
@@ -41,15 +37,11 @@ const PONGS: usize = 16 * 1024;
 /// Reads that one call with `timeout = 0` may do: a peer that never stops must not hold it, and what was read stays.
 const MAX_READS: usize = 64;
 
-/// How to connect.
+/// What a caller wishes.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// For `wss`.
-    pub tls: Option<ClientTls>,
-    /// Addresses to dial instead of asking DNS.
-    pub resolve: Vec<(Endpoint, IpAddr)>,
-    /// Path of the socket to speak over.
-    pub unix: Option<String>,
+    /// How to get to the server: `tls`, `resolve`, `unix` and `proxy` of it.
+    pub way: client::Options,
     pub limits: Limits,
 }
 
@@ -449,22 +441,19 @@ fn mask() -> Result<[u8; 4]> {
     }
 }
 
-/// The way to the server: the one place to add another.
+/// The way to the server, as requests find theirs, but never over a connection that others have used.
 fn open(net: &Net, handshake: &Handshake, options: &Options, deadline: &Deadline) -> Result<Conn> {
-    let origin = handshake.request.url.origin();
-    let tls = options.tls.as_ref().filter(|_| origin.scheme == Scheme::Https);
-    if let Some(path) = &options.unix {
-        let path = net.unix(OP, path, false)?;
-        let conn = dial_unix(net, OP, &path, deadline)?;
-        let Some(tls) = tls else { return Ok(conn) };
-        let wire = conn.into_wire().map_err(|(err, _)| err)?;
-        return Tls::connect(wire, tls, &origin.host, deadline).map(Conn::tls);
-    }
-    let granted = net.connect(OP, &origin.host, origin.port)?;
-    let endpoint = origin.endpoint();
-    let address = options.resolve.iter().find(|(at, _)| *at == endpoint).map(|(_, ip)| *ip);
-    let target = Target { op: OP, granted: &granted, address, local: None, tls };
-    dial(net, &target, deadline).map(|(conn, _)| conn)
+    let trip = Trip {
+        op: OP,
+        net,
+        pool: &Pool::new(),
+        options: &options.way,
+        origin: handshake.request.url.origin(),
+        fresh: true,
+        upgrade: true,
+        deadline,
+    };
+    Ok(trip.route(&mut Timings::default())?.link.conn)
 }
 
 /// Reads the answer's head. What follows it stays in the connection's buffer.
