@@ -208,18 +208,10 @@ impl WebSocket {
 
     /// Works off what arrived without a wait, answering pings; true if [`WebSocket::recv`] would now answer at once.
     pub fn settle(&mut self) -> bool {
-        while !self.is_ready() {
-            let Some(conn) = &mut self.conn else { return true };
-            if !conn.settle() {
-                return false;
-            }
-            match self.look(&Deadline::after(Duration::ZERO)) {
-                Err(err) if err.is(Kind::Timeout) => return false,
-                // The next call says it.
-                _ => return true,
-            }
-        }
-        true
+        let found = self.is_ready();
+        let Some(conn) = &mut self.conn else { return true };
+        // A failure is told by the next call.
+        found || conn.settle() && !self.look(&Deadline::after(Duration::ZERO)).is_err_and(|err| err.is(Kind::Timeout))
     }
 
     /// True if [`WebSocket::recv`] would answer at once, as far as is known without a look.
