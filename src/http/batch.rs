@@ -180,6 +180,8 @@ fn fetch(stream: &mut Stream, whole: &Deadline) -> Result<()> {
     stream.fetch.begin(whole);
     match stream.fetch.step()? {
         Step::Head => stream.gather(),
-        Step::Piece => Err(Error::new(Kind::Socket, "fetch_all: the body has to come from memory or a file")),
+        Step::Piece | Step::Sent => {
+            Err(Error::new(Kind::Socket, "fetch_all: the body has to come from memory or a file"))
+        }
     }
 }

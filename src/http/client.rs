@@ -10,6 +10,7 @@ use super::{
     fields::Fields,
     pool::Pool,
     proxy::Proxy,
+    record::Record,
     redirect::{self, Rules},
     request::Request,
     response::Head,
@@ -69,6 +70,10 @@ pub struct Options {
     pub proxy: Option<Proxy>,
     /// Idempotent requests that failed in passing are made again. Defaults to `None`: they are not.
     pub retry: Option<Retry>,
+    /// Come back after each piece of the request's body. Defaults to false.
+    pub paced: bool,
+    /// Keep what is asked and answered ([`Fetch::records`]). Defaults to false.
+    pub record: bool,
 }
 
 impl Default for Options {
@@ -86,6 +91,8 @@ impl Default for Options {
             unix: None,
             proxy: None,
             retry: None,
+            paced: false,
+            record: false,
         }
     }
 }
@@ -113,6 +120,8 @@ pub struct Timings {
 pub enum Step {
     /// The next piece of the request's body is asked for: [`Fetch::supply`] it, then step on.
     Piece,
+    /// A piece of the request's body went; only where [`Options::paced`] asks for it.
+    Sent,
     /// The head of the response is here, and its body can be read.
     Head,
 }
@@ -140,6 +149,7 @@ pub struct Fetch {
     retried: bool,
     /// Tries that the option `retry` added.
     tries: u32,
+    records: Vec<Record>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +184,7 @@ impl Fetch {
             since: started,
             retried: false,
             tries: 0,
+            records: Vec::new(),
         }
     }
 
@@ -189,7 +200,7 @@ impl Fetch {
             let done = match self.at {
                 At::Open => self.open(),
                 At::Sending => match self.send() {
-                    Ok(true) => return Ok(Step::Piece),
+                    Ok(Some(step)) => return Ok(step),
                     other => other.map(|_| ()),
                 },
                 At::Waiting => self.wait(),
@@ -359,6 +370,9 @@ impl Fetch {
             // Head and beginning of the body in one go: a small request is one packet.
             out.extend_from_slice(upload.piece()?);
         }
+        if self.options.record {
+            self.records.push(Record::new(wall(), self.request.method.as_str(), &self.request.url, &out));
+        }
         self.at = At::Sending;
         if talk.push(&out, &self.deadline)? {
             self.sent();
@@ -366,23 +380,29 @@ impl Fetch {
         Ok(())
     }
 
-    /// Sends the body as far as it goes without the caller. True if a piece is asked for.
-    fn send(&mut self) -> Result<bool> {
+    /// Sends the body as far as it goes without the caller.
+    fn send(&mut self) -> Result<Option<Step>> {
         let (Some(upload), Some(talk)) = (&mut self.upload, &mut self.talk) else {
             self.sent();
-            return Ok(false);
+            return Ok(None);
         };
         while !upload.is_over() {
             if upload.is_callers() {
-                return Ok(true);
+                return Ok(Some(Step::Piece));
             }
             let piece = upload.piece()?;
-            if !piece.is_empty() && (talk.refused()? || talk.push(piece, &self.deadline)?) {
+            if piece.is_empty() {
+                continue;
+            }
+            if talk.refused()? || talk.push(piece, &self.deadline)? {
                 break;
+            }
+            if self.options.paced {
+                return Ok(Some(Step::Sent));
             }
         }
         self.sent();
-        Ok(false)
+        Ok(None)
     }
 
     /// Waits for the final head, and goes where it leads.
@@ -393,6 +413,7 @@ impl Fetch {
             Err(err) => return Err(talk.failure.take().unwrap_or(err)),
         };
         lap(&mut self.since, &mut self.timings.wait);
+        self.answered(&head);
         let hop = match self.options.follow_redirects {
             true => redirect::next(&self.request, &head, &self.options.redirects)?,
             false => None,
@@ -432,6 +453,37 @@ impl Fetch {
         self.retried = false;
         self.at = At::Open;
         Ok(())
+    }
+
+    /// For the record and the log.
+    fn answered(&mut self, head: &Head) {
+        if let Some(record) = self.records.last_mut() {
+            record.answered(head);
+        }
+        if self.net.is_logged() {
+            self.log(("status", head.status.into()));
+        }
+    }
+
+    /// One line per request. Of the URL only what cannot be a secret by design: no query.
+    fn log(&self, end: (&str, serde_json::Value)) {
+        let url = &self.request.url;
+        let text = format!("{}{}", url.origin(), url.path());
+        let seconds = now().duration_since(self.started).as_secs_f64();
+        let method = self.request.method.as_str();
+        let fields =
+            [("op", OP.into()), ("method", method.into()), ("url", text.into()), end, ("seconds", seconds.into())];
+        self.net.log("request", &fields);
+    }
+
+    /// What was asked and answered, hop by hop, where [`Options::record`] asks for it.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Bytes of the request's body that are on their way, or gone.
+    pub fn sent_bytes(&self) -> u64 {
+        self.upload.as_ref().map_or(0, Upload::handed)
     }
 
     /// Reads a redirect's own body, if that is cheaper than another connection.
@@ -523,6 +575,9 @@ impl Fetch {
     fn fail(&mut self, err: Error) -> Error {
         self.talk = None;
         self.at = At::Failed;
+        if self.net.is_logged() {
+            self.log(("class", err.kind().word().into()));
+        }
         let origin = self.request.url.origin();
         let err = match &self.upload {
             Some(upload) if err.is(Kind::ConnectionReset) => err.sent(upload.handed()),

@@ -3,7 +3,7 @@
 //! The pure rooms know no socket, no clock and no Lua:
 //! [`url`] what may be asked for, [`fields`] header fields, [`request`] what we send, [`response`] the head of what
 //! comes back, [`body`] where it ends, [`exchange`] one request's answer as bytes in and counts out, [`redirect`] where
-//! to go next, [`form`] and [`multipart`] what bodies are made of, [`proxy`] and [`socks`] what is said to proxies. Above
+//! to go next, [`record`] what it was for whoever looks later, [`form`] and [`multipart`] what bodies are made of, [`proxy`] and [`socks`] what is said to proxies. Above
 //! them: `route` opens connections, [`retry`] says when to ask again, [`client`] speaks all that over
 //! connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads what is sent, [`stream`]
 //! hands out what comes in measured pieces, [`batch`] does many at once; [`websocket`] is what a connection becomes
@@ -22,6 +22,7 @@ pub mod form;
 pub mod multipart;
 pub mod pool;
 pub mod proxy;
+pub mod record;
 pub mod redirect;
 pub mod request;
 pub mod response;

@@ -64,6 +64,20 @@ impl Stream {
         Ok(())
     }
 
+    /// Gathers about `count` bytes more: how many there are, and whether that is all. `too_large` as in
+    /// [`Fetch::body`].
+    pub fn ahead(&mut self, count: usize) -> Result<(usize, bool)> {
+        let goal = self.held().len().saturating_add(count);
+        while self.held().len() < goal {
+            self.check(self.held().len())?;
+            if self.fill(goal - self.held().len())? == 0 {
+                break;
+            }
+        }
+        self.check(self.held().len())?;
+        Ok((self.held().len(), self.fetch.is_over()))
+    }
+
     /// All that is left.
     pub fn rest(&mut self) -> Result<Vec<u8>> {
         if self.held().is_empty() {

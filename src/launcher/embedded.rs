@@ -7,6 +7,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.args", include_str!("../../lua/caspian/net/args.lua")),
     ("caspian.net.capability", include_str!("../../lua/caspian/net/capability.lua")),
     ("caspian.net.errors", include_str!("../../lua/caspian/net/errors.lua")),
+    ("caspian.net.har", include_str!("../../lua/caspian/net/har.lua")),
     ("caspian.net.http", include_str!("../../lua/caspian/net/http.lua")),
     ("caspian.net.launcher", include_str!("../../lua/caspian/net/launcher.lua")),
     ("caspian.net.names", include_str!("../../lua/caspian/net/names.lua")),

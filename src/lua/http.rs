@@ -99,8 +99,12 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     clients(lua, core)?;
     define(lua, core, "http_start", start)?;
-    // http_step(call) -> true for the head, false where a piece of body is asked for
-    define(lua, core, "http_step", |_, call: AnyUserData| Ok(peek(&call)?.stream()?.fetch.step()? == Step::Head))?;
+    // http_step(call) -> true for the head, false where a piece of body is asked for, "sent" after one (`paced`)
+    define(lua, core, "http_step", |lua, call: AnyUserData| match peek(&call)?.stream()?.fetch.step()? {
+        Step::Head => Ok(Value::Boolean(true)),
+        Step::Piece => Ok(Value::Boolean(false)),
+        Step::Sent => lua.create_string("sent").map(Value::String).or_else(|e| argument(0, e)),
+    })?;
     define(lua, core, "http_supply", |_, (call, piece): (AnyUserData, LuaString)| {
         peek(&call)?.stream()?.fetch.supply(&piece.as_bytes())?;
         Ok(true)
@@ -240,6 +244,8 @@ fn options(opts: &Options<'_>, net: &Net, files: &Files) -> Answer<(client::Opti
         unix: opts.text("unix")?,
         proxy: proxy(opts)?,
         retry: retry(opts)?,
+        paced: opts.flag("paced", false)?,
+        record: opts.flag("record", false)?,
     };
     Ok((options, opts.flag("stream", false)?))
 }

@@ -11,6 +11,7 @@ mod json;
 mod names;
 mod options;
 mod polling;
+mod progress;
 mod properties;
 mod raw;
 mod socket;
@@ -73,6 +74,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     http::register(lua, &core)?;
     batch::register(lua, &core)?;
     websocket::register(lua, &core)?;
+    progress::register(lua, &core)?;
     names::register(lua, &core)?;
     Ok(core)
 }

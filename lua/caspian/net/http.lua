@@ -1,6 +1,7 @@
 --- HTTP over a capability: `fetch`, clients, jails and responses.
 -- Everything that calls back into Lua (bodies made by a function) is driven from here, step by step.
 local args = require("caspian.net.args")
+local har = require("caspian.net.har")
 local sockets = require("caspian.net.sockets")
 local error, getmetatable, next, pcall, rawequal, rawget, select, setfenv, setmetatable, tostring, type =
   error, getmetatable, next, pcall, rawequal, rawget, select, setfenv, setmetatable, tostring, type
@@ -29,6 +30,8 @@ local CLIENT = merged({
   resolve = "table",              -- { ["host:port"] = ip }
   unix = "string",                -- path of a socket
   proxy = "string",               -- http://, https://, socks5:// or socks5h://[user:password@]host[:port]
+  on_progress = "function",       -- called with done, total (nil if unknown), and "upload" or "download"
+  progress = "boolean",           -- false; draws a bar where standard error is a terminal
   retry = "any",                  -- a number of further tries, or RETRY
   verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
 })
@@ -41,6 +44,7 @@ local REQUEST = merged(CLIENT, {
   body_form = "table",
   body_file = "any",              -- a path or an open file
   body_multipart = "table",
+  save = "any",                   -- an open file that the body of a 2xx is written to
 })
 local BODIES = { "body", "body_json", "body_form", "body_file", "body_multipart" }
 
@@ -68,7 +72,7 @@ local function check_retry(value, name, at, depth)
 end
 
 --- Options that are this file's own business; the core is told the others.
-local OURS = { headers = true, method = true }
+local OURS = { headers = true, method = true, on_progress = true, progress = true, save = true }
 for index = 1, #BODIES do OURS[BODIES[index]] = true end
 
 --- What is behind the objects that scripts hold: by object, gone with it.
@@ -324,6 +328,10 @@ local function prepare(name, client, url, given, at, depth, method, body)
     opts = merged(opts, { body = body })
   end
   check_retry(opts.retry, name, at, depth)
+  if opts.save ~= nil and not is_open_file(opts.save, name, "save", at, depth) then
+    bad(at, name, "save must be an open file, got " .. show(opts.save), depth)
+  end
+  if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
   local source, pump = body_of(core, opts, name, at, depth)
   local told
   for option, value in next, opts do
@@ -332,6 +340,10 @@ local function prepare(name, client, url, given, at, depth, method, body)
       told[option] = value
     end
   end
+  if opts.on_progress or opts.progress or client.har then
+    told = told or {}
+    told.paced, told.record = (opts.on_progress or opts.progress) and true, client.har and true
+  end
   local names, values = flatten(headers)
   local call, err, index = core.http_start(
     client.client, url, method or opts.method or "GET", names, values, source, told)
@@ -339,18 +351,60 @@ local function prepare(name, client, url, given, at, depth, method, body)
   return call, pump, opts
 end
 
+--- The function that tells how far a request is, if anybody wants to know: (done, total, what, last).
+local function reporter(core, call, opts)
+  local told = opts.on_progress
+  local bar = opts.progress and core.http_bar() or nil
+  if not told and not bar then return nil end
+  return function(done, total, what, last)
+    if bar then core.http_draw(bar, done, total, last and what == "download") end
+    if not told then return end
+    if not can_guard then told(done, total, what) return end
+    local ok, err = pcall(told, done, total, what)
+    if not ok then
+      core.http_drop(call)
+      error(err, 0)
+    end
+  end
+end
+
+--- Sends the request and waits for the head of the response.
+local function converse(core, call, pump, report)
+  while true do
+    local done, err = core.http_step(call)
+    if done == nil then error(err, 0) end
+    if report and done ~= true then
+      local sent, total = core.http_sent(call)
+      if sent > 0 then report(sent, total, "upload") end
+    end
+    if done == true then return end
+    if done == false then
+      done, err = core.http_supply(call, piece_of(core, call, pump))
+      if done == nil then error(err, 0) end
+    end
+  end
+end
+
 --- Does a request. Called by public functions only (for the level of its errors).
 local function perform(name, client, url, given, at, method, body)
   local core = client.core
   local call, pump, opts = prepare(name, client, url, given, at, 2, method, body)
-  while true do
-    local done, err = core.http_step(call)
-    if done == nil then error(err, 0) end
-    if done then break end
-    done, err = core.http_supply(call, piece_of(core, call, pump))
-    if done == nil then error(err, 0) end
+  local report = reporter(core, call, opts)
+  if not client.har then
+    converse(core, call, pump, report)
+    return respond(core, call, opts.stream, report, opts.save)
   end
-  return respond(core, call, opts.stream)
+  local ok, result
+  if can_guard then
+    ok, result = pcall(converse, core, call, pump, report)
+    if ok then ok, result = pcall(respond, core, call, opts.stream, report, opts.save) end
+  else
+    converse(core, call, pump, report)
+    ok, result = true, respond(core, call, opts.stream, report, opts.save)
+  end
+  har.add(client.har, core, call, not ok and result or nil)
+  if not ok then error(result, 0) end
+  return result
 end
 
 --- What `fetch_all` may say.
@@ -383,6 +437,9 @@ local function perform_all(client, list, given)
     end
     if pump then bad(1, "fetch_all", "item " .. index .. ": a body that Lua makes cannot be sent from here", 1) end
     if asked.stream then bad(1, "fetch_all", "item " .. index .. ": responses cannot be streamed from here", 1) end
+    if asked.on_progress or asked.progress or asked.save then
+      bad(1, "fetch_all", "item " .. index .. ": on_progress, progress and save do not go with it", 1)
+    end
     calls[index] = call
   end
   local results, err = core.http_all(calls, opts.parallel, opts.per_origin, opts.timeout)
@@ -392,6 +449,9 @@ local function perform_all(client, list, given)
       local ok, made = pcall(respond, core, calls[index], false)
       if not ok and type(made) ~= "table" then error(made, 0) end
       results[index] = made
+    end
+    if client.har then
+      har.add(client.har, core, calls[index], states[results[index]] == nil and results[index] or nil)
     end
   end
   return results
@@ -405,6 +465,13 @@ local RESPONSE = {}
 local function read(state, how, count)
   local bytes, err = state.core.http_read(state.call, how, count)
   if bytes == nil and err ~= nil then error(err, 0) end
+  local report = state.report
+  if report then
+    state.done = (state.done or 0) + (bytes and #bytes or 0)
+    local over = bytes == nil or how == "rest"
+    if over then state.report = nil end
+    report(state.done, state.core.http_total(state.call), "download", over)
+  end
   return bytes
 end
 
@@ -448,6 +515,28 @@ function RESPONSE.chunks(state)
     if not state.body then return read(state, "piece", 65536) end
     return RESPONSE.read(state, 65536)
   end
+end
+
+--- Writes `bytes` to a file of the script's; a file that takes no more ends the response.
+local function write(core, call, file, bytes)
+  local done, why = file:write(bytes)
+  if not done then
+    core.http_drop(call)
+    error("save: " .. tostring(why), 0)
+  end
+end
+
+--- Writes what is left of the body to an open file, as it arrives; answers how many bytes.
+function RESPONSE.save(state, file)
+  if not is_open_file(file, "save", "file", 1, 1) then
+    bad(1, "save", "an open file expected, got " .. show(file), 1)
+  end
+  local count = 0
+  for piece in RESPONSE.chunks(state) do
+    write(state.core, state.call, file, piece)
+    count = count + #piece
+  end
+  return count
 end
 
 --- Ends a stream. What was not read is lost.
@@ -531,22 +620,51 @@ function response.__close(self)
   RESPONSE.close(states[self])
 end
 
-function respond(core, call, stream)
+--- The body as a string, with a word about each piece of it.
+local function gather(core, call, report)
+  while true do
+    local held, total, over = core.http_fill(call, 262144)
+    if held == nil then error(total, 0) end
+    report(held, total, "download", over)
+    if over then break end
+  end
+  return core.http_read(call, "rest")
+end
+
+--- Writes the body to a file; answers how many bytes.
+local function store(core, call, report, file)
+  local total, done = core.http_total(call), 0
+  while true do
+    local bytes, err = core.http_read(call, "piece", 65536)
+    if bytes == nil and err ~= nil then error(err, 0) end
+    if report then report(done + (bytes and #bytes or 0), total, "download", bytes == nil) end
+    if bytes == nil then return done end
+    write(core, call, file, bytes)
+    done = done + #bytes
+  end
+end
+
+function respond(core, call, stream, report, file)
   local status, reason, version, url, chain = core.http_head(call)
   if status == nil then answer("fetch", status, reason, version) end
-  local body
-  if not stream then
-    local err
-    body, err = core.http_read(call, "rest")
+  local body, err, saved
+  if file and status >= 200 and status < 300 then
+    saved = store(core, call, report, file)
+  elseif not stream then
+    if report then
+      body, err = gather(core, call, report)
+    else
+      body, err = core.http_read(call, "rest")
+    end
     if body == nil then error(err, 0) end
   end
   local ok = status >= 200 and status < 300
   local object = setmetatable({}, response)
   states[object] = {
-    core = core, call = call, body = body,
+    core = core, call = call, body = body, report = stream and report or nil,
     fields = {
       status = status, ok = ok, ["ok?"] = ok, reason = reason, version = version, body = body, url = url,
-      redirect_chain = chain or {},
+      redirect_chain = chain or {}, saved = saved,
     },
   }
   return object
@@ -631,6 +749,18 @@ function METHODS.jail(self, ...)
   return result
 end
 
+--- What a client that was made with `har = true` has done, as a HAR 1.2 table; as JSON for `client:har("json")`.
+function METHODS.har(self, form)
+  local state = client_of(self, "har")
+  if not state.har then error("har: the client was not made with har = true", 2) end
+  if form ~= nil and form ~= "json" then bad(1, "har", 'either nothing or "json" expected, got ' .. show(form)) end
+  local log = har.log(state.har, ARRAY, state.core.version)
+  if not form then return log end
+  local text, err = state.core.json_encode(log, 1)
+  if text == nil then error(err, 0) end
+  return text
+end
+
 --- Closes the client's connections; it cannot be used after that.
 function METHODS.close(self)
   local state = client_of(self, "close")
@@ -693,17 +823,22 @@ local function extend(core, cap, net, functions, classes)
   --- A client with defaults for its requests, a pool of its own, and `allow`.
   local function new(owner, ...)
     local given = own(owner, ...)
-    local allow
-    if type(given) == "table" and rawget(given, "allow") ~= nil then
+    local allow, recorded
+    if type(given) == "table" then
       given = merged(given)
       allow, given.allow = given.allow, nil
+      recorded, given.har = given.har, nil
+      if recorded ~= nil and type(recorded) ~= "boolean" then
+        bad(1, "new", "har must be true or false, got " .. show(recorded), 1)
+      end
     end
     local defaults = args.options(1, "new", given, CLIENT, 1)
     local headers = add_headers({}, defaults.headers or {}, "new", 1, 1)
     local inner, err = core.http_client(cap)
     if inner == nil then error(err, 0) end
     local object = setmetatable({}, client)
-    states[object] = { core = core, client = inner, defaults = defaults, headers = headers }
+    states[object] = { core = core, client = inner, defaults = defaults, headers = headers,
+      har = recorded and har.new() or nil }
     if allow ~= nil then object.allow = allow end
     return object
   end

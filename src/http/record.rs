@@ -1,0 +1,112 @@
+//! What a request and its answer were, for whoever looks later (HAR): without the secrets that headers carry.
+//!
+//! Data only. Values of `Authorization`, `Cookie` and their kin are dropped when the record is made, not when it is
+//! shown. Bodies are not kept.
+
+use super::{fields::Fields, response::Head, url::HttpUrl};
+use std::time::Duration;
+
+/// Fields whose values are never kept.
+const SECRET: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "set-cookie", "www-authenticate", "proxy-authenticate"];
+const REDACTED: &[u8] = b"(redacted)";
+
+/// One hop: a request, and its answer if there was one.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Since 1970.
+    pub started: Duration,
+    pub method: String,
+    pub url: String,
+    pub sent: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Bytes of the request's head.
+    pub sent_head: usize,
+    pub answer: Option<Head>,
+}
+
+impl Record {
+    /// `head` is the request's, as it went out.
+    pub fn new(started: Duration, method: &str, url: &HttpUrl, head: &[u8]) -> Record {
+        let end = memchr::memmem::find(head, b"\r\n\r\n").unwrap_or(head.len());
+        let lines = head.get(..end).unwrap_or_default().split(|b| *b == b'\n').skip(1);
+        let pairs = lines.filter_map(|line| {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let at = memchr::memchr(b':', line)?;
+            let (name, value) = (line.get(..at)?, line.get(at + 1..)?.trim_ascii());
+            Some((name.to_vec(), shown(name, value).to_vec()))
+        });
+        Record {
+            started,
+            method: method.to_owned(),
+            url: url.without_fragment(),
+            sent: pairs.collect(),
+            sent_head: end + 4,
+            answer: None,
+        }
+    }
+
+    pub fn answered(&mut self, head: &Head) {
+        let mut fields = Fields::new();
+        head.fields.iter().for_each(|(name, value)| fields.push(name, shown(name, value)));
+        self.answer = Some(Head { fields, reason: head.reason.clone(), ..*head });
+    }
+
+    /// `2026-01-31T23:59:59.123Z`, as HAR wants it.
+    pub fn date(&self) -> String {
+        date(self.started)
+    }
+}
+
+fn shown<'a>(name: &[u8], value: &'a [u8]) -> &'a [u8] {
+    if SECRET.iter().any(|secret| secret.as_bytes().eq_ignore_ascii_case(name)) { REDACTED } else { value }
+}
+
+/// Days to a date by the calendar of 400 years (Howard Hinnant, "chrono-compatible low-level date algorithms").
+fn date(since: Duration) -> String {
+    let seconds = since.as_secs();
+    let days = seconds / 86400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * day + 2) / 153;
+    let (day, month) =
+        (day - (153 * from_march + 2) / 5 + 1, if from_march < 10 { from_march + 3 } else { from_march - 9 });
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (784_111_777, "1994-11-06T08:49:37.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (4_107_542_399, "2100-02-28T23:59:59.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(date(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn no_secret_is_kept() {
+        let url = HttpUrl::parse("http://a.example/x?y#z").unwrap();
+        let head =
+            b"GET /x?y HTTP/1.1\r\nHost: a.example\r\nAUTHORIZATION: Basic s3cret\r\nCookie: a=s3cret\r\n\r\nbody";
+        let mut record = Record::new(Duration::ZERO, "GET", &url, head);
+        let mut fields = Fields::new();
+        fields.push(b"Set-Cookie", b"a=s3cret");
+        fields.push(b"X", b"y");
+        let version = crate::http::response::Version::Http11;
+        record.answered(&Head { version, status: 200, reason: b"OK".to_vec(), fields });
+        assert_eq!(record.sent.len(), 3);
+        assert_eq!(record.sent_head, head.len() - 4);
+        assert!(!record.sent.iter().any(|(_, value)| value.ends_with(b"s3cret")));
+        assert_eq!(record.answer.unwrap().fields.first("set-cookie"), Some(REDACTED));
+    }
+}
