@@ -63,6 +63,10 @@ impl Decoder {
         if names.len() > MAX_CODINGS {
             return Err(broken(format!("content codings are chained more than {MAX_CODINGS} times")));
         }
+        // A body of 44 bytes can make both keep their windows, of 16 MiB each; no honest server does.
+        if names.iter().filter(|name| name.eq_ignore_ascii_case(b"br")).count() > 1 {
+            return Err(broken("content codings: br is chained with br"));
+        }
         // The last one listed was applied last.
         let stages: Option<Vec<_>> = names.iter().rev().map(|name| Coding::named(name)).collect();
         Ok(stages.filter(|stages| !stages.is_empty()).map(|codings| Decoder {

@@ -196,6 +196,7 @@ fn which_codings() {
         ("gzip, gzip, gzip", Err(())),
         ("gzip, none, x", Err(())),
         ("gzip, identity, br, identity", Ok(true)),
+        ("br, Br", Err(())),
     ] {
         assert_eq!(decoder(codings).map(|found| found.is_some()).map_err(|_| ()), expected, "{codings:?}");
     }
