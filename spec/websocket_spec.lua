@@ -104,7 +104,7 @@ describe("a handshake", function()
     for _, row in ipairs{
       { nil, nil },
       { { "chat.one" }, "chat.one" },
-      { { "else", "chat.two" }, "chat.two" },
+      { { "else", "chat.two", "chat.one" }, "chat.two" },
     } do
       local ws = net.websocket(base .. "/silent", { subprotocols = row[1] })
       assert.equal(row[2], ws.subprotocol)

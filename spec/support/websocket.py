@@ -24,6 +24,7 @@ except ImportError:
     from websockets import serve as listen, unix_serve as listen_unix
 
 EVERYBODY = {}
+SUBPROTOCOLS = ["chat.two", "chat.one"]
 
 
 async def echo(ws, query):
@@ -134,10 +135,17 @@ async def refuse(first, second):
     return response
 
 
+def choose(first, second):
+    """The client's first choice that is known here. Old: (its, ours); new: (connection, its)."""
+    asked = first if isinstance(first, (list, tuple)) else second
+    return next((name for name in asked if name in SUBPROTOCOLS), None)
+
+
 async def main(directory, certificate, key, ready):
     options = dict(
         process_request=refuse,
-        subprotocols=["chat.two", "chat.one"],
+        subprotocols=SUBPROTOCOLS,
+        select_subprotocol=choose,
         max_size=64 << 20,
         ping_interval=None,
         close_timeout=2,

@@ -209,8 +209,7 @@ impl Reader {
         }))
     }
 
-    /// True where the peer may end the stream only with a close frame before: always, but in the middle of a frame
-    /// the error is another.
+    /// True between messages: nothing of one has come that is not complete.
     pub fn is_between(&self) -> bool {
         self.head.is_empty() && self.frame.is_none() && self.form.is_none()
     }
