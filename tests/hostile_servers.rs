@@ -7,9 +7,9 @@
 //! | B | framing and smuggling | `hostile/framing.rs`; without sockets, cut in every way: `http_framing.rs` |
 //! | C | the pool | `hostile/pool.rs`, [`many_idle_hosts`]; forks and collected sockets (49): `spec/life_spec.lua` |
 //! | D | time | `hostile/time.rs`, [`an_address_that_does_not_answer`]; a silent name server (52): `names.rs` |
-//! | E | memory and decoding | `hostile/memory.rs`, `hostile/json.rs`; codings (59, 60): `src/http/decode/tests.rs` |
-//! | F | cookies | `src/http/cookies/tests.rs` |
-//! | G | proxies and credentials | `http_proxy.rs`, `src/http/auth/tests.rs` |
+//! | E | memory and decoding | `hostile/memory.rs`, `hostile/json.rs`; `hostile/codings.rs`, `src/http/decode/tests.rs` |
+//! | F | cookies | `hostile/identity.rs`, `src/http/cookies/tests.rs` |
+//! | G | proxies and credentials | `http_proxy.rs`, `hostile/identity.rs`, `src/http/auth/tests.rs` |
 //! | H | the request's side | `hostile/requests.rs`; multipart (79): `src/http/multipart.rs` |
 //! | I | URLs | `hostile/requests.rs`, `src/http/url.rs`, `grants.rs` |
 //!
@@ -17,10 +17,14 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests are the world outside")]
 
+#[path = "hostile/codings.rs"]
+mod codings;
 #[path = "hostile/cuts.rs"]
 mod cuts;
 #[path = "hostile/framing.rs"]
 mod framing;
+#[path = "hostile/identity.rs"]
+mod identity;
 #[path = "hostile/json.rs"]
 mod json;
 #[path = "hostile/memory.rs"]
@@ -86,6 +90,16 @@ fn time_is_kept() {
 #[test]
 fn requests_and_urls() {
     row::run(requests::rows());
+}
+
+#[test]
+fn codings_of_bodies() {
+    row::run(codings::rows());
+}
+
+#[test]
+fn cookies_and_credentials() {
+    row::run(identity::rows());
 }
 
 #[test]

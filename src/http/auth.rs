@@ -5,13 +5,18 @@
 
 mod challenge;
 
-use super::Invalid;
+use super::{Invalid, url::Origin};
 use challenge::{Algorithm, Challenge, Digest};
 use data_encoding::{BASE64, HEXLOWER};
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Answers to challenges of one request.
 const MAX_ROUNDS: u8 = 2;
+/// Origins that one client remembers.
+const MAX_LOGINS: usize = 32;
 
 /// Which schemes a user and password may be used with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,55 +68,50 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Credentials at work against one origin, or one proxy. Make a new one for another: nothing of it goes along.
+/// Credentials at work for one request, against one origin or one proxy. Make a new one for another: nothing of it goes
+/// along.
 #[derive(Clone)]
 pub struct Auth {
     credentials: Credentials,
-    /// What the server asked for last; kept for the requests that follow (RFC 7616 section 3.4).
-    digest: Option<Digest>,
-    /// Requests made with the nonce of `digest`.
-    count: u32,
-    /// Answers given since the last [`Auth::begin`].
+    /// What the server asked for last; the requests that follow say it at once (RFC 7616 section 3.4).
+    nonce: Arc<Mutex<Option<Nonce>>>,
+    /// Answers given to challenges.
     rounds: u8,
-    /// What the last [`Auth::header`] made.
-    last: Last,
+    /// The last [`Auth::header`] answered a challenge.
+    answered: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Last {
-    Nothing,
-    Basic,
-    Digest,
+struct Nonce {
+    digest: Digest,
+    /// Requests made with it.
+    count: u32,
 }
 
 impl Auth {
     pub fn new(credentials: Credentials) -> Auth {
-        Auth { credentials, digest: None, count: 0, rounds: 0, last: Last::Nothing }
-    }
-
-    /// A new request begins, one that is not the repetition of another.
-    pub fn begin(&mut self) {
-        self.rounds = 0;
+        Auth { credentials, nonce: Arc::default(), rounds: 0, answered: false }
     }
 
     /// The value of `Authorization` (or `Proxy-Authorization`), if there is something to say yet. `target` is the
     /// request target as it is sent; `random` is fresh for each call.
     pub fn header(&mut self, method: &str, target: &str, random: &[u8; 16]) -> Option<Vec<u8>> {
-        match (&self.credentials.0, &self.digest) {
-            (Kind::Bearer(token), _) => Some([b"Bearer ", &**token].concat()),
-            (Kind::User { user, password, .. }, Some(digest)) => {
-                self.last = Last::Digest;
-                self.count = self.count.saturating_add(1);
-                let cnonce = HEXLOWER.encode(random);
-                Some(answer(digest, user, password, &Asked { method, target, cnonce: &cnonce, count: self.count }))
-            }
-            (Kind::User { schemes: Schemes::Digest, .. }, None) => None,
-            (Kind::User { user, password, .. }, None) => {
-                self.last = Last::Basic;
-                let pair = [&**user, b":", password].concat();
-                Some(format!("Basic {}", BASE64.encode(&pair)).into_bytes())
-            }
+        let (user, password, schemes) = match &self.credentials.0 {
+            Kind::Bearer(token) => return Some([b"Bearer ", &**token].concat()),
+            Kind::User { user, password, schemes } => (user, password, schemes),
+        };
+        let mut nonce = self.nonce();
+        if let Some(Nonce { digest, count }) = nonce.as_mut() {
+            *count = count.saturating_add(1);
+            let cnonce = HEXLOWER.encode(random);
+            let value = answer(digest, user, password, &Asked { method, target, cnonce: &cnonce, count: *count });
+            drop(nonce);
+            self.answered = true;
+            return Some(value);
         }
+        if *schemes == Schemes::Digest {
+            return None;
+        }
+        Some(format!("Basic {}", BASE64.encode(&[&**user, b":", password].concat())).into_bytes())
     }
 
     /// Takes in the `WWW-Authenticate` (or `Proxy-Authenticate`) fields of a 401 (407). True if the same request is
@@ -126,13 +126,45 @@ impl Auth {
         let digests = offered.iter().filter_map(Challenge::digest);
         let Some(digest) = digests.rev().max_by_key(|digest| digest.algorithm) else { return false };
         // Only a nonce that grew old is a reason to say the same again.
-        if self.last == Last::Digest && !digest.stale {
+        if self.answered && !digest.stale {
             return false;
         }
         self.rounds += 1;
-        self.count = 0;
-        self.digest = Some(digest);
+        *self.nonce() = Some(Nonce { digest, count: 0 });
         true
+    }
+
+    fn nonce(&self) -> MutexGuard<'_, Option<Nonce>> {
+        // A panic with the lock held leaves a whole nonce.
+        self.nonce.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the requests of one client learnt from challenges, by origin: the next one need not be refused first, and the
+/// password is not sent in clear to a server that asked for Digest. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Logins(Arc<Mutex<Vec<(Origin, Auth)>>>);
+
+impl Logins {
+    /// For a request to `origin` with these credentials.
+    pub fn auth(&self, origin: &Origin, credentials: &Credentials) -> Auth {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |(at, auth): &&(Origin, Auth)| at == origin && auth.credentials == *credentials;
+        if let Some((_, auth)) = known.iter().find(same) {
+            return auth.clone();
+        }
+        if known.len() >= MAX_LOGINS {
+            known.remove(0);
+        }
+        let auth = Auth::new(credentials.clone());
+        known.push((origin.clone(), auth.clone()));
+        auth
+    }
+}
+
+impl fmt::Debug for Logins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Logins")
     }
 }
 

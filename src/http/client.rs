@@ -5,8 +5,11 @@
 //! all hops. A connection whose state is not known for certain is closed, never shared.
 
 use super::{
+    auth::{Auth, Credentials, Logins},
     body::{Asked, Framing},
     broken,
+    cookies::SharedJar,
+    decode::{self, Decoder},
     fields::Fields,
     pool::Pool,
     proxy::Proxy,
@@ -18,6 +21,7 @@ use super::{
     route::{Route, Trip},
     talk::{Talk, limited},
     upload::{Source, Upload},
+    url::Origin,
 };
 use crate::{
     address::Endpoint,
@@ -39,8 +43,6 @@ const OP: &str = "fetch";
 const DRAIN: u64 = 64 * 1024;
 /// And for how long.
 const DRAIN_TIME: Duration = Duration::from_millis(100);
-/// How long a server may take to say 100 Continue; then the body goes anyway.
-const EXPECT: Duration = Duration::from_secs(1);
 /// The first memory for a body; then it doubles with what arrives, whatever was announced.
 const FIRST: usize = 64 * 1024;
 /// A body that has come so far gets room for all of it; memory that is not touched costs nothing.
@@ -76,6 +78,16 @@ pub struct Options {
     pub paced: bool,
     /// Keep what is asked and answered ([`Fetch::records`]). Defaults to false.
     pub record: bool,
+    /// Content codings are offered, and undone. Defaults to true.
+    pub decompress: bool,
+    /// Sends what is in there, and keeps what servers set. Defaults to `None`.
+    pub cookies: Option<SharedJar>,
+    /// For the first origin only, and wherever a redirect leads within it.
+    pub auth: Option<Credentials>,
+    /// What is known of servers' challenges.
+    pub logins: Logins,
+    /// A field for requests to that origin only, on whichever hop: it comes from there.
+    pub bound: Option<(Origin, &'static str, Vec<u8>)>,
 }
 
 impl Default for Options {
@@ -95,6 +107,11 @@ impl Default for Options {
             retry: None,
             paced: false,
             record: false,
+            decompress: true,
+            cookies: None,
+            auth: None,
+            logins: Logins::default(),
+            bound: None,
         }
     }
 }
@@ -136,7 +153,11 @@ pub struct Fetch {
     deadline: Deadline,
     request: Request,
     upload: Option<Upload>,
+    /// The credentials at work, until a redirect leads to another origin.
+    auth: Option<Auth>,
     talk: Option<Talk>,
+    /// Between the connection and the reader, where the body is coded.
+    decoder: Option<decode::Reader>,
     at: At,
     head: Option<Head>,
     framing: Option<Framing>,
@@ -157,8 +178,6 @@ pub struct Fetch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Open,
-    /// The head is out, and the server is to say whether it wants the body.
-    Expecting,
     Sending,
     Waiting,
     Body,
@@ -173,10 +192,12 @@ impl Fetch {
             net: net.clone(),
             pool: pool.clone(),
             deadline: Deadline::new(options.timeout).start(),
+            auth: options.auth.as_ref().map(|who| options.logins.auth(request.url.origin(), who)),
             options,
             request,
             upload: source.map(Upload::new),
             talk: None,
+            decoder: None,
             at: At::Open,
             head: None,
             framing: None,
@@ -203,7 +224,6 @@ impl Fetch {
         loop {
             let done = match self.at {
                 At::Open => self.open(),
-                At::Expecting => self.expect(),
                 At::Sending => match self.send() {
                     Ok(Some(step)) => return Ok(step),
                     other => other.map(|_| ()),
@@ -281,9 +301,10 @@ impl Fetch {
         &self.trailers
     }
 
-    /// Bytes that the body is going to have, where the server said so.
+    /// Bytes that the body is going to have, where the server said so: coded ones say nothing.
     pub fn announced(&self) -> Option<u64> {
         match self.framing {
+            _ if self.decoder.is_some() => None,
             Some(Framing::Length(length)) => Some(length),
             Some(Framing::Empty) => Some(0),
             _ => None,
@@ -292,7 +313,7 @@ impl Fetch {
 
     /// True once the body was read to its end.
     pub fn is_over(&self) -> bool {
-        self.at == At::Body && self.talk.is_none()
+        self.at == At::Body && self.talk.is_none() && self.decoder.is_none()
     }
 
     /// Reads body into `into`: at least one byte, 0 at its end.
@@ -300,7 +321,7 @@ impl Fetch {
         if self.at != At::Body {
             return Err(Error::new(Kind::Socket, "there is no body to read").op(OP));
         }
-        if into.is_empty() || self.talk.is_none() {
+        if into.is_empty() || self.is_over() {
             return Ok(0);
         }
         let done = self.net.alive().and_then(|()| self.read_inner(into));
@@ -308,6 +329,16 @@ impl Fetch {
     }
 
     fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {
+        let Some(mut decoder) = self.decoder.take() else { return self.receive(into) };
+        let count = decoder.read(into, |coded| self.receive(coded))?;
+        if count > 0 {
+            self.decoder = Some(decoder);
+        }
+        Ok(count)
+    }
+
+    /// Reads what the connection has.
+    fn receive(&mut self, into: &mut [u8]) -> Result<usize> {
         while let Some(talk) = &mut self.talk {
             // A server that always has something to say would never make us wait, and only waits look at the clock.
             if self.deadline.is_past() {
@@ -331,7 +362,7 @@ impl Fetch {
         let announced = self.announced();
         let mut data: Vec<u8> = Vec::new();
         let mut filled = 0;
-        while self.talk.is_some() {
+        while !self.is_over() {
             if announced.is_some_and(|n| n > most) || filled as u64 > most {
                 let words = format!("the body is larger than max_body_bytes ({most})");
                 return Err(self.fail(Error::new(Kind::TooLarge, words)));
@@ -348,7 +379,7 @@ impl Fetch {
 
     /// Ends it here. What was not read is lost, and the connection with it.
     pub fn close(&mut self) {
-        self.talk = None;
+        (self.talk, self.decoder) = (None, None);
     }
 
     /// The gate, then a connection, then the request's head.
@@ -364,45 +395,57 @@ impl Fetch {
             upgrade: self.request.fields().has("upgrade"),
             deadline: &limited(&self.deadline, self.options.connect_timeout),
         };
-        let Route { key, link, reused, form, own } = trip.route(&mut self.timings)?;
+        let Route { key, link, reused, form, mut own } = trip.route(&mut self.timings)?;
+        self.introduce(&mut own)?;
         self.timings.reused = reused;
         self.cert = link.cert.clone();
         self.since = now();
         let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
-        let expecting = self.expects() && self.upload.is_some();
         let talk = self.talk.insert(Talk::new(key, link, reused, asked));
         let mut out = self.request.head(form, &own);
-        if let Some(upload) = self.upload.as_mut().filter(|_| !expecting) {
+        if let Some(upload) = &mut self.upload {
             // Head and beginning of the body in one go: a small request is one packet.
             out.extend_from_slice(upload.piece()?);
         }
         if self.options.record {
             self.records.push(Record::new(wall(), self.request.method.as_str(), &self.request.url, &out));
         }
-        self.at = if expecting { At::Expecting } else { At::Sending };
+        self.at = At::Sending;
         if talk.push(&out, &self.deadline)? {
             self.sent();
         }
         Ok(())
     }
 
-    /// True if the caller's headers say `Expect: 100-continue`.
-    fn expects(&self) -> bool {
-        self.request.fields().lists("expect", "100-continue")
-    }
-
-    /// Gives the server a second to say that it does not want the body.
-    fn expect(&mut self) -> Result<()> {
-        let Some(talk) = &mut self.talk else { return Err(broken("no connection")) };
-        let answered = talk.expect(&self.deadline.within(Some(EXPECT)))?;
-        if self.deadline.is_past() {
-            return Err(self.deadline.error(OP));
+    /// What the client itself has to say to this hop's origin. The caller's fields of the same names win.
+    fn introduce(&mut self, own: &mut Fields) -> Result<()> {
+        let Request { method, url, .. } = &self.request;
+        if self.options.decompress && !self.request.fields().has("upgrade") {
+            // A part of a coded body could not be decoded (Fetch standard, "HTTP-network-or-cache fetch").
+            let part = self.request.fields().has("range");
+            own.push(b"Accept-Encoding", if part { b"identity" } else { decode::ACCEPTED.as_bytes() });
         }
-        self.at = At::Sending;
-        if answered {
-            self.sent();
+        if let Some(auth) = &mut self.auth {
+            let mut random = [0; 16];
+            getrandom::fill(&mut random).map_err(|e| Error::new(Kind::Socket, format!("no random bytes: {e}")))?;
+            let value = auth.header(method.as_str(), url.target(), &random);
+            value.iter().for_each(|value| own.push(b"Authorization", value));
+        }
+        if let Some(jar) = &self.options.cookies {
+            let value = jar.lock().header(url, wall().as_secs());
+            value.iter().for_each(|value| own.push(b"Cookie", value));
+        }
+        if let Some((_, name, value)) = self.options.bound.as_ref().filter(|(origin, ..)| origin == url.origin()) {
+            own.push(name.as_bytes(), value);
         }
         Ok(())
+    }
+
+    /// True if a 401 is worth an answer, and the request can be made again.
+    fn is_challenge(&mut self, head: &Head) -> bool {
+        let again = self.upload.as_ref().is_none_or(Upload::is_fresh) && !self.request.fields().has("authorization");
+        let Some(auth) = self.auth.as_mut().filter(|_| head.status == 401 && again) else { return false };
+        auth.challenged(head.fields.all("www-authenticate"))
     }
 
     /// Sends the body as far as it goes without the caller.
@@ -439,10 +482,14 @@ impl Fetch {
         };
         lap(&mut self.since, &mut self.timings.wait);
         self.answered(&head);
-        if head.status == 417 && self.expects() && self.upload.as_ref().is_none_or(Upload::is_fresh) {
-            // The server does not know the expectation: once more, without it (RFC 9110 section 15.5.18).
+        if let Some(jar) = &self.options.cookies {
+            let (mut jar, now) = (jar.lock(), wall().as_secs());
+            for line in head.fields.all("set-cookie") {
+                jar.store(&self.request.url, line, now);
+            }
+        }
+        if self.is_challenge(&head) {
             self.drain();
-            self.request.fields_mut().retain(|name| !name.eq_ignore_ascii_case(b"expect"));
             self.again();
             return Ok(());
         }
@@ -458,6 +505,9 @@ impl Fetch {
             }
             let Some(talk) = &mut self.talk else { return Err(broken("no connection")) };
             self.framing = talk.exchange.framing();
+            if self.options.decompress && head.status != 206 && self.framing != Some(Framing::Empty) {
+                self.decoder = Decoder::new(&head.fields)?.map(decode::Reader::new);
+            }
             self.head = Some(head);
             self.at = At::Body;
             if talk.exchange.ended() {
@@ -472,6 +522,7 @@ impl Fetch {
             if self.options.unix.is_some() {
                 return Err(broken("the redirect leads to another origin, away from the socket of the option `unix`"));
             }
+            self.auth = None;
             // A certificate says who we are, to whom it was meant for.
             (self.options.tls.client_cert, self.options.tls.client_key) = (None, None);
         }
@@ -605,7 +656,7 @@ impl Fetch {
     }
 
     fn fail(&mut self, err: Error) -> Error {
-        self.talk = None;
+        (self.talk, self.decoder) = (None, None);
         self.at = At::Failed;
         if self.net.is_logged() {
             self.log(("class", err.kind().word().into()));

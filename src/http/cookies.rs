@@ -11,7 +11,11 @@ mod line;
 use super::url::{HttpUrl, Scheme};
 use crate::address::Host;
 use line::Line;
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Cookies of one domain.
 pub const MAX_PER_DOMAIN: usize = 50;
@@ -264,6 +268,17 @@ impl Jar {
                 self.shelves.remove(&name);
             }
         }
+    }
+}
+
+/// A jar that several requests use. Clones are the same jar.
+#[derive(Clone, Debug, Default)]
+pub struct SharedJar(Arc<Mutex<Jar>>);
+
+impl SharedJar {
+    pub fn lock(&self) -> MutexGuard<'_, Jar> {
+        // A panic with the lock held leaves whole cookies.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -17,6 +17,8 @@ const MAX_CODINGS: usize = 2;
 const FREE: u64 = 16 << 20;
 /// Beyond that, so many for each byte that went in: a little over what deflate can do to zeros.
 const MAX_RATIO: u64 = 1100;
+/// Coded bytes that are read at once.
+const INPUT: usize = 32 * 1024;
 /// Bytes between two codings.
 const MIDDLE: usize = 16 * 1024;
 
@@ -119,6 +121,39 @@ impl Decoder {
         let took = moved(first.step(input, self.middle.get_mut(self.waiting.end..).unwrap_or_default())?);
         self.waiting.end += took.map_or(0, |took| took.given);
         Ok(took.map(|took| Progress { used: took.used, given: 0 }))
+    }
+}
+
+/// A decoder, and what of its input was read too far.
+pub struct Reader {
+    decoder: Decoder,
+    buffer: Vec<u8>,
+    waiting: std::ops::Range<usize>,
+}
+
+impl Reader {
+    pub fn new(decoder: Decoder) -> Reader {
+        Reader { decoder, buffer: Vec::new(), waiting: 0..0 }
+    }
+
+    /// Reads decoded bytes: at least one, 0 at the end. `more` reads coded ones, in the same manner.
+    pub fn read(&mut self, into: &mut [u8], mut more: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<usize> {
+        loop {
+            let took = self.decoder.step(self.buffer.get(self.waiting.clone()).unwrap_or_default(), into)?;
+            self.waiting.start += took.used;
+            if took.given > 0 || into.is_empty() {
+                return Ok(took.given);
+            }
+            if !self.waiting.is_empty() {
+                // Without output all input is taken in.
+                continue;
+            }
+            self.buffer.resize(INPUT, 0);
+            self.waiting = 0..more(&mut self.buffer)?;
+            if self.waiting.is_empty() {
+                return self.decoder.finish().map(|()| 0);
+            }
+        }
     }
 }
 

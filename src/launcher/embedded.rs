@@ -9,6 +9,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.errors", include_str!("../../lua/caspian/net/errors.lua")),
     ("caspian.net.har", include_str!("../../lua/caspian/net/har.lua")),
     ("caspian.net.http", include_str!("../../lua/caspian/net/http.lua")),
+    ("caspian.net.identity", include_str!("../../lua/caspian/net/identity.lua")),
     ("caspian.net.launcher", include_str!("../../lua/caspian/net/launcher.lua")),
     ("caspian.net.names", include_str!("../../lua/caspian/net/names.lua")),
     ("caspian.net.repl", include_str!("../../lua/caspian/net/repl.lua")),

@@ -6,7 +6,7 @@
 use super::{
     answer::{Answer, argument},
     capability::{Capability, Ends, Files, strings},
-    define, held, json,
+    cookies, define, held, json,
     options::Options,
     sockets::cert_table,
 };
@@ -15,11 +15,14 @@ use crate::{
     error::{Error, Kind},
     grants::Grants,
     http::{
-        Invalid, client,
+        Invalid,
+        auth::{Credentials, Logins, Schemes},
+        client,
         client::{Fetch, Step},
+        cookies::SharedJar,
         fields::Fields,
         form, multipart,
-        pool::{Limits, Pool},
+        pool::Pool,
         proxy::Proxy,
         redirect::Rules,
         request::{Method, Request},
@@ -45,6 +48,9 @@ struct Client {
     /// A jail reads none.
     files: Files,
     pool: Pool,
+    /// For `cookies = true`.
+    jar: SharedJar,
+    logins: Logins,
     closed: Cell<bool>,
 }
 
@@ -113,23 +119,16 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 }
 
 fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
-    // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout = }?)
-    define(lua, core, "http_client", |lua, (cap, limits): (AnyUserData, Option<Table>)| {
+    define(lua, core, "http_client", |_, cap: AnyUserData| {
         let cap = held(&cap)?;
-        let (given, default) = (Options::new(lua, limits, 1), Limits::default());
-        let limits = Limits {
-            per_origin: given.find::<f64>("max_idle_per_origin")?.map_or(default.per_origin, |n| n as usize),
-            idle: given.find::<f64>("max_idle")?.map_or(default.idle, |n| n as usize),
-            lifetime: given.seconds("idle_timeout")?.map_or(default.lifetime, |time| time.unwrap_or(Duration::MAX)),
-        };
-        Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits))
+        Ok(client(&cap, cap.net.clone(), cap.files.clone()))
     })?;
     // http_jail(client, hosts): a client for those hosts only, with a pool of its own and no files
     define(lua, core, "http_jail", |_, (of, hosts): (AnyUserData, Table)| {
         let of = owner(&of)?;
         of.net.borrow().alive()?;
         let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?);
-        Ok(client(&of.cap, net, Files::No, Limits::default()))
+        Ok(client(&of.cap, net, Files::No))
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
     define(lua, core, "http_allow", |_, (of, hosts): (AnyUserData, Option<Table>)| {
@@ -141,6 +140,8 @@ fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
         of.net.replace(net);
         Ok(true)
     })?;
+    // http_jar(client) -> the jar for `cookies = true`
+    define(lua, core, "http_jar", |_, of: AnyUserData| Ok(cookies::HeldJar(owner(&of)?.jar.clone())))?;
     define(lua, core, "http_close", |_, of: AnyUserData| {
         let of = owner(&of)?;
         of.closed.set(true);
@@ -149,12 +150,14 @@ fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limits) -> HeldClient {
+fn client(cap: &Rc<Capability>, net: Net, files: Files) -> HeldClient {
     let client = Rc::new(Client {
         cap: Rc::clone(cap),
         net: RefCell::new(net),
         files,
-        pool: Pool::with(limits),
+        pool: Pool::new(),
+        jar: SharedJar::default(),
+        logins: Logins::default(),
         closed: Cell::new(false),
     });
     cap.opened(Rc::<Client>::downgrade(&client));
@@ -209,7 +212,7 @@ fn start(lua: &Lua, (of, url, method, names, values, body, opts): Given) -> Answ
         request.field(&name.as_bytes(), &value.as_bytes()).or_else(wrong)?;
     }
     let (options, streamed) = match opts {
-        Some(opts) => options(&Options::new(lua, Some(opts), 2), &net, &of.files)?,
+        Some(opts) => options(&Options::new(lua, Some(opts), 2), &net, &of)?,
         None => (client::Options::default(), false),
     };
     if options.proxy.is_some() && request.fields().has("proxy-authorization") {
@@ -227,9 +230,9 @@ fn wrong<T>(why: Invalid) -> Answer<T> {
 }
 
 /// The options that the front has gathered; and whether the response is streamed.
-fn options(opts: &Options<'_>, net: &Net, files: &Files) -> Answer<(client::Options, bool)> {
+fn options(opts: &Options<'_>, net: &Net, of: &Client) -> Answer<(client::Options, bool)> {
     let default = client::Options::default();
-    let tls = ClientOptions { alpn: default.tls.alpn.clone(), ..opts.trust(files)? };
+    let tls = ClientOptions { alpn: default.tls.alpn.clone(), ..opts.trust(&of.files)? };
     if tls != default.tls {
         // A wrong certificate or key is found now, whatever the URL; a right one is built once.
         net.client_tls(&tls).or_else(|why| argument(opts.index, &why.fields().message))?;
@@ -253,8 +256,41 @@ fn options(opts: &Options<'_>, net: &Net, files: &Files) -> Answer<(client::Opti
         retry: retry(opts)?,
         paced: opts.flag("paced", false)?,
         record: opts.flag("record", false)?,
+        decompress: opts.flag("decompress", default.decompress)?,
+        cookies: jar(opts, of)?,
+        auth: auth(opts)?,
+        logins: of.logins.clone(),
+        bound: None,
     };
     Ok((options, opts.flag("stream", false)?))
+}
+
+/// `cookies = true`, for the client's own jar, or a jar.
+fn jar(opts: &Options<'_>, of: &Client) -> Answer<Option<SharedJar>> {
+    match opts.find::<Value>("cookies")? {
+        None | Some(Value::Boolean(false)) => Ok(None),
+        Some(Value::UserData(jar)) => cookies::held(&jar).map(Some),
+        Some(_) => Ok(Some(of.jar.clone())),
+    }
+}
+
+/// `auth = { user =, password =, scheme = }` or `{ bearer = }`.
+fn auth(opts: &Options<'_>) -> Answer<Option<Credentials>> {
+    let Some(table) = opts.find::<Table>("auth")? else { return Ok(None) };
+    let given = opts.of(table);
+    let bytes = |name| Answer::Ok(given.find::<LuaString>(name)?.map(|text| text.as_bytes().to_vec()));
+    let made = match bytes("bearer")? {
+        Some(token) => Credentials::bearer(&token),
+        None => {
+            let schemes = match given.text("scheme")?.as_deref() {
+                Some("basic") => Schemes::Basic,
+                Some("digest") => Schemes::Digest,
+                _ => Schemes::Any,
+            };
+            Credentials::user(&bytes("user")?.unwrap_or_default(), &bytes("password")?.unwrap_or_default(), schemes)
+        }
+    };
+    made.map(Some).or_else(|why| argument(opts.index, why))
 }
 
 /// `retry = 3`, or `{ attempts =, backoff =, statuses = { … }, max_wait = }`.

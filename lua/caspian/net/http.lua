@@ -2,6 +2,7 @@
 -- Everything that calls back into Lua (bodies made by a function) is driven from here, step by step.
 local args = require("caspian.net.args")
 local har = require("caspian.net.har")
+local identity = require("caspian.net.identity")
 local sockets = require("caspian.net.sockets")
 local error, getmetatable, next, pcall, rawequal, rawget, select, setfenv, setmetatable, tostring, type =
   error, getmetatable, next, pcall, rawequal, rawget, select, setfenv, setmetatable, tostring, type
@@ -32,16 +33,12 @@ local CLIENT = merged({
   proxy = "string",               -- http://, https://, socks5:// or socks5h://[user:password@]host[:port]
   on_progress = "function",       -- called with done, total (nil if unknown), and "upload" or "download"
   progress = "boolean",           -- false; draws a bar where standard error is a terminal
+  decompress = "boolean",         -- true; gzip, deflate, br, zstd
+  cookies = "any",                -- true: a jar that is the client's own; or a jar
+  auth = "any",                   -- { user, password }, { bearer = token }
   retry = "any",                  -- a number of further tries, or RETRY
   verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
 })
-
---- What a client may say about its pool.
-local POOL = {
-  max_idle = "whole",             -- 128; idle connections in all
-  max_idle_per_origin = "whole",  -- 16
-  idle_timeout = "seconds",       -- 90; unless the server says less
-}
 
 --- What only a request may say.
 local REQUEST = merged(CLIENT, {
@@ -79,7 +76,9 @@ local function check_retry(value, name, at, depth)
 end
 
 --- Options that are this file's own business; the core is told the others.
-local OURS = { headers = true, method = true, on_progress = true, progress = true, save = true }
+local OURS = {
+  headers = true, method = true, on_progress = true, progress = true, save = true, cookies = true, auth = true,
+}
 for index = 1, #BODIES do OURS[BODIES[index]] = true end
 
 --- What is behind the objects that scripts hold: by object, gone with it.
@@ -350,6 +349,11 @@ local function prepare(name, client, url, given, at, depth, method, body)
   if opts.on_progress or opts.progress or client.har then
     told = told or {}
     told.paced, told.record = (opts.on_progress or opts.progress) and true, client.har and true
+  end
+  local cookies, auth = identity.cookies(opts.cookies, name, at, depth), identity.auth(opts.auth, name, at, depth)
+  if cookies or auth then
+    told = told or {}
+    told.cookies, told.auth = cookies, auth
   end
   local names, values = flatten(headers)
   local call, err, index = core.http_start(
@@ -780,6 +784,10 @@ function client.__index(self, name)
   if name == "allow" then
     local allow = states[self].allow
     return allow and merged(allow)
+  elseif name == "jar" then
+    local state = states[self]
+    state.jar = state.jar or identity.jar(state.core, answer("jar", state.core.http_jar(state.client)))
+    return state.jar
   end
   return METHODS[name]
 end
@@ -831,7 +839,6 @@ local function extend(core, cap, net, functions, classes)
   local function new(owner, ...)
     local given = own(owner, ...)
     local allow, recorded
-    local limits = {}
     if type(given) == "table" then
       given = merged(given)
       allow, given.allow = given.allow, nil
@@ -839,12 +846,13 @@ local function extend(core, cap, net, functions, classes)
       if recorded ~= nil and type(recorded) ~= "boolean" then
         bad(1, "new", "har must be true or false, got " .. show(recorded), 1)
       end
-      for limit in next, POOL do limits[limit], given[limit] = given[limit], nil end
-      limits = args.options(1, "new", limits, POOL, 1)
     end
     local defaults = args.options(1, "new", given, CLIENT, 1)
     local headers = add_headers({}, defaults.headers or {}, "new", 1, 1)
-    local inner, err = core.http_client(cap, limits)
+    identity.cookies(defaults.cookies, "new", 1, 1)
+    -- A copy: what was checked is what is used.
+    defaults.auth = identity.auth(defaults.auth, "new", 1, 1)
+    local inner, err = core.http_client(cap)
     if inner == nil then error(err, 0) end
     local object = setmetatable({}, client)
     states[object] = { core = core, client = inner, defaults = defaults, headers = headers,
@@ -869,7 +877,21 @@ local function extend(core, cap, net, functions, classes)
     return object
   end
 
-  functions.http = sealed("http", { client = constructor })
+  local http = {}
+  functions.http = sealed("http", http)
+  http.client = constructor
+
+  --- A cookie jar, for the option `cookies`; with `records`, those that `jar:records()` gave once.
+  function http.jar(...)
+    local records = own(functions.http, ...)
+    local jar = identity.jar(core, answer("jar", core.jar_new()))
+    if records ~= nil then
+      if type(records) ~= "table" then bad(1, "jar", "a list of records expected, got " .. show(records)) end
+      jar:load(records)
+    end
+    return jar
+  end
+
   functions.http_client = constructor
   functions.null = core.null
 

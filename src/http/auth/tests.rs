@@ -1,6 +1,7 @@
 //! Challenges and answers as tables; the long answers are those of RFC 7616 section 3.9 and RFC 2617 section 3.5.
 
 use super::*;
+use crate::http::url::HttpUrl;
 
 fn shape(line: &str) -> String {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
@@ -115,8 +116,8 @@ fn which_challenge_is_answered() {
         let mut auth = auth(schemes);
         auth.header("GET", "/", RANDOM);
         let again = auth.challenged(lines.iter().map(|line| line.as_bytes()));
-        let got = match (&auth.digest, again) {
-            (Some(digest), true) => {
+        let got = match (&*auth.nonce(), again) {
+            (Some(Nonce { digest, .. }), true) => {
                 format!("{}{}", digest.name.as_deref().unwrap_or("MD5"), if digest.qop { " auth" } else { "" })
             }
             _ => "-".into(),
@@ -128,9 +129,13 @@ fn which_challenge_is_answered() {
 #[test]
 fn rounds() {
     let digest = |nonce: &str, stale: &str| format!("Digest realm=\"r\", qop=\"auth\", nonce=\"{nonce}\"{stale}");
-    let mut auth = auth(Schemes::Any);
     let header = |auth: &mut Auth| String::from_utf8(auth.header("GET", "/", RANDOM).unwrap()).unwrap();
     let challenge = |auth: &mut Auth, line: &str| auth.challenged([line.as_bytes()].into_iter());
+    let logins = Logins::default();
+    let origin = |text: &str| HttpUrl::parse(text).unwrap().origin().clone();
+    let (here, there) = (origin("http://a.example"), origin("http://a.example:81"));
+    let who = Credentials::user(b"Mufasa", b"Circle of Life", Schemes::Any).unwrap();
+    let mut auth = logins.auth(&here, &who);
     assert_eq!(header(&mut auth), "Basic TXVmYXNhOkNpcmNsZSBvZiBMaWZl");
     assert!(challenge(&mut auth, &digest("n1", "")));
     assert!(header(&mut auth).contains("nonce=\"n1\"") && header(&mut auth).contains("nc=00000002"));
@@ -141,10 +146,13 @@ fn rounds() {
     assert!(header(&mut auth).contains("nonce=\"n2\"") && header(&mut auth).contains("nc=00000002"));
     // A server for which every nonce is stale.
     assert!(!challenge(&mut auth, &digest("n3", ", stale=true")));
-    // The next request speaks Digest at once.
-    auth.begin();
-    assert!(header(&mut auth).contains("nc=00000003"));
-    assert!(challenge(&mut auth, &digest("n4", ", stale=true")));
+    // The next request speaks Digest at once; not to another origin, nor for somebody else.
+    let mut next = logins.auth(&here, &who);
+    assert!(header(&mut next).contains("nc=00000003"));
+    assert!(challenge(&mut next, &digest("n4", ", stale=true")));
+    assert!(header(&mut logins.auth(&there, &who)).starts_with("Basic "));
+    let other = Credentials::user(b"Mufasa", b"x", Schemes::Any).unwrap();
+    assert!(header(&mut logins.auth(&here, &other)).starts_with("Basic "));
 }
 
 #[test]
