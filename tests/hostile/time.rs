@@ -100,8 +100,66 @@ fn retries() -> Vec<Row> {
     rows
 }
 
+/// D56: a body that waits for the server's word. Sent unasked, this one would be a request of its own.
+fn expectations() -> Vec<Row> {
+    const BODY: &str = "GET /body HTTP/1.1\r\n\r\n";
+    let head = || vec![Turn::Head];
+    let asked = |row: Row| row.ask("PUT", "http://a.test:{a}/").field("Expect", "100-continue").body(BODY);
+    let go = "HTTP/1.1 100 Continue\r\n\r\n";
+    let refusal = |status: u16| say(format!("HTTP/1.1 {status} No\r\nContent-Length: 2\r\n\r\nno"));
+    vec![
+        asked(row("D56 100 Continue").a([
+            head(),
+            say(go),
+            read(),
+            say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"),
+        ]))
+        .gets(200, "a")
+        .sees('a', 1, "GET /body ", &[]),
+        asked(row("D56 no word: the body goes after a second").a([head(), ok("a")])).gets(200, "a").sees(
+            'a',
+            1,
+            BODY,
+            &[],
+        ),
+        asked(row("D56 no word, and less than a second: the deadline holds").a([head(), ok("a")]))
+            .within(200)
+            .fails(Kind::Timeout),
+        asked(row("D56 417: once more, without").a([head(), refusal(417), read()]).a([ok("a")]))
+            .gets(200, "a")
+            .over('a', &[0, 1])
+            .sees('a', 1, BODY, &["expect"]),
+        asked(row("D56 417 for ever").a([head(), refusal(417), read()]).a([read(), refusal(417)]))
+            .gets(417, "no")
+            .connections('a', 2),
+        asked(row("D56 an answer instead: the body is not sent, and half a request not followed by another").a([
+            head(),
+            refusal(403),
+            read(),
+        ]))
+        .gets(403, "no")
+        .a([ok("b")])
+        .fetch()
+        .gets(200, "b")
+        .over('a', &[0, 1]),
+        asked(row("D56 other interim responses are no word").a([head(), say("HTTP/1.1 102 P\r\n\r\n".repeat(17))]))
+            .refused(),
+        asked(row("D56 the end instead").a([head(), close()])).fails(Kind::ConnectionReset),
+        asked(row("D56 a redirect instead, to another origin: the body goes there").a([
+            head(),
+            say("HTTP/1.1 307 Go\r\nLocation: http://b.test:{b}/\r\nContent-Length: 0\r\n\r\n"),
+            read(),
+        ]))
+        .b([ok("b")])
+        .gets(200, "b")
+        .over('a', &[0])
+        .sees('b', 0, BODY, &["expect"]),
+    ]
+}
+
 pub fn rows() -> Vec<Row> {
     let mut rows = retries();
+    rows.extend(expectations());
     rows.extend(waits());
     rows
 }
