@@ -318,3 +318,73 @@ fn under_deny_rules_the_proxy_is_told_the_address() {
     assert_eq!(err.unwrap_err().kind(), Kind::AddressNotAllowed);
     assert_eq!(proxy.told(), b"");
 }
+
+/// A server's side of TLS for `names`, and the certificate to trust.
+fn server_tls(names: &[&str]) -> (Arc<rustls::ServerConfig>, String) {
+    let made = rcgen::generate_simple_self_signed(names.iter().map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    (Arc::new(config), made.cert.pem())
+}
+
+fn head(stream: &mut impl Read) -> String {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+        text.push(byte[0]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+/// An https proxy: the request in absolute form inside one TLS, or CONNECT and TLS in TLS.
+#[test]
+fn https_proxies() {
+    let (outer, outer_pem) = server_tls(&["127.0.0.1"]);
+    let (inner, inner_pem) = server_tls(&["origin.invalid"]);
+    let all = net(&["--allow-net"]);
+    for (target, trusted, expected) in [
+        ("http://origin.invalid/x", [&outer_pem, &inner_pem].map(String::as_str).concat(), Ok(())),
+        ("https://origin.invalid/x", [&outer_pem, &inner_pem].map(String::as_str).concat(), Ok(())),
+        ("https://origin.invalid/x", inner_pem.clone(), Err(Kind::Tls)),
+        ("https://origin.invalid/x", outer_pem.clone(), Err(Kind::Tls)),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (outer, inner) = (Arc::clone(&outer), Arc::clone(&inner));
+        let proxy = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(outer).unwrap(), stream);
+            let mut seen = vec![head(&mut stream)];
+            if seen[0].starts_with("CONNECT ") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(inner).unwrap(), stream);
+                seen.push(head(&mut stream));
+                let _ = stream.write_all(OK);
+                let _ = stream.read(&mut [0]);
+            } else {
+                let _ = stream.write_all(OK);
+                let _ = stream.read(&mut [0]);
+            }
+            seen
+        });
+        let got = fetch(&all, target, &format!("https://u:s3cret@127.0.0.1:{port}"), |options| {
+            options.tls.ca_bundle = Some(trusted.into_bytes());
+        });
+        assert_eq!(got.as_ref().map(|_| ()).map_err(Error::kind), expected, "{target}: {got:?}");
+        let seen = proxy.join().unwrap();
+        if expected.is_ok() {
+            let (last, connect) = (seen.last().unwrap(), &seen[0]);
+            assert!(connect.contains(AUTHORIZATION), "{connect}");
+            if target.starts_with("https") {
+                assert!(connect.starts_with("CONNECT origin.invalid:443 HTTP/1.1\r\n"), "{connect}");
+                assert!(last.starts_with("GET /x HTTP/1.1\r\nHost: origin.invalid\r\n"), "{last}");
+                assert!(!last.contains("uthorization"), "{last}");
+            } else {
+                assert!(last.starts_with("GET http://origin.invalid/x HTTP/1.1\r\n"), "{last}");
+            }
+        }
+    }
+}
