@@ -281,6 +281,79 @@ function Websocket:close(code, reason, opts) end
 ---@alias caspian.net.Socket caspian.net.Tcp|caspian.net.Ssl|caspian.net.Udp|caspian.net.Listener|caspian.net.Websocket
 
 --- `%net`. Functions work with a dot and with a colon.
+---@class caspian.net.Retry
+---@field attempts? integer further tries; 3
+---@field backoff? number seconds before the first of them, doubled each time; 0.5
+---@field statuses? integer[] 429, 502, 503, 504
+---@field max_wait? number seconds; 60
+
+--- What clients and requests may say.
+---@class caspian.net.Http_options: caspian.net.Timeout, caspian.net.Client_tls
+---@field headers? table<string, string|number|string[]|false>
+---@field connect_timeout? number seconds
+---@field read_timeout? number seconds
+---@field follow_redirects? boolean true
+---@field max_redirects? integer 10
+---@field allow_downgrade? boolean false
+---@field forward_headers? string[]
+---@field max_body_bytes? integer 256 MiB
+---@field stream? boolean false
+---@field resolve? table<string, string> { ["host:port"] = ip }
+---@field unix? string path of a socket
+---@field proxy? string http://, https://, socks5:// or socks5h://[user:password@]host[:port]
+---@field retry? integer|boolean|caspian.net.Retry
+---@field on_progress? fun(done: integer, total: integer?, what: "upload"|"download")
+---@field progress? boolean false; a bar on a terminal
+
+---@class caspian.net.Client_options: caspian.net.Http_options
+---@field allow? string[]
+---@field har? boolean false
+---@field max_idle? integer 128
+---@field max_idle_per_origin? integer 16
+---@field idle_timeout? number seconds; 90
+
+---@class caspian.net.Fetch_options: caspian.net.Http_options
+---@field method? string GET
+---@field body? string|file*|fun(): string?
+---@field body_json? any
+---@field body_form? table
+---@field body_file? string|file*
+---@field body_multipart? table
+---@field save? file* where a 2xx body is written
+
+---@class caspian.net.Response
+---@field status integer
+---@field ok boolean
+---@field reason string
+---@field version string
+---@field headers table<string, string|string[]>
+---@field raw_headers string[][]
+---@field body string?
+---@field saved integer? bytes that the option `save` wrote
+---@field url string
+---@field redirect_chain string[]
+---@field trailers table<string, string>
+---@field timings { dns: number, connect: number, tls: number, send: number, wait: number, receive: number, total: number, reused: boolean }
+local Response = {}
+
+---@param count? integer
+---@return string?
+function Response.read(count) end
+---@return fun(): string?
+function Response.lines() end
+---@return fun(): string?
+function Response.chunks() end
+---@param file file*
+---@return integer bytes
+function Response.save(file) end
+function Response.close() end
+---@return string
+function Response.text() end
+---@return any
+function Response.json() end
+---@return caspian.net.Cert?
+function Response.peer_cert() end
+
 ---@class caspian.net.Net
 local Net = {}
 
@@ -289,6 +362,15 @@ local Net = {}
 ---@param opts? caspian.net.Tcp_options
 ---@return caspian.net.Tcp
 function Net.tcp(host, port, opts) end
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Net.fetch(url, opts) end
+--- Each item a URL or { url, … }; responses or errors, in order.
+---@param list (string|table)[]
+---@param opts? { parallel: integer?, per_origin: integer?, timeout: number? }
+---@return (caspian.net.Response|caspian.net.Error)[]
+function Net.fetch_all(list, opts) end
 ---@param host string
 ---@param port integer
 ---@param opts? caspian.net.Ssl_options
