@@ -43,6 +43,8 @@ const OP: &str = "fetch";
 const DRAIN: u64 = 64 * 1024;
 /// And for how long.
 const DRAIN_TIME: Duration = Duration::from_millis(100);
+/// How long a server may take to say 100 Continue; then the body goes anyway.
+const EXPECT: Duration = Duration::from_secs(1);
 /// The first memory for a body; then it doubles with what arrives, whatever was announced.
 const FIRST: usize = 64 * 1024;
 /// A body that has come so far gets room for all of it; memory that is not touched costs nothing.
@@ -178,6 +180,8 @@ pub struct Fetch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Open,
+    /// The head is out, and the server is to say whether it wants the body.
+    Expecting,
     Sending,
     Waiting,
     Body,
@@ -224,6 +228,7 @@ impl Fetch {
         loop {
             let done = match self.at {
                 At::Open => self.open(),
+                At::Expecting => self.expect(),
                 At::Sending => match self.send() {
                     Ok(Some(step)) => return Ok(step),
                     other => other.map(|_| ()),
@@ -401,16 +406,17 @@ impl Fetch {
         self.cert = link.cert.clone();
         self.since = now();
         let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
+        let expecting = self.expects() && self.upload.is_some();
         let talk = self.talk.insert(Talk::new(key, link, reused, asked));
         let mut out = self.request.head(form, &own);
-        if let Some(upload) = &mut self.upload {
+        if let Some(upload) = self.upload.as_mut().filter(|_| !expecting) {
             // Head and beginning of the body in one go: a small request is one packet.
             out.extend_from_slice(upload.piece()?);
         }
         if self.options.record {
             self.records.push(Record::new(wall(), self.request.method.as_str(), &self.request.url, &out));
         }
-        self.at = At::Sending;
+        self.at = if expecting { At::Expecting } else { At::Sending };
         if talk.push(&out, &self.deadline)? {
             self.sent();
         }
@@ -446,6 +452,25 @@ impl Fetch {
         let again = self.upload.as_ref().is_none_or(Upload::is_fresh) && !self.request.fields().has("authorization");
         let Some(auth) = self.auth.as_mut().filter(|_| head.status == 401 && again) else { return false };
         auth.challenged(head.fields.all("www-authenticate"))
+    }
+
+    /// True if the caller's headers say `Expect: 100-continue`.
+    fn expects(&self) -> bool {
+        self.request.fields().lists("expect", "100-continue")
+    }
+
+    /// Gives the server a second to say that it does not want the body.
+    fn expect(&mut self) -> Result<()> {
+        let Some(talk) = &mut self.talk else { return Err(broken("no connection")) };
+        let answered = talk.expect(&self.deadline.within(Some(EXPECT)))?;
+        if self.deadline.is_past() {
+            return Err(self.deadline.error(OP));
+        }
+        self.at = At::Sending;
+        if answered {
+            self.sent();
+        }
+        Ok(())
     }
 
     /// Sends the body as far as it goes without the caller.
@@ -490,6 +515,13 @@ impl Fetch {
         }
         if self.is_challenge(&head) {
             self.drain();
+            self.again();
+            return Ok(());
+        }
+        if head.status == 417 && self.expects() && self.upload.as_ref().is_none_or(Upload::is_fresh) {
+            // The server does not know the expectation: once more, without it (RFC 9110 section 15.5.18).
+            self.drain();
+            self.request.fields_mut().retain(|name| !name.eq_ignore_ascii_case(b"expect"));
             self.again();
             return Ok(());
         }

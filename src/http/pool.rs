@@ -18,12 +18,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Idle connections kept per key.
-const MAX_PER_KEY: usize = 16;
-/// Idle connections kept in all; the one that has been idle longest makes room.
-const MAX_IDLE: usize = 128;
-/// How long one is kept, unless the server says less.
-const IDLE: Duration = Duration::from_secs(90);
+/// How many idle connections a pool keeps, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Per key. Defaults to 16.
+    pub per_origin: usize,
+    /// In all; the one that has been idle longest makes room. Defaults to 128.
+    pub idle: usize,
+    /// How long one is kept, unless the server says less. Defaults to 90 seconds.
+    pub lifetime: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { per_origin: 16, idle: 128, lifetime: Duration::from_secs(90) }
+    }
+}
 
 /// What has to be the same for a connection to be shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +94,7 @@ struct Shelf {
     /// The most recently used last. Short enough that a walk is faster than a map.
     idle: Vec<Idle>,
     closed: bool,
+    limits: Limits,
 }
 
 struct Idle {
@@ -95,6 +106,10 @@ struct Idle {
 impl Pool {
     pub fn new() -> Pool {
         Pool::default()
+    }
+
+    pub fn with(limits: Limits) -> Pool {
+        Pool(Arc::new(Mutex::new(Shelf { limits, ..Shelf::default() })))
     }
 
     /// An idle connection that may carry a request of this key.
@@ -119,8 +134,10 @@ impl Pool {
     /// connections for.
     pub fn checkin(&self, key: Key, link: Link, lifetime: Option<Duration>) {
         // The server's clock started before ours: leave before it does.
-        let lifetime = lifetime.map_or(IDLE, |said| (said - (said / 2).min(Duration::from_secs(1))).min(IDLE));
-        if lifetime.is_zero() {
+        let limits = self.shelf().limits;
+        let slack = |said: Duration| said - (said / 2).min(Duration::from_secs(1));
+        let lifetime = lifetime.map_or(limits.lifetime, |said| slack(said).min(limits.lifetime));
+        if lifetime.is_zero() || limits.idle.min(limits.per_origin) == 0 {
             return;
         }
         let Some(until) = now().checked_add(lifetime) else { return };
@@ -130,15 +147,15 @@ impl Pool {
             return;
         }
         let of_key = shelf.idle.iter().filter(|idle| idle.key == key).count();
-        if of_key >= MAX_PER_KEY {
+        if of_key >= limits.per_origin {
             let oldest = shelf.idle.iter().position(|idle| idle.key == key);
             gone.extend(oldest.map(|at| shelf.idle.remove(at)));
         }
-        if shelf.idle.len() >= MAX_IDLE {
+        if shelf.idle.len() >= limits.idle {
             // Expired ones first: they are of no use to anybody.
             let now = now();
             gone.extend(shelf.idle.extract_if(.., |idle| idle.until <= now));
-            if shelf.idle.len() >= MAX_IDLE {
+            if shelf.idle.len() >= limits.idle {
                 gone.push(shelf.idle.remove(0));
             }
         }

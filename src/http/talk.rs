@@ -26,13 +26,15 @@ pub(super) struct Talk {
     pub reused: bool,
     /// A final head that came while the request was still being sent.
     early: Option<Head>,
+    /// The server has said 100 Continue.
+    continued: bool,
     /// Why the request could not be sent to its end; the answer, if there is one, says more.
     pub failure: Option<Error>,
 }
 
 impl Talk {
     pub fn new(key: Key, link: Link, reused: bool, asked: Asked) -> Talk {
-        Talk { key, link, exchange: Exchange::new(asked), reused, early: None, failure: None }
+        Talk { key, link, exchange: Exchange::new(asked), reused, early: None, continued: false, failure: None }
     }
 
     /// Sends all of `bytes`, unless the server answers before that: then true, and the answer is to be received.
@@ -71,6 +73,23 @@ impl Talk {
         Ok(self.early.is_some())
     }
 
+    /// After a head with `Expect: 100-continue`: waits for the server's word. True if that is its answer already; when
+    /// the deadline passes the body goes anyway (RFC 9110 section 10.1.1).
+    pub fn expect(&mut self, deadline: &Deadline) -> Result<bool> {
+        while !self.continued && self.early.is_none() {
+            if self.link.conn.buffered().is_empty() {
+                match self.link.conn.fill(deadline) {
+                    Ok(0) => return Ok(true),
+                    Ok(_) => (),
+                    Err(err) if err.is(Kind::Timeout) => return Ok(false),
+                    Err(err) => return Err(err),
+                }
+            }
+            self.early = self.feed()?;
+        }
+        Ok(self.early.is_some())
+    }
+
     /// True if the rest of the request is of no use: the server answered with anything but success, or went away. An
     /// early success is an answer that comes while the request is being read: that goes on.
     pub fn refused(&mut self) -> Result<bool> {
@@ -97,6 +116,7 @@ impl Talk {
             self.link.conn.consume(fed.used);
             match fed.event {
                 Event::Head(head) => return Ok(Some(head)),
+                Event::Interim(head) if head.status == 100 => self.continued = true,
                 Event::More | Event::Interim(_) => (),
                 // Neither comes before the head.
                 Event::Body(_) | Event::End => return Err(broken("body before head")),

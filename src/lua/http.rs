@@ -22,7 +22,7 @@ use crate::{
         cookies::SharedJar,
         fields::Fields,
         form, multipart,
-        pool::Pool,
+        pool::{Limits, Pool},
         proxy::Proxy,
         redirect::Rules,
         request::{Method, Request},
@@ -119,16 +119,23 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 }
 
 fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
-    define(lua, core, "http_client", |_, cap: AnyUserData| {
+    // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout = }?)
+    define(lua, core, "http_client", |lua, (cap, limits): (AnyUserData, Option<Table>)| {
         let cap = held(&cap)?;
-        Ok(client(&cap, cap.net.clone(), cap.files.clone()))
+        let (given, default) = (Options::new(lua, limits, 1), Limits::default());
+        let limits = Limits {
+            per_origin: given.find::<f64>("max_idle_per_origin")?.map_or(default.per_origin, |n| n as usize),
+            idle: given.find::<f64>("max_idle")?.map_or(default.idle, |n| n as usize),
+            lifetime: given.seconds("idle_timeout")?.map_or(default.lifetime, |time| time.unwrap_or(Duration::MAX)),
+        };
+        Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits))
     })?;
     // http_jail(client, hosts): a client for those hosts only, with a pool of its own and no files
     define(lua, core, "http_jail", |_, (of, hosts): (AnyUserData, Table)| {
         let of = owner(&of)?;
         of.net.borrow().alive()?;
         let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?);
-        Ok(client(&of.cap, net, Files::No))
+        Ok(client(&of.cap, net, Files::No, Limits::default()))
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
     define(lua, core, "http_allow", |_, (of, hosts): (AnyUserData, Option<Table>)| {
@@ -150,12 +157,12 @@ fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-fn client(cap: &Rc<Capability>, net: Net, files: Files) -> HeldClient {
+fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limits) -> HeldClient {
     let client = Rc::new(Client {
         cap: Rc::clone(cap),
         net: RefCell::new(net),
         files,
-        pool: Pool::new(),
+        pool: Pool::with(limits),
         jar: SharedJar::default(),
         logins: Logins::default(),
         closed: Cell::new(false),

@@ -40,6 +40,13 @@ local CLIENT = merged({
   verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
 })
 
+--- What a client may say about its pool.
+local POOL = {
+  max_idle = "whole",             -- 128; idle connections in all
+  max_idle_per_origin = "whole",  -- 16
+  idle_timeout = "seconds",       -- 90; unless the server says less
+}
+
 --- What only a request may say.
 local REQUEST = merged(CLIENT, {
   method = "string",              -- GET
@@ -839,6 +846,7 @@ local function extend(core, cap, net, functions, classes)
   local function new(owner, ...)
     local given = own(owner, ...)
     local allow, recorded
+    local limits = {}
     if type(given) == "table" then
       given = merged(given)
       allow, given.allow = given.allow, nil
@@ -846,13 +854,15 @@ local function extend(core, cap, net, functions, classes)
       if recorded ~= nil and type(recorded) ~= "boolean" then
         bad(1, "new", "har must be true or false, got " .. show(recorded), 1)
       end
+      for limit in next, POOL do limits[limit], given[limit] = given[limit], nil end
+      limits = args.options(1, "new", limits, POOL, 1)
     end
     local defaults = args.options(1, "new", given, CLIENT, 1)
     local headers = add_headers({}, defaults.headers or {}, "new", 1, 1)
     identity.cookies(defaults.cookies, "new", 1, 1)
     -- A copy: what was checked is what is used.
     defaults.auth = identity.auth(defaults.auth, "new", 1, 1)
-    local inner, err = core.http_client(cap)
+    local inner, err = core.http_client(cap, limits)
     if inner == nil then error(err, 0) end
     local object = setmetatable({}, client)
     states[object] = { core = core, client = inner, defaults = defaults, headers = headers,
