@@ -1,6 +1,7 @@
 //! E: codings of bodies, on the wire. What each coding does with each byte is in `src/http/decode/tests.rs`.
 
 use crate::row::{Row, answer, close, ok, row, say, to, with};
+use crate::server::Turn;
 use caspian_net::error::Kind;
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
@@ -111,6 +112,29 @@ pub fn rows() -> Vec<Row> {
             .by(65536)
             .fails(Kind::TooLarge)
             .saying("expands"),
+        row("E59 gzip members without content, for ever: the total counts")
+            .a([
+                with("Content-Encoding: gzip", ""),
+                vec![Turn::Endless(b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0".into())],
+            ])
+            .fetch()
+            .within(300)
+            .fails(Kind::Timeout),
+        row("E59 br in br: two large windows")
+            .a([coded("Content-Encoding: br, br", b"\x3b")])
+            .fetch()
+            .refused()
+            .saying("br"),
+        row("A19 a redirect's codings are not even counted")
+            .a([
+                answer(
+                    "HTTP/1.1 302 Go\r\nLocation: /x\r\nContent-Encoding: br, br, br\r\nContent-Length: 4\r\n\r\nnope",
+                ),
+                ok("x"),
+            ])
+            .fetch()
+            .gets(200, "x")
+            .over('a', &[0, 0]),
         row("E59 a zstd window of 2 GiB")
             .a([coded("Content-Encoding: zstd", b"\x28\xb5\x2f\xfd\x00\xa8\x1b\0\0x")])
             .fetch()

@@ -20,17 +20,42 @@ use std::thread;
 /// Name, transport, answer, and its body.
 type Row = (&'static str, Below, Vec<u8>, &'static [u8]);
 
+/// `hello world`.
+const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcb\x48\xcd\xc9\xc9\x57\x28\xcf\x2f\xca\x49\x01\x00\x85\x11\x4a\x0d\x0b\x00\x00\x00";
+
 fn rows() -> Vec<Row> {
     let head = "HTTP/1.1 200 OK\r\n";
     let text = |rest: &str| format!("{head}{rest}").into_bytes();
     let chunked =
         text("Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 1\r\nY: z\r\n\r\n");
+    let coded = |coding: &str, body: &[u8]| {
+        [&text(&format!("Content-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", body.len())), body].concat()
+    };
+    let gzip_chunked = [
+        &text("Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n"),
+        &GZIP[..5],
+        format!("\r\n{:x}\r\n", GZIP.len() - 5).as_bytes(),
+        &GZIP[5..],
+        b"\r\n0\r\n\r\n",
+    ]
+    .concat();
     let interim =
         ["HTTP/1.1 103 Early\r\nLink: x\r\n\r\n".as_bytes(), &text("Content-Length: 11\r\n\r\nhello world")].concat();
     vec![
         ("length", Below::Plain, text("Content-Length: 11\r\n\r\nhello world"), b"hello world"),
         ("length twice", Below::Plain, text("Content-Length: 11, 11\r\n\r\nhello world"), b"hello world"),
         ("chunked with trailers", Below::Plain, chunked.clone(), b"hello world"),
+        ("gzip", Below::Plain, coded("gzip", GZIP), b"hello world"),
+        ("gzip in chunks", Below::Plain, gzip_chunked, b"hello world"),
+        // It says itself where it ends. But a body of no bytes is an empty one, in any coding.
+        ("gzip until close", Below::Plain, [&text("Content-Encoding: gzip\r\n\r\n"), GZIP].concat(), b"hello world"),
+        ("br", Below::Plain, coded("br", b"\x0b\x05\x80hello world\x03"), b"hello world"),
+        (
+            "zstd",
+            Below::Plain,
+            coded("zstd", b"\x28\xb5\x2f\xfd\x04\x58\x59\x00\x00hello world\x68\x69\x1e\xb2"),
+            b"hello world",
+        ),
         ("after an interim response", Below::Plain, interim, b"hello world"),
         ("length over TLS", Below::Tls, text("Content-Length: 11\r\n\r\nhello world"), b"hello world"),
         ("chunked over TLS", Below::Tls, chunked, b"hello world"),
@@ -63,6 +88,10 @@ fn every_byte(name: &str, below: Below, whole: &[u8], body: &[u8], end: &Turn) {
     for at in 0..=whole.len() {
         match fetch(&net, &url, ports) {
             Ok(got) => {
+                let empty = got.is_empty() && name == "gzip until close" && whole[..at].ends_with(b"\r\n\r\n");
+                if empty {
+                    continue;
+                }
                 assert_eq!(got, body, "{name}, {end:?} at {at} of {}", whole.len());
                 right += 1;
             }

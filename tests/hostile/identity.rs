@@ -183,6 +183,22 @@ fn credentials() -> Vec<Row> {
             .with(me(Schemes::Digest))
             .gets(401, "no")
             .sees('a', 0, "GET / ", &["authorization"]),
+        row("G75 a realm with a quote, a backslash and a comma in it")
+            .a([refused(401, "WWW-Authenticate: Digest realm=\"a\\\"b\\\\c, x=\", nonce=\"n\""), ok("x")])
+            .fetch()
+            .with(me(Schemes::Digest))
+            .gets(200, "x")
+            .sees('a', 1, "realm=\"a\\\"b\\\\c, x=\"", &["s3cret"]),
+        row("G75 a challenge with an endless body")
+            .a([
+                answer("HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n\r\n"),
+                vec![Turn::Endless(vec![b'x'])],
+            ])
+            .a([ok("x")])
+            .fetch()
+            .with(me(Schemes::Digest))
+            .gets(200, "x")
+            .over('a', &[0, 1]),
         row("G75 an algorithm that nobody knows")
             .a([asks("n1", ", algorithm=SHA-1")])
             .fetch()

@@ -16,6 +16,7 @@ use caspian_net::{
     },
     net::Net,
 };
+use flate2::{Compress, Compression, FlushCompress};
 use std::{
     env, fs,
     process::{Command, Stdio},
@@ -25,17 +26,15 @@ use std::{
 
 /// What a fetch may cost over the idle process.
 const MOST_KIB: u64 = 32 * 1024;
-/// The variable that makes the binary the child: port, cap of the body, and whether it is read in pieces.
+/// The variable that makes the binary the child: port, cap of the body, and how much of it to read in pieces.
 const CHILD: &str = "HOSTILE_CHILD";
-/// Read in pieces, so much of an endless body is enough.
-const ENOUGH: usize = 8 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum How {
     /// Into memory, with this cap.
     Gathered(u64),
-    /// Read and dropped.
-    Streamed,
+    /// Read and dropped, until it was so much.
+    Streamed(usize),
 }
 
 type Row = (&'static str, Vec<Turn>, How, &'static str);
@@ -47,6 +46,9 @@ fn rows() -> Vec<Row> {
         [read(), say(format!("HTTP/1.1 200 OK\r\n{head}")), vec![Turn::Endless(again.into())]].concat()
     };
     let chunked = |head: &str, again: &str| endless(&format!("Transfer-Encoding: chunked\r\n\r\n{head}"), again);
+    let coded = |coding: &str, (front, again): (Vec<u8>, Vec<u8>)| {
+        [with(&format!("Content-Encoding: {coding}"), front), vec![Turn::Endless(again)]].concat()
+    };
     vec![
         ("a header", endless("A: ", "b"), most, PROTOCOL),
         ("a header's name", endless("", "a"), most, PROTOCOL),
@@ -59,8 +61,8 @@ fn rows() -> Vec<Row> {
         ("chunk extensions", chunked("", "1;e=f\r\nx\r\n"), most, PROTOCOL),
         ("a body past its cap", endless("\r\n", "x"), How::Gathered(1 << 20), "too_large"),
         ("chunks past the cap", chunked("", "1\r\nx\r\n"), How::Gathered(1 << 20), "too_large"),
-        ("a body in pieces", endless("\r\n", "x"), How::Streamed, "fine"),
-        ("chunks in pieces", chunked("", "8\r\nxxxxxxxx\r\n"), How::Streamed, "fine"),
+        ("a body in pieces", endless("\r\n", "x"), How::Streamed(8 << 20), "fine"),
+        ("chunks in pieces", chunked("", "8\r\nxxxxxxxx\r\n"), How::Streamed(8 << 20), "fine"),
         (
             "E61 a length that is not true",
             [with("Content-Length: 9000000000000000000", "0123456789"), vec![Turn::Close]].concat(),
@@ -73,6 +75,18 @@ fn rows() -> Vec<Row> {
             How::Gathered(u64::MAX),
             PROTOCOL,
         ),
+        ("gzip of zeros", coded("gzip", endless_gzip()), How::Gathered(1 << 20), "too_large"),
+        ("gzip of zeros, in pieces", coded("gzip", endless_gzip()), How::Streamed(24 << 20), "fine"),
+        ("zstd of zeros", coded("zstd", endless_zstd(128 * 1024, b"")), How::Gathered(1 << 20), "too_large"),
+        (
+            "zstd of zeros, in pieces",
+            coded("zstd", endless_zstd(128 * 1024, b"")),
+            How::Streamed(64 << 20),
+            "too_large",
+        ),
+        // Windows as large as may be, in both codings of a chain.
+        ("zstd in zstd", coded("zstd, zstd", endless_zstd_in_zstd()), How::Streamed(64 << 20), "too_large"),
+        ("br in zstd", coded("br, zstd", endless_br_in_zstd()), How::Streamed(128 << 20), "too_large"),
         (
             "redirects with endless bodies",
             [
@@ -84,6 +98,45 @@ fn rows() -> Vec<Row> {
             PROTOCOL,
         ),
     ]
+}
+
+/// A whole gzip member of nothing.
+const EMPTY_GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0";
+
+/// The head of a gzip member, and what can follow it, and itself, for ever: a MiB of zeros.
+fn endless_gzip() -> (Vec<u8>, Vec<u8>) {
+    let mut stretch = Vec::with_capacity(64 * 1024);
+    let mut coder = Compress::new(Compression::best(), false);
+    coder.compress_vec(&vec![0; 1 << 20], &mut stretch, FlushCompress::Full).unwrap();
+    (EMPTY_GZIP[..10].to_vec(), stretch)
+}
+
+/// A frame with a window of 8 MiB, and blocks for ever: these bytes, then so many zeros.
+fn endless_zstd(zeros: u32, bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let block = |kind: u32, size: u32| (size << 3 | kind << 1).to_le_bytes()[..3].to_vec();
+    let raw = if bytes.is_empty() { Vec::new() } else { [block(0, bytes.len() as u32), bytes.to_vec()].concat() };
+    (ZSTD_FRAME.to_vec(), [raw, block(1, zeros), vec![0]].concat())
+}
+
+const ZSTD_FRAME: &[u8] = b"\x28\xb5\x2f\xfd\x00\x68";
+
+/// Inside, the same frame with stored blocks of 128 KiB.
+fn endless_zstd_in_zstd() -> (Vec<u8>, Vec<u8>) {
+    let (front, again) = endless_zstd(128 * 1024, &[0, 0, 0x10]);
+    (starting(front, ZSTD_FRAME), again)
+}
+
+/// Inside, br with a window of 16 MiB and stored blocks of 64 KiB.
+fn endless_br_in_zstd() -> (Vec<u8>, Vec<u8>) {
+    let (front, again) = endless_zstd(64 * 1024, &[0xf8, 0xff, 0x0f]);
+    // The first block has the size of the window in front.
+    let first = [&[0x8f, 0xff, 0xff][..], &[0; 65536]].concat();
+    (starting(front, &first), again)
+}
+
+/// A frame whose first block is stored, and this.
+fn starting(front: Vec<u8>, bytes: &[u8]) -> Vec<u8> {
+    [front, ((bytes.len() as u32) << 3).to_le_bytes()[..3].to_vec(), bytes.to_vec()].concat()
 }
 
 pub fn run() {
@@ -102,8 +155,8 @@ fn one((name, script, how, expected): &Row) {
     let ports = [bound.port; 2];
     let server = Server::run(bound, Below::Plain, vec![script.clone(); 12], ports);
     let how = match how {
-        How::Gathered(most) => most.to_string(),
-        How::Streamed => "streamed".into(),
+        How::Gathered(most) => format!("{most} 0"),
+        How::Streamed(enough) => format!("0 {enough}"),
     };
     let child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "memory_child", "--nocapture"])
@@ -123,29 +176,28 @@ fn one((name, script, how, expected): &Row) {
 /// The child: fetches, and says how far its memory rose, in KiB.
 pub fn child() {
     let Ok(order) = env::var(CHILD) else { return };
-    let (port, how) = order.split_once(' ').unwrap();
-    let port: u16 = port.parse().unwrap();
-    let most = how.parse().ok();
+    let mut numbers = order.split(' ').map(|word| word.parse::<u64>().unwrap());
+    let mut next = || numbers.next().unwrap();
+    let (port, most, enough) = (u16::try_from(next()).unwrap(), next(), usize::try_from(next()).unwrap());
     let net = Net::new(Grants::parse(&["--allow-net"]).unwrap()).unwrap();
-    let mut options = Options { timeout: Some(Duration::from_secs(10)), ..defaults([port; 2]) };
-    options.max_body_bytes = most.unwrap_or(options.max_body_bytes);
+    let options = Options { timeout: Some(Duration::from_secs(10)), max_body_bytes: most, ..defaults([port; 2]) };
     let idle = peak();
-    let outcome = match fetch(&net, port, options, most.is_none()) {
+    let outcome = match fetch(&net, port, options, enough) {
         Ok(()) => "fine".into(),
         Err(err) => format!("{} {err}", err.kind().word()),
     };
     println!("peak: {} {outcome}", peak() - idle);
 }
 
-fn fetch(net: &Net, port: u16, options: Options, streamed: bool) -> Result<()> {
+fn fetch(net: &Net, port: u16, options: Options, enough: usize) -> Result<()> {
     let url = HttpUrl::parse(&format!("http://a.test:{port}/")).unwrap();
     let mut fetch = Fetch::new(net, &Pool::new(), Request::new(Method::GET, url, None), None, options);
     fetch.step()?;
-    if !streamed {
+    if enough == 0 {
         return fetch.body().map(drop);
     }
     let (mut buffer, mut count) = (vec![0; 64 * 1024], 0);
-    while count < ENOUGH {
+    while count < enough {
         match fetch.read(&mut buffer)? {
             0 => return Err(caspian_net::error::Error::new(Kind::Socket, "it ended")),
             some => count += some,
