@@ -51,6 +51,52 @@ local rows = {
   { "a launch in a coroutine seals the state",
     [[coroutine.wrap(function() launch{ "--allow-net=a.example" } end)() try(launch, { "--allow-net" })]], "already launched" },
 
+  { "flags and named options do not mix", [[try(launch, { "--allow-net", deny_net = { "private" } })]],
+    "bad argument #1 to 'launch' (flags must be a list without holes" },
+  { "a hole in the flags is no end of them", [[try(launch, { "--allow-net", nil, "--deny-net=private" })]],
+    "flags must be a list without holes" },
+  { "narrow reads all of what it is given",
+    [[local net = launch{ "--allow-net" } try(net.narrow, { "--allow-net", deny_net = { "private" } })]],
+    "bad argument #1 to 'narrow' (flags must be a list without holes" },
+  { "register says which argument is wrong", [[try(register, {}, { "--bad" })]], "bad argument #2 to 'register'" },
+  { "requires says that it is wrong", [[try(launch, { "--allow-net", requires = { "x" } })]], "bad argument #1 to 'launch' (requires" },
+  { "files is a flag or a list", [[try(launch, { "--allow-net", files = "dir" })]], "bad argument #1 to 'launch' (files" },
+  { "code that gets hold of require later gets no wider capability",
+    [[local net = launch{ "--allow-net=a.example", "--allow-net=b.example" }
+    local less, stolen = net.narrow{ "--allow-net=b.example" }, nil
+    for name, module in pairs(package.loaded) do
+      if name:find("caspian") and type(module) == "table" then
+        for key, value in pairs(module) do
+          if type(value) == "function" then
+            module[key] = function(...)
+              for i = 1, select("#", ...) do if type((select(i, ...))) == "userdata" then stolen = (select(i, ...)) end end
+              return value(...)
+            end
+          end
+        end
+      end
+    end
+    print(net.allows("a.example", 1), less.allows("a.example", 1), net.narrow{ "--allow-net=a.example" }.allows("a.example", 1), stolen)]],
+    "true\tfalse\ttrue\tnil" },
+  { "classes belong to who asked for them",
+    [[local net = launch{ "--allow-net" } net.class("puck.uno/http/client").new = print
+    print(net.class("puck.uno/http/client").new ~= print)]], "true" },
+  { "a foreign value is not made a socket",
+    [[local core = require("caspian_net")
+    print(core.seal, core.object)
+    if core.class then
+      pcall(core.class, "tcp", {}, getmetatable(io.stdout))
+      print(core.get and (select(2, core.get(io.stdout, "host"))))
+    end]], "^nil\tnil\n.*not a socket" },
+  { "the module can be loaded in a coroutine that goes",
+    [[local net
+    for name in pairs(package.loaded) do if name:find("caspian") then package.loaded[name] = nil end end
+    coroutine.wrap(function() net = require("caspian.net").launch{ "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" } end)()
+    for _ = 1, 5 do collectgarbage() end
+    local l = net.tcp_listen("127.0.0.1", 0)
+    local c = net.tcp("127.0.0.1", l.local_port)
+    try(c.recv, c, 1, { timeout = 0.3 })]], "network/timeout" },
+
   { "register sets %net", [[local env = {} register(env, { "--allow-net=a.example" }) print(env["%net"].allows("a.example", 1))]], "true" },
   { "register without grants", [[local env = {} register(env, {}) print(env["%net"])]], "nil" },
   { "register for role user", [[local env = {} register(env, { "--allow-net" }, { role = "user" }) print(env["%net"] ~= nil)]], "true" },

@@ -291,6 +291,9 @@ impl Conn {
                 self.searched = 0;
                 return Err(Error::new(Kind::TooLarge, format!("recv_line: no newline within {max} bytes")));
             }
+            if length > 0 {
+                deadline.check("recv_line")?;
+            }
             if self.fill(deadline)? == 0 {
                 return Ok((length > 0).then_some(length));
             }
@@ -303,6 +306,9 @@ impl Conn {
         // Memory grows with what arrives, not with what was asked for.
         const STEP: usize = 4 * 1024 * 1024;
         while self.buffer.len() < count {
+            if self.buffer.len() > 0 {
+                deadline.check("recv_exact")?;
+            }
             let missing = count - self.buffer.len();
             let read = if missing > READ {
                 self.fill_with(missing.min(STEP.max(self.buffer.len())), true, deadline)?

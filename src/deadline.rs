@@ -92,6 +92,15 @@ impl Deadline {
         }
     }
 
+    /// For loops that make no wait because there is always something at hand: an error once the deadline has passed or
+    /// the call is interrupted. `timeout = 0` takes what is there.
+    pub fn check(&self, what: &str) -> Result<()> {
+        if !self.is_now() && self.is_past() {
+            return Err(self.error(what));
+        }
+        check_interrupt(what)
+    }
+
     /// The error of a passed deadline. `what` is the act: `"recv from 127.0.0.1:80"`.
     pub fn error(&self, what: &str) -> Error {
         let seconds = self.timeout.unwrap_or_default().as_secs_f64();

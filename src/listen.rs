@@ -68,7 +68,7 @@ impl Listener {
     pub fn accept(&self, deadline: &Deadline) -> Result<Wire> {
         loop {
             let left = deadline.left();
-            let asleep = left.is_none_or(|left| left >= SLICE) && self.socket.set_read_timeout(Some(SLICE)).is_ok();
+            let asleep = left.is_none_or(|left| left >= SLICE);
             if !asleep {
                 wait(self.socket.as_fd(), Want::Read, deadline, || format!("accept on {}", self.name))?;
             }
@@ -134,6 +134,8 @@ fn tcp(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
+    // An accept sleeps for one slice at the most, also where another process takes the connection that woke it.
+    socket.set_read_timeout(Some(SLICE))?;
     socket.listen(backlog)?;
     Ok(socket)
 }
@@ -142,6 +144,8 @@ fn tcp(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
 fn unix(at: &GrantedPath, backlog: i32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(at.path())?)?;
+    // An accept sleeps for one slice at the most, also where another process takes the connection that woke it.
+    socket.set_read_timeout(Some(SLICE))?;
     socket.listen(backlog)?;
     Ok(socket)
 }

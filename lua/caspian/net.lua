@@ -4,18 +4,27 @@
 --
 -- `launch` is for a script, `register` for the Caspian engine. Each works once per Lua state: whoever needs several
 -- capabilities makes them with `narrow`.
-local core = require("caspian_net")
+local native = require("caspian_net")
 local args = require("caspian.net.args")
 local capability = require("caspian.net.capability")
 local errors = require("caspian.net.errors")
 local http = require("caspian.net.http")
 local sockets = require("caspian.net.sockets")
 local websocket = require("caspian.net.websocket")
+local loaded = package.loaded
 local next, setfenv, type = next, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local bad, show = args.bad, args.show
+
+-- What holds a capability is out of reach of code that gets hold of `require` later: the core that is used is a copy
+-- of our own, and the front's modules are nobody else's (who requires one again gets another, without capabilities).
+local core = {}
+for name, value in next, native do core[name] = value end
+for _, name in next, { "args", "capability", "errors", "http", "names", "sockets", "websocket" } do
+  loaded["caspian.net." .. name] = nil
+end
 
 local M = { _VERSION = "caspian.net " .. core.version, version = core.version }
 
@@ -25,13 +34,13 @@ local FORM = {
   role = "string", requires = "strings", files = "any",
 }
 
---- Splits what `launch` was given into grants (flags or table) and options.
-local function split(name, given)
-  if type(given) ~= "table" then bad(1, name, "a table of flags expected, got " .. show(given), 1) end
+--- Splits what `launch` was given, as its argument `at`, into grants (flags or table) and options.
+local function split(name, at, given)
+  if type(given) ~= "table" then bad(at, name, "a table of flags expected, got " .. show(given), 1) end
   local grants, opts = {}, {}
   for key, value in next, given do
     if type(key) == "number" then
-      if type(value) ~= "string" then bad(1, name, "flags must be strings, got " .. show(value), 1) end
+      if type(value) ~= "string" then bad(at, name, "flags must be strings, got " .. show(value), 1) end
       grants[key] = value
     elseif key == "role" or key == "requires" or key == "files" then
       opts[key] = value
@@ -39,25 +48,30 @@ local function split(name, given)
       grants[key] = value
     end
   end
-  args.options(1, name, opts, FORM, 1)
-  if #grants == 0 then args.options(1, name, grants, FORM, 1) end
+  args.options(at, name, opts, FORM, 1)
+  if grants[1] == nil then args.options(at, name, grants, FORM, 1) end
   return grants, opts
 end
 
 --- Makes the state's capability. The roles of contract section 3: `%net` belongs to `user`.
-local function open(name, grants, opts)
+local function open(name, at, grants, opts)
   local missing = {}
   if opts.requires then
-    local flags, err, index = core.missing(grants, opts.requires)
-    missing = args.answer(name, flags, err, index)
+    local flags, err = core.missing(grants, opts.requires)
+    if flags == nil then bad(at, name, err, 1) end
+    missing = flags
   end
-  websocket.define(core, sockets.define(core))
-  args.answer(name, core.set_error_metatable(errors.metatable))
-  args.answer(name, core.set_array_metatable(http.array))
   local files = opts.files
   if files == nil then files = true end
+  if type(files) ~= "boolean" and type(files) ~= "table" then
+    bad(at, name, "files must be true, false or a list of directories, got " .. show(files), 1)
+  end
+  local defined, why = core.set_error_metatable(errors.metatable)
+  if not defined then bad(0, name, why, 1) end
+  args.answer(name, core.set_array_metatable(http.array))
+  websocket.define(core, sockets.define(core))
   local cap, err, index = core.mint(grants, { files = files })
-  if err ~= nil then args.answer(name, cap, err, index) end
+  if err ~= nil then bad(index == 0 and 0 or at, name, err, 1) end
   local role = opts.role or "user"
   if cap == nil or role ~= "user" then return nil, missing end
   return capability.make(core, cap), missing
@@ -70,8 +84,8 @@ end
 --   `files`: may certificates, keys and bodies be read from paths? true, false, or a list of directories.
 -- @return the `%net` table or nil; the flags that `requires` asks for and `given` lacks
 function M.launch(given)
-  local grants, opts = split("launch", given)
-  local net, missing = open("launch", grants, opts)
+  local grants, opts = split("launch", 1, given)
+  local net, missing = open("launch", 1, grants, opts)
   return net, missing
 end
 
@@ -82,11 +96,11 @@ end
 -- @return env["%net"]; the flags that `requires` asks for and `grants` lacks
 function M.register(env, grants, opts)
   if type(env) ~= "table" then bad(1, "register", "env must be a table, got " .. show(env)) end
-  local flags, inner = split("register", grants)
+  local flags, inner = split("register", 2, grants)
   for key, value in next, args.options(3, "register", opts, { role = "string", requires = "strings", files = "any" }) do
     inner[key] = value
   end
-  local net, missing = open("register", flags, inner)
+  local net, missing = open("register", 2, flags, inner)
   env["%net"] = net
   return net, missing
 end

@@ -226,6 +226,7 @@ impl Fetch {
     /// Goes on until the response's head is here or a piece of body is asked for.
     pub fn step(&mut self) -> Result<Step> {
         loop {
+            self.usable()?;
             let done = match self.at {
                 At::Open => self.open(),
                 At::Expecting => self.expect(),
@@ -255,6 +256,7 @@ impl Fetch {
     }
 
     fn supply_inner(&mut self, piece: &[u8]) -> Result<()> {
+        self.usable()?;
         let (At::Sending, Some(upload), Some(talk)) = (self.at, &mut self.upload, &mut self.talk) else {
             return Err(Error::new(Kind::Socket, "no piece of the body was asked for"));
         };
@@ -329,8 +331,19 @@ impl Fetch {
         if into.is_empty() || self.is_over() {
             return Ok(0);
         }
-        let done = self.net.alive().and_then(|()| self.read_inner(into));
+        let done = self.usable().and_then(|()| self.read_inner(into));
         done.map_err(|err| self.fail(err))
+    }
+
+    /// An error once the capability was revoked, or in a child of the process that made the connection.
+    fn usable(&self) -> Result<()> {
+        self.net.alive()?;
+        match &self.talk {
+            Some(talk) if !talk.link.conn.is_ours() => {
+                Err(Error::new(Kind::Socket, "a request under way stays with the process that made it"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {

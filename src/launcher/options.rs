@@ -1,7 +1,7 @@
 //! The command line, parsed once into a [`Job`]. The grant flags are collected as they are: `caspian_net::grants` knows
 //! their values. Reads no file and no environment.
 
-use caspian_net::address::{Endpoint, Host};
+use caspian_net::address::Endpoint;
 use std::{ffi::OsString, path::PathBuf};
 
 pub enum Command {
@@ -74,7 +74,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
             ("--allow-fs", Some(dir)) => allow_fs(&mut job.fs, dir.into())?,
             ("--requires", Some(list)) => {
                 for item in list.split(',') {
-                    job.requires.push(endpoint(item).map_err(|why| format!("--requires={list}: {why}"))?);
+                    job.requires.push(Endpoint::parse(item).map_err(|why| format!("--requires={list}: {why}"))?);
                 }
             }
             ("--requires", None) => return Err("--requires wants HOST:PORT, as in --requires=example.com:443".into()),
@@ -128,18 +128,6 @@ fn strip_prefix(arg: &OsString, prefix: &str) -> Option<OsString> {
 #[cfg(not(unix))]
 fn strip_prefix(_: &OsString, _: &str) -> Option<OsString> {
     None
-}
-
-fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let bad = |why: &str| format!("{why}: {text:?} (HOST:PORT, as in example.com:443 or [::1]:80)");
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| bad("no port"))?;
-    if host.contains(':') && !host.starts_with('[') {
-        return Err(bad("an IPv6 address stands in brackets"));
-    }
-    let host = Host::parse(host).map_err(|why| bad(&why.to_string()))?;
-    let digits = port.bytes().all(|b| b.is_ascii_digit());
-    let port = port.parse().ok().filter(|port| digits && *port != 0).ok_or_else(|| bad("port must be 1..65535"))?;
-    Ok(Endpoint { host, port })
 }
 
 #[cfg(test)]

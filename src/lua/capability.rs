@@ -40,19 +40,29 @@ impl Files {
 
     /// The file, open for reading; or why not.
     pub fn open(&self, path: &str) -> Result<std::fs::File, String> {
-        let real = match self {
-            Files::No => return Err("files are not permitted here; give the PEM text or the bytes themselves".into()),
-            Files::Any => PathBuf::from(path),
-            Files::Within(roots) => {
-                // Resolved before it is compared, so that neither `..` nor a link leads out.
-                let real = Path::new(path).canonicalize().map_err(|e| format!("{path}: {e}"))?;
-                if !roots.iter().any(|root| real.starts_with(root)) {
-                    return Err(format!("{path} is outside the directories that --allow-fs names"));
-                }
-                real
-            }
-        };
-        std::fs::File::open(real).map_err(|e| format!("{path}: {e}"))
+        use std::os::unix::fs::OpenOptionsExt;
+        if matches!(self, Files::No) {
+            return Err("files are not permitted here; give the PEM text or the bytes themselves".into());
+        }
+        let failed = |e: std::io::Error| format!("{path}: {e}");
+        // Resolved before it is compared, so that neither `..` nor a link leads out.
+        let real = Path::new(path).canonicalize().map_err(failed)?;
+        if let Files::Within(roots) = self
+            && !roots.iter().any(|root| real.starts_with(root))
+        {
+            return Err(format!("{path} is outside the directories that --allow-fs names"));
+        }
+        // What the kernel tells there, the environment among it, is no file of anybody's.
+        if real.starts_with("/proc") || real.starts_with("/sys") {
+            return Err(format!("{path} is not a file that may be read"));
+        }
+        // A pipe or a device would hold the call without a deadline.
+        let file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(real).map_err(failed)?;
+        match file.metadata() {
+            Ok(meta) if meta.is_file() => Ok(file),
+            Ok(_) => Err(format!("{path} is not a regular file")),
+            Err(e) => Err(failed(e)),
+        }
     }
 }
 
@@ -179,7 +189,17 @@ pub fn missing(what: Table, requires: Table) -> Answer<Vec<String>> {
 
 /// Flags or table, to grants.
 pub fn parse(what: &Table) -> Answer<Grants> {
-    if what.raw_len() > 0 {
+    let (mut numbered, mut count) = (false, 0);
+    for pair in what.pairs::<Value, Value>() {
+        let Ok((key, _)) = pair else { return argument(1, "flags cannot be read") };
+        numbered |= key.is_number() || key.is_integer();
+        count += 1;
+    }
+    if numbered {
+        // Nothing that was said may be passed over: a hole would end the list before a --deny-net behind it.
+        if what.raw_len() != count || matches!(what.raw_get::<Value>(count), Ok(Value::Nil) | Err(_)) {
+            return argument(1, "flags must be a list without holes, and options do not mix with it");
+        }
         let flags = strings(what, "flags", 1)?;
         return Grants::parse(&flags).or_else(|why| argument(1, why));
     }

@@ -53,8 +53,6 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
         capability::unsealed(lua)?;
         Ok(answer::set_error_metatable(lua, metatable).is_ok())
     })?;
-    define(lua, &core, "seal", |lua, metatable: Table| Ok(raw::seal(lua, &metatable).is_ok()))?;
-    define(lua, &core, "object", |lua, metatable: Table| raw::wrap(lua, &metatable, None).or_else(|e| argument(1, e)))?;
     define(lua, &core, "mint", |lua, (what, host): (Table, Table)| capability::mint(lua, what, host))?;
     define(lua, &core, "missing", |_, (what, requires): (Table, Table)| capability::missing(what, requires))?;
     define(lua, &core, "narrow", |_, (capability, spec): (AnyUserData, Table)| {

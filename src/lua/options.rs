@@ -99,12 +99,14 @@ impl<'a> Options<'a> {
         if memchr::memmem::find(&bytes, b"-----BEGIN").is_some() {
             return Ok(Some(bytes.to_vec()));
         }
-        match std::str::from_utf8(&bytes) {
-            Ok(path) => match files.read(path, MAX_PEM) {
-                Ok(pem) => Ok(Some(pem)),
-                Err(why) => argument(self.index, format!("{name}: {why}")),
-            },
-            Err(_) => argument(self.index, format!("{name} is neither PEM nor a path")),
+        let path = std::str::from_utf8(&bytes).ok();
+        match path.map_or_else(|| Err("it is not UTF-8".to_owned()), |path| files.read(path, MAX_PEM)) {
+            Ok(pem) => Ok(Some(pem)),
+            // What was meant for a key may be one without its frame: it is not repeated.
+            Err(_) if name.ends_with("key") => {
+                argument(self.index, format!("{name} is neither PEM text nor a file that can be read"))
+            }
+            Err(why) => argument(self.index, format!("{name}: {why}")),
         }
     }
 

@@ -129,10 +129,32 @@ pub fn take_error() -> Error {
 
 /// Remembers the state whose Ctrl-C hook ends a wait. [`forget`] is called before the state closes.
 pub fn remember(lua: &Lua) -> mlua::Result<()> {
-    // SAFETY: reads a pointer.
-    unsafe { lua.exec_raw::<()>((), |state| MAIN.with(|main| main.set(state))) }?;
+    // SAFETY: as in `seal`. The state stays alive until `forget`: the main thread by nature, another one by the registry.
+    unsafe {
+        lua.exec_raw::<()>((), |state| {
+            main_thread(state);
+            MAIN.with(|main| main.set(ffi::lua_tothread(state, -1)));
+            ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, (&raw const MAIN_KEY).cast());
+        })?;
+    }
     crate::deadline::set_probe(wants_back);
     Ok(())
+}
+
+/// Its address is the registry's key of the thread in [`MAIN`].
+static MAIN_KEY: u8 = 0;
+
+/// Pushes the main thread.
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+unsafe fn main_thread(state: *mut ffi::lua_State) {
+    ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD as _);
+}
+
+/// Pushes the thread that asks: these Luas do not tell which one is the main thread. Ctrl-C is missed on Lua 5.1 if the
+/// module was loaded in a coroutine; LuaJIT's hooks are the same in all.
+#[cfg(any(feature = "lua51", feature = "luajit"))]
+unsafe fn main_thread(state: *mut ffi::lua_State) {
+    ffi::lua_pushthread(state);
 }
 
 /// The state of [`remember`] is about to close.

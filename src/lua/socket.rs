@@ -171,8 +171,11 @@ impl Socket {
         }
     }
 
-    /// Puts back what [`take`](Self::take) took.
+    /// Puts back what [`take`](Self::take) took. A pinned socket gave nothing away, and keeps what it has.
     pub fn put(&self, item: Item) {
+        if self.pinned.get() {
+            return;
+        }
         if let Ok(mut place) = self.item.try_borrow_mut() {
             *place = item;
         }

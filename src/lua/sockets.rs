@@ -40,6 +40,13 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         };
         capability::unsealed(lua)?;
         let build = || -> mlua::Result<()> {
+            // A metatable of our own: marking one that other values have would make sockets of them.
+            let fresh = lua.create_table()?;
+            for pair in metatable.pairs::<Value, Value>() {
+                let (name, value) = pair?;
+                fresh.raw_set(name, value)?;
+            }
+            let metatable = fresh;
             if matches!(class, Class::Tcp | Class::Ssl) {
                 for (name, function) in &hot {
                     methods.raw_set(*name, function)?;
@@ -172,8 +179,8 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         };
         let conn = match plain.take() {
             Item::Stream(conn) => conn,
-            item => {
-                plain.put(item);
+            // Closed, or in use by a call that this one interrupts (`take` gave nothing away then).
+            _ => {
                 return Err(Error::new(Kind::Socket, "starttls: the socket is closed").op("starttls").into());
             }
         };

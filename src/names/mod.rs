@@ -15,7 +15,7 @@ mod system;
 pub use record::{Record, Type};
 
 use crate::{
-    address::{Host, unmap},
+    address::{Host, special, unmap},
     deadline::{Deadline, now},
     error::{Error, Kind, Result},
     net::Net,
@@ -99,8 +99,18 @@ pub fn server(text: &str) -> std::result::Result<(IpAddr, u16), String> {
 impl Names {
     /// The records of a name. `dns_failure` if it does not exist or has none of that kind.
     pub fn resolve(&self, net: &Net, question: &Question, deadline: &Deadline) -> Result<Arc<[Record]>> {
-        let found = self.find(net, question, deadline);
-        found.map_err(|fault| self.error(question, deadline, fault))
+        let records = self.find(net, question, deadline).map_err(|fault| self.error(question, deadline, fault))?;
+        // As for a connection: one denied address refuses the whole answer, and only the log has its number.
+        let asked = matches!(question.kind, None | Some(Type::A | Type::Aaaa));
+        let addresses = records.iter().filter(|_| asked).filter_map(Record::as_address);
+        match addresses.into_iter().find(|ip| net.grants().denies(&Host::from(*ip))) {
+            None => Ok(records),
+            Some(ip) => {
+                let kind = special(ip).map_or("an address", |special| special.kind());
+                let words = format!("{}: the name resolves to {kind}, which --deny-net forbids", question.act());
+                Err(Error::new(Kind::AddressNotAllowed, words))
+            }
+        }
     }
 
     /// The first name of an address; `None` if it has none.

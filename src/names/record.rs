@@ -94,6 +94,14 @@ pub enum Record {
 }
 
 impl Record {
+    /// The address that an A or AAAA record is.
+    pub(super) fn as_address(&self) -> Option<IpAddr> {
+        match self {
+            Record::Plain(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+            _ => None,
+        }
+    }
+
     pub(super) fn address(ip: IpAddr) -> Record {
         Record::plain(unmap(ip).to_string())
     }

@@ -21,6 +21,8 @@ use crate::{
 };
 use rustls::{HandshakeKind, ProtocolVersion, client::UnbufferedClientConnection, server::UnbufferedServerConnection};
 
+/// Reads in a row that may bring nothing for the caller (session tickets, key updates) where there is no deadline.
+const IDLE_TURNS: usize = 64;
 /// What one `write` encrypts at a time: four records of the largest size.
 const CHUNK: usize = 64 * 1024;
 /// The largest record with its head (RFC 5246, section 6.2.3).
@@ -143,6 +145,7 @@ impl<T: Transport> Tls<T> {
     /// Errors: `connection_reset` if the stream ends without it, `tls`, `timeout`.
     pub fn read(&mut self, buf: &mut [u8], deadline: &Deadline) -> Result<usize> {
         self.own()?;
+        let mut idle = 0;
         loop {
             if let Some(result) = self.at_hand(buf) {
                 return result;
@@ -156,6 +159,12 @@ impl<T: Transport> Tls<T> {
                     if filled > 0 {
                         return Ok(filled);
                     }
+                    // A peer can send records that hold nothing for the caller for as long as it likes.
+                    idle += 1;
+                    if deadline.is_now() && idle > IDLE_TURNS {
+                        return Err(deadline.error(&format!("recv from {}", self.transport.peer())));
+                    }
+                    deadline.check("recv")?;
                 }
                 Err(e) => {
                     self.incoming.filled(0);
@@ -169,7 +178,7 @@ impl<T: Transport> Tls<T> {
     /// Reads what is there without a wait; `None` if nothing is.
     pub fn read_now(&mut self, buf: &mut [u8]) -> Result<Option<usize>> {
         self.own()?;
-        loop {
+        for _ in 0..IDLE_TURNS {
             if let Some(result) = self.at_hand(buf) {
                 return result.map(Some);
             }
@@ -189,13 +198,18 @@ impl<T: Transport> Tls<T> {
                 }
             }
         }
+        Ok(None)
     }
 
     /// Works off what has arrived, without a wait: session tickets and their like are taken in silence. True if
     /// `read` would now answer at once, with bytes, the end or an error.
     pub fn settle(&mut self) -> bool {
-        // An empty slice asks for nothing but must not be taken for "nothing to do".
-        while self.own().is_ok() && !self.ready() {
+        // An empty slice asks for nothing but must not be taken for "nothing to do". A peer that never stops sending
+        // what nobody asked for is left for a read to deal with.
+        for _ in 0..IDLE_TURNS {
+            if self.own().is_err() || self.ready() {
+                break;
+            }
             let room = self.incoming.room(wanted(0));
             match self.transport.read_now(room) {
                 Ok(Some(count)) => {

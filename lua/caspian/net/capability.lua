@@ -171,7 +171,7 @@ local function make(core, cap)
       local socket = functions[name](values[1], values[2], values[3])
       return socket
     end
-    return { new = new }
+    return new
   end
 
   local classes = {
@@ -188,9 +188,10 @@ local function make(core, cap)
   function functions.class(...)
     local url = own(net, ...)
     args.string(1, "class", "url", url)
-    local class = classes[url]
-    if not class then bad(1, "class", "there is no class " .. args.show(url)) end
-    return class
+    local new = classes[url]
+    if not new then bad(1, "class", "there is no class " .. args.show(url)) end
+    -- Made anew for each that asks: what one holder does to it, another never sees.
+    return { new = new }
   end
 
   return setmetatable(net, {

@@ -914,10 +914,8 @@ local function extend(core, cap, net, functions, classes)
     return setmetatable(list, ARRAY)
   end
 
-  classes["puck.uno/http/client"] = { new = members.new }
-  classes["puck.uno/http/response"] = {
-    new = function() error("responses come from fetch", 2) end,
-  }
+  classes["puck.uno/http/client"] = members.new
+  classes["puck.uno/http/response"] = function() error("responses come from fetch", 2) end
 end
 
 --- A caller's headers as two arrays, names and values.
