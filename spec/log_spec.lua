@@ -44,12 +44,31 @@ describe("--net-log", function()
     assert.truthy(text:find("127.0.0.1", 1, true) or text:find("::1", 1, true))
   end)
 
+  it("has a line for each request, without its query", function()
+    local text = logged('"--allow-net=127.0.0.1"', ([[
+      net.fetch("http://127.0.0.1:%d/redirect/307?token=secret", { method = "POST" })
+      pcall(net.fetch, "http://127.0.0.1:1/never")
+    ]]):format(servers.http))
+    local seen = {}
+    for line in text:gmatch("[^\n]+") do
+      if line:find('"event":"request"', 1, true) then
+        local method, path = line:match('"method":"(%u+)","url":"http://127.0.0.1:%d+([^"]*)"')
+        seen[#seen + 1] = method .. " " .. path .. " " .. (line:match('"status":(%d+)') or line:match('"class":"([%w_]+)"'))
+      end
+    end
+    assert.same({ "POST /redirect/307 307", "POST /inspect 200", "GET /never connection_refused" }, seen)
+    assert.falsy(text:find("secret", 1, true))
+  end)
+
   it("never has a secret", function()
     local text = logged('"--allow-net=127.0.0.1"', ([[
       pcall(net.fetch, "http://user:secret@127.0.0.1:%d/hello?token=secret", { headers = { Authorization = "secret" } })
       pcall(net.fetch, "http://user:secret@refused.example/")
-    ]]):format(servers.http))
+      pcall(net.fetch, "http://127.0.0.1:%d/hello", { proxy = "http://user:secret@127.0.0.1:%d" })
+      pcall(net.fetch, "http://127.0.0.1:%d/hello", { proxy = "socks5://user:s3cret@127.0.0.1:%d" })
+    ]]):format(servers.http, servers.http, servers.proxy.http, servers.http, servers.proxy.socks_login))
     assert.falsy(text:find("secret", 1, true))
+    assert.falsy(text:find("s3cret", 1, true))
   end)
 
   it("that cannot be written is told before anything runs", function()

@@ -73,7 +73,7 @@ impl Trip<'_> {
             by_address: false,
         };
         match (&self.options.unix, &self.options.proxy) {
-            (Some(path), _) => self.unix(key, path, tls.as_ref()),
+            (Some(path), _) => self.unix(key, path, tls.as_ref(), timings),
             (None, Some(proxy)) => self.through(key, proxy, tls.as_ref(), timings),
             (None, None) => self.straight(key, tls.as_ref(), timings),
         }
@@ -99,17 +99,19 @@ impl Trip<'_> {
         Ok(Route::new(key, conn))
     }
 
-    fn unix(&self, mut key: Key, path: &str, tls: Option<&ClientTls>) -> Result<Route> {
+    fn unix(&self, mut key: Key, path: &str, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
         let path = self.net.unix(self.op, path, false)?;
         key.unix = Some(path.path().to_owned());
         if let Some(link) = self.idle(&key, &Proof::Path(&path)) {
             return Ok(Route::reused(key, link));
         }
+        let started = now();
         let conn = dial_unix(self.net, self.op, &path, self.deadline)?;
-        let conn = match tls {
-            Some(tls) => conn.secured(tls, &key.origin.host, self.deadline)?,
-            None => conn,
-        };
+        timings.connect += started.elapsed();
+        let Some(tls) = tls else { return Ok(Route::new(key, conn)) };
+        let started = now();
+        let conn = conn.secured(tls, &key.origin.host, self.deadline)?;
+        timings.tls += started.elapsed();
         Ok(Route::new(key, conn))
     }
 

@@ -413,7 +413,7 @@ local function perform(name, client, url, given, at, method, body)
     return respond(core, call, opts.stream, report, opts.save)
   end
   local ok, result
-  if can_guard then
+  if can_guard or not (pump or report) then
     ok, result = pcall(converse, core, call, pump, report)
     if ok then ok, result = pcall(respond, core, call, opts.stream, report, opts.save) end
   else
