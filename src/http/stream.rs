@@ -68,14 +68,13 @@ impl Stream {
     /// [`Fetch::body`].
     pub fn ahead(&mut self, count: usize) -> Result<(usize, bool)> {
         let goal = self.held().len().saturating_add(count);
-        while self.held().len() < goal {
+        let mut ended = self.fetch.is_over();
+        while !ended && self.held().len() < goal {
             self.check(self.held().len())?;
-            if self.fill(goal - self.held().len())? == 0 {
-                break;
-            }
+            ended = self.fill(goal - self.held().len())? == 0;
         }
         self.check(self.held().len())?;
-        Ok((self.held().len(), self.fetch.is_over()))
+        Ok((self.held().len(), ended || self.fetch.is_over()))
     }
 
     /// All that is left.
