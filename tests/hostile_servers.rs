@@ -12,7 +12,7 @@
 //! | G | proxies and credentials | `http_proxy.rs`, `hostile/identity.rs`, `src/http/auth/tests.rs` |
 //! | H | the request's side | `hostile/requests.rs`; multipart (79): `src/http/multipart.rs` |
 //! | I | URLs | `hostile/requests.rs`, `src/http/url.rs`, `grants.rs` |
-//! | J | WebSockets, Server-Sent Events | `websocket.rs`, `src/http/websocket/`, `src/http/events.rs` |
+//! | J | WebSockets, Server-Sent Events | `websocket.rs`, `src/http/websocket/`; `hostile/events.rs`, `src/http/events.rs` |
 //!
 //! Every row has a deadline; several run at a time.
 
@@ -22,6 +22,8 @@
 mod codings;
 #[path = "hostile/cuts.rs"]
 mod cuts;
+#[path = "hostile/events.rs"]
+mod events;
 #[path = "hostile/framing.rs"]
 mod framing;
 #[path = "hostile/identity.rs"]
@@ -101,6 +103,11 @@ fn codings_of_bodies() {
 #[test]
 fn cookies_and_credentials() {
     row::run(identity::rows());
+}
+
+#[test]
+fn event_streams() {
+    events::run();
 }
 
 #[test]

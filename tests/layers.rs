@@ -42,6 +42,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("http::client", 3, &["net", "dial", "log", "http::pool", "http::talk", "http::route"]),
     ("http::stream", 3, &["http::client"]),
     ("http::batch", 3, &["http::client", "http::stream"]),
+    ("http::feed", 3, &["net", "http::client", "http::pool"]),
     ("http::websocket", 3, &["net", "http::client", "http::pool", "http::route"]),
     // floor 4: the binding and the launcher
     ("lua", 4, &[]),

@@ -223,6 +223,12 @@ impl Fetch {
         self.started = now();
     }
 
+    /// Under this deadline, in place of [`Options::timeout`].
+    pub fn under(mut self, deadline: &Deadline) -> Fetch {
+        self.deadline = deadline.clone().start();
+        self
+    }
+
     /// Goes on until the response's head is here or a piece of body is asked for.
     pub fn step(&mut self) -> Result<Step> {
         loop {
@@ -335,6 +341,19 @@ impl Fetch {
         done.map_err(|err| self.fail(err))
     }
 
+    /// The same with a deadline for this read, which takes the place of the one before. If it passes, the next read goes
+    /// on from there.
+    pub fn read_within(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
+        if self.at != At::Body || into.is_empty() || self.is_over() {
+            return self.read(into);
+        }
+        self.deadline = deadline.clone();
+        match self.usable().and_then(|()| self.read_inner(into)) {
+            Err(err) if err.is(Kind::Timeout) => Err(err),
+            done => done.map_err(|err| self.fail(err)),
+        }
+    }
+
     /// An error once the capability was revoked, or in a child of the process that made the connection.
     fn usable(&self) -> Result<()> {
         self.net.alive()?;
@@ -348,18 +367,18 @@ impl Fetch {
 
     fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {
         let Some(mut decoder) = self.decoder.take() else { return self.receive(into) };
-        let count = decoder.read(into, |coded| self.receive(coded))?;
-        if count > 0 {
+        let done = decoder.read(into, |coded| self.receive(coded));
+        if !matches!(done, Ok(0)) {
             self.decoder = Some(decoder);
         }
-        Ok(count)
+        done
     }
 
     /// Reads what the connection has.
     fn receive(&mut self, into: &mut [u8]) -> Result<usize> {
         while let Some(talk) = &mut self.talk {
             // A server that always has something to say would never make us wait, and only waits look at the clock.
-            if self.deadline.is_past() {
+            if self.deadline.is_past() && !self.deadline.is_now() {
                 return Err(self.deadline.error("read the body"));
             }
             let deadline = limited(&self.deadline, self.options.read_timeout);

@@ -54,10 +54,21 @@ impl Parser {
         }
     }
 
+    /// For a stream that goes on where an earlier one ended.
+    pub fn starting_at(most: usize, last_id: String) -> Parser {
+        Parser { id: last_id.clone(), last_id, ..Parser::new(most) }
+    }
+
+    /// The next stream is another one's: the id means nothing there.
+    pub fn forget_id(&mut self) {
+        self.id.clear();
+        self.last_id.clear();
+    }
+
     /// The stream ended, and another one begins: an event that was not complete is lost, the id and `retry` stay.
     pub fn restart(&mut self) {
         let (last_id, retry) = (std::mem::take(&mut self.last_id), self.retry);
-        *self = Parser { id: last_id.clone(), last_id, retry, ..Parser::new(self.most) };
+        *self = Parser { retry, ..Parser::starting_at(self.most, last_id) };
     }
 
     /// What `Last-Event-ID` is to say; empty is to say nothing.

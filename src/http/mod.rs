@@ -3,10 +3,12 @@
 //! The pure rooms know no socket, no clock and no Lua:
 //! [`url`] what may be asked for, [`fields`] header fields, [`request`] what we send, [`response`] the head of what
 //! comes back, [`body`] where it ends, [`exchange`] one request's answer as bytes in and counts out, [`redirect`] where
-//! to go next, [`record`] what it was for whoever looks later, [`form`] and [`multipart`] what bodies are made of, [`proxy`] and [`socks`] what is said to proxies. Above
-//! them: `route` opens connections, [`retry`] says when to ask again, [`client`] speaks all that over
-//! connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads what is sent, [`stream`]
-//! hands out what comes in measured pieces, [`batch`] does many at once; [`websocket`] is what a connection becomes
+//! to go next, [`record`] what it was for whoever looks later, [`form`] and [`multipart`] what bodies are made of,
+//! [`decode`] what they are coded in, [`cookies`] and [`auth`] who we are to a server, [`events`] an event stream's text,
+//! [`proxy`] and [`socks`] what is said to proxies. Above them: `route` opens connections, [`retry`] says when to ask
+//! again, [`client`] speaks all that over connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads
+//! what is sent, [`stream`] hands out what comes in measured pieces, [`batch`] does many at once, [`feed`] follows an
+//! event stream; [`websocket`] is what a connection becomes
 //! after another handshake.
 
 pub mod auth;
@@ -17,6 +19,7 @@ pub mod cookies;
 pub mod decode;
 pub mod events;
 pub mod exchange;
+pub mod feed;
 pub mod fields;
 pub mod form;
 pub mod multipart;
