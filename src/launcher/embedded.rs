@@ -7,6 +7,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.args", include_str!("../../lua/caspian/net/args.lua")),
     ("caspian.net.capability", include_str!("../../lua/caspian/net/capability.lua")),
     ("caspian.net.errors", include_str!("../../lua/caspian/net/errors.lua")),
+    ("caspian.net.events", include_str!("../../lua/caspian/net/events.lua")),
     ("caspian.net.har", include_str!("../../lua/caspian/net/har.lua")),
     ("caspian.net.http", include_str!("../../lua/caspian/net/http.lua")),
     ("caspian.net.identity", include_str!("../../lua/caspian/net/identity.lua")),

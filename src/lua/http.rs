@@ -191,18 +191,41 @@ pub(super) fn peek(value: &AnyUserData) -> Answer<Rc<Call>> {
 }
 
 /// client, url, method, names, values, body, opts
-type Given =
+pub(super) type Given =
     (AnyUserData, LuaString, LuaString, Option<Vec<LuaString>>, Option<Vec<LuaString>>, Option<Table>, Option<Table>);
 
-/// http_start(client, url, method, names, values, body, opts) -> call. `names` and `values` are the headers; `body` is
-/// `{ bytes =, type = }`, `{ path =, type = }`, `{ parts = }` or `{ pump = true, length = }`; `opts` what else was
-/// given. Arguments that are wrong are the caller's first (URL) or second (everything else).
-fn start(lua: &Lua, (of, url, method, names, values, body, opts): Given) -> Answer<HeldCall> {
+/// A request that can begin.
+pub(super) struct Prepared {
+    pub cap: Rc<Capability>,
+    pub net: Net,
+    pub pool: Pool,
+    pub request: Request,
+    pub source: Option<Source>,
+    pub options: client::Options,
+    /// The response's body is read in pieces.
+    pub streamed: bool,
+}
+
+/// http_start(client, url, method, names, values, body, opts) -> call; see [`prepare`].
+fn start(lua: &Lua, given: Given) -> Answer<HeldCall> {
+    let Prepared { cap, net, pool, request, source, options, streamed } = prepare(lua, "fetch", given)?;
+    let call = Rc::new(Call(RefCell::new(Stream::new(Fetch::new(&net, &pool, request, source, options)))));
+    if streamed {
+        cap.opened(Rc::<Call>::downgrade(&call));
+    }
+    Ok(HeldCall(call))
+}
+
+/// `names` and `values` are the headers; `body` is `{ bytes =, type = }`, `{ path =, type = }`, `{ parts = }` or
+/// `{ pump = true, length = }`; `opts` what else was given. Arguments that are wrong are the caller's first (URL) or
+/// second (everything else).
+pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepared> {
+    let (of, url, method, names, values, body, opts) = given;
     let of = owner(&of)?;
     let net = of.net.borrow().clone();
     net.alive()?;
     if of.closed.get() {
-        return Err(Error::new(Kind::Socket, "the client is closed").op("fetch").into());
+        return Err(Error::new(Kind::Socket, "the client is closed").op(op).into());
     }
     let Ok(url) = std::str::from_utf8(&url.as_bytes()).map(str::to_owned) else {
         return argument(1, "URL is not valid UTF-8");
@@ -225,11 +248,7 @@ fn start(lua: &Lua, (of, url, method, names, values, body, opts): Given) -> Answ
     if options.proxy.is_some() && request.fields().has("proxy-authorization") {
         return argument(2, "header Proxy-Authorization: give the credentials in the URL of the option `proxy`");
     }
-    let call = Rc::new(Call(RefCell::new(Stream::new(Fetch::new(&net, &of.pool, request, source, options)))));
-    if streamed {
-        of.cap.opened(Rc::<Call>::downgrade(&call));
-    }
-    Ok(HeldCall(call))
+    Ok(Prepared { cap: Rc::clone(&of.cap), net, pool: of.pool.clone(), request, source, options, streamed })
 }
 
 fn wrong<T>(why: Invalid) -> Answer<T> {

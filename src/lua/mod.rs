@@ -7,6 +7,7 @@ mod answer;
 mod batch;
 mod capability;
 mod cookies;
+mod events;
 mod http;
 mod json;
 mod names;
@@ -72,6 +73,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     polling::register(lua, &core)?;
     http::register(lua, &core)?;
     cookies::register(lua, &core)?;
+    events::register(lua, &core)?;
     batch::register(lua, &core)?;
     websocket::register(lua, &core)?;
     progress::register(lua, &core)?;

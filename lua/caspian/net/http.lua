@@ -1,6 +1,7 @@
 --- HTTP over a capability: `fetch`, clients, jails and responses.
 -- Everything that calls back into Lua (bodies made by a function) is driven from here, step by step.
 local args = require("caspian.net.args")
+local events = require("caspian.net.events")
 local har = require("caspian.net.har")
 local identity = require("caspian.net.identity")
 local sockets = require("caspian.net.sockets")
@@ -322,13 +323,14 @@ end
 local respond
 
 --- Checks a request and makes its call, which has not begun; also the function that makes its body, and its options.
--- `client`: { core =, client =, defaults =, headers = }; `at`: which argument the options are.
-local function prepare(name, client, url, given, at, depth, method, body)
+-- `client`: { core =, client =, defaults =, headers = }; `at`: which argument the options are; `allowed`: which there
+-- may be; `begin`: the core's function that makes the call.
+local function prepare(name, client, url, given, at, depth, method, body, allowed, begin)
   local core = client.core
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
   local opts, headers = client.defaults, client.headers
   if given ~= nil then
-    local copy = args.options(at, name, given, REQUEST, depth)
+    local copy = args.options(at, name, given, allowed or REQUEST, depth)
     -- The table itself: its mark says whether an empty one is an array.
     copy.body_json = rawget(given, "body_json")
     if copy.headers then
@@ -346,6 +348,7 @@ local function prepare(name, client, url, given, at, depth, method, body)
   end
   if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
   local source, pump = body_of(core, opts, name, at, depth)
+  if pump and begin then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
   local told
   for option, value in next, opts do
     if not OURS[option] then
@@ -363,7 +366,7 @@ local function prepare(name, client, url, given, at, depth, method, body)
     told.cookies, told.auth = cookies, auth
   end
   local names, values = flatten(headers)
-  local call, err, index = core.http_start(
+  local call, err, index = (begin or core.http_start)(
     client.client, url, method or opts.method or "GET", names, values, source, told)
   if call == nil then raise(name, err, index, at, depth) end
   return call, pump, opts
@@ -423,6 +426,21 @@ local function perform(name, client, url, given, at, method, body)
   har.add(client.har, core, call, not ok and result or nil)
   if not ok then error(result, 0) end
   return result
+end
+
+--- What an event stream may say besides.
+local EVENTS = merged(REQUEST, {
+  reconnect = "boolean",          -- true, for a GET
+  last_event_id = "string",       -- where an earlier stream ended
+  max_event_bytes = "count",      -- 1 MiB
+})
+-- What means nothing there.
+for _, option in next, { "stream", "save", "max_body_bytes", "on_progress", "progress", "retry" } do EVENTS[option] = nil end
+
+--- Opens an event stream. Called by public functions only.
+local function perform_events(client, url, given)
+  local feed, _, opts = prepare("events", client, url, given, 2, 1, nil, nil, EVENTS, client.core.events_open)
+  return events.object(client.core, feed, opts.timeout)
 end
 
 --- What `fetch_all` may say.
@@ -738,6 +756,12 @@ function METHODS.fetch(self, url, opts)
   return result
 end
 
+--- Opens an event stream (Server-Sent Events). opts: see EVENTS above.
+function METHODS.events(self, url, opts)
+  local stream = perform_events(client_of(self, "events"), url, opts)
+  return stream
+end
+
 function METHODS.fetch_all(self, list, opts)
   local results = perform_all(client_of(self, "fetch_all"), list, opts)
   return results
@@ -833,6 +857,13 @@ local function extend(core, cap, net, functions, classes)
     local url, opts = own(net, ...)
     local result = perform("fetch", shared, url, opts, 2)
     return result
+  end
+
+  --- Opens an event stream (Server-Sent Events). opts: see EVENTS above.
+  function functions.events(...)
+    local url, opts = own(net, ...)
+    local stream = perform_events(shared, url, opts)
+    return stream
   end
 
   --- Does many requests at once, each a URL or { url, … }. opts: see ALL above.

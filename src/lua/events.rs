@@ -1,0 +1,95 @@
+//! Event streams for Lua: a value of the front's that gives one event after the other.
+
+use super::{
+    answer::{Answer, argument},
+    capability::Ends,
+    define,
+    http::{Given, Prepared, prepare},
+    options::Options,
+    socket::seconds,
+};
+use crate::{
+    deadline::{DEFAULT, Deadline},
+    error::{Error, Kind},
+    http::{
+        events::MAX_EVENT,
+        feed::{Feed, Wishes},
+    },
+};
+use mlua::{AnyUserData, IntoLuaMulti, Lua, Table, UserData};
+use std::{
+    cell::{RefCell, RefMut},
+    rc::Rc,
+};
+
+/// A stream, open or not any more.
+struct Open(RefCell<Feed>);
+
+struct HeldFeed(Rc<Open>);
+
+impl UserData for HeldFeed {}
+
+impl Ends for Open {
+    fn end(&self) {
+        if let Ok(mut feed) = self.0.try_borrow_mut() {
+            feed.close();
+        }
+    }
+}
+
+/// Adds the functions to the core.
+pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    define(lua, core, "events_open", open)?;
+    // events_next(feed, timeout?) -> event, data, id; false at the end
+    define(lua, core, "events_next", |lua, (feed, timeout): (AnyUserData, Option<f64>)| {
+        let feed = peek(&feed)?;
+        let timeout = timeout.and_then(seconds).unwrap_or(Some(DEFAULT));
+        let made = match borrow(&feed)?.next(&Deadline::new(timeout).start())? {
+            Some(event) => (event.name, event.data, event.id).into_lua_multi(lua),
+            None => false.into_lua_multi(lua),
+        };
+        made.or_else(|e| argument(0, e))
+    })?;
+    // events_info(feed) -> url, last id, seconds before coming back
+    define(lua, core, "events_info", |_, feed: AnyUserData| {
+        let feed = peek(&feed)?;
+        let feed = borrow(&feed)?;
+        Ok((feed.url(), feed.last_id().to_owned(), feed.retry().as_secs_f64()))
+    })?;
+    define(lua, core, "events_close", |_, feed: AnyUserData| {
+        borrow(&*peek(&feed)?)?.close();
+        Ok(true)
+    })
+}
+
+/// events_open(client, url, method, names, values, body, opts) -> feed; see [`prepare`]. `opts` has also `reconnect`,
+/// `last_event_id` and `max_event_bytes`.
+fn open(lua: &Lua, given: Given) -> Answer<HeldFeed> {
+    let opts = Options::new(lua, given.6.clone(), 2);
+    let last_id = opts.text("last_event_id")?.unwrap_or_default();
+    if last_id.bytes().any(|b| b.is_ascii_control()) {
+        return argument(2, "last_event_id contains a control character");
+    }
+    let reconnect = opts.flag("reconnect", true)?;
+    let max_event_bytes = opts.find::<f64>("max_event_bytes")?.map_or(MAX_EVENT, |n| n as usize);
+    let Prepared { cap, net, pool, request, source, options, .. } = prepare(lua, "events", given)?;
+    let deadline = Deadline::new(options.timeout).start();
+    let wishes = Wishes { options, reconnect, max_event_bytes, last_id };
+    let feed = Rc::new(Open(RefCell::new(Feed::open(&net, &pool, request, source, wishes, &deadline)?)));
+    cap.opened(Rc::<Open>::downgrade(&feed));
+    Ok(HeldFeed(feed))
+}
+
+fn peek(value: &AnyUserData) -> Answer<Rc<Open>> {
+    match value.borrow::<HeldFeed>() {
+        Ok(feed) => Ok(Rc::clone(&feed.0)),
+        Err(_) => argument(0, "not an event stream"),
+    }
+}
+
+fn borrow(feed: &Open) -> Answer<RefMut<'_, Feed>> {
+    match feed.0.try_borrow_mut() {
+        Ok(feed) => Ok(feed),
+        Err(_) => Err(Error::new(Kind::Socket, "the event stream is in use by another call").into()),
+    }
+}
