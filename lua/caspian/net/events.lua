@@ -64,7 +64,8 @@ function stream.__index(self, name)
   local state = states[self]
   if name == "timeout" then return state.timeout or 30 end
   if name == "url" or name == "last_event_id" or name == "retry" then
-    local url, id, retry = answer(name, state.core.events_info(state.feed))
+    local url, id, retry = state.core.events_info(state.feed)
+    if url == nil then answer(name, url, id) end
     return name == "url" and url or name == "retry" and retry or id
   end
   return METHODS[name]

@@ -331,8 +331,8 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
   local opts, headers = client.defaults, client.headers
   if given ~= nil then
     local copy = args.options(at, name, given, allowed or REQUEST, depth)
-    -- The table itself: its mark says whether an empty one is an array.
-    copy.body_json = rawget(given, "body_json")
+    -- The tables themselves: a mark says whether an empty one is an array, and a jar is known by what it is.
+    copy.body_json, copy.cookies = rawget(given, "body_json"), rawget(given, "cookies")
     if copy.headers then
       headers = add_headers(merged(headers), copy.headers, name, at, depth)
     end
@@ -890,6 +890,7 @@ local function extend(core, cap, net, functions, classes)
     end
     local defaults = args.options(1, "new", given, CLIENT, 1)
     local headers = add_headers({}, defaults.headers or {}, "new", 1, 1)
+    if given ~= nil then defaults.cookies = rawget(given, "cookies") end
     identity.cookies(defaults.cookies, "new", 1, 1)
     -- A copy: what was checked is what is used.
     defaults.auth = identity.auth(defaults.auth, "new", 1, 1)
