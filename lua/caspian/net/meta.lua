@@ -301,6 +301,9 @@ function Websocket:close(code, reason, opts) end
 ---@field resolve? table<string, string> { ["host:port"] = ip }
 ---@field unix? string path of a socket
 ---@field proxy? string http://, https://, socks5:// or socks5h://[user:password@]host[:port]
+---@field decompress? boolean true
+---@field cookies? boolean|caspian.net.Jar false
+---@field auth? caspian.net.Auth|false
 ---@field retry? integer|boolean|caspian.net.Retry
 ---@field on_progress? fun(done: integer, total: integer?, what: "upload"|"download")
 ---@field progress? boolean false; a bar on a terminal
@@ -320,6 +323,66 @@ function Websocket:close(code, reason, opts) end
 ---@field body_file? string|file*
 ---@field body_multipart? table
 ---@field save? file* where a 2xx body is written
+
+---@class caspian.net.Auth
+---@field [1]? string user
+---@field [2]? string password
+---@field user? string
+---@field password? string
+---@field scheme? "basic"|"digest"  both, unless one is named
+---@field bearer? string  instead of all of those
+
+---@class caspian.net.Cookie
+---@field name string
+---@field value string
+---@field domain string
+---@field host_only boolean
+---@field path string
+---@field secure boolean
+---@field http_only boolean
+---@field same_site "strict"|"lax"|"none"|"default"
+---@field expires integer?  seconds since 1970
+---@field created integer
+
+---@class caspian.net.Jar
+local Jar = {}
+---@return caspian.net.Cookie[]
+function Jar:records() end
+---@param records caspian.net.Cookie[]
+---@return integer taken
+function Jar:load(records) end
+---@param url string
+---@param line string
+---@return boolean taken
+function Jar:set(url, line) end
+---@param url string
+---@return string?
+function Jar:header(url) end
+function Jar:clear() end
+
+---@class caspian.net.Events_options: caspian.net.Fetch_options
+---@field reconnect? boolean  Defaults to true, for a GET
+---@field last_event_id? string
+---@field max_event_bytes? integer 1 MiB
+
+---@class caspian.net.Event
+---@field event string  "message" where the server names none
+---@field data string
+---@field id string
+
+---@class caspian.net.Events
+---@field url string
+---@field last_event_id string
+---@field retry number  seconds
+---@field timeout number  seconds; of each call
+local Events = {}
+---@param opts? caspian.net.Timeout
+---@return caspian.net.Event?
+function Events:next(opts) end
+---@param opts? caspian.net.Timeout
+---@return fun(): caspian.net.Event?
+function Events:each(opts) end
+function Events:close() end
 
 ---@class caspian.net.Response
 ---@field status integer
@@ -415,6 +478,10 @@ function Net.resolve(name, type, opts) end
 ---@param opts? { timeout?: number, server?: string, tcp?: boolean }
 ---@return string?
 function Net.reverse_resolve(ip, opts) end
+---@param url string
+---@param opts? caspian.net.Events_options
+---@return caspian.net.Events
+function Net.events(url, opts) end
 ---@param url string  ws:// or wss://
 ---@param opts? caspian.net.Websocket_options
 ---@return caspian.net.Websocket
