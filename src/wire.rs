@@ -349,7 +349,11 @@ fn race(peer: &str, addresses: Vec<SocketAddr>, local: Option<&Bindable>, deadli
             let (socket, address) = running.swap_remove(index);
             match outcome(&socket, address) {
                 Ok(()) => return finish(socket).map_err(|e| Error::from_io(&what(), &e)),
-                Err(e) => keep(&mut failure, Error::from_io(&what(), &e)),
+                Err(e) => {
+                    keep(&mut failure, Error::from_io(&what(), &e));
+                    // A failure is an answer: the next attempt need not wait.
+                    head_start = Deadline::after(Duration::ZERO);
+                }
             }
         }
     }

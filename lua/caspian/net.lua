@@ -11,7 +11,7 @@ local errors = require("caspian.net.errors")
 local http = require("caspian.net.http")
 local sockets = require("caspian.net.sockets")
 local websocket = require("caspian.net.websocket")
-local loaded = package.loaded
+local find, loaded = string.find, package.loaded
 local next, setfenv, type = next, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -22,8 +22,8 @@ local bad, show = args.bad, args.show
 -- of our own, and the front's modules are nobody else's (who requires one again gets another, without capabilities).
 local core = {}
 for name, value in next, native do core[name] = value end
-for _, name in next, { "args", "capability", "errors", "http", "names", "sockets", "websocket" } do
-  loaded["caspian.net." .. name] = nil
+for name in next, loaded do
+  if type(name) == "string" and find(name, "^caspian%.net%.") then loaded[name] = nil end
 end
 
 local M = { _VERSION = "caspian.net " .. core.version, version = core.version }

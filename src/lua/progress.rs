@@ -33,19 +33,17 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let call = peek(&call)?;
         let stream = call.stream()?;
         let total = stream.fetch.request().payload.as_ref().and_then(|payload| payload.length);
-        Ok((stream.fetch.sent_bytes() as f64, total.map(|n| n as f64)))
+        Ok((stream.fetch.sent_bytes(), total))
     })?;
     // http_fill(call, count) -> bytes gathered so far, of how many (nil if unknown), whether that is all
     define(lua, core, "http_fill", |_, (call, count): (AnyUserData, f64)| {
         let call = peek(&call)?;
         let mut stream = call.stream()?;
         let (held, over) = stream.ahead(count as usize)?;
-        Ok((held as f64, stream.fetch.announced().map(|n| n as f64), over))
+        Ok((held, stream.fetch.announced(), over))
     })?;
     // http_total(call) -> bytes that the body is going to have, nil if unknown
-    define(lua, core, "http_total", |_, call: AnyUserData| {
-        Ok(peek(&call)?.stream()?.fetch.announced().map_or(Value::Nil, |n| Value::Number(n as f64)))
-    })?;
+    define(lua, core, "http_total", |_, call: AnyUserData| Ok(peek(&call)?.stream()?.fetch.announced()))?;
     // http_bar() -> a bar; false if standard error is no terminal
     define(lua, core, "http_bar", |lua, (): ()| {
         if !std::io::stderr().is_terminal() {
@@ -90,7 +88,7 @@ fn record(lua: &Lua, record: &Record) -> mlua::Result<Table> {
     table.raw_set("method", &*record.method)?;
     table.raw_set("url", &*record.url)?;
     table.raw_set("sent", pairs(&mut record.sent.iter().map(|(n, v)| (&**n, &**v)))?)?;
-    table.raw_set("sent_head", record.sent_head as f64)?;
+    table.raw_set("sent_head", record.sent_head)?;
     if let Some(head) = &record.answer {
         table.raw_set("status", head.status)?;
         table.raw_set("reason", lua.create_string(&head.reason)?)?;
