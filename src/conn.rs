@@ -7,7 +7,7 @@ use crate::{
     address::Host,
     deadline::Deadline,
     error::{Error, Kind, Result},
-    fork,
+    fork, pages,
     tls::{ClientTls, PeerCert, Tls, Transport},
     wire::Wire,
 };
@@ -79,7 +79,8 @@ impl Buffer {
             let wanted = self.tail + count;
             if self.data.len() < wanted {
                 // Doubling keeps the copying linear however the bytes drip in.
-                self.data.resize(wanted.max(self.data.len().min(64 << 20) * 2), 0);
+                let length = wanted.max(self.data.len().min(64 << 20) * 2);
+                pages::lengthen(&mut self.data, length);
             }
         }
         let tail = self.tail;

@@ -1,4 +1,4 @@
-//! Large pages under large buffers: advice to the kernel, and nothing else.
+//! The memory of buffers: large pages under large ones, and zeros to read over.
 //!
 //! Fresh memory is given page by page, and of receiving a large body that is the dearest part: a few large pages cost
 //! a fraction of many small ones.
@@ -6,6 +6,17 @@
 
 /// Buffers from this size on are worth the advice, in bytes.
 pub const WORTH: usize = 4 * 1024 * 1024;
+
+/// Makes `buffer` `length` bytes long, with zeros. In a module built for size `Vec::resize` writes byte after byte, which
+/// takes longer than to receive them; this copies.
+pub fn lengthen(buffer: &mut Vec<u8>, length: usize) {
+    static ZEROS: [u8; 8192] = [0; 8192];
+    buffer.reserve(length.saturating_sub(buffer.len()));
+    while let Some(zeros) = ZEROS.get(..length.saturating_sub(buffer.len()).min(ZEROS.len())).filter(|z| !z.is_empty())
+    {
+        buffer.extend_from_slice(zeros);
+    }
+}
 
 /// Advises large pages for all that `buffer` has room for. Best effort: where there are none, small ones serve.
 #[cfg(target_os = "linux")]
@@ -25,6 +36,17 @@ pub fn advise(_buffer: &mut Vec<u8>) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengthened_with_zeros() {
+        for (from, to) in [(0, 0), (0, 1), (5, 3), (5, 5), (3, 8192), (3, 8195), (1, 100_000)] {
+            let mut buffer = vec![7; from];
+            lengthen(&mut buffer, to);
+            let mut expected = vec![7; from];
+            expected.resize(to.max(from), 0);
+            assert_eq!(buffer, expected);
+        }
+    }
 
     #[test]
     fn advice_changes_no_byte() {

@@ -749,7 +749,8 @@ fn grow(data: &mut Vec<u8>, most: u64) -> bool {
             pages::advise(data);
         }
     }
-    data.resize(data.capacity().min(filled + READY), 0);
+    let length = data.capacity().min(filled + READY);
+    pages::lengthen(data, length);
     true
 }
 

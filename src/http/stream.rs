@@ -3,7 +3,10 @@
 //! Buffers at most what a call asked for; bytes that arrived before a failure stay for the next call.
 
 use super::client::Fetch;
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    pages,
+};
 
 /// One read asks for this much.
 const PIECE: usize = 64 * 1024;
@@ -113,7 +116,7 @@ impl Stream {
             self.head = 0;
         }
         let start = self.buffer.len();
-        self.buffer.resize(start + wanted.clamp(1, PIECE), 0);
+        pages::lengthen(&mut self.buffer, start + wanted.clamp(1, PIECE));
         let read = self.fetch.read(self.buffer.get_mut(start..).unwrap_or_default());
         self.buffer.truncate(start + *read.as_ref().unwrap_or(&0));
         read

@@ -7,7 +7,10 @@
 //! bytes are cut. An error is final.
 
 use super::super::broken;
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    pages,
+};
 use std::io::Cursor;
 use tungstenite::protocol::frame::{
     Frame, FrameHeader,
@@ -163,7 +166,7 @@ impl Reader {
         let more = usize::try_from(left.min(STEP.max(self.filled as u64))).unwrap_or(usize::MAX);
         let wanted = self.filled.saturating_add(more);
         if (self.message.len() - self.filled) < more / 2 {
-            self.message.resize(wanted, 0);
+            pages::lengthen(&mut self.message, wanted);
         }
         let most = wanted.min(self.message.len());
         self.message.get_mut(self.filled..most).unwrap_or_default()
