@@ -17,12 +17,12 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("deadline", 0, &["error"]),
     ("address", 0, &["error"]),
     ("fork", 0, &[]),
+    ("pages", 0, &[]),
     // floor 1: pure decisions, no I/O, no clock
     ("grants", 1, &[]),
     ("json", 1, &[]),
     ("http", 1, &["json"]),
     // floor 2: the world outside
-    ("pages", 2, &[]),
     ("wire", 2, &[]),
     ("resolve", 2, &["wire"]),
     ("udp", 2, &["wire"]),
