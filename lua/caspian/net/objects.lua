@@ -1,0 +1,30 @@
+--- What the objects that scripts hold have in common: nothing on them can be changed, and nothing leads behind them.
+local args = require("caspian.net.args")
+local error, next, setfenv, setmetatable, tostring = error, next, setfenv, setmetatable, tostring
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local show = args.show
+
+--- What is behind the objects that scripts hold: by object, gone with it.
+local states = setmetatable({}, { __mode = "k" })
+
+local function readonly(self, name)
+  error(tostring(self) .. " cannot be changed (" .. show(name) .. ")", 2)
+end
+
+--- An object of a script's: nothing on it, nothing behind it but `members`.
+local function sealed(label, members)
+  return setmetatable({}, {
+    __name = "caspian.net." .. label,
+    __metatable = false,
+    __index = members,
+    __newindex = readonly,
+    __tostring = function() return label end,
+    __pairs = function(self)
+      return function(_, key) return next(members, key) end, self, nil
+    end,
+  })
+end
+
+return { states = states, readonly = readonly, sealed = sealed }

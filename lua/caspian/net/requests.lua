@@ -1,0 +1,373 @@
+--- Requests: what a client and a request may say, the headers and the body that it comes to, and how it is sent.
+-- Bodies that a function makes are asked for their pieces here, by Lua, so that they may raise as they like.
+local args = require("caspian.net.args")
+local identity = require("caspian.net.identity")
+local sockets = require("caspian.net.sockets")
+local error, next, pcall, rawget, setfenv, tostring, type = error, next, pcall, rawget, setfenv, tostring, type
+local sort = table.sort
+local lower, sub = string.lower, string.sub
+local io_type = io and io.type
+local can_guard = not (_VERSION == "Lua 5.1" and not rawget(_G, "jit"))
+local _ENV = {} -- luacheck: ignore
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local bad, merged, show = args.bad, sockets.merged, args.show
+
+--- What a client and a request may say.
+local CLIENT = merged({
+  headers = "table",
+  timeout = "seconds",            -- 30; of everything together
+  connect_timeout = "seconds",    -- of DNS, TCP and TLS
+  read_timeout = "seconds",       -- the longest silence
+  follow_redirects = "boolean",   -- true
+  max_redirects = "whole",        -- 10
+  allow_downgrade = "boolean",    -- false; from https to http
+  forward_headers = "strings",    -- headers that follow to another origin
+  max_body_bytes = "whole",       -- 256 MiB; of a body that is gathered
+  stream = "boolean",             -- false
+  resolve = "table",              -- { ["host:port"] = ip }
+  unix = "string",                -- path of a socket
+  proxy = "string",               -- http://, https://, socks5:// or socks5h://[user:password@]host[:port]
+  on_progress = "function",       -- called with done, total (nil if unknown), and "upload" or "download"
+  progress = "boolean",           -- false; draws a bar where standard error is a terminal
+  decompress = "boolean",         -- true; gzip, deflate, br, zstd
+  cookies = "any",                -- true: a jar that is the client's own; or a jar
+  auth = "any",                   -- { user, password }, { bearer = token }
+  retry = "any",                  -- a number of further tries, or RETRY
+  verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
+})
+
+--- What only a request may say.
+local REQUEST = merged(CLIENT, {
+  method = "string",              -- GET
+  body = "any",                   -- a string, an open file, or a function that returns the next piece
+  body_json = "any",
+  body_form = "table",
+  body_file = "any",              -- a path or an open file
+  body_multipart = "table",
+  save = "any",                   -- an open file that the body of a 2xx is written to
+})
+local BODIES = { "body", "body_json", "body_form", "body_file", "body_multipart" }
+
+--- What `retry` may say.
+local RETRY = {
+  attempts = "whole",             -- 3; tries after the first one
+  backoff = "seconds",            -- 0.5; before the first of them, then twice as long each time
+  statuses = "table",             -- 429, 502, 503, 504
+  max_wait = "seconds",           -- 60; longer ones are not waited for
+}
+
+--- Checks the option `retry`, which may be several things.
+local function check_retry(value, name, at, depth)
+  if value == nil or type(value) == "boolean" then return end
+  if type(value) == "table" then
+    local given = args.options(at, name, value, RETRY, depth + 1)
+    for index, status in next, given.statuses or {} do
+      if type(index) ~= "number" or not args.kinds.port[1](status) or status < 100 or status > 999 then
+        bad(at, name, "retry.statuses must be a list of statuses, got " .. show(status), depth + 1)
+      end
+    end
+  elseif not args.kinds.whole[1](value) then
+    bad(at, name, "retry must be a whole number or a table, got " .. show(value), depth + 1)
+  end
+end
+
+--- Options that are this file's own business; the core is told the others.
+local OURS = {
+  headers = true, method = true, on_progress = true, progress = true, save = true, cookies = true, auth = true,
+}
+for index = 1, #BODIES do OURS[BODIES[index]] = true end
+
+--- Raises the core's error: the object as it is, a wrong argument where the public function was called.
+-- @param at the argument that options came in
+local function raise(name, err, index, at, depth)
+  if type(err) ~= "string" then error(err, 0) end
+  bad(index == 2 and at or index or 0, name, err, depth + 1)
+end
+
+local function value_of(name, at, header, value, depth)
+  local kind = type(value)
+  if kind == "number" then return tostring(value) end
+  if kind ~= "string" then
+    bad(at, name, "the value of header " .. show(header) .. " must be a string, got " .. show(value), depth + 1)
+  end
+  return value
+end
+
+--- Lays the headers of `given` over those of `into` (lower-case name to { name, value … }); `false` takes one away.
+local function add_headers(into, given, name, at, depth)
+  local seen = {}
+  for header, value in next, given do
+    if type(header) ~= "string" then
+      bad(at, name, "headers must be a table from names to values, got the name " .. show(header), depth + 1)
+    end
+    local key = lower(header)
+    if seen[key] then bad(at, name, "header " .. show(header) .. " is given twice", depth + 1) end
+    seen[key] = true
+    if value == false then
+      into[key] = nil
+    elseif type(value) == "table" then
+      local values = { header }
+      for index = 1, #value do
+        values[index + 1] = value_of(name, at, header, rawget(value, index), depth + 1)
+      end
+      into[key] = values
+    else
+      into[key] = { header, value_of(name, at, header, value, depth + 1) }
+    end
+  end
+  return into
+end
+
+--- The headers as two arrays, in the order of their names.
+local function flatten(headers)
+  if next(headers) == nil then return nil end
+  local keys, names, values = {}, {}, {}
+  for key in next, headers do keys[#keys + 1] = key end
+  sort(keys)
+  for _, key in next, keys do
+    local header = headers[key]
+    for index = 2, #header do
+      names[#names + 1], values[#values + 1] = header[1], header[index]
+    end
+  end
+  return names, values
+end
+
+--- An open file as a body: its rest, of known length where it can be sought.
+local function from_file(file)
+  local length
+  local here = file:seek("cur")
+  if here then
+    local last = file:seek("end")
+    if last and file:seek("set", here) then length = last - here end
+  end
+  return { pump = true, length = length }, function() return file:read(65536) end
+end
+
+local function is_open_file(value, name, what, at, depth)
+  local kind = io_type and io_type(value)
+  if kind == "closed file" then bad(at, name, what .. " is a closed file", depth + 1) end
+  return kind == "file"
+end
+
+--- Pairs from a table: { name = value, name = { value, value } } in the order of the names, or { { name, value }, … }.
+local function pairs_of(given, name, what, at, depth)
+  local names, values = {}, {}
+  local function add(key, value)
+    local kind = type(value)
+    if kind == "number" or kind == "boolean" then value = tostring(value) end
+    if type(key) ~= "string" or type(value) ~= "string" then
+      bad(at, name, what .. " must hold strings, got " .. show(key) .. " and " .. show(value), depth + 2)
+    end
+    names[#names + 1], values[#values + 1] = key, value
+  end
+  if rawget(given, 1) ~= nil then
+    for index = 1, #given do
+      local pair = rawget(given, index)
+      if type(pair) ~= "table" then bad(at, name, what .. " must be pairs, got " .. show(pair), depth + 1) end
+      add(rawget(pair, 1), rawget(pair, 2))
+    end
+    return names, values
+  end
+  local keys = {}
+  for key in next, given do
+    if type(key) ~= "string" then bad(at, name, what .. " must have names, got " .. show(key), depth + 1) end
+    keys[#keys + 1] = key
+  end
+  sort(keys)
+  for _, key in next, keys do
+    local value = given[key]
+    if type(value) == "table" then
+      for index = 1, #value do add(key, rawget(value, index)) end
+    else
+      add(key, value)
+    end
+  end
+  return names, values
+end
+
+local PART = { name = "string", data = "string", path = "string", filename = "string", type = "string" }
+
+--- Parts of a multipart body, for the core: { { name =, bytes = | path =, filename =, type = }, … }
+local function parts_of(given, name, at, depth)
+  local parts = {}
+  local function add(key, part)
+    if type(part) == "number" then part = tostring(part) end
+    if type(part) == "string" then part = { data = part } end
+    if type(part) ~= "table" then
+      bad(at, name, "body_multipart must hold strings and tables, got " .. show(part), depth + 2)
+    end
+    part = args.options(at, name, part, PART, depth + 2)
+    part.name = part.name or key
+    if not part.name then bad(at, name, "a part of body_multipart has no name", depth + 2) end
+    if (part.data == nil) == (part.path == nil) then
+      bad(at, name, "part " .. show(part.name) .. " of body_multipart must have either data or a path", depth + 2)
+    end
+    if part.path and part.filename == nil then
+      local last = part.path
+      for place = #last, 1, -1 do
+        local letter = sub(last, place, place)
+        if letter == "/" or letter == "\\" then last = sub(last, place + 1) break end
+      end
+      part.filename = last
+    end
+    part.bytes, part.data = part.data, nil
+    parts[#parts + 1] = part
+  end
+  if rawget(given, 1) ~= nil then
+    for index = 1, #given do add(nil, rawget(given, index)) end
+    return { parts = parts }
+  end
+  local keys = {}
+  for key in next, given do
+    if type(key) ~= "string" then bad(at, name, "body_multipart must have names, got " .. show(key), depth + 1) end
+    keys[#keys + 1] = key
+  end
+  sort(keys)
+  for _, key in next, keys do add(key, given[key]) end
+  return { parts = parts }
+end
+
+--- The body for the core, and the function that makes its pieces, if there is one.
+local function body_of(core, opts, name, at, depth)
+  local which
+  for index = 1, #BODIES do
+    local option = BODIES[index]
+    if opts[option] ~= nil then
+      if which then bad(at, name, which .. " and " .. option .. " exclude each other", depth + 1) end
+      which = option
+    end
+  end
+  if not which then return nil end
+  local value = opts[which]
+  if which == "body_json" then
+    local bytes, err, index = core.json_encode(value, 2)
+    if bytes == nil then raise(name, err, index, at, depth + 1) end
+    return { bytes = bytes, type = "application/json" }
+  elseif which == "body_form" then
+    local names, values = pairs_of(value, name, which, at, depth + 1)
+    return { bytes = core.form_encode(names, values), type = "application/x-www-form-urlencoded" }
+  elseif which == "body_multipart" then
+    return parts_of(value, name, at, depth + 1)
+  elseif is_open_file(value, name, which, at, depth + 1) then
+    return from_file(value)
+  elseif type(value) == "string" then
+    if which == "body_file" then return { path = value } end
+    return { bytes = value }
+  elseif type(value) == "function" and which == "body" then
+    return { pump = true }, value
+  end
+  local kinds = which == "body" and "a string, an open file or a function" or "a path or an open file"
+  bad(at, name, which .. " must be " .. kinds .. ", got " .. show(value), depth + 1)
+end
+
+--- The next piece of a body; "" at its end. A source that fails never looks complete.
+local function piece_of(core, call, pump)
+  local ok, piece, why
+  repeat
+    ok = true
+    if can_guard then
+      ok, piece, why = pcall(pump)
+    else
+      piece, why = pump()
+    end
+    if ok and piece == nil and why == nil then return "" end
+    if not ok or type(piece) ~= "string" then
+      core.http_drop(call)
+      if not ok then error(piece, 0) end
+      if piece == nil then error("the request's body failed: " .. tostring(why), 0) end
+      error("the request's body must come in strings, got " .. show(piece), 0)
+    end
+  until piece ~= ""
+  return piece
+end
+--- Checks a request and makes its call, which has not begun; also the function that makes its body, and its options.
+-- `client`: { core =, client =, defaults =, headers = }; `at`: which argument the options are; `allowed`: which there
+-- may be; `begin`: the core's function that makes the call.
+local function prepare(name, client, url, given, at, depth, method, body, allowed, begin)
+  local core = client.core
+  if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
+  local opts, headers = client.defaults, client.headers
+  if given ~= nil then
+    local copy = args.options(at, name, given, allowed or REQUEST, depth)
+    -- The tables themselves: a mark says whether an empty one is an array, and a jar is known by what it is.
+    copy.body_json, copy.cookies = rawget(given, "body_json"), rawget(given, "cookies")
+    if copy.headers then
+      headers = add_headers(merged(headers), copy.headers, name, at, depth)
+    end
+    opts = merged(opts, copy)
+  end
+  if body ~= nil then
+    if opts.body ~= nil then bad(at, name, "body is given twice", depth) end
+    opts = merged(opts, { body = body })
+  end
+  check_retry(opts.retry, name, at, depth)
+  if opts.save ~= nil and not is_open_file(opts.save, name, "save", at, depth) then
+    bad(at, name, "save must be an open file, got " .. show(opts.save), depth)
+  end
+  if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
+  local source, pump = body_of(core, opts, name, at, depth)
+  if pump and begin then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
+  local told
+  for option, value in next, opts do
+    if not OURS[option] then
+      told = told or {}
+      told[option] = value
+    end
+  end
+  if opts.on_progress or opts.progress or client.har then
+    told = told or {}
+    told.paced, told.record = (opts.on_progress or opts.progress) and true, client.har and true
+  end
+  local cookies, auth = identity.cookies(opts.cookies, name, at, depth), identity.auth(opts.auth, name, at, depth)
+  if cookies or auth then
+    told = told or {}
+    told.cookies, told.auth = cookies, auth
+  end
+  local names, values = flatten(headers)
+  local call, err, index = (begin or core.http_start)(
+    client.client, url, method or opts.method or "GET", names, values, source, told)
+  if call == nil then raise(name, err, index, at, depth) end
+  return call, pump, opts
+end
+
+--- The function that tells how far a request is, if anybody wants to know: (done, total, what, last).
+local function reporter(core, call, opts)
+  local told = opts.on_progress
+  local bar = opts.progress and core.http_bar() or nil
+  if not told and not bar then return nil end
+  return function(done, total, what, last)
+    if bar then core.http_draw(bar, done, total, last and what == "download") end
+    if not told then return end
+    if not can_guard then told(done, total, what) return end
+    local ok, err = pcall(told, done, total, what)
+    if not ok then
+      core.http_drop(call)
+      error(err, 0)
+    end
+  end
+end
+
+--- Sends the request and waits for the head of the response.
+local function converse(core, call, pump, report)
+  while true do
+    local done, err = core.http_step(call)
+    if done == nil then error(err, 0) end
+    if report and done ~= true then
+      local sent, total = core.http_sent(call)
+      if sent > 0 then report(sent, total, "upload") end
+    end
+    if done == true then return end
+    if done == false then
+      done, err = core.http_supply(call, piece_of(core, call, pump))
+      if done == nil then error(err, 0) end
+    end
+  end
+end
+
+return {
+  CLIENT = CLIENT, REQUEST = REQUEST, can_guard = can_guard, add_headers = add_headers, flatten = flatten,
+  is_open_file = is_open_file, raise = raise, prepare = prepare, reporter = reporter, converse = converse,
+}

@@ -1,0 +1,223 @@
+--- Responses: what a script sees of an answer, gathered or as a stream.
+local args = require("caspian.net.args")
+local objects = require("caspian.net.objects")
+local requests = require("caspian.net.requests")
+local error, rawequal, setfenv, setmetatable, tostring = error, rawequal, setfenv, setmetatable, tostring
+local find, sub = string.find, string.sub
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local answer, bad, show, states, readonly = args.answer, args.bad, args.show, objects.states, objects.readonly
+
+--- The methods of responses. They get what is behind the response; a script calls them with a dot or a colon.
+local RESPONSE = {}
+
+local function read(state, how, count)
+  local bytes, err = state.core.http_read(state.call, how, count)
+  if bytes == nil and err ~= nil then error(err, 0) end
+  local report = state.report
+  if report then
+    state.done = (state.done or 0) + (bytes and #bytes or 0)
+    local over = bytes == nil or how == "rest"
+    if over then state.report = nil end
+    report(state.done, state.core.http_total(state.call), "download", over)
+  end
+  return bytes
+end
+
+--- The body's rest as a string: what was gathered, or what a stream still has.
+local function rest(state)
+  if state.body then return state.body end
+  return read(state, "rest")
+end
+
+--- `count` bytes, fewer only at the end of the body, nil after it; without `count` all that is left.
+function RESPONSE.read(state, count)
+  if count ~= nil then args.count(1, "read", "count", count, 1) end
+  if not state.body then
+    if count then return read(state, "exact", count) end
+    local bytes = read(state, "rest")
+    if bytes == "" then return nil end
+    return bytes
+  end
+  local start = state.place or 1
+  if start > #state.body then return nil end
+  local last = count and start + count - 1 or #state.body
+  state.place = last + 1
+  return sub(state.body, start, last)
+end
+
+--- An iterator over the lines, each with its newline.
+function RESPONSE.lines(state)
+  return function()
+    if not state.body then return read(state, "line") end
+    local start = state.place or 1
+    if start > #state.body then return nil end
+    local last = find(state.body, "\n", start, true) or #state.body
+    state.place = last + 1
+    return sub(state.body, start, last)
+  end
+end
+
+--- An iterator over the body as it arrives, in pieces of at most 64 KiB.
+function RESPONSE.chunks(state)
+  return function()
+    if not state.body then return read(state, "piece", 65536) end
+    return RESPONSE.read(state, 65536)
+  end
+end
+
+--- Writes `bytes` to a file of the script's; a file that takes no more ends the response.
+local function write(core, call, file, bytes)
+  local done, why = file:write(bytes)
+  if not done then
+    core.http_drop(call)
+    error("save: " .. tostring(why), 0)
+  end
+end
+
+--- Writes what is left of the body to an open file, as it arrives; answers how many bytes.
+function RESPONSE.save(state, file)
+  if not requests.is_open_file(file, "save", "file", 1, 1) then
+    bad(1, "save", "an open file expected, got " .. show(file), 1)
+  end
+  local count = 0
+  for piece in RESPONSE.chunks(state) do
+    write(state.core, state.call, file, piece)
+    count = count + #piece
+  end
+  return count
+end
+
+--- Ends a stream. What was not read is lost.
+function RESPONSE.close(state)
+  state.core.http_drop(state.call)
+end
+
+--- The body in UTF-8, decoded by the charset that the server names. Defaults to UTF-8.
+function RESPONSE.text(state)
+  local text, err = state.core.http_text(state.call, rest(state))
+  if text == nil then error(err, 0) end
+  return text
+end
+
+--- The body as a Lua value; `null` is `net.null`.
+function RESPONSE.json(state)
+  local value, err = state.core.json_decode(rest(state))
+  if value == nil then error(err, 0) end
+  return value
+end
+
+--- The server's certificate, or nil: { subject, issuer, fingerprint, valid_from, valid_until, sans, serial, pem }.
+function RESPONSE.peer_cert(state)
+  return (answer("peer_cert", state.core.http_info(state.call, "cert")))
+end
+
+--- Fields that are made when they are asked for.
+local LAZY = {
+  headers = function(core, call) return core.http_fields(call, "headers") end,
+  raw_headers = function(core, call) return core.http_fields(call, "raw_headers") end,
+  trailers = function(core, call) return core.http_fields(call, "trailers") end,
+  timings = function(core, call) return core.http_info(call, "timings") end,
+}
+--- Those that are not final before the body is over.
+local FINAL = { trailers = true, timings = true }
+
+local response = {
+  __name = "caspian.net.response",
+  __metatable = false,
+  __newindex = readonly,
+}
+
+--- A method, bound to its response.
+local function bound(method, state)
+  return function(first, ...)
+    local result
+    -- The response itself must not be kept from here: what is behind it would keep it alive for ever on Lua 5.1.
+    if first ~= nil and rawequal(states[first], state) then
+      result = method(state, ...)
+    else
+      result = method(state, first, ...)
+    end
+    return result
+  end
+end
+
+function response.__index(self, name)
+  local state = states[self]
+  local fields = state.fields
+  local value = fields[name]
+  if value ~= nil then return value end
+  local make, method = LAZY[name], RESPONSE[name]
+  if make then
+    value = make(state.core, state.call)
+    if FINAL[name] and not state.core.http_info(state.call, "over") then return value end
+  elseif method then
+    value = bound(method, state)
+  else
+    return nil
+  end
+  fields[name] = value
+  return value
+end
+
+function response.__tostring(self)
+  local fields = states[self].fields
+  return "response " .. tostring(fields.status) .. (fields.reason ~= "" and " " .. fields.reason or "")
+end
+
+function response.__close(self)
+  RESPONSE.close(states[self])
+end
+
+--- The body as a string, with a word about each piece of it.
+local function gather(core, call, report)
+  while true do
+    local held, total, over = core.http_fill(call, 262144)
+    if held == nil then error(total, 0) end
+    report(held, total, "download", over)
+    if over then break end
+  end
+  return core.http_read(call, "rest")
+end
+
+--- Writes the body to a file; answers how many bytes.
+local function store(core, call, report, file)
+  local total, done = core.http_total(call), 0
+  while true do
+    local bytes, err = core.http_read(call, "piece", 65536)
+    if bytes == nil and err ~= nil then error(err, 0) end
+    if report then report(done + (bytes and #bytes or 0), total, "download", bytes == nil) end
+    if bytes == nil then return done end
+    write(core, call, file, bytes)
+    done = done + #bytes
+  end
+end
+--- The response of a call whose head is here. `report` is told how far it is; `file` takes the body of a 2xx.
+local function respond(core, call, stream, report, file)
+  local status, reason, version, url, chain = core.http_head(call)
+  if status == nil then answer("fetch", status, reason, version) end
+  local body, err, saved
+  if file and status >= 200 and status < 300 then
+    saved = store(core, call, report, file)
+  elseif not stream then
+    if report then
+      body, err = gather(core, call, report)
+    else
+      body, err = core.http_read(call, "rest")
+    end
+    if body == nil then error(err, 0) end
+  end
+  local ok = status >= 200 and status < 300
+  local object = setmetatable({}, response)
+  states[object] = {
+    core = core, call = call, body = body, report = stream and report or nil,
+    fields = {
+      status = status, ok = ok, ["ok?"] = ok, reason = reason, version = version, body = body, url = url,
+      redirect_chain = chain or {}, saved = saved,
+    },
+  }
+  return object
+end
+
+return { respond = respond }
