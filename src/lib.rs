@@ -3,7 +3,7 @@
 //! The map of the house is ARCHITECTURE.md. Floors, from the ground up; a room opens doors only downward:
 //!
 //! - ground: [`error`], [`deadline`], [`address`]: words that everyone shares
-//! - floor 1: [`grants`] and the pure rooms of [`http`]: decisions, no I/O, no clock
+//! - floor 1: [`grants`], [`guard`] and the pure rooms of [`http`]: decisions, no I/O, no clock
 //! - floor 2: [`resolve`], [`wire`], [`conn`], [`udp`], [`tls`], [`poll`]: the world outside
 //! - floor 3: [`dial`], `http::client`, `http::pool`: grants × network × protocol
 //! - floor 4: [`lua`], the only room that names mlua
@@ -15,6 +15,7 @@ pub mod dial;
 pub mod error;
 pub mod fork;
 pub mod grants;
+pub mod guard;
 pub mod http;
 pub mod listen;
 pub mod log;

@@ -22,6 +22,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("grants", 1, &[]),
     ("json", 1, &[]),
     ("http", 1, &["json"]),
+    ("guard", 1, &["http"]),
     // floor 2: the world outside
     ("wire", 2, &[]),
     ("resolve", 2, &["wire"]),
@@ -59,6 +60,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("rustix", &["wire", "udp", "listen", "poll", "resolve"], "system calls are made on floor 2"),
     ("rustls", &["tls"], "TLS has one room"),
     ("httparse", &["http"], "HTTP has one room"),
+    ("regex_lite", &["guard"], "constraints of a guard have one room"),
     ("tungstenite", &["http::websocket"], "WebSockets have one room"),
     ("psl2", &["http"], "HTTP has one room"),
     ("hickory_resolver", &["names"], "names that are asked for have one room"),

@@ -63,21 +63,40 @@ pub struct HttpUrl {
     origin: Origin,
 }
 
+/// What is wrong with a URL, where it makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is none.
+    Malformed,
+    /// It is neither `http` nor `https`.
+    Scheme,
+    /// Its host is none, for the WHATWG parser lets more pass than DNS has names for.
+    Host,
+    /// It has userinfo.
+    Credentials,
+}
+
 impl HttpUrl {
     /// A caller's URL. Control characters are refused rather than dropped, as the WHATWG parser would; so is userinfo.
     pub fn parse(text: &str) -> Result<HttpUrl, Invalid> {
+        Self::read(text).map_err(|(_, why)| why)
+    }
+
+    /// The same, for whoever answers differently to different faults.
+    pub fn read(text: &str) -> Result<HttpUrl, (Fault, Invalid)> {
+        let fail = |fault, why: String| Err((fault, Invalid(why)));
         if let Some(bad) = text.chars().find(char::is_ascii_control) {
-            return Invalid::because(format!("URL contains the control character {bad:?}"));
+            return fail(Fault::Malformed, format!("URL contains the control character {bad:?}"));
         }
         let url = match ::url::Url::parse(text) {
             Ok(url) => url,
             Err(::url::ParseError::RelativeUrlWithoutBase) => {
-                return Invalid::because("URL has no scheme; it must begin with http:// or https://");
+                return fail(Fault::Malformed, "URL has no scheme; it must begin with http:// or https://".into());
             }
-            Err(why) => return Invalid::because(format!("malformed URL: {why}")),
+            Err(why) => return fail(Fault::Malformed, format!("malformed URL: {why}")),
         };
         if has_userinfo(&url) {
-            return Invalid::because("URL contains credentials; give them with the option `auth`");
+            return fail(Fault::Credentials, "URL contains credentials; give them with the option `auth`".into());
         }
         Self::from_parsed(url)
     }
@@ -99,20 +118,24 @@ impl HttpUrl {
             let _ = url.set_username("");
             let _ = url.set_password(None);
         }
-        Self::from_parsed(url)
+        Self::from_parsed(url).map_err(|(_, why)| why)
     }
 
-    fn from_parsed(url: ::url::Url) -> Result<HttpUrl, Invalid> {
+    fn from_parsed(url: ::url::Url) -> Result<HttpUrl, (Fault, Invalid)> {
+        let fail = |fault, why: String| Err((fault, Invalid(why)));
         let scheme = match url.scheme() {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
-            other => return Invalid::because(format!("scheme {other:?} is not http or https")),
+            other => return fail(Fault::Scheme, format!("scheme {other:?} is not http or https")),
         };
-        let Some(host) = url.host() else { return Invalid::because("URL has no host") };
-        let host = Host::from_url(host).map_err(|why| Invalid(format!("malformed URL: {why}")))?;
+        let Some(host) = url.host() else { return fail(Fault::Malformed, "URL has no host".into()) };
+        let host = match Host::from_url(host) {
+            Ok(host) => host,
+            Err(why) => return fail(Fault::Host, format!("malformed URL: {why}")),
+        };
         let port = url.port().unwrap_or(scheme.default_port());
         if port == 0 {
-            return Invalid::because("URL has port 0");
+            return fail(Fault::Malformed, "URL has port 0".into());
         }
         Ok(HttpUrl { url, origin: Origin { scheme, host, port } })
     }

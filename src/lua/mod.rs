@@ -8,6 +8,7 @@ mod batch;
 mod capability;
 mod cookies;
 mod events;
+mod guard;
 mod http;
 mod json;
 mod names;
@@ -74,6 +75,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     http::register(lua, &core)?;
     cookies::register(lua, &core)?;
     events::register(lua, &core)?;
+    guard::register(lua, &core)?;
     batch::register(lua, &core)?;
     websocket::register(lua, &core)?;
     progress::register(lua, &core)?;

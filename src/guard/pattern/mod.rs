@@ -1,0 +1,134 @@
+//! The dialect of routes: which paths a route is about, and what its parameters are.
+//!
+//! A pattern is a list of segments, and what can span several of them (`**`, `:n*`, `:n+`) takes as few as it can. The
+//! match is the greedy one of file globs: each stretch between two such wildcards is tried from left to right, and
+//! never again once it has matched. So every segment of the pattern looks at each segment of the path at most once,
+//! and the whole is linear in the length of the path times that of the pattern; a segment with a constraint is a
+//! regular expression of a crate that has no backtracking.
+
+mod constraint;
+mod parse;
+mod segment;
+
+pub use constraint::Constraints;
+
+use super::path::Segments;
+use segment::Segment;
+use std::fmt;
+
+/// The longest pattern, in bytes.
+pub const MAX_PATTERN: usize = 2048;
+/// The longest constraint, in bytes, and what it may be as a compiled program.
+pub const MAX_CONSTRAINT: usize = 256;
+pub const MAX_COMPILED: usize = 32 * 1024;
+/// The longest name of a parameter, in bytes.
+pub const MAX_NAME: usize = 64;
+/// Optional groups of one pattern: each doubles the ways to read it.
+pub const MAX_GROUPS: usize = 4;
+
+/// Why a text is no pattern: a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadPattern(pub String);
+
+impl fmt::Display for BadPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadPattern {}
+
+/// A route's path, compiled.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    names: Vec<Box<str>>,
+    /// One for each way to take its groups or leave them, the one with all of them first.
+    forms: Vec<Form>,
+}
+
+#[derive(Clone, Debug)]
+struct Form(Vec<Part>);
+
+#[derive(Clone, Debug)]
+enum Part {
+    One(Segment),
+    /// Any segments in a row, at least `least` (0 or 1).
+    Many {
+        least: usize,
+        name: Option<usize>,
+    },
+}
+
+/// The parameters of a match: names, and the bytes that they stand for.
+pub type Params<'s, 'p> = Vec<(&'s str, &'p str)>;
+
+/// What a match found: by the parameters' places, the bytes as they stand in the path.
+type Values<'p> = Vec<Option<&'p str>>;
+
+impl Pattern {
+    /// Reads a pattern. `constraints` are those of other patterns, so that equal ones are compiled once.
+    pub fn parse(text: &str, constraints: &mut Constraints) -> Result<Pattern, BadPattern> {
+        parse::pattern(text, constraints)
+    }
+
+    /// The parameters, if the path matches: each name with the bytes that it stands for, undecoded. A parameter of a
+    /// group that is left out, and a `:name*` of no segments, is not among them.
+    pub fn find<'s, 'p>(&'s self, path: &Segments<'p>) -> Option<Params<'s, 'p>> {
+        let mut work = 0;
+        self.find_counted(path, &mut work)
+    }
+
+    /// The same; adds to `work` the bytes of path and pattern that were looked at.
+    pub fn find_counted<'s, 'p>(&'s self, path: &Segments<'p>, work: &mut usize) -> Option<Params<'s, 'p>> {
+        let mut values = vec![None; self.names.len()];
+        self.forms.iter().find(|form| {
+            values.fill(None);
+            form.fits(path, &mut values, work)
+        })?;
+        Some(self.names.iter().zip(values).filter_map(|(name, value)| Some((&**name, value?))).collect())
+    }
+}
+
+impl Form {
+    fn fits<'p>(&self, path: &Segments<'p>, values: &mut Values<'p>, work: &mut usize) -> bool {
+        let parts = &self.0;
+        let wildcards = parts.iter().filter(|part| matches!(part, Part::Many { .. })).count();
+        // What comes before the first wildcard stands at the beginning, what comes after the last one at the end.
+        let mut stretches = parts.split(|part| matches!(part, Part::Many { .. }));
+        let head = stretches.next().unwrap_or_default();
+        if wildcards == 0 {
+            return path.len() == head.len() && stretch(head, path, 0, values, work);
+        }
+        if path.len() < head.len() || !stretch(head, path, 0, values, work) {
+            return false;
+        }
+        let mut from = head.len();
+        let many = parts.iter().filter_map(|part| match part {
+            Part::Many { least, name } => Some((*least, *name)),
+            Part::One(_) => None,
+        });
+        for (nth, ((least, name), after)) in many.zip(stretches).enumerate() {
+            let Some(last) = path.len().checked_sub(after.len()) else { return false };
+            let earliest = from + least;
+            let found = if nth + 1 == wildcards {
+                (earliest <= last && stretch(after, path, last, values, work)).then_some(last)
+            } else {
+                (earliest..=last).find(|at| stretch(after, path, *at, values, work))
+            };
+            let Some(at) = found else { return false };
+            if let Some(name) = name.filter(|_| at > from) {
+                values[name] = Some(path.between(from, at));
+            }
+            from = at + after.len();
+        }
+        true
+    }
+}
+
+/// True if these parts, each one segment, match the path's segments from `at` on.
+fn stretch<'p>(parts: &[Part], path: &Segments<'p>, at: usize, values: &mut Values<'p>, work: &mut usize) -> bool {
+    parts.iter().enumerate().all(|(i, part)| match part {
+        Part::One(segment) => segment.fits(path.get(at + i), values, work),
+        Part::Many { .. } => false,
+    })
+}

@@ -1,0 +1,177 @@
+//! One segment of a pattern against one segment of a path.
+
+use super::{BadPattern, Constraints, Values};
+use regex_lite::Regex;
+
+/// What a segment of a pattern is made of.
+#[derive(Clone, Debug)]
+pub(super) enum Piece {
+    Text(Text),
+    /// `:name`: one byte or more.
+    Named(usize),
+    /// `*`: any bytes, none too.
+    Any,
+    /// `:name(constraint)`, `(constraint)`.
+    Constrained(Option<usize>, String),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Segment {
+    Text(Text),
+    /// One variable without a constraint, and the texts around it.
+    Variable {
+        before: Text,
+        after: Text,
+        least: usize,
+        name: Option<usize>,
+    },
+    /// A constraint that is all of the segment.
+    Whole {
+        regex: Regex,
+        name: Option<usize>,
+    },
+    /// Anything else: its n-th group is the parameter `names[n]`.
+    Mixed {
+        regex: Regex,
+        names: Vec<usize>,
+    },
+}
+
+/// Fixed bytes, escapes in upper case; a path may write those in lower case, too (RFC 3986 section 6.2.2.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Text(pub String);
+
+impl Text {
+    fn is(&self, bytes: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        own == bytes || (own.len() == bytes.len() && self.differs_in_case_only(bytes))
+    }
+
+    fn differs_in_case_only(&self, bytes: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let in_escape = |at: usize| own[at.saturating_sub(2)..at].contains(&b'%');
+        (0..own.len()).all(|at| own[at] == bytes[at] || (in_escape(at) && own[at].eq_ignore_ascii_case(&bytes[at])))
+    }
+
+    /// As a regular expression.
+    fn regex(&self, out: &mut String) {
+        let mut digits = 0;
+        for c in self.0.chars() {
+            if digits > 0 && c.is_ascii_alphabetic() {
+                out.extend(['[', c, c.to_ascii_lowercase(), ']']);
+            } else {
+                out.push_str(&regex_lite::escape(c.encode_utf8(&mut [0; 4])));
+            }
+            digits = if c == '%' { 2 } else { i32::max(digits - 1, 0) };
+        }
+    }
+}
+
+impl Segment {
+    pub fn new(mut pieces: Vec<Piece>, constraints: &mut Constraints) -> Result<Segment, BadPattern> {
+        // Left-out groups leave neighbouring texts.
+        pieces.dedup_by(|next, piece| match (piece, next) {
+            (Piece::Text(text), Piece::Text(more)) => {
+                text.0.push_str(&more.0);
+                true
+            }
+            _ => false,
+        });
+        let text = |piece: Option<&Piece>| match piece {
+            Some(Piece::Text(text)) => Some(text.clone()),
+            None => Some(Text::default()),
+            _ => None,
+        };
+        let variables = pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count();
+        let place = pieces.iter().position(|piece| !matches!(piece, Piece::Text(_)));
+        let Some(place) = place else { return Ok(Segment::Text(text(pieces.first()).unwrap_or_default())) };
+        let alone = pieces.len() == 1;
+        match &pieces[place] {
+            Piece::Constrained(name, source) if alone => {
+                Ok(Segment::Whole { regex: constraints.compile(&format!("^(?:{source})$"))?, name: *name })
+            }
+            variable @ (Piece::Named(_) | Piece::Any) if variables == 1 => {
+                let before = text(place.checked_sub(1).map(|at| &pieces[at])).unwrap_or_default();
+                let after = text(pieces.get(place + 1)).unwrap_or_default();
+                let name = if let Piece::Named(name) = variable { Some(*name) } else { None };
+                // A wildcard that is a segment by itself is one segment, and an empty one is none.
+                Ok(Segment::Variable { before, after, least: usize::from(name.is_some() || alone), name })
+            }
+            _ => Segment::mixed(&pieces, constraints),
+        }
+    }
+
+    /// A parameter takes as few bytes as it can, `*` and a constraint as many as they can, from left to right.
+    fn mixed(pieces: &[Piece], constraints: &mut Constraints) -> Result<Segment, BadPattern> {
+        let (mut source, mut names) = (String::from("^"), Vec::new());
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => text.regex(&mut source),
+                Piece::Any => source.push_str(".*"),
+                Piece::Named(name) => {
+                    names.push(*name);
+                    source.push_str("(.+?)");
+                }
+                Piece::Constrained(Some(name), constraint) => {
+                    names.push(*name);
+                    source.extend(["(", constraint, ")"]);
+                }
+                Piece::Constrained(None, constraint) => source.extend(["(?:", constraint, ")"]),
+            }
+        }
+        source.push('$');
+        Ok(Segment::Mixed { regex: constraints.compile(&source)?, names })
+    }
+
+    pub fn fits<'p>(&self, segment: &'p str, values: &mut Values<'p>, work: &mut usize) -> bool {
+        *work += 1;
+        match self {
+            Segment::Text(text) => {
+                *work += text.0.len().min(segment.len());
+                text.is(segment.as_bytes())
+            }
+            Segment::Variable { before, after, least, name } => {
+                let around = before.0.len() + after.0.len();
+                if segment.len() < around + least {
+                    return false;
+                }
+                *work += around;
+                // A canonical path is ASCII; `get` spares the proof.
+                let bytes = segment.as_bytes();
+                let (start, end) = (before.0.len(), bytes.len() - after.0.len());
+                if !before.is(&bytes[..start]) || !after.is(&bytes[end..]) {
+                    return false;
+                }
+                match name {
+                    Some(name) => {
+                        values[*name] = segment.get(start..end);
+                        values[*name].is_some()
+                    }
+                    None => true,
+                }
+            }
+            Segment::Whole { regex, name } => {
+                *work += segment.len();
+                if segment.is_empty() || !regex.is_match(segment) {
+                    return false;
+                }
+                if let Some(name) = name {
+                    values[*name] = Some(segment);
+                }
+                true
+            }
+            Segment::Mixed { regex, names } if names.is_empty() => {
+                *work += segment.len();
+                !segment.is_empty() && regex.is_match(segment)
+            }
+            Segment::Mixed { regex, names } => {
+                *work += segment.len();
+                let Some(found) = regex.captures(segment).filter(|_| !segment.is_empty()) else { return false };
+                for (group, name) in (1..).zip(names) {
+                    values[*name] = found.get(group).map(|value| value.as_str());
+                }
+                true
+            }
+        }
+    }
+}

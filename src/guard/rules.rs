@@ -1,0 +1,331 @@
+//! A guard's rules, and what they say about a request.
+//!
+//! Rules are found by host, so that their number does not matter: exact ones first, then `*.example.com`, each in
+//! their order. They add up: the first rule that allows the request, by its first route that does, decides. A host
+//! that has a rule is the rules' alone; only hosts without one are left to a policy.
+
+use super::{
+    path::{self, Segments},
+    pattern::{Constraints, Params, Pattern},
+};
+use crate::{
+    address::{Host, Name},
+    error::{Error, Kind},
+    http::{
+        Invalid,
+        request::Method,
+        url::{Fault, HttpUrl, Origin, Scheme},
+    },
+};
+use std::{collections::HashMap, fmt};
+
+/// What one guard may have of each.
+pub const MAX_RULES: usize = 10_000;
+pub const MAX_ROUTES: usize = 100_000;
+pub const MAX_PORTS: usize = 1000;
+pub const MAX_METHODS: usize = 100;
+/// The longest URL that is looked at, in bytes.
+pub const MAX_URL: usize = 128 * 1024;
+
+/// A rule as its author writes it.
+#[derive(Clone, Debug, Default)]
+pub struct RuleSpec {
+    /// A host, or `*.example.com`: exactly one label more.
+    pub host: String,
+    /// `http` is refused.
+    pub https_only: bool,
+    /// Defaults to 443, without `https_only` to 80 and 443.
+    pub ports: Option<Vec<i64>>,
+    /// Defaults to every path; an empty list is no path.
+    pub routes: Option<Vec<RouteSpec>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct RouteSpec {
+    pub path: String,
+    /// Defaults to every method.
+    pub methods: Option<Vec<String>>,
+}
+
+/// A rule that says nothing clear: the key that is wrong, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRule {
+    pub key: String,
+    pub why: String,
+}
+
+impl fmt::Display for BadRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.why)
+    }
+}
+
+impl std::error::Error for BadRule {}
+
+/// Why a request does not pass.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// The rules say no.
+    Refused(Error),
+    /// A wrong argument (1: the URL, 2: the method).
+    Wrong(usize, Invalid),
+}
+
+/// What a request that passes is, in the form that is sent.
+#[derive(Clone, Debug)]
+pub struct Decision<'r> {
+    /// From 1; 0 where no rule covers the host, and the policy decides.
+    pub rule: usize,
+    /// From 1; 0 where the rule has no routes.
+    pub route: usize,
+    /// Names and their bytes, as they stand in the path.
+    pub params: Vec<(&'r str, String)>,
+    /// Without fragment; parsed again, it is sent as it stands here.
+    pub url: String,
+    pub origin: Origin,
+    pub path: String,
+}
+
+/// The rules of one guard, compiled. Nothing changes them.
+#[derive(Debug, Default)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    exact: HashMap<Host, Vec<usize>>,
+    /// By what follows the star and its dot.
+    below: HashMap<Name, Vec<usize>>,
+    has_policy: bool,
+}
+
+#[derive(Debug)]
+struct Rule {
+    https_only: bool,
+    ports: Vec<u16>,
+    routes: Option<Vec<Route>>,
+}
+
+#[derive(Debug)]
+struct Route {
+    pattern: Pattern,
+    methods: Option<Vec<Method>>,
+}
+
+impl Rules {
+    /// Checks and compiles every rule. `has_policy` says that hosts without a rule are asked about elsewhere; without
+    /// it they are refused.
+    pub fn new(specs: &[RuleSpec], has_policy: bool) -> Result<Rules, BadRule> {
+        let mut rules = Rules { has_policy, ..Rules::default() };
+        let mut constraints = Constraints::new();
+        if specs.len() > MAX_RULES {
+            return bad("rules", format!("more than {MAX_RULES} rules"));
+        }
+        let routes: usize = specs.iter().filter_map(|spec| spec.routes.as_ref()).map(Vec::len).sum();
+        if routes > MAX_ROUTES {
+            return bad("rules", format!("more than {MAX_ROUTES} routes"));
+        }
+        for (index, spec) in specs.iter().enumerate() {
+            let key = format!("rules[{}]", index + 1);
+            match spec.host.strip_prefix("*.") {
+                Some(parent) => match Host::parse(parent) {
+                    Ok(Host::Name(name)) => rules.below.entry(name).or_default().push(index),
+                    Ok(Host::Ip(_)) => return bad(format!("{key}.host"), "an address has no labels for `*`"),
+                    Err(why) => return bad(format!("{key}.host"), why),
+                },
+                None if spec.host.contains('*') => {
+                    let why = "`*` stands for exactly one label, the first: `*.example.com`";
+                    return bad(format!("{key}.host"), why);
+                }
+                None => match Host::parse(&spec.host) {
+                    Ok(host) => rules.exact.entry(host).or_default().push(index),
+                    Err(why) => return bad(format!("{key}.host"), why),
+                },
+            }
+            rules.rules.push(Rule::new(&key, spec, &mut constraints)?);
+        }
+        Ok(rules)
+    }
+
+    /// Decides about one request. `url` and `method` are an untrusted caller's.
+    pub fn decide(&self, url: &[u8], method: &[u8]) -> Result<Decision<'_>, Refusal> {
+        let (text, url) = read(url)?;
+        let method = Method::parse(method).map_err(|why| Refusal::Wrong(2, why))?;
+        let origin = url.origin();
+        let refuse =
+            |kind, why: String| Err(Refusal::Refused(Error::new(kind, why).at(origin.host.to_string(), origin.port)));
+        let path = match path::refuse(path::of_url(text)).and_then(|()| path::canonical(url.path())) {
+            Ok(path) => path,
+            Err(why) => {
+                return refuse(Kind::RequestNotAllowed, format!("the path of the URL {why}: a guard sends none"));
+            }
+        };
+        let (mut passed, mut refused) = (None, None);
+        let segments = Segments::of(&path);
+        for index in self.covering(&origin.host) {
+            match self.rules[index].allows(origin, &segments, &method) {
+                Ok((route, params)) => {
+                    passed = Some((index + 1, route, params));
+                    break;
+                }
+                Err(why) => refused = refused.max(Some(why)),
+            }
+        }
+        let (rule, route, params) = match (passed, refused) {
+            (Some(passed), _) => passed,
+            (None, None) if self.has_policy => (0, 0, Vec::new()),
+            (None, None) => {
+                let why = format!("no rule of the guard covers {0}; one with `host = \"{0}\"` would", origin.host);
+                return refuse(Kind::HostNotAllowed, why);
+            }
+            (None, Some(why)) => return refuse(why.kind(), why.words(origin, &method)),
+        };
+        Ok(Decision {
+            rule,
+            route,
+            params: params.into_iter().map(|(name, value)| (name, value.to_owned())).collect(),
+            url: match url.query() {
+                Some(query) => format!("{origin}{path}?{query}"),
+                None => format!("{origin}{path}"),
+            },
+            origin: origin.clone(),
+            path: path.into_owned(),
+        })
+    }
+
+    /// The rules about a host, exact ones first.
+    fn covering(&self, host: &Host) -> impl Iterator<Item = usize> {
+        let parent = host.name().and_then(|name| name.split_once('.')).map(|(_, parent)| parent);
+        let below = parent.and_then(|parent| self.below.get(parent));
+        self.exact.get(host).into_iter().chain(below).flatten().copied()
+    }
+}
+
+impl Rule {
+    fn new(key: &str, spec: &RuleSpec, constraints: &mut Constraints) -> Result<Rule, BadRule> {
+        let ports = match &spec.ports {
+            None if spec.https_only => vec![443],
+            None => vec![80, 443],
+            Some(ports) if ports.is_empty() => return bad(format!("{key}.ports"), "names no port"),
+            Some(ports) if ports.len() > MAX_PORTS => {
+                return bad(format!("{key}.ports"), format!("more than {MAX_PORTS} ports"));
+            }
+            Some(ports) => {
+                let port = |(index, port): (usize, &i64)| match u16::try_from(*port) {
+                    Ok(port) if port > 0 => Ok(port),
+                    _ => bad(format!("{key}.ports[{}]", index + 1), format!("must be 1 to 65535, got {port}")),
+                };
+                ports.iter().enumerate().map(port).collect::<Result<_, _>>()?
+            }
+        };
+        let route =
+            |(index, spec): (usize, &RouteSpec)| Route::new(&format!("{key}.routes[{}]", index + 1), spec, constraints);
+        let routes = match &spec.routes {
+            Some(routes) => Some(routes.iter().enumerate().map(route).collect::<Result<_, _>>()?),
+            None => None,
+        };
+        Ok(Rule { https_only: spec.https_only, ports, routes })
+    }
+
+    /// The number of the route and its parameters; or what stands against the request.
+    fn allows<'p>(
+        &self,
+        origin: &Origin,
+        path: &Segments<'p>,
+        method: &Method,
+    ) -> Result<(usize, Params<'_, 'p>), No<'_>> {
+        if self.https_only && origin.scheme == Scheme::Http {
+            return Err(No::Scheme);
+        }
+        if !self.ports.contains(&origin.port) {
+            return Err(No::Port(&self.ports));
+        }
+        let Some(routes) = &self.routes else { return Ok((0, Vec::new())) };
+        let mut no = No::Path;
+        for (index, route) in routes.iter().enumerate() {
+            if let Some(params) = route.pattern.find(path) {
+                if route.methods.as_ref().is_none_or(|methods| methods.contains(method)) {
+                    return Ok((index + 1, params));
+                }
+                no = No::Method;
+            }
+        }
+        Err(no)
+    }
+}
+
+impl Route {
+    fn new(key: &str, spec: &RouteSpec, constraints: &mut Constraints) -> Result<Route, BadRule> {
+        let pattern = Pattern::parse(&spec.path, constraints).or_else(|why| bad(format!("{key}.path"), why))?;
+        let Some(methods) = &spec.methods else { return Ok(Route { pattern, methods: None }) };
+        let key = format!("{key}.methods");
+        if methods.is_empty() {
+            return bad(key, "names no method; without `methods` a route takes any");
+        }
+        if methods.len() > MAX_METHODS {
+            return bad(key, format!("more than {MAX_METHODS} methods"));
+        }
+        let method = |(index, text): (usize, &String)| match Method::parse(text.as_bytes()) {
+            Ok(method) if method.as_str() != "*" => Ok(method),
+            Ok(_) => bad(format!("{key}[{}]", index + 1), "is `*`; without `methods` a route takes any method"),
+            Err(why) => bad(format!("{key}[{}]", index + 1), why),
+        };
+        Ok(Route { pattern, methods: Some(methods.iter().enumerate().map(method).collect::<Result<_, _>>()?) })
+    }
+}
+
+/// What stands against a request; the later ones had passed more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum No<'r> {
+    Scheme,
+    Port(&'r [u16]),
+    Path,
+    Method,
+}
+
+impl No<'_> {
+    fn kind(self) -> Kind {
+        match self {
+            No::Port(_) => Kind::PortNotAllowed,
+            _ => Kind::RequestNotAllowed,
+        }
+    }
+
+    /// Never the path: middleware may have put a token there.
+    fn words(self, origin: &Origin, method: &Method) -> String {
+        let Origin { host, port, .. } = origin;
+        match self {
+            No::Scheme => {
+                format!("the guard allows https only for {host}; `https_only = false` in its rule would allow http")
+            }
+            No::Port(ports) => {
+                let shown: Vec<String> = ports.iter().take(8).map(u16::to_string).collect();
+                let more = if ports.len() > shown.len() { ", …" } else { "" };
+                let shown = shown.join(", ");
+                format!("the guard does not allow port {port} of {host}; its rule has `ports = {{ {shown}{more} }}`")
+            }
+            No::Path => format!("no route of the guard's rule for {host} covers the path of this URL"),
+            No::Method => {
+                format!("the guard's routes for this path of {host} do not have {method} among their `methods`")
+            }
+        }
+    }
+}
+
+fn bad<T>(key: impl Into<String>, why: impl ToString) -> Result<T, BadRule> {
+    Err(BadRule { key: key.into(), why: why.to_string() })
+}
+
+/// Reads an untrusted URL. What is no URL is a wrong argument; one that is, but that no guard fetches, is refused.
+fn read(bytes: &[u8]) -> Result<(&str, HttpUrl), Refusal> {
+    let wrong = |why: String| Err(Refusal::Wrong(1, Invalid(why)));
+    if bytes.len() > MAX_URL {
+        return wrong(format!("URL is longer than {MAX_URL} bytes"));
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return wrong("URL is not UTF-8".into()) };
+    match HttpUrl::read(text) {
+        Ok(url) => Ok((text, url)),
+        Err((fault, why)) => match fault {
+            Fault::Malformed => Err(Refusal::Wrong(1, why)),
+            Fault::Host => Err(Refusal::Refused(Error::new(Kind::HostNotAllowed, why.0))),
+            Fault::Scheme | Fault::Credentials => Err(Refusal::Refused(Error::new(Kind::RequestNotAllowed, why.0))),
+        },
+    }
+}
