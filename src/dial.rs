@@ -5,6 +5,7 @@ use crate::{
     deadline::{Deadline, now},
     error::{Error, Result},
     grants::{Bindable, Granted, GrantedPath, Permitted},
+    names::Lookup,
     net::Net,
     resolve,
     tls::{ClientTls, Tls},
@@ -19,6 +20,8 @@ pub struct Target<'a> {
     pub granted: &'a Granted,
     /// Dial this address instead of asking for the name's; it is permitted like a resolved one.
     pub address: Option<IpAddr>,
+    /// Ask there for the name's addresses. Defaults to the system's resolver.
+    pub names: Option<&'a Lookup>,
     /// Bind this end there.
     pub local: Option<&'a Bindable>,
     /// Speak TLS, verifying the granted name.
@@ -73,9 +76,10 @@ fn attempt(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn,
 
 /// The addresses that may be dialled for a granted name: all that it has, or an error if one of them is denied.
 pub fn addresses(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<Vec<Permitted>> {
-    let answers = match target.address {
-        Some(ip) => vec![ip],
-        None => resolve::lookup(target.granted, deadline)?,
+    let answers = match (target.address, target.names) {
+        (Some(ip), _) => vec![ip],
+        (None, Some(names)) => names.addresses(net, target.op, target.granted, deadline)?,
+        (None, None) => resolve::lookup(target.granted, deadline)?,
     };
     net.permit(target.op, target.granted, &answers)
 }

@@ -3,6 +3,7 @@
 
 use super::{
     Grants,
+    fence::Fence,
     layer::Layer,
     ports::Ports,
     set::{Pattern, Rule, Set, truncated},
@@ -54,6 +55,12 @@ pub struct UsageError {
 impl UsageError {
     fn new(what: impl fmt::Display, why: impl fmt::Display) -> Self {
         UsageError { message: format!("{what}: {why}") }
+    }
+}
+
+impl UsageError {
+    pub(super) fn about(text: &str, why: &str) -> Self {
+        UsageError::new(shown(text), why)
     }
 }
 
@@ -113,6 +120,21 @@ pub(super) fn hosts<S: AsRef<str>>(hosts: &[S]) -> Parsed<Grants> {
     Ok(all.grants())
 }
 
+pub(super) fn guard<S: AsRef<str>>(hosts: Option<&[S]>, open: Option<&[S]>) -> Parsed<Grants> {
+    let mut all = Gathered::default();
+    match hosts {
+        None => all.net.push((Pattern::Any, Ports::CONNECT)),
+        Some(hosts) => {
+            for host in hosts {
+                items("host ", host.as_ref(), &mut all.net, |item| target(item, Use::Restrict))?;
+            }
+        }
+    }
+    let fence = open.map(Fence::parse).transpose()?;
+    let layer = Layer { net: Set::new(all.net), fences: fence.into_iter().collect(), ..Layer::default() };
+    Ok(Grants::from_layer(layer, None))
+}
+
 impl Gathered {
     fn flag(&mut self, flag: &str) -> Parsed<()> {
         let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
@@ -161,6 +183,7 @@ impl Gathered {
             listen: Set::new(self.listen),
             deny: Set::new(self.deny),
             dns: !self.no_dns,
+            fences: Vec::new(),
         };
         Grants::from_layer(layer, self.log)
     }

@@ -1,10 +1,11 @@
 //! One set of flags: what it allows, what it denies, and the flags again.
 
 use super::{
+    fence::Fence,
     ports::Ports,
     set::{Cover, Pattern, Rule, Set},
 };
-use crate::address::{Host, unmap};
+use crate::address::{Host, Special, unmap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What one launcher, or one narrowing, said.
@@ -14,6 +15,8 @@ pub(super) struct Layer {
     pub listen: Set,
     pub deny: Set,
     pub dns: bool,
+    /// Those of guards: an address has to pass each. No launcher has one, so they are no flags.
+    pub fences: Vec<Fence>,
 }
 
 impl Layer {
@@ -34,12 +37,18 @@ impl Layer {
             listen: self.listen.meet(&other.listen, true),
             deny: self.deny.join(&other.deny),
             dns: self.dns && other.dns,
+            fences: self.fences.iter().chain(&other.fences).cloned().collect(),
         }
     }
 
     pub fn denies(&self, host: &Host, port: u16) -> bool {
         self.deny.covers(host, port) == Cover::Yes
             || aliased(host).is_some_and(|host| self.deny.covers(&host, port) == Cover::Yes)
+    }
+
+    /// The kind of an address that a fence keeps out.
+    pub fn fenced(&self, ip: IpAddr) -> Option<Special> {
+        self.fences.iter().find_map(|fence| fence.stops(ip))
     }
 
     pub fn denied_ports(&self, host: &Host) -> Ports {
@@ -66,15 +75,15 @@ impl Layer {
 }
 
 impl Default for Layer {
-    /// Nothing allowed, nothing denied, names may be resolved.
+    /// Nothing allowed, nothing denied, names may be resolved, no fence.
     fn default() -> Self {
-        Layer { net: Set::default(), listen: Set::default(), deny: Set::default(), dns: true }
+        Layer { net: Set::default(), listen: Set::default(), deny: Set::default(), dns: true, fences: Vec::new() }
     }
 }
 
 /// Where a connection to a wildcard address ends: Linux takes it to the loopback interface, so what is denied there is
 /// denied here.
-fn aliased(host: &Host) -> Option<Host> {
+pub(super) fn aliased(host: &Host) -> Option<Host> {
     match unmap(host.ip()?) {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(Host::Ip(Ipv4Addr::LOCALHOST.into())),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(Host::Ip(Ipv6Addr::LOCALHOST.into())),

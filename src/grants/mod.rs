@@ -9,6 +9,7 @@
 //!   connected to nor bound; the interfaces that listeners bind are not its business.
 //! - `--allow-net` and `--allow-listen` without a value never include Unix sockets: those are granted by path.
 
+mod fence;
 mod flags;
 mod index;
 mod layer;
@@ -20,7 +21,7 @@ pub use flags::{Spec, UsageError};
 pub use proof::{Bindable, Granted, GrantedPath, Permitted};
 
 use crate::{
-    address::{Endpoint, Host, special, unix_path, unmap},
+    address::{Endpoint, Host, Special, special, unix_path, unmap},
     error::{Error, Kind, Result},
 };
 use layer::Layer;
@@ -56,6 +57,8 @@ enum Refusal {
     Denied(usize),
     /// A name, under `--no-dns`.
     NoDns,
+    /// A literal that a guard keeps out.
+    Fenced(Special),
     /// Not in this layer.
     Absent(usize),
     PortZero,
@@ -77,6 +80,12 @@ impl Grants {
     /// `*.com` in code that means to restrict is a mistake.
     pub fn hosts<S: AsRef<str>>(hosts: &[S]) -> std::result::Result<Grants, UsageError> {
         flags::hosts(hosts)
+    }
+
+    /// What a guard narrows to: the hosts of its rules (`None`: any host, where it asks a policy), and a fence around
+    /// every address that is not global unicast, but those in `open` (`None`: no fence).
+    pub fn guard<S: AsRef<str>>(hosts: Option<&[S]>, open: Option<&[S]>) -> std::result::Result<Grants, UsageError> {
+        flags::guard(hosts, open)
     }
 
     pub fn nothing() -> Grants {
@@ -193,6 +202,12 @@ impl Grants {
             if let Some(rule) = self.denies_address(ip, *port) {
                 return not_allowed(format!("{host} resolves to {}, which {rule} forbids", kind(ip)));
             }
+            if let Some(special) = self.layers().find_map(|layer| layer.fenced(ip)) {
+                let kind = with_article(special.kind());
+                return not_allowed(format!(
+                    "{host} resolves to {kind}, which is closed to this guard (allow_private)"
+                ));
+            }
             permitted.push(Permitted(SocketAddr::new(ip, *port)));
         }
         Ok(permitted)
@@ -200,7 +215,7 @@ impl Grants {
 
     /// True if some `--deny-net` is about addresses: then a name may not be handed to somebody else to be resolved.
     pub fn denies_addresses(&self) -> bool {
-        self.layers().any(|layer| layer.deny.has_addresses())
+        self.layers().any(|layer| layer.deny.has_addresses() || !layer.fences.is_empty())
     }
 
     /// Asks to bind. Only addresses can be bound, and `localhost`, which is 127.0.0.1 (RFC 6761 §6.3); port 0 is an
@@ -280,6 +295,9 @@ impl Grants {
                 return Err(Refusal::Denied(i));
             }
         }
+        if let Some(special) = host.ip().and_then(|ip| self.layers().find_map(|layer| layer.fenced(ip))) {
+            return Err(Refusal::Fenced(special));
+        }
         for (i, layer) in self.layers().enumerate() {
             if layer.net.covers(host, port) != Cover::Yes {
                 return Err(Refusal::Absent(i));
@@ -299,10 +317,15 @@ impl Grants {
             }
             Refusal::NoDns => format!("{subject} is not allowed: --no-dns forbids names, only IP literals connect"),
             Refusal::Absent(i) => self.words(&subject, &format!("--allow-net={endpoint}"), Some(i)),
+            Refusal::Fenced(special) => {
+                let kind = with_article(special.kind());
+                format!("{subject} is not allowed: it is {kind}, which is closed to this guard (allow_private)")
+            }
             Refusal::PortZero => format!("{subject} is not allowed: nothing listens on port 0"),
         };
         let kind = match refusal {
             Refusal::NoDns => Kind::HostNotAllowed,
+            Refusal::Fenced(_) => Kind::AddressNotAllowed,
             // A host whose every port is denied is a host that is not allowed.
             _ if self.reach(host).without(&self.denied_ports(host)).is_empty() => Kind::HostNotAllowed,
             _ => Kind::PortNotAllowed,
@@ -338,7 +361,10 @@ impl Grants {
 
 /// An address as messages name it: by its kind.
 fn kind(ip: IpAddr) -> String {
-    let kind = special(ip).map_or("denied address", |special| special.kind());
+    with_article(special(ip).map_or("denied address", Special::kind))
+}
+
+fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {kind}")
 }

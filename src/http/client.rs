@@ -27,6 +27,7 @@ use crate::{
     address::Endpoint,
     deadline::{DEFAULT, Deadline, now, pause, wall},
     error::{Error, Kind, Result},
+    names::Lookup,
     net::Net,
     pages,
     tls::{ClientOptions, PeerCert},
@@ -88,6 +89,8 @@ pub struct Options {
     pub auth: Option<Credentials>,
     /// What is known of servers' challenges.
     pub logins: Logins,
+    /// Who is asked for addresses. Defaults to the system's resolver.
+    pub names: Option<Lookup>,
     /// A field for requests to that origin only, on whichever hop: it comes from there.
     pub bound: Option<(Origin, &'static str, Vec<u8>)>,
 }
@@ -113,6 +116,7 @@ impl Default for Options {
             cookies: None,
             auth: None,
             logins: Logins::default(),
+            names: None,
             bound: None,
         }
     }
@@ -172,6 +176,8 @@ pub struct Fetch {
     since: Instant,
     /// This hop found its reused connection dead and opened one of its own.
     retried: bool,
+    /// Some hop got a connection.
+    reached: bool,
     /// Tries that the option `retry` added.
     tries: u32,
     records: Vec<Record>,
@@ -212,6 +218,7 @@ impl Fetch {
             started,
             since: started,
             retried: false,
+            reached: false,
             tries: 0,
             records: Vec::new(),
         }
@@ -302,6 +309,11 @@ impl Fetch {
 
     pub fn timings(&self) -> Timings {
         self.timings
+    }
+
+    /// True once there was a connection: before that, not a byte of the request has left.
+    pub fn reached(&self) -> bool {
+        self.reached
     }
 
     /// The certificate of the server that answered.
@@ -433,6 +445,7 @@ impl Fetch {
             deadline: &limited(&self.deadline, self.options.connect_timeout),
         };
         let Route { key, link, reused, form, mut own } = trip.route(&mut self.timings)?;
+        self.reached = true;
         self.introduce(&mut own)?;
         self.timings.reused = reused;
         self.cert = link.cert.clone();

@@ -93,7 +93,8 @@ impl Trip<'_> {
         if let Some(link) = self.idle(&key, &Proof::Name(&granted)) {
             return Ok(Route::reused(key, link));
         }
-        let target = Target { op: self.op, granted: &granted, address: key.address, local: None, tls };
+        let names = self.options.names.as_ref();
+        let target = Target { op: self.op, granted: &granted, address: key.address, names, local: None, tls };
         let (conn, took) = dial(self.net, &target, self.deadline)?;
         add(timings, took);
         Ok(Route::new(key, conn))
@@ -146,7 +147,9 @@ impl Trip<'_> {
         }
         let mut hosts = vec![host.clone()];
         if key.by_address || host.ip().is_some() {
-            let target = Target { op: self.op, granted: &granted, address: key.address, local: None, tls: None };
+            let address = key.address;
+            let names = self.options.names.as_ref();
+            let target = Target { op: self.op, granted: &granted, address, names, local: None, tls: None };
             let started = now();
             let permitted = addresses(self.net, &target, self.deadline)?;
             timings.dns += started.elapsed();
@@ -177,7 +180,7 @@ impl Trip<'_> {
         timings: &mut Timings,
     ) -> Result<Conn> {
         let address = self.chosen(&proxy.endpoint);
-        let target = Target { op: self.op, granted: gate, address, local: None, tls: outer };
+        let target = Target { op: self.op, granted: gate, address, names: None, local: None, tls: outer };
         let dialled = dial(self.net, &target, self.deadline);
         let (conn, took) = dialled.map_err(|err| err.context("the proxy: "))?;
         add(timings, took);

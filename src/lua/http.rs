@@ -26,11 +26,13 @@ use crate::{
         proxy::Proxy,
         redirect::Rules,
         request::{Method, Request},
+        response::Head,
         retry::Retry,
         stream::Stream,
         upload::{Part, Source},
         url::HttpUrl,
     },
+    names::Lookup,
     net::Net,
     tls::ClientOptions,
 };
@@ -42,7 +44,7 @@ use std::{
 };
 
 /// A client: a capability, maybe narrowed, and a pool of its own.
-struct Client {
+pub(super) struct Client {
     cap: Rc<Capability>,
     net: RefCell<Net>,
     /// A jail reads none.
@@ -51,10 +53,12 @@ struct Client {
     /// For `cookies = true`.
     jar: SharedJar,
     logins: Logins,
+    /// A guard has a resolver of its own.
+    names: Option<Lookup>,
     closed: Cell<bool>,
 }
 
-struct HeldClient(Rc<Client>);
+pub(super) struct HeldClient(Rc<Client>);
 
 impl UserData for HeldClient {}
 
@@ -67,9 +71,25 @@ impl Ends for Client {
 /// A request under way, or a response.
 pub(super) struct Call(RefCell<Stream>);
 
-struct HeldCall(Rc<Call>);
+pub(super) struct HeldCall(Rc<Call>);
 
 impl UserData for HeldCall {}
+
+impl HeldCall {
+    pub(super) fn new(fetch: Fetch) -> HeldCall {
+        HeldCall(Rc::new(Call(RefCell::new(Stream::new(fetch)))))
+    }
+}
+
+impl Client {
+    pub(super) fn net(&self) -> Net {
+        self.net.borrow().clone()
+    }
+
+    pub(super) fn names(&self) -> Option<&Lookup> {
+        self.names.as_ref()
+    }
+}
 
 impl Ends for Call {
     fn end(&self) {
@@ -128,14 +148,14 @@ fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
             idle: given.find::<f64>("max_idle")?.map_or(default.idle, |n| n as usize),
             lifetime: given.seconds("idle_timeout")?.map_or(default.lifetime, |time| time.unwrap_or(Duration::MAX)),
         };
-        Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits))
+        Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, None))
     })?;
     // http_jail(client, hosts): a client for those hosts only, with a pool of its own and no files
     define(lua, core, "http_jail", |_, (of, hosts): (AnyUserData, Table)| {
         let of = owner(&of)?;
         of.net.borrow().alive()?;
         let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?);
-        Ok(client(&of.cap, net, Files::No, Limits::default()))
+        Ok(client(&of.cap, net, Files::No, Limits::default(), None))
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
     define(lua, core, "http_allow", |_, (of, hosts): (AnyUserData, Option<Table>)| {
@@ -157,7 +177,13 @@ fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limits) -> HeldClient {
+pub(super) fn client(
+    cap: &Rc<Capability>,
+    net: Net,
+    files: Files,
+    limits: Limits,
+    names: Option<Lookup>,
+) -> HeldClient {
     let client = Rc::new(Client {
         cap: Rc::clone(cap),
         net: RefCell::new(net),
@@ -165,6 +191,7 @@ fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limits) -> HeldC
         pool: Pool::with(limits),
         jar: SharedJar::default(),
         logins: Logins::default(),
+        names,
         closed: Cell::new(false),
     });
     cap.opened(Rc::<Client>::downgrade(&client));
@@ -176,7 +203,7 @@ fn parse_hosts(list: &Table, name: &str, index: usize) -> Answer<Grants> {
     Grants::hosts(&hosts).or_else(|why| argument(index, format!("{name}: {why}")))
 }
 
-fn owner(value: &AnyUserData) -> Answer<Rc<Client>> {
+pub(super) fn owner(value: &AnyUserData) -> Answer<Rc<Client>> {
     match value.borrow::<HeldClient>() {
         Ok(client) => Ok(Rc::clone(&client.0)),
         Err(_) => argument(0, "not an HTTP client"),
@@ -209,11 +236,11 @@ pub(super) struct Prepared {
 /// http_start(client, url, method, names, values, body, opts) -> call; see [`prepare`].
 fn start(lua: &Lua, given: Given) -> Answer<HeldCall> {
     let Prepared { cap, net, pool, request, source, options, streamed } = prepare(lua, "fetch", given)?;
-    let call = Rc::new(Call(RefCell::new(Stream::new(Fetch::new(&net, &pool, request, source, options)))));
+    let call = HeldCall::new(Fetch::new(&net, &pool, request, source, options));
     if streamed {
-        cap.opened(Rc::<Call>::downgrade(&call));
+        cap.opened(Rc::<Call>::downgrade(&call.0));
     }
-    Ok(HeldCall(call))
+    Ok(call)
 }
 
 /// `names` and `values` are the headers; `body` is `{ bytes =, type = }`, `{ path =, type = }`, `{ parts = }` or
@@ -243,7 +270,7 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
     }
     let (options, streamed) = match opts {
         Some(opts) => options(&Options::new(lua, Some(opts), 2), &net, &of)?,
-        None => (client::Options::default(), false),
+        None => (client::Options { names: of.names.clone(), ..client::Options::default() }, false),
     };
     if options.proxy.is_some() && request.fields().has("proxy-authorization") {
         return argument(2, "header Proxy-Authorization: give the credentials in the URL of the option `proxy`");
@@ -256,7 +283,7 @@ fn wrong<T>(why: Invalid) -> Answer<T> {
 }
 
 /// The options that the front has gathered; and whether the response is streamed.
-fn options(opts: &Options<'_>, net: &Net, of: &Client) -> Answer<(client::Options, bool)> {
+pub(super) fn options(opts: &Options<'_>, net: &Net, of: &Client) -> Answer<(client::Options, bool)> {
     let default = client::Options::default();
     let tls = ClientOptions { alpn: default.tls.alpn.clone(), ..opts.trust(&of.files)? };
     if tls != default.tls {
@@ -286,6 +313,7 @@ fn options(opts: &Options<'_>, net: &Net, of: &Client) -> Answer<(client::Option
         cookies: jar(opts, of)?,
         auth: auth(opts)?,
         logins: of.logins.clone(),
+        names: of.names.clone(),
         bound: None,
     };
     Ok((options, opts.flag("stream", false)?))
@@ -463,12 +491,7 @@ fn responses(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "http_text", |lua, (call, body): (AnyUserData, LuaString)| {
         let call = peek(&call)?;
         let stream = call.stream()?;
-        let label = stream.fetch.head().and_then(|head| head.charset());
-        let encoding = label.and_then(encoding_rs::Encoding::for_label).unwrap_or(encoding_rs::UTF_8);
-        // A byte order mark wins, as in browsers; what cannot be decoded becomes U+FFFD.
-        let bytes = body.as_bytes();
-        let (text, _, _) = encoding.decode(&bytes);
-        lua.create_string(&*text).or_else(|e| argument(0, e))
+        text(lua, stream.fetch.head(), &body)
     })?;
     define(lua, core, "http_info", |lua, (call, what): (AnyUserData, String)| {
         let call = peek(&call)?;
@@ -484,6 +507,16 @@ fn responses(lua: &Lua, core: &Table) -> mlua::Result<()> {
         peek(&call)?.stream()?.fetch.close();
         Ok(true)
     })
+}
+
+/// A body in UTF-8, by the charset that the head names.
+pub(super) fn text(lua: &Lua, head: Option<&Head>, body: &LuaString) -> Answer<LuaString> {
+    let label = head.and_then(Head::charset);
+    let encoding = label.and_then(encoding_rs::Encoding::for_label).unwrap_or(encoding_rs::UTF_8);
+    // A byte order mark wins, as in browsers; what cannot be decoded becomes U+FFFD.
+    let bytes = body.as_bytes();
+    let (text, _, _) = encoding.decode(&bytes);
+    lua.create_string(&*text).or_else(|e| argument(0, e))
 }
 
 /// Lower-case names; repeated fields joined with `, `, but `set-cookie`, which is an array (RFC 9110, section 5.3).

@@ -9,6 +9,7 @@ mod capability;
 mod cookies;
 mod events;
 mod guard;
+mod guarded;
 mod http;
 mod json;
 mod names;
@@ -76,6 +77,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     cookies::register(lua, &core)?;
     events::register(lua, &core)?;
     guard::register(lua, &core)?;
+    guarded::register(lua, &core)?;
     batch::register(lua, &core)?;
     websocket::register(lua, &core)?;
     progress::register(lua, &core)?;

@@ -67,7 +67,8 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let (timeout, deadline) = (opts.timeout()?, opts.deadline()?);
         let granted = cap.net.connect("tcp", &host, port)?;
         let local = opts.local(&cap, "tcp")?;
-        let target = Target { op: "tcp", granted: &granted, address: None, local: local.as_ref(), tls: None };
+        let target =
+            Target { op: "tcp", granted: &granted, address: None, names: None, local: local.as_ref(), tls: None };
         let (conn, _) = dial(&cap.net, &target, &deadline)?;
         let socket = Socket::new(Rc::clone(&cap), Class::Tcp, Item::Stream(conn), &host.to_string(), Some(port));
         adjust(&socket, &opts)?;
@@ -81,7 +82,8 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let granted = cap.net.connect("ssl", &host, port)?;
         let local = opts.local(&cap, "ssl")?;
         let tls = opts.client_tls(&cap, "ssl", port)?;
-        let target = Target { op: "ssl", granted: &granted, address: None, local: local.as_ref(), tls: Some(&tls) };
+        let target =
+            Target { op: "ssl", granted: &granted, address: None, names: None, local: local.as_ref(), tls: Some(&tls) };
         let (conn, _) = dial(&cap.net, &target, &deadline)?;
         let socket = Socket::new(Rc::clone(&cap), Class::Ssl, Item::Stream(conn), &host.to_string(), Some(port));
         adjust(&socket, &opts)?;
@@ -266,7 +268,7 @@ fn udp(
         (Some(host), Some(port)) => {
             let host = parse(&host, 1)?;
             let granted = cap.net.connect("udp", &host, port)?;
-            let target = Target { op: "udp", granted: &granted, address: None, local: None, tls: None };
+            let target = Target { op: "udp", granted: &granted, address: None, names: None, local: None, tls: None };
             let all = addresses(&cap.net, &target, &deadline).map_err(|e| e.op("udp"))?;
             let fits = |ip: IpAddr| family.is_none_or(|family| family == Family::of(ip));
             let Some(first) = all.iter().find(|a| fits(a.addr().ip())) else {
@@ -297,7 +299,7 @@ fn datagrams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let host = parse(&host, 2)?;
         let deadline = socket.deadline(own.and_then(seconds)).start();
         let granted = cap.net.connect("send_to", &host, port)?;
-        let target = Target { op: "send_to", granted: &granted, address: None, local: None, tls: None };
+        let target = Target { op: "send_to", granted: &granted, address: None, names: None, local: None, tls: None };
         let all = addresses(&cap.net, &target, &deadline).map_err(|e| e.op("send_to"))?;
         let sent = socket.udp("send_to", |udp| {
             let fitting = all.iter().find(|a| Family::of(a.addr().ip()) == udp.family()).or(all.first());

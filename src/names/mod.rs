@@ -9,9 +9,11 @@
 
 mod ask;
 mod cache;
+mod lookup;
 mod record;
 mod system;
 
+pub use lookup::Lookup;
 pub use record::{Record, Type};
 
 use crate::{

@@ -13,14 +13,15 @@ local function readonly(self, name)
   error(tostring(self) .. " cannot be changed (" .. show(name) .. ")", 2)
 end
 
---- An object of a script's: nothing on it, nothing behind it but `members`.
-local function sealed(label, members)
+--- An object of a script's: nothing on it, nothing behind it but `members`. `text` is what `tostring` gives. Defaults to
+-- the label.
+local function sealed(label, members, text)
   return setmetatable({}, {
     __name = "caspian.net." .. label,
     __metatable = false,
     __index = members,
     __newindex = readonly,
-    __tostring = function() return label end,
+    __tostring = function() return text or label end,
     __pairs = function(self)
       return function(_, key) return next(members, key) end, self, nil
     end,

@@ -369,5 +369,5 @@ end
 
 return {
   CLIENT = CLIENT, REQUEST = REQUEST, can_guard = can_guard, add_headers = add_headers, flatten = flatten,
-  is_open_file = is_open_file, raise = raise, prepare = prepare, reporter = reporter, converse = converse,
+  is_open_file = is_open_file, raise = raise, body_of = body_of, prepare = prepare, reporter = reporter, converse = converse,
 }

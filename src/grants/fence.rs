@@ -1,0 +1,97 @@
+//! The fence of a guard: addresses that are not global unicast are refused, whatever was granted, but for those that
+//! whoever made the guard has opened. Pure.
+
+use super::{flags::UsageError, layer::aliased, set::truncated};
+use crate::address::{Host, Special, special, unmap};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// What is open in spite of it. Defaults to nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fence {
+    open: Vec<IpNet>,
+}
+
+impl Fence {
+    /// Reads addresses and blocks: `10.0.0.0/8`, `fd00::/8`, `127.0.0.1`; brackets around IPv6 are fine.
+    pub fn parse<S: AsRef<str>>(items: &[S]) -> Result<Fence, UsageError> {
+        let open = items.iter().map(AsRef::as_ref).map(block).collect::<Result<_, _>>()?;
+        Ok(Fence { open })
+    }
+
+    /// The kind of an address that it keeps out.
+    pub fn stops(&self, ip: IpAddr) -> Option<Special> {
+        let closed = |ip: IpAddr| special(ip).filter(|_| !self.open.iter().any(|net| net.contains(&ip)));
+        let ip = unmap(ip);
+        // A wildcard address leads to the loopback interface: both have to be open.
+        closed(ip).or_else(|| aliased(&Host::Ip(ip))?.ip().and_then(closed))
+    }
+}
+
+fn block(text: &str) -> Result<IpNet, UsageError> {
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let ip = Host::parse(address).ok().and_then(|host| host.ip());
+    let most = if ip.is_some_and(|ip| ip.is_ipv4()) { 32 } else { 128 };
+    let plain = |text: &str| text == "0" || (!text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()));
+    let length = length.map_or(Some(most), |text| text.parse().ok().filter(|length| plain(text) && *length <= most));
+    let net = ip.zip(length).and_then(|(ip, length)| truncated(ip, length)).filter(|net| Some(net.addr()) == ip);
+    net.ok_or_else(|| UsageError::about(text, "not an address or a block, as in 10.0.0.0/8 or fd00::/8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open() {
+        for (open, ip, stopped) in [
+            (&[][..], "93.184.216.34", false),
+            (&[], "2606:4700::1111", false),
+            (&[], "127.0.0.1", true),
+            (&[], "10.0.0.1", true),
+            (&[], "::ffff:10.0.0.1", true),
+            (&[], "169.254.169.254", true),
+            (&[], "::1", true),
+            (&[], "0.0.0.0", true),
+            (&["10.0.0.0/8"], "10.255.0.1", false),
+            (&["10.0.0.0/8"], "::ffff:10.0.0.1", false),
+            (&["10.0.0.0/8"], "11.0.0.1", false),
+            (&["10.0.0.0/8"], "192.168.0.1", true),
+            (&["127.0.0.1"], "127.0.0.1", false),
+            (&["127.0.0.1"], "127.0.0.2", true),
+            (&["0.0.0.0/8"], "0.0.0.0", true),
+            (&["0.0.0.0/8", "127.0.0.0/8"], "0.0.0.0", false),
+            (&["fd00::/8"], "fd12::1", false),
+            (&["[fd00::]/8"], "fd12::1", false),
+            (&["fd00::/8"], "fe80::1", true),
+            (&["0.0.0.0/0"], "169.254.169.254", false),
+            (&["0.0.0.0/0"], "::1", true),
+        ] {
+            let fence = Fence::parse(open).unwrap();
+            assert_eq!(fence.stops(ip.parse().unwrap()).is_some(), stopped, "{open:?} {ip}");
+        }
+    }
+
+    #[test]
+    fn what_opens_nothing() {
+        for text in [
+            "",
+            "/8",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "10.0.0.1/8",
+            "10/8",
+            "0x0a.0.0.0/8",
+            "fd00::/129",
+            "example.com",
+            "localhost",
+            "private",
+            "10.0.0.1:80",
+        ] {
+            let why = Fence::parse(&[text]).unwrap_err().to_string();
+            assert!(why.contains("not an address or a block"), "{text}: {why}");
+        }
+    }
+}

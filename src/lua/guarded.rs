@@ -1,0 +1,210 @@
+//! The network side of a guard, in steps that the front drives: a client within the guard's rules, one clock for a whole
+//! fetch, the addresses of a name, one request pinned to where it may go, and where a redirect leads.
+//!
+//! What a rule says about a URL is decided elsewhere (`guard`); here nothing is asked but the gate.
+
+use super::{
+    answer::{Answer, argument},
+    capability::{Files, strings},
+    define, held,
+    http::{Given, HeldCall, Prepared, client, options, owner, peek, prepare, resolve},
+    options::Options,
+    socket::seconds,
+};
+use crate::{
+    deadline::{DEFAULT, Deadline},
+    error::{Error, Kind},
+    grants::Grants,
+    http::{
+        client::Fetch,
+        fields::Fields,
+        pool::Limits,
+        redirect::{self, Rules},
+        request::{Method, Payload, Request},
+        response::{Head, Version},
+        url::{HttpUrl, Scheme},
+    },
+    names::Lookup,
+};
+use mlua::{AnyUserData, Lua, LuaString, Table, UserData};
+
+const OP: &str = "fetch";
+
+/// The one deadline of a guarded fetch: DNS, connects, every hop and the callbacks in between share it.
+struct Clock(Deadline);
+
+impl UserData for Clock {}
+
+/// Adds the functions to the core.
+pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    // guard_client(capability, hosts?, open?) -> a client for those hosts (nil: any), with a pool, a jar and a resolver of
+    // its own, no files, and no private addresses but those in `open` (nil: no such fence)
+    define(lua, core, "guard_client", |_, (cap, hosts, open): (AnyUserData, Option<Table>, Option<Table>)| {
+        let cap = held(&cap)?;
+        cap.net.alive()?;
+        let list = |list: Option<Table>, name| list.map(|list| strings(&list, name, 1)).transpose();
+        let (hosts, open) = (list(hosts, "rules")?, list(open, "allow_private")?);
+        let spec = Grants::guard(hosts.as_deref(), None).or_else(|why| argument(1, format!("rules: {why}")))?;
+        let fence = Grants::guard(None, open.as_deref()).or_else(|why| argument(1, format!("allow_private: {why}")))?;
+        let net = cap.net.narrow(&spec).narrow(&fence);
+        Ok(client(&cap, net, Files::No, Limits::default(), Some(Lookup::default())))
+    })?;
+    // guard_check(client, opts): are these options of requests right?
+    define(lua, core, "guard_check", |lua, (of, opts): (AnyUserData, Table)| {
+        let of = owner(&of)?;
+        options(&Options::new(lua, Some(opts), 1), &of.net(), &of)?;
+        Ok(true)
+    })?;
+    // guard_clock(seconds?)
+    define(lua, core, "guard_clock", |_, timeout: Option<f64>| {
+        let timeout = timeout.map_or(Some(Some(DEFAULT)), seconds);
+        match timeout {
+            Some(timeout) => Ok(Clock(Deadline::new(timeout).start())),
+            None => argument(2, "timeout must be 0 or more seconds"),
+        }
+    })?;
+    define(lua, core, "guard_addresses", addresses)?;
+    define(lua, core, "guard_start", start)?;
+    // guard_reached(call): was there a connection? If not, nothing has left yet.
+    define(lua, core, "guard_reached", |_, call: AnyUserData| Ok(peek(&call)?.stream()?.fetch.reached()))?;
+    define(lua, core, "guard_request", request)?;
+    // guard_log(client, method, url, class): a refusal, for --net-log; of the URL only what cannot be a secret by design
+    define(lua, core, "guard_log", |_, (of, method, url, class): (AnyUserData, String, LuaString, String)| {
+        let net = owner(&of)?.net();
+        if net.is_logged() {
+            let url = parse(&url, 1).map(|url| format!("{}{}", url.origin(), url.path())).ok();
+            let method = (!method.is_empty()).then_some(method);
+            let fields = [("op", OP.into()), ("method", method.into()), ("url", url.into()), ("class", class.into())];
+            net.log("guarded", &fields);
+        }
+        Ok(true)
+    })?;
+    define(lua, core, "guard_next", next)?;
+    // guard_text(content_type?, body) -> the body in UTF-8
+    define(lua, core, "guard_text", |lua, (kind, body): (Option<LuaString>, LuaString)| {
+        let mut fields = Fields::new();
+        if let Some(kind) = &kind {
+            fields.push(b"content-type", &kind.as_bytes());
+        }
+        let head = Head { version: Version::Http11, status: 200, reason: Vec::new(), fields };
+        super::http::text(lua, Some(&head), &body)
+    })
+}
+
+/// guard_request(method, names, values) -> the method as it will be sent; wrong if it or a header cannot be.
+fn request(
+    _: &Lua,
+    (method, names, values): (LuaString, Option<Vec<LuaString>>, Option<Vec<LuaString>>),
+) -> Answer<String> {
+    let method = Method::parse(&method.as_bytes()).or_else(|why| argument(2, why))?;
+    let url = HttpUrl::parse("http://localhost/").or_else(|why| argument(0, why))?;
+    let mut request = Request::new(method.clone(), url, None);
+    for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
+        request.field(&name.as_bytes(), &value.as_bytes()).or_else(|why| argument(2, why))?;
+    }
+    Ok(method.as_str().to_owned())
+}
+
+/// guard_addresses(client, clock, url, opts) -> the addresses of the URL's host, as text: each one permitted,
+/// or none. `opts` may have `connect_timeout` and `resolve`.
+fn addresses(
+    lua: &Lua,
+    (of, clock, url, opts): (AnyUserData, AnyUserData, LuaString, Option<Table>),
+) -> Answer<Vec<String>> {
+    let of = owner(&of)?;
+    let (net, url) = (of.net(), parse(&url, 1)?);
+    let origin = url.origin();
+    let opts = Options::new(lua, opts, 1);
+    let deadline = clocked(&clock)?.within(opts.seconds("connect_timeout")?.flatten());
+    let granted = net.connect(OP, &origin.host, origin.port)?;
+    let chosen = resolve(&opts)?.into_iter().find(|(at, _)| at == granted.endpoint());
+    let found = match (chosen, of.names()) {
+        (Some((_, ip)), _) => vec![ip],
+        (None, Some(names)) => names.addresses(&net, OP, &granted, &deadline)?,
+        (None, None) => return argument(0, "not a guard's client"),
+    };
+    let permitted = net.permit(OP, &granted, &found)?;
+    Ok(permitted.iter().map(|one| one.addr().ip().to_string()).collect())
+}
+
+/// guard_start(clock, share, client, url, method, names, values, body, opts) -> call: a request that has not begun, under
+/// the clock. `share`: of how many addresses this is the first, since each of them may take its part of the time to connect.
+fn start(lua: &Lua, (clock, share, given): (AnyUserData, u32, Table)) -> Answer<HeldCall> {
+    let given = read(&given).or_else(|e| argument(0, e))?;
+    let Prepared { net, pool, request, source, mut options, .. } = prepare(lua, OP, given)?;
+    let deadline = clocked(&clock)?;
+    let part = deadline.left().map(|left| left / share.max(1)).filter(|_| share > 1);
+    options.connect_timeout = match (options.connect_timeout, part) {
+        (Some(own), Some(part)) => Some(own.min(part)),
+        (own, part) => own.or(part),
+    };
+    Ok(HeldCall::new(Fetch::new(&net, &pool, request, source, options).under(&deadline)))
+}
+
+/// What [`prepare`] takes, by name: `client`, `url`, `method`, `names`, `values`, `body`, `opts`.
+fn read(given: &Table) -> mlua::Result<Given> {
+    Ok((
+        given.raw_get("client")?,
+        given.raw_get("url")?,
+        given.raw_get("method")?,
+        given.raw_get("names")?,
+        given.raw_get("values")?,
+        given.raw_get("body")?,
+        given.raw_get("opts")?,
+    ))
+}
+
+/// What a redirect is decided on.
+type Asked = (LuaString, LuaString, LuaString, u16, LuaString, bool, Vec<LuaString>);
+
+/// guard_next(method, url, shown, status, location, has body, header names) -> the next hop, as `{ url =, shown =, method =,
+/// body = is it sent again?, crossed = does it lead to another origin?, names = the headers that stay }`. `shown` is the URL
+/// that the untrusted side knows in place of `url`. Nothing if the response is no redirect that can be followed.
+fn next(lua: &Lua, (method, url, shown, status, location, body, names): Asked) -> Answer<Option<Table>> {
+    let method = Method::parse(&method.as_bytes()).or_else(|why| argument(2, why))?;
+    let (url, shown) = (parse(&url, 1)?, parse(&shown, 1)?);
+    let payload = body.then_some(Payload { length: Some(0), content_type: None, replayable: true });
+    let mut request = Request::new(method, url, payload);
+    for name in &names {
+        request.field(&name.as_bytes(), b"").or_else(|why| argument(2, why))?;
+    }
+    let mut fields = Fields::new();
+    fields.push(b"location", &location.as_bytes());
+    let head = Head { version: Version::Http11, status, reason: Vec::new(), fields };
+    let target = request.url.join(&location.as_bytes()).ok();
+    if request.url.origin().scheme == Scheme::Https && target.is_some_and(|url| url.origin().scheme == Scheme::Http) {
+        return Err(Error::new(Kind::Protocol, "the redirect leads from https to http").op(OP).into());
+    }
+    let hop = redirect::next(&request, &head, &Rules::default()).map_err(|err| err.op(OP))?;
+    let Some(hop) = hop else { return Ok(None) };
+    let broken = |why| Error::new(Kind::Protocol, format!("the redirect cannot be followed: {why}")).op(OP);
+    let shown = shown.join(&location.as_bytes()).map_err(broken)?;
+    let made = leads(lua, &hop.request, &shown, hop.crossed);
+    made.map(Some).or_else(|e| argument(0, e))
+}
+
+fn leads(lua: &Lua, next: &Request, shown: &HttpUrl, crossed: bool) -> mlua::Result<Table> {
+    let stay = next.fields().iter().map(|(name, _)| lua.create_string(name)).collect::<mlua::Result<Vec<_>>>()?;
+    let table = lua.create_table()?;
+    table.raw_set("url", next.url.to_text())?;
+    table.raw_set("shown", shown.to_text())?;
+    table.raw_set("method", next.method.as_str())?;
+    table.raw_set("body", next.payload.is_some())?;
+    table.raw_set("crossed", crossed)?;
+    table.raw_set("names", stay)?;
+    Ok(table)
+}
+
+fn parse(url: &LuaString, index: usize) -> Answer<HttpUrl> {
+    match std::str::from_utf8(&url.as_bytes()) {
+        Ok(text) => HttpUrl::parse(text).or_else(|why| argument(index, why)),
+        Err(_) => argument(index, "URL is not valid UTF-8"),
+    }
+}
+
+fn clocked(value: &AnyUserData) -> Answer<Deadline> {
+    match value.borrow::<Clock>() {
+        Ok(clock) => Ok(clock.0.clone()),
+        Err(_) => argument(0, "not a clock"),
+    }
+}
