@@ -126,7 +126,7 @@ pub(super) fn guard<S: AsRef<str>>(hosts: Option<&[S]>, open: Option<&[S]>) -> P
         None => all.net.push((Pattern::Any, Ports::CONNECT)),
         Some(hosts) => {
             for host in hosts {
-                items("host ", host.as_ref(), &mut all.net, |item| target(item, Use::Restrict))?;
+                items("host ", host.as_ref(), &mut all.net, |item| target(item, Use::Allow))?;
             }
         }
     }

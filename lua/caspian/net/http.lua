@@ -2,6 +2,7 @@
 -- Everything that calls back into Lua is driven from the front, step by step.
 local args = require("caspian.net.args")
 local events = require("caspian.net.events")
+local guard = require("caspian.net.guard")
 local har = require("caspian.net.har")
 local identity = require("caspian.net.identity")
 local objects = require("caspian.net.objects")
@@ -341,6 +342,13 @@ local function extend(core, cap, net, functions, classes)
       jar:load(records)
     end
     return jar
+  end
+
+  --- A fetch for code that is not trusted, which does only what `config` says; and the function that closes it.
+  function http.guard(...)
+    local config = own(functions.http, ...)
+    local object, close = guard.make(core, cap, config)
+    return object, close
   end
 
   functions.http_client = constructor

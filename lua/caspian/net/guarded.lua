@@ -1,0 +1,398 @@
+--- A guarded fetch: decided, passed through the middleware, sent where it may go and nowhere else, hop by hop.
+--
+--   request → decide (rules, or policy) → middleware → decide again what it changed → gate → addresses → policy → send
+--
+-- Nothing here is under a `pcall`, but the policy. An error of the network is raised so that it shows the request as the
+-- untrusted side made it; what middleware raises is the host's own word, and stays as it is.
+local args = require("caspian.net.args")
+local errors = require("caspian.net.errors")
+local middleware = require("caspian.net.middleware")
+local requests = require("caspian.net.requests")
+local sockets = require("caspian.net.sockets")
+local error, next, pcall, rawget, setfenv, setmetatable, type =
+  error, next, pcall, rawget, setfenv, setmetatable, type
+local collectgarbage = collectgarbage
+local create, resume, running, status_of, yield =
+  coroutine.create, coroutine.resume, coroutine.running, coroutine.status, coroutine.yield
+local find, gsub, lower, match, min, sub = string.find, string.gsub, string.lower, string.match, math.min, string.sub
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local bad, merged = args.bad, sockets.merged
+
+--- How deep a guard may be called from within its own callbacks, in one coroutine.
+local MAX_DEPTH = 32
+
+--- What the untrusted side may say.
+local OPTIONS = {
+  method = "string", headers = "table", body = "string", body_json = "any", body_form = "table",
+  timeout = "seconds",            -- at most the guard's own
+}
+
+--- Headers that are not the untrusted side's: where a request goes, its framing, its connection, who is on the way, and
+-- those by which servers take another method or path than the ones that were checked. `_` counts as `-`, as in CGI.
+local FORBIDDEN = {}
+for _, name in next, {
+  "host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect",
+  "http2-settings", "via", "forwarded", "x-real-ip", "x-original-url", "x-rewrite-url", "x-original-host",
+  "x-http-method", "x-http-method-override", "x-method-override",
+} do FORBIDDEN[name] = true end
+local FORBIDDEN_STARTS = { "proxy-", "x-forwarded-", "sec-websocket-" }
+
+--- Methods whose answer is the request as it arrived, and with it what the guard had added.
+local MIRRORS = { TRACE = true, TRACK = true }
+
+--- What is said of an error where the request was another one than the untrusted side knows of.
+local WORDS = {
+  timeout = "timed out",
+  connection_refused = "the connection was refused",
+  connection_reset = "the connection was reset",
+  dns_failure = "the name did not resolve",
+  tls = "the TLS handshake failed",
+  protocol = "the server broke the protocol",
+  too_large = "the answer is too large",
+  socket = "the connection failed",
+}
+
+local function network_error(class, message, fields)
+  fields = fields or {}
+  fields.class, fields.message, fields.op = errors.prefix .. "network/" .. class, message, "fetch"
+  return setmetatable(fields, errors.metatable)
+end
+
+--- A URL without what may be a secret of the untrusted side's own: errors get about.
+local function brief(url)
+  return (match(url, "^[^#]*"))
+end
+
+-- ----------------------------------------------------------------------------------------------- callbacks
+
+--- `pcall` that lets `call` yield, also on Lua 5.1: there it runs in a coroutine of its own, whose yields are handed on.
+local function protected(call, value)
+  if requests.can_guard then return pcall(call, value) end
+  local thread = create(call)
+  local function pass(ok, ...)
+    if status_of(thread) == "suspended" then return pass(resume(thread, yield(...))) end
+    return ok, ...
+  end
+  return pass(resume(thread, value))
+end
+
+--- The stand-in for the main thread, which has no name on Lua 5.1.
+local MAIN = {}
+
+--- Counts the fetches of a guard that are under way in this coroutine. Those that an error ended have not said goodbye:
+-- they are garbage, and at the cap they are collected before anybody is refused.
+local function enter(guard)
+  local key = running() or MAIN
+  local own = guard.depths[key]
+  if not own then
+    own = { count = 0, frames = setmetatable({}, { __mode = "k" }) }
+    guard.depths[key] = own
+  end
+  if own.count >= MAX_DEPTH then
+    collectgarbage()
+    own.count = 0
+    for _ in next, own.frames do own.count = own.count + 1 end
+    if own.count >= MAX_DEPTH then
+      error(network_error("request_not_allowed", "the guard was called from its own callbacks more than "
+        .. MAX_DEPTH .. " deep"), 0)
+    end
+  end
+  local frame = { own = own }
+  own.frames[frame] = true
+  own.count = own.count + 1
+  return frame
+end
+
+local function leave(frame)
+  frame.own.frames[frame] = nil
+  frame.own.count = frame.own.count - 1
+end
+
+-- ------------------------------------------------------------------------------------------------ refusals
+
+--- Raises what the network or the gate said. `hop`: where we are; `hidden`: the request is not the one that the untrusted
+-- side knows.
+local function fail(hop, err, hidden)
+  if type(err) ~= "table" then error(err, 0) end
+  local class = match(err.class or "", "[^/]*$")
+  if hidden then
+    err = network_error(class, "fetch " .. brief(hop.shown) .. ": " .. (WORDS[class] or "not allowed"),
+      { timeout = err.timeout })
+  else
+    err.cause, err.sent = nil, nil
+  end
+  err.url = brief(hop.shown)
+  if hop.shown == hop.url then err.host, err.port = hop.host, hop.port elseif hidden then err.host, err.port = nil, nil end
+  error(err, 0)
+end
+
+--- Says no: in the log with the URL that it is about, to the caller with the one that he knows.
+local function refuse(guard, hop, class, words, method, url)
+  guard.core.guard_log(guard.client, method, url, class)
+  error(network_error(class, "fetch " .. brief(hop.shown) .. ": " .. words,
+    { url = brief(hop.shown), host = hop.shown == hop.url and hop.host or nil,
+      port = hop.shown == hop.url and hop.port or nil }), 0)
+end
+
+--- Asks the policy, where no rule decides. `ip` is the address that is about to be dialled.
+local function ask(guard, hop, decided, method, ip)
+  if decided.rule ~= 0 then return end
+  if not guard.policy then
+    refuse(guard, hop, "host_not_allowed", "no rule of the guard covers the host", method, decided.url)
+  end
+  local ok, answer = protected(guard.policy, {
+    host = decided.host, port = decided.port, method = method, url = decided.url, resolved_ip = ip,
+  })
+  if not ok or answer ~= true then
+    refuse(guard, hop, "request_not_allowed", "the guard's policy does not allow it", method, decided.url)
+  end
+end
+
+--- What the rules say: { rule =, route =, params =, url =, host =, port =, method = }, or nil and why not.
+local function decide(guard, url, method)
+  local rule, route, params, canonical, scheme, host, port = guard.core.guard_decide(guard.rules, url, method)
+  if rule == nil then return nil, route end
+  return {
+    rule = rule, route = route, params = params, url = canonical, host = host, port = port, method = method,
+    origin = scheme .. "://" .. host .. ":" .. port,
+  }
+end
+
+-- ------------------------------------------------------------------------------------------------ requests
+
+--- Refuses a header that is not the untrusted side's to set.
+local function own_header(name, header, guard, depth)
+  local key = gsub(header, "_", "-")
+  local wrong = FORBIDDEN[key] or (key == "cookie" and guard.told.cookies)
+  for _, start in next, FORBIDDEN_STARTS do wrong = wrong or sub(key, 1, #start) == start end
+  if wrong then bad(2, name, "header " .. args.show(header) .. " cannot be set here", depth + 1) end
+end
+
+--- Reads what the untrusted side asks for: { given =, method =, headers =, body = }, and its timeout.
+local function asked(guard, name, url, given, depth)
+  local core = guard.core
+  if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. args.show(url), depth) end
+  local opts = args.options(2, name, given, OPTIONS, depth)
+  if given ~= nil then opts.body_json = rawget(given, "body_json") end
+  local fields = requests.add_headers({}, opts.headers or {}, name, 2, depth)
+  for header in next, fields do own_header(name, header, guard, depth) end
+  local names, values = requests.flatten(fields)
+  local method, words = core.guard_request(opts.method or "GET", names, values)
+  if method == nil then bad(2, name, words, depth) end
+  local body = requests.body_of(core, opts, name, 2, depth)
+  local size, headers = #url, {}
+  for header, field in next, fields do
+    local list = {}
+    for index = 2, #field do
+      list[index - 1] = field[index]
+      size = size + #header + #field[index]
+    end
+    headers[header] = #list == 1 and list[1] or list
+  end
+  if body then
+    size = size + #body.bytes
+    if body.type and not headers["content-type"] then headers["content-type"] = body.type end
+  end
+  if size > guard.max_request_bytes then
+    error(network_error("too_large", "the request is larger than max_request_bytes (" .. guard.max_request_bytes .. ")"), 0)
+  end
+  return { given = url, method = method, headers = headers, body = body and body.bytes }, opts.timeout
+end
+
+--- What middleware made of a request, checked: method, names, values, body.
+local function changed(core, req)
+  if type(req.url) ~= "string" then error("next: ctx.req.url must be a string, got " .. args.show(req.url), 3) end
+  if type(req.method) ~= "string" then error("next: ctx.req.method must be a string, got " .. args.show(req.method), 3) end
+  if req.body ~= nil and type(req.body) ~= "string" then
+    error("next: ctx.req.body must be a string, got " .. args.show(req.body), 3)
+  end
+  if type(req.headers) ~= "table" then error("next: ctx.req.headers must be a table", 3) end
+  local names, values = requests.flatten(requests.add_headers({}, req.headers, "next", 0, 2))
+  local method, words = core.guard_request(req.method, names, values)
+  if method == nil then error("next: " .. words, 3) end
+  if MIRRORS[method] then error("next: the method " .. method .. " would show what the guard adds", 3) end
+  return method, names, values
+end
+
+-- ------------------------------------------------------------------------------------------------- sending
+
+--- Goes on with a call until the head of its response is here.
+local function step(core, call)
+  local done, err
+  repeat done, err = core.http_step(call) until done == nil or done == true
+  return done, err
+end
+
+local REDIRECTS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
+
+--- The one Location of a redirect, if it has one.
+local function location_of(hop, fields)
+  local location
+  for index = 1, #fields do
+    local name, value = fields[index][1], fields[index][2]
+    if lower(name) == "location" then
+      if location and location ~= value then
+        fail(hop, network_error("protocol", "the redirect has two different Locations"), false)
+      end
+      location = value
+    end
+  end
+  return location
+end
+
+--- Sends a request that was decided, and reads the answer. Where a policy has to agree, each address is asked about just
+-- before it is dialled, and the next one only if that one could not be reached.
+local function transmit(guard, hop, decided, names, values, body)
+  local core = guard.core
+  local hidden = decided.origin ~= hop.origin or hop.shown ~= hop.url
+  local told = hop.crossed and guard.told_strangers or guard.told
+  local request = {
+    client = guard.client, url = decided.url, method = decided.method, names = names, values = values,
+    body = body and { bytes = body } or nil, opts = told,
+  }
+  local call, done, err
+  local function start(share)
+    local made, why = core.guard_start(hop.clock, share, request)
+    if made == nil then
+      if type(why) == "string" then error("next: " .. why, 0) end
+      fail(hop, why, hidden)
+    end
+    return made
+  end
+  if decided.rule ~= 0 then
+    call = start(1)
+    done, err = step(core, call)
+  else
+    local addresses, why = core.guard_addresses(guard.client, hop.clock, decided.url, told)
+    if addresses == nil then fail(hop, why, hidden) end
+    for index = 1, #addresses do
+      local ip = addresses[index]
+      ask(guard, hop, decided, decided.method, ip)
+      local host = find(decided.host, ":", 1, true) and "[" .. gsub(decided.host, "[%[%]]", "") .. "]" or decided.host
+      request.opts = merged(told, { resolve = { [host .. ":" .. decided.port] = ip } })
+      call = start(#addresses - index + 1)
+      done, err = step(core, call)
+      if done or core.guard_reached(call) then break end
+    end
+  end
+  if not done then fail(hop, err, hidden) end
+  local status, reason, version = core.http_head(call)
+  local headers = core.http_fields(call, "headers")
+  if guard.follow and REDIRECTS[status] then headers.location = location_of(hop, core.http_fields(call, "raw_headers")) end
+  local bytes
+  bytes, err = core.http_read(call, "rest")
+  if bytes == nil then fail(hop, err, hidden) end
+  -- Cookies of the guard's own jar are credentials, which are not the untrusted side's.
+  if guard.told.cookies then headers["set-cookie"] = nil end
+  return middleware.response_of(core, {
+    status = status, reason = reason, version = version, headers = headers, body = bytes,
+  })
+end
+
+--- The middleware for a decision: global around origin around route.
+local function chain_of(guard, decided)
+  local rule = guard.origins[decided.rule]
+  local route = rule and rule.routes[decided.route]
+  if not rule or (#rule.middleware == 0 and (not route or #route == 0)) then return guard.middleware end
+  local list = {}
+  for _, level in next, { guard.middleware, rule.middleware, route or {} } do
+    for index = 1, #level do list[#list + 1] = level[index] end
+  end
+  return list
+end
+
+--- One request through the chain: the response, and the URL that was asked last.
+local function pass(guard, hop, request, decided)
+  local core = guard.core
+  local req = middleware.request_of(request, decided, hop.number)
+  local base = decided.url
+  local function send()
+    local method, names, values = changed(core, req)
+    local now = decided
+    if req.url ~= decided.url or method ~= decided.method then
+      local why
+      now, why = decide(guard, req.url, method)
+      if not now then
+        local class = type(why) == "table" and match(why.class or "", "[^/]*$") or "request_not_allowed"
+        refuse(guard, hop, class, "not allowed as middleware has rewritten it", method, req.url)
+      end
+      ask(guard, hop, now, method)
+    end
+    base = now.url
+    return transmit(guard, hop, now, names, values, req.body)
+  end
+  local response = middleware.run(core, chain_of(guard, decided), { req = req }, send)
+  return middleware.plain(core, response), base
+end
+
+--- The request that a response asks for instead, if any: the one of the untrusted side, as a client's redirect leaves it.
+local function following(guard, hop, request, response, base)
+  local location = response.headers.location
+  if not guard.follow or not REDIRECTS[response.status] or type(location) ~= "string" then return nil end
+  local names = {}
+  for header in next, request.headers do names[#names + 1] = header end
+  local leads, err = guard.core.guard_next(request.method, base, hop.shown, response.status, location,
+    request.body ~= nil, names)
+  if leads == nil then
+    if err == nil then return nil end
+    fail(hop, type(err) == "table" and err or network_error("protocol", err), hop.shown ~= base)
+  end
+  local headers = {}
+  for _, header in next, leads.names do headers[lower(header)] = request.headers[lower(header)] end
+  return { given = leads.url, method = leads.method, headers = headers, body = leads.body and request.body or nil },
+    leads.shown, leads.crossed
+end
+
+--- Does a request. Called by the public function only (for the level of its errors).
+local function fetch(guard, url, given)
+  local core = guard.core
+  if guard.closed or not core.alive(guard.cap) then
+    error(network_error("socket", guard.closed and "the guard is closed" or "this network capability was revoked"), 0)
+  end
+  local request, timeout = asked(guard, "fetch", url, given, 2)
+  local decided, why = decide(guard, url, request.method)
+  if not decided and type(why) == "string" then bad(1, "fetch", why, 1) end
+  local hop = { number = 0, shown = "", crossed = false }
+  if decided then hop.shown = decided.url end
+  if decided and MIRRORS[request.method] then
+    refuse(guard, hop, "request_not_allowed", "the method " .. request.method .. " would show what the guard adds",
+      request.method, url)
+  end
+  if not decided then
+    core.guard_log(guard.client, request.method, url, match(why.class or "", "[^/]*$"))
+    why.op = "fetch"
+    -- What has an `@` may hold a password.
+    if not find(url, "@", 1, true) then why.url = brief(url) end
+    error(why, 0)
+  end
+  hop.clock = core.guard_clock(timeout and min(timeout, guard.timeout) or guard.timeout)
+  local frame = enter(guard)
+  local chain = {}
+  while true do
+    hop.url, hop.host, hop.port, hop.origin = decided.url, decided.host, decided.port, decided.origin
+    ask(guard, hop, decided, request.method)
+    local response, base = pass(guard, hop, request, decided)
+    local leads, shown, crossed = following(guard, hop, request, response, base)
+    if not leads then
+      leave(frame)
+      return middleware.sealed(core, response, hop.shown, chain)
+    end
+    chain[#chain + 1] = hop.shown
+    if #chain > guard.max_redirects then
+      fail(hop, network_error("protocol", "more than " .. guard.max_redirects .. " redirects"), false)
+    end
+    request = leads
+    hop = { number = hop.number + 1, shown = shown, crossed = hop.crossed or crossed, clock = hop.clock }
+    decided, why = decide(guard, request.given, request.method)
+    if not decided then
+      local class = type(why) == "table" and match(why.class or "", "[^/]*$") or "request_not_allowed"
+      refuse(guard, hop, class, "the redirect leads where the guard does not allow", request.method, request.given)
+    end
+    -- The same URL in its one form; another one stays as it was.
+    if shown == request.given then hop.shown = decided.url end
+  end
+end
+
+return { fetch = fetch }
