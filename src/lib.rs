@@ -21,6 +21,7 @@ pub mod listen;
 pub mod log;
 #[cfg(any(feature = "embedded", feature = "module"))]
 pub mod lua;
+pub mod mime;
 pub mod names;
 pub mod net;
 pub mod pages;

@@ -21,6 +21,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     // floor 1: pure decisions, no I/O, no clock
     ("grants", 1, &[]),
     ("json", 1, &[]),
+    ("mime", 1, &[]),
     ("http", 1, &["json"]),
     ("guard", 1, &["http"]),
     // floor 2: the world outside
@@ -75,6 +76,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 /// Files that may say `unsafe`, each with the system call or C interface that asks for it.
 const UNSAFE: &[(&str, &str)] = &[
     ("lua/raw.rs", "the hot path of the binding speaks the C API"),
+    ("lua/compat/mime.rs", "filters call mime.core for every piece: the C API"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),
     ("pages.rs", "madvise takes a pointer"),
     ("launcher/mod.rs", "mlua calls the debug library and C modules unsafe"),

@@ -6,6 +6,7 @@
 mod answer;
 mod batch;
 mod capability;
+mod compat;
 mod cookies;
 mod events;
 mod guard;
@@ -82,6 +83,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     websocket::register(lua, &core)?;
     progress::register(lua, &core)?;
     names::register(lua, &core)?;
+    compat::register(lua, &core)?;
     Ok(core)
 }
 
