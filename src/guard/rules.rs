@@ -124,20 +124,18 @@ impl Rules {
         }
         for (index, spec) in specs.iter().enumerate() {
             let key = format!("rules[{}]", index + 1);
-            match spec.host.strip_prefix("*.") {
-                Some(parent) => match Host::parse(parent) {
-                    Ok(Host::Name(name)) => rules.below.entry(name).or_default().push(index),
-                    Ok(Host::Ip(_)) => return bad(format!("{key}.host"), "an address has no labels for `*`"),
-                    Err(why) => return bad(format!("{key}.host"), why),
-                },
-                None if spec.host.contains('*') => {
-                    let why = "`*` stands for exactly one label, the first: `*.example.com`";
-                    return bad(format!("{key}.host"), why);
-                }
-                None => match Host::parse(&spec.host) {
-                    Ok(host) => rules.exact.entry(host).or_default().push(index),
-                    Err(why) => return bad(format!("{key}.host"), why),
-                },
+            let (star, name) = match spec.host.strip_prefix("*.") {
+                Some(parent) => (true, parent),
+                None => (false, &*spec.host),
+            };
+            if name.contains('*') {
+                let why = "`*` stands for exactly one label, the first: `*.example.com`";
+                return bad(format!("{key}.host"), why);
+            }
+            match Host::parse(name).or_else(|why| bad(format!("{key}.host"), why))? {
+                Host::Name(name) if star => rules.below.entry(name).or_default().push(index),
+                Host::Ip(_) if star => return bad(format!("{key}.host"), "an address has no labels for `*`"),
+                host => rules.exact.entry(host).or_default().push(index),
             }
             rules.rules.push(Rule::new(&key, spec, &mut constraints)?);
         }
