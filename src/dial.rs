@@ -5,7 +5,7 @@ use crate::{
     deadline::{Deadline, now},
     error::{Error, Result},
     grants::{Bindable, Granted, GrantedPath, Permitted},
-    names::Lookup,
+    names::{self, Lookup},
     net::Net,
     resolve,
     tls::{ClientTls, Tls},
@@ -76,9 +76,14 @@ fn attempt(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn,
 
 /// The addresses that may be dialled for a granted name: all that it has, or an error if one of them is denied.
 pub fn addresses(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<Vec<Permitted>> {
+    let searched = || target.granted.host().name().map(names::searched).unwrap_or_default();
     let answers = match (target.address, target.names) {
         (Some(ip), _) => vec![ip],
         (None, Some(names)) => names.addresses(net, target.op, target.granted, deadline)?,
+        // The system's resolver would ask for a denied name: then this one as it is written, and no other.
+        (None, None) if net.grants().denies_some(target.granted.port(), searched) => {
+            Lookup::default().addresses(net, target.op, target.granted, deadline)?
+        }
         (None, None) => resolve::lookup(target.granted, deadline)?,
     };
     net.permit(target.op, target.granted, &answers)

@@ -176,6 +176,12 @@ impl Grants {
         }
     }
 
+    /// Whether some `--deny-net` is about names and refuses one of these, which a search domain may make of another name.
+    pub fn denies_some(&self, port: u16, names: impl FnOnce() -> Vec<Host>) -> bool {
+        self.layers().any(|layer| layer.deny.has_names())
+            && names().iter().any(|host| self.layers().any(|layer| layer.denies(host, port)))
+    }
+
     /// Whether `--deny-net` takes every port of a host.
     pub fn denies(&self, host: &Host) -> bool {
         let denied = self.denied_ports(host);

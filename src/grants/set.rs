@@ -143,6 +143,11 @@ impl Set {
         !self.nets.is_empty() || !self.private.is_empty()
     }
 
+    /// True if a rule is about names.
+    pub fn has_names(&self) -> bool {
+        !self.names.is_empty() || !self.children.is_empty() || !self.below.is_empty()
+    }
+
     pub fn has_unix(&self, path: &str) -> bool {
         self.unix.contains(path)
     }

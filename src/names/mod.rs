@@ -254,6 +254,13 @@ impl Names {
     }
 }
 
+/// The names that the system's resolver may make of one that is not absolute, by its search domains.
+pub fn searched(name: &str) -> Vec<Host> {
+    let Ok(name) = Name::from_ascii(name) else { return Vec::new() };
+    let made = System::read().candidates(&name, |_| true);
+    made.iter().filter_map(|full| Host::parse(&full.to_ascii()).ok()).collect()
+}
+
 /// Whether a name that a search domain made may be asked for.
 fn allowed(net: &Net, name: &Name) -> bool {
     let text = name.to_ascii();
