@@ -1,5 +1,6 @@
 //! A name server that says what it is told to, over UDP and TCP on one loopback port, and the messages for it.
 #![allow(clippy::disallowed_methods, reason = "the other end of the test has no grants")]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
     io::{Read, Write},
