@@ -8,15 +8,6 @@
 local who, what, url, count, ca, word = arg[1], arg[2], arg[3], tonumber(arg[4]), arg[5], arg[6]
 local gettime = require("socket").gettime
 
---- For ours the text: a path would be read for each request.
-local function pem()
-  if not ca then return nil end
-  local file = assert(io.open(ca))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
 --- The figure of `/proc/self/status` in bytes: `VmRSS` is memory now, `VmHWM` the most there was.
 local function memory(name)
   for line in io.lines("/proc/self/status") do
@@ -38,7 +29,7 @@ local function launch()
 end
 
 function sides.ours.get()
-  local client = launch().http.client.new{ ca_bundle = pem() }
+  local client = launch().http.client.new{ ca_bundle = ca }
   check(client:get(url).body, true)
   return function()
     for _ = 1, count do check(client:get(url).body) end

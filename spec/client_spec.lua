@@ -7,6 +7,7 @@ local wire = require("spec.support.wire")
 
 local net = subject.net
 local http = "http://127.0.0.1:" .. servers.http
+local https = "https://localhost:" .. servers.https
 local other = "http://127.0.0.1:" .. servers.other
 
 local function read(path)
@@ -14,6 +15,12 @@ local function read(path)
   local text = file:read("*a")
   file:close()
   return text
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
 end
 
 local mine
@@ -49,6 +56,25 @@ describe("a client", function()
       assert.equal(200, c:get(http .. "/hello").status)
       c:close()
     end
+  end)
+
+  it("reads its files once, when it is made", function()
+    local path = os.tmpname()
+    write(path, read(servers.ca))
+    local c = net.http.client.new{ ca_bundle = path }
+    os.remove(path)
+    assert.equal(200, c:get(https .. "/hello").status)
+    c:close()
+    fails.plainly("bad argument #1 to 'new' (ca_bundle", net.http.client.new, { ca_bundle = path })
+    fails.plainly("bad argument #1 to 'new' (client_key", net.http.client.new, { client_cert = read(servers.ca) })
+  end)
+
+  it("may be trusted less by a request, or more", function()
+    local c = net.http.client.new{ ca_bundle = read(servers.ca), pins = { ("00"):rep(32) } }
+    fails.with("network/tls", c.get, c, https .. "/hello")
+    assert.equal(200, c:get(https .. "/hello", { pins = {} }).status)
+    assert.equal(200, c:get(https .. "/hello", { verify = false, pins = {} }).status)
+    c:close()
   end)
 
   it("has defaults, which a request overrides", function()
@@ -146,6 +172,17 @@ describe("a jail", function()
     c.allow = { "127.0.0.1" }
     assert.truthy(jail.fetch(http .. "/inspect").body:find("x-one: 1\n", 1, true))
     fails.with("network/port_not_allowed", jail.fetch, other .. "/hello")
+    c:close()
+  end)
+
+  it("of a client keeps the files that the client read, and reads none", function()
+    local path = os.tmpname()
+    write(path, read(servers.ca))
+    local c = net.http.client.new{ ca_bundle = path }
+    os.remove(path)
+    local jail = c:jail("localhost")
+    assert.equal(200, jail.fetch(https .. "/hello").status)
+    fails.plainly("ca_bundle", jail.fetch, https .. "/hello", { ca_bundle = servers.ca })
     c:close()
   end)
 end)

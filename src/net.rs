@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Kind, Result},
     grants::{Bindable, Granted, GrantedPath, Grants, Permitted},
     log::Log,
-    tls::{ClientConfigs, ClientOptions, ClientTls},
+    tls::{ClientConfigs, ClientOptions, ClientTls, SharedOptions},
 };
 use serde_json::Value;
 use std::{
@@ -78,6 +78,11 @@ impl Net {
         self.0.tls.client(options)
     }
 
+    /// The same for options that many connections share.
+    pub fn shared_tls(&self, options: &SharedOptions) -> Result<ClientTls> {
+        self.0.tls.shared(options)
+    }
+
     pub fn is_alive(&self) -> bool {
         !self.0.revoked.load(Ordering::Acquire) && self.0.parent.as_ref().is_none_or(Net::is_alive)
     }
@@ -94,7 +99,7 @@ impl Net {
     pub fn connect(&self, op: &'static str, host: &Host, port: u16) -> Result<Granted> {
         self.alive()?;
         let answer = self.0.grants.connect(host, port);
-        self.decided(op, &answer, &[("host", host.to_string().into()), ("port", port.into())]);
+        self.decided(op, &answer, || vec![("host", host.to_string().into()), ("port", port.into())]);
         answer.map_err(|e| e.op(op).at(host.to_string(), port))
     }
 
@@ -102,7 +107,7 @@ impl Net {
     pub fn lookup(&self, op: &'static str, host: &Host) -> Result<Granted> {
         self.alive()?;
         let answer = self.0.grants.lookup(host);
-        self.decided(op, &answer, &[("host", host.to_string().into())]);
+        self.decided(op, &answer, || vec![("host", host.to_string().into())]);
         answer.map_err(|e| e.op(op).host(host.to_string()))
     }
 
@@ -110,16 +115,14 @@ impl Net {
     pub fn permit(&self, op: &'static str, granted: &Granted, answers: &[IpAddr]) -> Result<Vec<Permitted>> {
         let permitted = self.0.grants.permit(granted, answers);
         if permitted.is_err() {
-            let list = answers.iter().map(|ip| Value::from(ip.to_string())).collect::<Vec<_>>();
-            self.decided(
-                op,
-                &permitted,
-                &[
+            self.decided(op, &permitted, || {
+                let list = answers.iter().map(|ip| Value::from(ip.to_string())).collect::<Vec<_>>();
+                vec![
                     ("host", granted.host().to_string().into()),
                     ("port", granted.port().into()),
                     ("addresses", list.into()),
-                ],
-            );
+                ]
+            });
         }
         permitted.map_err(|e| e.op(op).at(granted.host().to_string(), granted.port()))
     }
@@ -128,7 +131,7 @@ impl Net {
     pub fn listen(&self, op: &'static str, host: &Host, port: u16) -> Result<Bindable> {
         self.alive()?;
         let answer = self.0.grants.listen(host, port);
-        self.decided(op, &answer, &[("host", host.to_string().into()), ("port", port.into())]);
+        self.decided(op, &answer, || vec![("host", host.to_string().into()), ("port", port.into())]);
         answer.map_err(|e| e.op(op).at(host.to_string(), port))
     }
 
@@ -136,13 +139,14 @@ impl Net {
     pub fn unix(&self, op: &'static str, path: &str, listen: bool) -> Result<GrantedPath> {
         self.alive()?;
         let answer = if listen { self.0.grants.listen_unix(path) } else { self.0.grants.unix(path) };
-        self.decided(op, &answer, &[("path", path.into())]);
+        self.decided(op, &answer, || vec![("path", path.into())]);
         answer.map_err(|e| e.op(op))
     }
 
-    fn decided<T>(&self, op: &str, answer: &Result<T>, fields: &[(&str, Value)]) {
+    /// Logs an answer of the gate's; `fields` are made only if there is a log.
+    fn decided<'a, T>(&self, op: &'a str, answer: &Result<T>, fields: impl FnOnce() -> Vec<(&'a str, Value)>) {
         if self.0.log.is_some() {
-            let mut fields = fields.to_vec();
+            let mut fields = fields();
             fields.push(("op", op.into()));
             match answer {
                 Ok(_) => self.log("allowed", &fields),

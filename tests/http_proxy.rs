@@ -371,7 +371,7 @@ fn https_proxies() {
             seen
         });
         let got = fetch(&all, target, &format!("https://u:s3cret@127.0.0.1:{port}"), |options| {
-            options.tls.ca_bundle = Some(trusted.into_bytes());
+            options.tls.change(|tls| tls.ca_bundle = Some(trusted.into_bytes()));
         });
         assert_eq!(got.as_ref().map(|_| ()).map_err(Error::kind), expected, "{target}: {got:?}");
         let seen = proxy.join().unwrap();

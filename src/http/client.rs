@@ -30,11 +30,11 @@ use crate::{
     names::Lookup,
     net::Net,
     pages,
-    tls::{ClientOptions, PeerCert},
+    tls::{ClientOptions, PeerCert, SharedOptions},
 };
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -66,7 +66,7 @@ pub struct Options {
     /// Defaults to 10.
     pub max_redirects: usize,
     pub redirects: Rules,
-    pub tls: ClientOptions,
+    pub tls: SharedOptions,
     /// The largest body that [`Fetch::body`] gathers. Defaults to 256 MiB.
     pub max_body_bytes: u64,
     /// Addresses to dial instead of asking DNS.
@@ -104,7 +104,7 @@ impl Default for Options {
             follow_redirects: true,
             max_redirects: 10,
             redirects: Rules::default(),
-            tls: ClientOptions { alpn: vec![b"http/1.1".to_vec()], ..ClientOptions::default() },
+            tls: plain_tls(),
             max_body_bytes: 256 << 20,
             resolve: Vec::new(),
             unix: None,
@@ -120,6 +120,13 @@ impl Default for Options {
             bound: None,
         }
     }
+}
+
+/// What HTTP asks of TLS where the caller asks for nothing.
+fn plain_tls() -> SharedOptions {
+    static PLAIN: LazyLock<SharedOptions> =
+        LazyLock::new(|| ClientOptions { alpn: vec![b"http/1.1".to_vec()], ..ClientOptions::default() }.into());
+    PLAIN.clone()
 }
 
 /// Where the time went. Sums over all hops.
@@ -601,7 +608,9 @@ impl Fetch {
             }
             self.auth = None;
             // A certificate says who we are, to whom it was meant for.
-            (self.options.tls.client_cert, self.options.tls.client_key) = (None, None);
+            if self.options.tls.client_cert.is_some() {
+                self.options.tls.change(|tls| (tls.client_cert, tls.client_key) = (None, None));
+            }
         }
         self.drain();
         self.chain.push(self.request.url.to_text());

@@ -155,7 +155,7 @@ impl Request {
         };
         put(&[self.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"]);
         // Host goes first (RFC 9110 section 7.2).
-        let authority = self.url.origin().authority();
+        let authority = self.url.authority();
         put(&[b"Host: ", self.fields.first("host").unwrap_or(authority.as_bytes()), b"\r\n"]);
         for (name, value) in self.fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(b"host")) {
             put(&[name, b": ", value, b"\r\n"]);

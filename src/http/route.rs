@@ -61,7 +61,7 @@ impl Trip<'_> {
     /// The gate, then a connection.
     pub fn route(&self, timings: &mut Timings) -> Result<Route> {
         let tls = match self.origin.scheme {
-            Scheme::Https => Some(self.net.client_tls(&self.options.tls)?),
+            Scheme::Https => Some(self.net.shared_tls(&self.options.tls)?),
             Scheme::Http => None,
         };
         let key = Key {
@@ -125,7 +125,7 @@ impl Trip<'_> {
             // is shown credentials is always verified.
             Manner::Https => Some(self.net.client_tls(&ClientOptions {
                 ca_bundle: self.options.tls.ca_bundle.clone(),
-                ..Options::default().tls
+                ..ClientOptions::clone(&Options::default().tls)
             })?),
             _ => None,
         };

@@ -6,7 +6,7 @@
 
 use super::Invalid;
 use crate::address::{Endpoint, Host};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -56,11 +56,15 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An absolute `http` or `https` URL without userinfo.
+/// An absolute `http` or `https` URL without userinfo. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpUrl {
+pub struct HttpUrl(Arc<Parsed>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parsed {
     url: ::url::Url,
     origin: Origin,
+    authority: String,
 }
 
 /// What is wrong with a URL, where it makes a difference.
@@ -109,9 +113,9 @@ impl HttpUrl {
             // Old servers send their own charset: its bytes, escaped, are what they expect back.
             Err(_) => location.iter().map(escape_high).collect(),
         };
-        let mut url = self.url.join(&text).map_err(|why| Invalid(format!("malformed URL: {why}")))?;
+        let mut url = self.0.url.join(&text).map_err(|why| Invalid(format!("malformed URL: {why}")))?;
         if url.fragment().is_none() {
-            url.set_fragment(self.url.fragment());
+            url.set_fragment(self.0.url.fragment());
         }
         if has_userinfo(&url) {
             // Both fail only for URLs without a host, which `from_parsed` refuses.
@@ -137,35 +141,41 @@ impl HttpUrl {
         if port == 0 {
             return fail(Fault::Malformed, "URL has port 0".into());
         }
-        Ok(HttpUrl { url, origin: Origin { scheme, host, port } })
+        let origin = Origin { scheme, host, port };
+        Ok(HttpUrl(Arc::new(Parsed { url, authority: origin.authority(), origin })))
     }
 
     pub fn origin(&self) -> &Origin {
-        &self.origin
+        &self.0.origin
+    }
+
+    /// The value of `Host`; see [`Origin::authority`].
+    pub fn authority(&self) -> &str {
+        &self.0.authority
     }
 
     /// The request target in origin form: path and query. ASCII without spaces or controls, by the parser's escaping.
     pub fn target(&self) -> &str {
         // Positions of a parsed URL are its own: the range is always in it.
-        &self.url[::url::Position::BeforePath..::url::Position::AfterQuery]
+        &self.0.url[::url::Position::BeforePath..::url::Position::AfterQuery]
     }
 
     pub fn path(&self) -> &str {
-        self.url.path()
+        self.0.url.path()
     }
 
     pub fn query(&self) -> Option<&str> {
-        self.url.query()
+        self.0.url.query()
     }
 
     /// Without fragment: the request target in absolute form, what errors and the log name.
     pub fn without_fragment(&self) -> String {
-        format!("{}{}", self.origin, self.target())
+        [self.0.origin.scheme.name(), "://", self.authority(), self.target()].concat()
     }
 
     /// With fragment: what the response's `url` is.
     pub fn to_text(&self) -> String {
-        match self.url.fragment() {
+        match self.0.url.fragment() {
             Some(fragment) => format!("{}#{fragment}", self.without_fragment()),
             None => self.without_fragment(),
         }

@@ -7,7 +7,7 @@ use super::{
     answer::{Answer, argument},
     capability::{Files, strings},
     define, held,
-    http::{Given, HeldCall, Prepared, client, options, owner, peek, prepare, resolve},
+    http::{Given, HeldCall, Prepared, Wishes, client, owner, peek, prepare, resolve},
     options::Options,
     socket::seconds,
 };
@@ -47,12 +47,14 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let spec = Grants::guard(hosts.as_deref(), None).or_else(|why| argument(1, format!("rules: {why}")))?;
         let fence = Grants::guard(None, open.as_deref()).or_else(|why| argument(1, format!("allow_private: {why}")))?;
         let net = cap.net.narrow(&spec).narrow(&fence);
-        Ok(client(&cap, net, Files::No, Limits::default(), Some(Lookup::default())))
+        let mut wishes = Wishes::default();
+        wishes.options.names = Some(Lookup::default());
+        Ok(client(&cap, net, Files::No, Limits::default(), wishes))
     })?;
     // guard_check(client, opts): are these options of requests right?
     define(lua, core, "guard_check", |lua, (of, opts): (AnyUserData, Table)| {
         let of = owner(&of)?;
-        options(&Options::new(lua, Some(opts), 1), &of.net(), &of)?;
+        of.wishes(&Options::new(lua, Some(opts), 1))?;
         Ok(true)
     })?;
     // guard_clock(seconds?)

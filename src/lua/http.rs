@@ -24,7 +24,6 @@ use crate::{
         form, multipart,
         pool::{Limits, Pool},
         proxy::Proxy,
-        redirect::Rules,
         request::{Method, Request},
         response::Head,
         retry::Retry,
@@ -34,7 +33,6 @@ use crate::{
     },
     names::Lookup,
     net::Net,
-    tls::ClientOptions,
 };
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
 use std::{
@@ -53,9 +51,38 @@ pub(super) struct Client {
     /// For `cookies = true`.
     jar: SharedJar,
     logins: Logins,
-    /// A guard has a resolver of its own.
-    names: Option<Lookup>,
+    /// What a request wishes that says nothing of its own.
+    wishes: Wishes,
+    /// The URL that was asked for last, as the caller wrote it and as it was read: who asks again and again asks for the
+    /// same one.
+    last: RefCell<Option<(Box<[u8]>, HttpUrl)>>,
     closed: Cell<bool>,
+}
+
+impl Client {
+    pub(super) fn net(&self) -> Net {
+        self.net.borrow().clone()
+    }
+
+    pub(super) fn names(&self) -> Option<&Lookup> {
+        self.wishes.options.names.as_ref()
+    }
+
+    /// The client's defaults with these options over them.
+    pub(super) fn wishes(&self, opts: &Options<'_>) -> Answer<Wishes> {
+        options(opts, &self.net.borrow(), &self.files, &self.jar, &self.wishes)
+    }
+
+    /// A caller's URL, the first argument.
+    fn parse(&self, text: &[u8]) -> Answer<HttpUrl> {
+        if let Some((_, url)) = self.last.borrow().as_ref().filter(|(last, _)| **last == *text) {
+            return Ok(url.clone());
+        }
+        let Ok(words) = std::str::from_utf8(text) else { return argument(1, "URL is not valid UTF-8") };
+        let url = HttpUrl::parse(words).or_else(|why| argument(1, why))?;
+        self.last.replace(Some((text.into(), url.clone())));
+        Ok(url)
+    }
 }
 
 pub(super) struct HeldClient(Rc<Client>);
@@ -78,16 +105,6 @@ impl UserData for HeldCall {}
 impl HeldCall {
     pub(super) fn new(fetch: Fetch) -> HeldCall {
         HeldCall(Rc::new(Call(RefCell::new(Stream::new(fetch)))))
-    }
-}
-
-impl Client {
-    pub(super) fn net(&self) -> Net {
-        self.net.borrow().clone()
-    }
-
-    pub(super) fn names(&self) -> Option<&Lookup> {
-        self.names.as_ref()
     }
 }
 
@@ -125,6 +142,20 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     clients(lua, core)?;
     define(lua, core, "http_start", start)?;
+    // http_fetch(as http_start) -> call, status, reason, version, body: a request that Lua has no part in, in one step
+    define(lua, core, "http_fetch", |lua, given: Given| {
+        let call = start(lua, given)?;
+        let (status, reason, version, body) = {
+            let mut stream = call.0.stream()?;
+            if stream.fetch.step()? != Step::Head {
+                return argument(2, "this body comes in pieces");
+            }
+            let (status, reason, version) = head(lua, &stream)?;
+            let body = stream.rest()?;
+            (status, reason, version, lua.create_string(body).or_else(|e| argument(0, e))?)
+        };
+        Ok((call, status, reason, version, body))
+    })?;
     // http_step(call) -> true for the head, false where a piece of body is asked for, "sent" after one (`paced`)
     define(lua, core, "http_step", |lua, call: AnyUserData| match peek(&call)?.stream()?.fetch.step()? {
         Step::Head => Ok(Value::Boolean(true)),
@@ -139,8 +170,8 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 }
 
 fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
-    // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout = }?)
-    define(lua, core, "http_client", |lua, (cap, limits): (AnyUserData, Option<Table>)| {
+    // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout = }?, its requests' options?)
+    define(lua, core, "http_client", |lua, (cap, limits, wishes): (AnyUserData, Option<Table>, Option<Table>)| {
         let cap = held(&cap)?;
         let (given, default) = (Options::new(lua, limits, 1), Limits::default());
         let limits = Limits {
@@ -148,14 +179,16 @@ fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
             idle: given.find::<f64>("max_idle")?.map_or(default.idle, |n| n as usize),
             lifetime: given.seconds("idle_timeout")?.map_or(default.lifetime, |time| time.unwrap_or(Duration::MAX)),
         };
-        Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, None))
+        let jar = SharedJar::default();
+        let wishes = options(&Options::new(lua, wishes, 1), &cap.net, &cap.files, &jar, &Wishes::default())?;
+        Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, wishes))
     })?;
     // http_jail(client, hosts): a client for those hosts only, with a pool of its own and no files
     define(lua, core, "http_jail", |_, (of, hosts): (AnyUserData, Table)| {
         let of = owner(&of)?;
         of.net.borrow().alive()?;
         let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?);
-        Ok(client(&of.cap, net, Files::No, Limits::default(), None))
+        Ok(client(&of.cap, net, Files::No, Limits::default(), of.wishes.clone()))
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
     define(lua, core, "http_allow", |_, (of, hosts): (AnyUserData, Option<Table>)| {
@@ -177,13 +210,7 @@ fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-pub(super) fn client(
-    cap: &Rc<Capability>,
-    net: Net,
-    files: Files,
-    limits: Limits,
-    names: Option<Lookup>,
-) -> HeldClient {
+pub(super) fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limits, wishes: Wishes) -> HeldClient {
     let client = Rc::new(Client {
         cap: Rc::clone(cap),
         net: RefCell::new(net),
@@ -191,7 +218,8 @@ pub(super) fn client(
         pool: Pool::with(limits),
         jar: SharedJar::default(),
         logins: Logins::default(),
-        names,
+        wishes,
+        last: RefCell::default(),
         closed: Cell::new(false),
     });
     cap.opened(Rc::<Client>::downgrade(&client));
@@ -254,10 +282,7 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
     if of.closed.get() {
         return Err(Error::new(Kind::Socket, "the client is closed").op(op).into());
     }
-    let Ok(url) = std::str::from_utf8(&url.as_bytes()).map(str::to_owned) else {
-        return argument(1, "URL is not valid UTF-8");
-    };
-    let url = HttpUrl::parse(&url).or_else(|why| argument(1, why))?;
+    let url = of.parse(&url.as_bytes())?;
     let method = Method::parse(&method.as_bytes()).or_else(wrong)?;
     let (source, content_type) = match body {
         Some(body) => source(&Options::new(lua, Some(body), 2), &of.files)?,
@@ -268,10 +293,11 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
     for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
         request.field(&name.as_bytes(), &value.as_bytes()).or_else(wrong)?;
     }
-    let (options, streamed) = match opts {
-        Some(opts) => options(&Options::new(lua, Some(opts), 2), &net, &of)?,
-        None => (client::Options { names: of.names.clone(), ..client::Options::default() }, false),
+    let Wishes { mut options, streamed } = match opts {
+        Some(opts) => of.wishes(&Options::new(lua, Some(opts), 2))?,
+        None => of.wishes.clone(),
     };
+    options.logins = of.logins.clone();
     if options.proxy.is_some() && request.fields().has("proxy-authorization") {
         return argument(2, "header Proxy-Authorization: give the credentials in the URL of the option `proxy`");
     }
@@ -282,49 +308,63 @@ fn wrong<T>(why: Invalid) -> Answer<T> {
     argument(2, why)
 }
 
-/// The options that the front has gathered; and whether the response is streamed.
-pub(super) fn options(opts: &Options<'_>, net: &Net, of: &Client) -> Answer<(client::Options, bool)> {
-    let default = client::Options::default();
-    let tls = ClientOptions { alpn: default.tls.alpn.clone(), ..opts.trust(&of.files)? };
-    if tls != default.tls {
-        // A wrong certificate or key is found now, whatever the URL; a right one is built once.
-        net.client_tls(&tls).or_else(|why| argument(opts.index, &why.fields().message))?;
+/// What requests wish: a client's defaults, or those with one request's own options over them.
+#[derive(Clone, Default)]
+pub(super) struct Wishes {
+    pub options: client::Options,
+    /// The response's body is read in pieces.
+    streamed: bool,
+}
+
+/// `base` with what the front has gathered over it. Who the client is (`cookies`, `auth`) is told with each request.
+fn options(opts: &Options<'_>, net: &Net, files: &Files, jar: &SharedJar, base: &Wishes) -> Answer<Wishes> {
+    let mut wishes = base.clone();
+    let options = &mut wishes.options;
+    let mut trust = false;
+    for name in opts.names()? {
+        match &*name.as_bytes() {
+            b"timeout" => options.timeout = opts.timeout()?,
+            b"connect_timeout" => options.connect_timeout = opts.seconds("connect_timeout")?.flatten(),
+            b"read_timeout" => options.read_timeout = opts.seconds("read_timeout")?.flatten(),
+            b"follow_redirects" => options.follow_redirects = opts.flag("follow_redirects", true)?,
+            b"max_redirects" => options.max_redirects = opts.find::<f64>("max_redirects")?.unwrap_or_default() as usize,
+            b"allow_downgrade" => options.redirects.allow_downgrade = opts.flag("allow_downgrade", false)?,
+            b"forward_headers" => options.redirects.forward_headers = opts.list("forward_headers")?,
+            b"verify" | b"ca_bundle" | b"client_cert" | b"client_key" | b"pins" => trust = true,
+            b"max_body_bytes" => {
+                options.max_body_bytes = opts.find::<f64>("max_body_bytes")?.unwrap_or_default() as u64
+            }
+            b"resolve" => options.resolve = resolve(opts)?,
+            b"unix" => options.unix = opts.text("unix")?,
+            b"proxy" => options.proxy = proxy(opts)?,
+            b"retry" => options.retry = retry(opts)?,
+            b"paced" => options.paced = opts.flag("paced", false)?,
+            b"record" => options.record = opts.flag("record", false)?,
+            b"decompress" => options.decompress = opts.flag("decompress", true)?,
+            b"cookies" => options.cookies = chosen(opts, jar)?,
+            b"auth" => options.auth = auth(opts)?,
+            b"stream" => wishes.streamed = opts.flag("stream", false)?,
+            // Of whoever called: an event stream has some of its own.
+            _ => (),
+        }
     }
-    let max_redirects = opts.find::<f64>("max_redirects")?.map_or(default.max_redirects, |n| n as usize);
-    let options = client::Options {
-        timeout: opts.timeout()?,
-        connect_timeout: opts.seconds("connect_timeout")?.flatten(),
-        read_timeout: opts.seconds("read_timeout")?.flatten(),
-        follow_redirects: opts.flag("follow_redirects", default.follow_redirects)?,
-        max_redirects,
-        redirects: Rules {
-            allow_downgrade: opts.flag("allow_downgrade", false)?,
-            forward_headers: opts.list("forward_headers")?,
-        },
-        tls,
-        max_body_bytes: opts.find::<f64>("max_body_bytes")?.map_or(default.max_body_bytes, |n| n as u64),
-        resolve: resolve(opts)?,
-        unix: opts.text("unix")?,
-        proxy: proxy(opts)?,
-        retry: retry(opts)?,
-        paced: opts.flag("paced", false)?,
-        record: opts.flag("record", false)?,
-        decompress: opts.flag("decompress", default.decompress)?,
-        cookies: jar(opts, of)?,
-        auth: auth(opts)?,
-        logins: of.logins.clone(),
-        names: of.names.clone(),
-        bound: None,
-    };
-    Ok((options, opts.flag("stream", false)?))
+    if options.proxy.is_some() && options.unix.is_some() {
+        return argument(opts.index, "proxy and unix exclude each other");
+    }
+    if trust {
+        options.tls = opts.trust(files, &options.tls)?.into();
+        // A wrong certificate or key is found now, whatever the URL; a right one is built once.
+        net.shared_tls(&options.tls).or_else(|why| argument(opts.index, &why.fields().message))?;
+    }
+    Ok(wishes)
 }
 
 /// `cookies = true`, for the client's own jar, or a jar.
-fn jar(opts: &Options<'_>, of: &Client) -> Answer<Option<SharedJar>> {
+fn chosen(opts: &Options<'_>, own: &SharedJar) -> Answer<Option<SharedJar>> {
     match opts.find::<Value>("cookies")? {
         None | Some(Value::Boolean(false)) => Ok(None),
         Some(Value::UserData(jar)) => cookies::held(&jar).map(Some),
-        Some(_) => Ok(Some(of.jar.clone())),
+        Some(_) => Ok(Some(own.clone())),
     }
 }
 
@@ -447,16 +487,8 @@ fn multipart(of: &Options<'_>, parts: &[Table], files: &Files) -> Answer<(Source
 }
 
 fn responses(lua: &Lua, core: &Table) -> mlua::Result<()> {
-    // http_head(call) -> status, reason, version, url, redirect chain (or nil)
-    define(lua, core, "http_head", |lua, call: AnyUserData| {
-        let call = peek(&call)?;
-        let stream = call.stream()?;
-        let Some(head) = stream.fetch.head() else { return argument(0, "there is no response yet") };
-        let chain = stream.fetch.chain();
-        let chain = (!chain.is_empty()).then(|| chain.to_vec());
-        let reason = lua.create_string(&head.reason).or_else(|e| argument(0, e))?;
-        Ok((head.status, reason, head.version.number(), stream.fetch.request().url.to_text(), chain))
-    })?;
+    // http_head(call) -> status, reason, version
+    define(lua, core, "http_head", |lua, call: AnyUserData| head(lua, &*peek(&call)?.stream()?))?;
     // http_fields(call, "headers" | "trailers" | "raw_headers")
     define(lua, core, "http_fields", |lua, (call, what): (AnyUserData, String)| {
         let call = peek(&call)?;
@@ -498,6 +530,8 @@ fn responses(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let stream = call.stream()?;
         let made = match &*what {
             "timings" => timings(lua, &stream.fetch.timings()).map(Value::Table),
+            "url" => stream.fetch.request().url.to_text().into_lua(lua),
+            "chain" => stream.fetch.chain().to_vec().into_lua(lua),
             "cert" => stream.fetch.cert().map(|cert| cert_table(lua, cert)).transpose().and_then(|t| t.into_lua(lua)),
             _ => Ok(Value::Boolean(stream.fetch.is_over())),
         };
@@ -517,6 +551,13 @@ pub(super) fn text(lua: &Lua, head: Option<&Head>, body: &LuaString) -> Answer<L
     let bytes = body.as_bytes();
     let (text, _, _) = encoding.decode(&bytes);
     lua.create_string(&*text).or_else(|e| argument(0, e))
+}
+
+/// Status, reason and version of a response.
+fn head(lua: &Lua, stream: &Stream) -> Answer<(u16, LuaString, &'static str)> {
+    let Some(head) = stream.fetch.head() else { return argument(0, "there is no response yet") };
+    let reason = lua.create_string(&head.reason).or_else(|e| argument(0, e))?;
+    Ok((head.status, reason, head.version.number()))
 }
 
 /// Lower-case names; repeated fields joined with `, `, but `set-cookie`, which is an array (RFC 9110, section 5.3).

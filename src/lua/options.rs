@@ -128,11 +128,24 @@ impl<'a> Options<'a> {
             }
         };
         let alpn = self.list("alpn")?.into_iter().map(String::into_bytes).collect();
-        Ok(ClientOptions { sni, protocols: self.versions()?, alpn, ..self.trust(&capability.files)? })
+        Ok(ClientOptions {
+            sni,
+            protocols: self.versions()?,
+            alpn,
+            ..self.trust(&capability.files, &ClientOptions::default())?
+        })
     }
 
-    /// Whom to believe and what to show: `verify`, `ca_bundle`, `client_cert`, `client_key`, `pins`.
-    pub fn trust(&self, files: &Files) -> Answer<ClientOptions> {
+    /// The names of those that are given.
+    pub fn names(&self) -> Answer<Vec<LuaString>> {
+        let Some(table) = &self.table else { return Ok(Vec::new()) };
+        let names: mlua::Result<_> = table.pairs::<LuaString, Value>().map(|pair| pair.map(|(name, _)| name)).collect();
+        names.or_else(|e| argument(self.index, e))
+    }
+
+    /// Whom to believe and what to show: `verify`, `ca_bundle`, `client_cert`, `client_key`, `pins`; what is not given is
+    /// as in `base`.
+    pub fn trust(&self, files: &Files, base: &ClientOptions) -> Answer<ClientOptions> {
         let mut pins = Vec::new();
         for text in self.list("pins")? {
             match pin(&text) {
@@ -143,13 +156,17 @@ impl<'a> Options<'a> {
                 }
             }
         }
+        let given = self.find::<Value>("pins")?.is_some();
+        let pem = |name, base: &Option<Vec<u8>>| Answer::Ok(self.pem(name, files)?.or_else(|| base.clone()));
         Ok(ClientOptions {
-            verify: self.flag("verify", true)?,
-            ca_bundle: self.pem("ca_bundle", files)?,
-            client_cert: self.pem("client_cert", files)?,
-            client_key: self.pem("client_key", files)?,
-            pins,
-            ..ClientOptions::default()
+            verify: self.flag("verify", base.verify)?,
+            ca_bundle: pem("ca_bundle", &base.ca_bundle)?,
+            client_cert: pem("client_cert", &base.client_cert)?,
+            client_key: pem("client_key", &base.client_key)?,
+            pins: if given { pins } else { base.pins.clone() },
+            sni: base.sni.clone(),
+            protocols: base.protocols.clone(),
+            alpn: base.alpn.clone(),
         })
     }
 

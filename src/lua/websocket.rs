@@ -116,7 +116,7 @@ fn options(opts: &Options<'_>, cap: &Capability, url: &HttpUrl) -> Answer<websoc
     let frame = opts.find::<f64>("max_frame_bytes")?.map_or(message, |n| n as u64);
     let limits = Limits { message, frame };
     let way = client::Options {
-        tls,
+        tls: tls.into(),
         resolve: resolve(opts)?,
         unix: opts.text("unix")?,
         proxy: proxy(opts)?,

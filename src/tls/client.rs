@@ -95,6 +95,34 @@ impl ClientOptions {
     }
 }
 
+/// Options that many connections share: their identity is worked out once. Cheap to clone.
+#[derive(Clone)]
+pub struct SharedOptions(Arc<(ClientOptions, Identity)>);
+
+impl From<ClientOptions> for SharedOptions {
+    fn from(options: ClientOptions) -> Self {
+        let identity = options.identity();
+        SharedOptions(Arc::new((options, identity)))
+    }
+}
+
+impl SharedOptions {
+    /// Other options, made from these. Those that share them keep them.
+    pub fn change(&mut self, how: impl FnOnce(&mut ClientOptions)) {
+        let mut options = self.0.0.clone();
+        how(&mut options);
+        *self = options.into();
+    }
+}
+
+impl std::ops::Deref for SharedOptions {
+    type Target = ClientOptions;
+
+    fn deref(&self) -> &ClientOptions {
+        &self.0.0
+    }
+}
+
 /// A built configuration with its own cache of sessions. Make one per capability and set of options, and keep it:
 /// sessions are resumed only through the `ClientTls` that got them.
 #[derive(Clone)]
@@ -191,7 +219,16 @@ impl ClientConfigs {
 
     /// The configuration for these options, built at the first call. Errors: as [`ClientTls::new`].
     pub fn client(&self, options: &ClientOptions) -> Result<ClientTls> {
-        let identity = options.identity();
+        self.known(options, options.identity())
+    }
+
+    /// The same for options that are shared.
+    pub fn shared(&self, options: &SharedOptions) -> Result<ClientTls> {
+        let SharedOptions(shared) = options;
+        self.known(&shared.0, shared.1)
+    }
+
+    fn known(&self, options: &ClientOptions, identity: Identity) -> Result<ClientTls> {
         // A panic of another thread cannot leave the map half changed.
         let mut built = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tls) = built.get(&identity) {

@@ -15,7 +15,7 @@ mod server;
 mod stream;
 
 pub use cert::{PeerCert, fingerprint};
-pub use client::{ClientConfigs, ClientOptions, ClientTls, Identity};
+pub use client::{ClientConfigs, ClientOptions, ClientTls, Identity, SharedOptions};
 pub use server::{ClientAuth, ServerOptions, ServerTls};
 pub use stream::Tls;
 

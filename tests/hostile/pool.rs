@@ -171,7 +171,7 @@ pub fn rows() -> Vec<Row> {
             .get("https://a.test:{a}/")
             .gets(200, "a")
             .get("https://a.test:{a}/")
-            .with(|o| o.tls.verify = false)
+            .with(|o| o.tls.change(|tls| tls.verify = false))
             .gets(200, "b")
             .over('a', &[0, 1]),
         row("C48 and back: what was not verified does not count as verified")
@@ -179,10 +179,10 @@ pub fn rows() -> Vec<Row> {
             .a([ok("a")])
             .a([ok("never")])
             .get("https://a.test:{a}/")
-            .with(|o| o.tls.verify = false)
+            .with(|o| o.tls.change(|tls| tls.verify = false))
             .gets(200, "a")
             .get("https://a.test:{a}/")
-            .with(|o| o.tls.pins = vec![[7; 32]])
+            .with(|o| o.tls.change(|tls| tls.pins = vec![[7; 32]]))
             .fails(Kind::Tls)
             .over('a', &[0]),
         row("C48 another name at the same address")

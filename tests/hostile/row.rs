@@ -374,7 +374,7 @@ impl Ask {
 /// Options that lead the rows' names to loopback and trust the rows' certificates.
 pub fn defaults(ports: [u16; 2]) -> Options {
     let mut options = Options { timeout: Some(Duration::from_secs(5)), ..Options::default() };
-    options.tls.ca_bundle = tls().0.client().ca_bundle;
+    options.tls.change(|options| options.ca_bundle = tls().0.client().ca_bundle);
     for port in ports {
         for name in NAMES {
             options.resolve.push((Endpoint::parse(&format!("{name}:{port}")).unwrap(), [127, 0, 0, 1].into()));

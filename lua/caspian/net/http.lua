@@ -33,7 +33,8 @@ local ARRAY = { __name = "caspian.net.array", __metatable = false }
 --- Does a request. Called by public functions only (for the level of its errors).
 local function perform(name, client, url, given, at, method, body)
   local core = client.core
-  local call, pump, opts = prepare(name, client, url, given, at, 2, method, body)
+  local call, pump, opts, status, reason, version, text = prepare(name, client, url, given, at, 2, method, body)
+  if status then return responses.made(core, call, status, reason, version, text) end
   local report = reporter(core, call, opts)
   if not client.har then
     converse(core, call, pump, report)
@@ -90,12 +91,11 @@ local function perform_all(client, list, given)
       wishes[1], wishes.url = nil, nil
     end
     -- Which of many is wrong is the first thing to know.
-    local ok, call, pump, asked = pcall(prepare, "fetch_all", client, url, wishes, 1, 0)
+    local ok, call, _, asked = pcall(prepare, "fetch_all", client, url, wishes, 1, 0, nil, nil, nil, core.http_start)
     if not ok then
       if type(call) ~= "string" then error(call, 0) end
       bad(1, "fetch_all", "item " .. index .. ": " .. (match(call, "%((.*)%)$") or call), 1)
     end
-    if pump then bad(1, "fetch_all", "item " .. index .. ": a body that Lua makes cannot be sent from here", 1) end
     if asked.stream then bad(1, "fetch_all", "item " .. index .. ": responses cannot be streamed from here", 1) end
     if asked.on_progress or asked.progress or asked.save then
       bad(1, "fetch_all", "item " .. index .. ": on_progress, progress and save do not go with it", 1)
@@ -304,8 +304,10 @@ local function extend(core, cap, net, functions, classes)
     identity.cookies(defaults.cookies, "new", 1, 1)
     -- A copy: what was checked is what is used.
     defaults.auth = identity.auth(defaults.auth, "new", 1, 1)
-    local inner, err = core.http_client(cap, limits)
-    if inner == nil then error(err, 0) end
+    requests.check_retry(defaults.retry, "new", 1, 1)
+    -- Files and certificates are read once, here.
+    local inner, err, index = core.http_client(cap, limits, requests.wishes(defaults))
+    if inner == nil then requests.raise("new", err, index, 1, 1) end
     local object = setmetatable({}, client)
     states[object] = { core = core, client = inner, defaults = defaults, headers = headers,
       har = recorded and har.new() or nil }

@@ -283,15 +283,30 @@ local function piece_of(core, call, pump)
   until piece ~= ""
   return piece
 end
+
+--- What the core is told of options: all but what is this file's own business; nil for nothing.
+local function wishes(opts)
+  local told
+  for option, value in next, opts do
+    if not OURS[option] then
+      told = told or {}
+      told[option] = value
+    end
+  end
+  return told
+end
+
 --- Checks a request and makes its call, which has not begun; also the function that makes its body, and its options.
 -- `client`: { core =, client =, defaults =, headers = }; `at`: which argument the options are; `allowed`: which there
--- may be; `begin`: the core's function that makes the call.
+-- may be; `begin`: the core's function that makes the call. Where Lua has nothing to do between the URL and the end of
+-- the body, all of it is done here, in one step of the core's: then also status, reason, version and body.
 local function prepare(name, client, url, given, at, depth, method, body, allowed, begin)
   local core = client.core
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
   local opts, headers = client.defaults, client.headers
+  local copy
   if given ~= nil then
-    local copy = args.options(at, name, given, allowed or REQUEST, depth)
+    copy = args.options(at, name, given, allowed or REQUEST, depth)
     -- The tables themselves: a mark says whether an empty one is an array, and a jar is known by what it is.
     copy.body_json, copy.cookies = rawget(given, "body_json"), rawget(given, "cookies")
     if copy.headers then
@@ -310,13 +325,7 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
   if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
   local source, pump = body_of(core, opts, name, at, depth)
   if pump and begin then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
-  local told
-  for option, value in next, opts do
-    if not OURS[option] then
-      told = told or {}
-      told[option] = value
-    end
-  end
+  local told = copy and wishes(copy)
   if opts.on_progress or opts.progress or client.har then
     told = told or {}
     told.paced, told.record = (opts.on_progress or opts.progress) and true, client.har and true
@@ -327,10 +336,11 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
     told.cookies, told.auth = cookies, auth
   end
   local names, values = flatten(headers)
-  local call, err, index = (begin or core.http_start)(
+  local whole = not (begin or pump or opts.stream or opts.save or opts.on_progress or opts.progress or client.har)
+  local call, status, reason, version, body_text = (begin or whole and core.http_fetch or core.http_start)(
     client.client, url, method or opts.method or "GET", names, values, source, told)
-  if call == nil then raise(name, err, index, at, depth) end
-  return call, pump, opts
+  if call == nil then raise(name, status, reason, at, depth) end
+  return call, pump, opts, status, reason, version, body_text
 end
 
 --- The function that tells how far a request is, if anybody wants to know: (done, total, what, last).
@@ -369,5 +379,6 @@ end
 
 return {
   CLIENT = CLIENT, REQUEST = REQUEST, can_guard = can_guard, add_headers = add_headers, flatten = flatten,
-  is_open_file = is_open_file, raise = raise, body_of = body_of, prepare = prepare, reporter = reporter, converse = converse,
+  is_open_file = is_open_file, raise = raise, check_retry = check_retry, wishes = wishes, body_of = body_of,
+  prepare = prepare, reporter = reporter, converse = converse,
 }

@@ -119,6 +119,8 @@ local LAZY = {
   raw_headers = function(core, call) return core.http_fields(call, "raw_headers") end,
   trailers = function(core, call) return core.http_fields(call, "trailers") end,
   timings = function(core, call) return core.http_info(call, "timings") end,
+  url = function(core, call) return core.http_info(call, "url") end,
+  redirect_chain = function(core, call) return core.http_info(call, "chain") end,
 }
 --- Those that are not final before the body is over.
 local FINAL = { trailers = true, timings = true }
@@ -193,9 +195,21 @@ local function store(core, call, report, file)
     done = done + #bytes
   end
 end
---- The response of a call whose head is here. `report` is told how far it is; `file` takes the body of a 2xx.
+
+--- The response of a call whose head is here; `body` where it was gathered, `report` where a stream is told of.
+local function made(core, call, status, reason, version, body, report, saved)
+  local ok = status >= 200 and status < 300
+  local object = setmetatable({}, response)
+  states[object] = {
+    core = core, call = call, body = body, report = report,
+    fields = { status = status, ok = ok, ["ok?"] = ok, reason = reason, version = version, body = body, saved = saved },
+  }
+  return object
+end
+
+--- Reads what is to be read of a call whose head is here. `report` is told how far it is; `file` takes the body of a 2xx.
 local function respond(core, call, stream, report, file)
-  local status, reason, version, url, chain = core.http_head(call)
+  local status, reason, version = core.http_head(call)
   if status == nil then answer("fetch", status, reason, version) end
   local body, err, saved
   if file and status >= 200 and status < 300 then
@@ -208,16 +222,7 @@ local function respond(core, call, stream, report, file)
     end
     if body == nil then error(err, 0) end
   end
-  local ok = status >= 200 and status < 300
-  local object = setmetatable({}, response)
-  states[object] = {
-    core = core, call = call, body = body, report = stream and report or nil,
-    fields = {
-      status = status, ok = ok, ["ok?"] = ok, reason = reason, version = version, body = body, url = url,
-      redirect_chain = chain or {}, saved = saved,
-    },
-  }
-  return object
+  return made(core, call, status, reason, version, body, stream and report or nil, saved)
 end
 
-return { respond = respond }
+return { respond = respond, made = made }
