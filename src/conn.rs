@@ -243,6 +243,31 @@ impl Conn {
         self.fill_with(READ, false, deadline)
     }
 
+    /// Reads once, towards `missing` bytes: the kernel is asked for all of many at once; 0 at end of stream.
+    pub fn fill_for(&mut self, missing: usize, deadline: &Deadline) -> Result<usize> {
+        // Memory grows with what arrives, not with what was asked for.
+        const STEP: usize = 4 * 1024 * 1024;
+        match missing > READ {
+            true => self.fill_with(missing.min(STEP.max(self.buffer.len())), true, deadline),
+            false => self.fill(deadline),
+        }
+    }
+
+    /// Appends what is there to the buffer, without a wait: how much, 0 at end of stream; `None` if nothing is. Only
+    /// over a plain socket.
+    pub fn fill_now(&mut self) -> Result<Option<usize>> {
+        let Stream::Plain(wire) = &mut self.stream else { return Ok(None) };
+        if self.ended {
+            return Ok(Some(0));
+        }
+        let room = self.buffer.room(READ);
+        let length = room.len().min(READ);
+        let read = wire.read_now(room.get_mut(..length).unwrap_or_default());
+        self.buffer.filled(*read.as_ref().ok().and_then(Option::as_ref).unwrap_or(&0));
+        self.ended |= matches!(read, Ok(Some(0)));
+        read
+    }
+
     /// Reads up to `count` bytes; `full` waits for all of them where the kernel can.
     fn fill_with(&mut self, count: usize, full: bool, deadline: &Deadline) -> Result<usize> {
         if self.ended {
@@ -304,19 +329,11 @@ impl Conn {
     /// Makes sure that `count` bytes are buffered. At end of stream before that: `connection_reset` with what there
     /// was as `err.partial`. After any other failure the bytes stay buffered.
     pub fn exact(&mut self, count: usize, deadline: &Deadline) -> Result<()> {
-        // Memory grows with what arrives, not with what was asked for.
-        const STEP: usize = 4 * 1024 * 1024;
         while self.buffer.len() < count {
             if self.buffer.len() > 0 {
                 deadline.check("recv_exact")?;
             }
-            let missing = count - self.buffer.len();
-            let read = if missing > READ {
-                self.fill_with(missing.min(STEP.max(self.buffer.len())), true, deadline)?
-            } else {
-                self.fill(deadline)?
-            };
-            if read == 0 {
+            if self.fill_for(count - self.buffer.len(), deadline)? == 0 {
                 let partial = self.buffered().to_vec();
                 self.consume(partial.len());
                 let words = format!("recv_exact: the stream ended after {} of {count} bytes", partial.len());

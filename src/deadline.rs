@@ -6,7 +6,10 @@
 use crate::error::{Error, Kind, Result};
 use std::{
     cell::Cell,
-    sync::atomic::{AtomicU8, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -122,6 +125,12 @@ pub fn pause(time: Duration, what: &str) -> Result<()> {
 #[allow(clippy::disallowed_methods, reason = "this room is the only clock")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// How long ago this was first asked: a clock without a date, for ages that a program sees.
+pub fn uptime() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(now).elapsed()
 }
 
 /// Seconds since 1970, for the log and for certificates.

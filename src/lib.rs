@@ -4,11 +4,12 @@
 //!
 //! - ground: [`error`], [`deadline`], [`address`]: words that everyone shares
 //! - floor 1: [`grants`], [`guard`] and the pure rooms of [`http`]: decisions, no I/O, no clock
-//! - floor 2: [`resolve`], [`wire`], [`conn`], [`udp`], [`tls`], [`poll`]: the world outside
+//! - floor 2: [`resolve`], [`wire`], [`conn`], [`udp`], [`bare`], [`tls`], [`poll`]: the world outside
 //! - floor 3: [`dial`], `http::client`, `http::pool`: grants × network × protocol
 //! - floor 4: [`lua`], the only room that names mlua
 
 pub mod address;
+pub mod bare;
 pub mod conn;
 pub mod deadline;
 pub mod dial;

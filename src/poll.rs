@@ -9,7 +9,10 @@ use rustix::{
     event::{PollFd, PollFlags},
     io::Errno,
 };
-use std::{os::fd::BorrowedFd, time::Duration};
+use std::{
+    os::fd::{BorrowedFd, RawFd},
+    time::Duration,
+};
 
 /// One socket, and what is asked about it.
 pub struct Interest<'a> {
@@ -57,4 +60,35 @@ pub fn wait(interests: &[Interest<'_>], deadline: &Deadline) -> Result<Vec<bool>
     }
     // An error or a hang-up counts as ready: the next call tells it.
     Ok(interests.iter().zip(&fds).map(|(i, fd)| i.ready || !fd.revents().is_empty()).collect())
+}
+
+/// The same for descriptors that are known by their numbers, without a second look: one poll(2) unless it has to wait
+/// longer than a slice. Fails if a number is no open descriptor.
+pub fn by_number(asked: &[(RawFd, Want)], deadline: &Deadline) -> Result<Vec<bool>> {
+    let mut fds: Vec<_> = asked.iter().map(|(fd, want)| number(*fd, *want)).collect();
+    loop {
+        match poll_for(&mut fds, deadline.slice()) {
+            Ok(0) | Err(Errno::INTR) => {
+                check_interrupt("select")?;
+                if deadline.is_past() {
+                    return Ok(vec![false; asked.len()]);
+                }
+            }
+            Ok(_) if fds.iter().any(|fd| fd.revents().contains(PollFlags::NVAL)) => {
+                return Err(Error::from_io("select", &Errno::BADF.into()));
+            }
+            Ok(_) => return Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect()),
+            Err(e) => return Err(Error::from_io("select", &e.into())),
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+fn number<'a>(fd: RawFd, want: Want) -> PollFd<'a> {
+    let flags = match want {
+        Want::Read => PollFlags::IN,
+        Want::Write => PollFlags::OUT,
+    };
+    // SAFETY: poll(2) only looks at the number, and says so where it is not open.
+    PollFd::from_borrowed_fd(unsafe { BorrowedFd::borrow_raw(fd) }, flags)
 }

@@ -10,7 +10,7 @@ use crate::{
     wire::{Want, wait},
 };
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     net::IpAddr,
     os::{fd::AsFd, unix::net::UnixStream},
     sync::{
@@ -84,6 +84,34 @@ fn system(name: &str) -> io::Result<Vec<IpAddr>> {
         }
     }
     Ok(addresses)
+}
+
+/// The port that /etc/services knows a service by, for "tcp" or "udp".
+pub fn service(name: &str, protocol: &str) -> Option<u16> {
+    services(|port, of, names| (of == protocol && names.contains(&name)).then_some(port))
+}
+
+/// The first name that /etc/services has for a port.
+pub fn service_name(port: u16, protocol: &str) -> Option<String> {
+    services(|number, of, names| {
+        (number == port && of == protocol).then(|| names.first().map(|name| (*name).to_owned()))?
+    })
+}
+
+/// The first answer of `pick(port, protocol, names)` over the lines of /etc/services.
+fn services<T>(pick: impl Fn(u16, &str, &[&str]) -> Option<T>) -> Option<T> {
+    // Debian's has 13 KiB.
+    const MOST: u64 = 1024 * 1024;
+    let mut text = String::new();
+    std::fs::File::open("/etc/services").ok()?.take(MOST).read_to_string(&mut text).ok()?;
+    text.lines().find_map(|line| {
+        let mut names: Vec<_> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        if names.len() < 2 {
+            return None;
+        }
+        let (port, protocol) = names.remove(1).split_once('/')?;
+        pick(port.parse().ok()?, protocol, &names)
+    })
 }
 
 /// One of the [`MAX_PENDING`] places.

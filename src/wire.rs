@@ -19,7 +19,7 @@ use std::{
     cell::Cell,
     fmt, io,
     net::{Shutdown, SocketAddr},
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -85,6 +85,11 @@ impl Wire {
     pub(crate) fn accepted(socket: Socket, peer: &str) -> Wire {
         let _ = socket.set_tcp_nodelay(true);
         Wire::new(socket, peer)
+    }
+
+    /// A connected socket, or one that is about to be, whose options are somebody else's.
+    pub(crate) fn adopt(fd: OwnedFd, peer: &str) -> Wire {
+        Wire::new(Socket::from(fd), peer)
     }
 
     fn new(socket: Socket, peer: &str) -> Wire {

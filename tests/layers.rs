@@ -29,6 +29,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("resolve", 2, &["wire"]),
     ("udp", 2, &["wire"]),
     ("listen", 2, &["wire"]),
+    ("bare", 2, &["wire"]),
     ("tls", 2, &["wire"]),
     ("conn", 2, &["wire", "tls"]),
     ("http::upload", 2, &[]),
@@ -57,8 +58,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 /// A word that only the rooms named may write, and why.
 const WORDS: &[(&str, &[&str], &str)] = &[
     ("mlua", &["lua", "launcher"], "src/lua and the launcher are the binding"),
-    ("socket2", &["wire", "udp", "listen", "poll", "dial"], "sockets are made on floor 2"),
-    ("rustix", &["wire", "udp", "listen", "poll", "resolve"], "system calls are made on floor 2"),
+    ("socket2", &["wire", "udp", "listen", "bare", "poll", "dial"], "sockets are made on floor 2"),
+    ("rustix", &["wire", "udp", "listen", "bare", "poll", "resolve"], "system calls are made on floor 2"),
     ("rustls", &["tls"], "TLS has one room"),
     ("httparse", &["http"], "HTTP has one room"),
     ("regex_lite", &["guard"], "constraints of a guard have one room"),
@@ -77,6 +78,9 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("lua/raw.rs", "the hot path of the binding speaks the C API"),
     ("lua/compat/mime.rs", "filters call mime.core for every piece: the C API"),
+    ("lua/compat/raw.rs", "the drop-in's classes are made by hand on the C API"),
+    ("bare/option.rs", "setsockopt(2) for the options that have no other name in Rust"),
+    ("poll.rs", "poll(2) asks about numbers that foreign objects give"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),
     ("pages.rs", "madvise takes a pointer"),
     ("launcher/mod.rs", "mlua calls the debug library and C modules unsafe"),

@@ -7,11 +7,12 @@
 local native = require("caspian_net")
 local args = require("caspian.net.args")
 local capability = require("caspian.net.capability")
+local drop_in = require("caspian.net.compat.install")
 local errors = require("caspian.net.errors")
 local http = require("caspian.net.http")
 local sockets = require("caspian.net.sockets")
 local websocket = require("caspian.net.websocket")
-local find, loaded = string.find, package.loaded
+local find, loaded, preload = string.find, package.loaded, package.preload
 local next, setfenv, type = next, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -25,6 +26,10 @@ for name, value in next, native do core[name] = value end
 for name in next, loaded do
   if type(name) == "string" and find(name, "^caspian%.net%.") then loaded[name] = nil end
 end
+
+-- The drop-in needs what is behind a network, so it is made here: whoever has a network can install it.
+local install = drop_in(core, capability.unwrap)
+preload["caspian.net.compat.install"] = function() return install end
 
 local M = { _VERSION = "caspian.net " .. core.version, version = core.version }
 

@@ -156,6 +156,12 @@ pub fn mint(lua: &Lua, what: Table, host: Table) -> Answer<Option<Held>> {
     Ok((!grants.is_empty()).then(|| Capability::make(net, files, None)))
 }
 
+/// A capability that allows nothing.
+pub fn nothing() -> Answer<Held> {
+    let net = Net::new(Grants::nothing()).or_else(|why| argument(1, why))?;
+    Ok(Capability::make(net, Files::No, None))
+}
+
 /// An error once the state was launched.
 pub fn unsealed(lua: &Lua) -> Answer<()> {
     match lua.named_registry_value::<Option<bool>>(SEALED) {

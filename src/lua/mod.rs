@@ -58,6 +58,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
         Ok(answer::set_error_metatable(lua, metatable).is_ok())
     })?;
     define(lua, &core, "mint", |lua, (what, host): (Table, Table)| capability::mint(lua, what, host))?;
+    define(lua, &core, "nothing", |_, ()| capability::nothing())?;
     define(lua, &core, "missing", |_, (what, requires): (Table, Table)| capability::missing(what, requires))?;
     define(lua, &core, "narrow", |_, (capability, spec): (AnyUserData, Table)| {
         capability::narrow(&*held(&capability)?, spec)

@@ -1,5 +1,5 @@
 --- `%net`: the table of functions that a script holds, made around a capability of the core's.
--- The capability itself never leaves this file: it is an upvalue, and nothing on the table leads back to it.
+-- The capability itself never leaves the front: it is an upvalue, and nothing on the table leads back to it.
 local args = require("caspian.net.args")
 local sockets = require("caspian.net.sockets")
 local http = require("caspian.net.http")
@@ -19,9 +19,13 @@ local UDP = merged(LOCAL, { broadcast = "boolean", reuse = "boolean", family = "
 local UDP_LISTEN = { timeout = "seconds", broadcast = "boolean", reuse = "boolean" }
 local SPEC = { allow_net = "any", allow_listen = "any", deny_net = "any", dns = "boolean" }
 
+--- The capability behind each `%net`, for the front's own files.
+local behind = setmetatable({}, { __mode = "k" })
+
 --- A `%net` around `cap`.
 local function make(core, cap)
   local net = {}   -- what the script holds: empty, so that nothing on it can be replaced
+  behind[net] = cap
   local functions = {}
 
   --- Opens a TCP connection.
@@ -214,4 +218,9 @@ local function make(core, cap)
   })
 end
 
-return { make = make }
+--- The capability behind `net`; nil for any other value.
+local function unwrap(net)
+  return net ~= nil and behind[net] or nil
+end
+
+return { make = make, unwrap = unwrap }

@@ -1,8 +1,36 @@
-//! The native part of the drop-in for LuaSocket and LuaSec: what `lua/caspian/net/compat/` builds on.
+//! The native part of the drop-in for LuaSocket and LuaSec: what `lua/caspian/net/compat/` builds on. Its objects are
+//! those of LuaSocket, over the core's sockets and the same gate.
+//!
+//! What is here converts and remembers; the bytes move in `conn` and `bare`.
 
+mod dns;
+mod inet;
+mod methods;
 mod mime;
+mod object;
+mod options;
+mod raw;
+mod stream;
+mod udp;
+mod unix;
+mod words;
 
-use mlua::{Lua, Table, Value};
+use super::{
+    answer::{Answer, argument},
+    define, held,
+};
+use crate::{
+    bare::{Bare, Family},
+    conn::Conn,
+    deadline::{Deadline, pause, wall},
+    lua::capability::Capability,
+    poll,
+    wire::Want,
+};
+use mlua::{AnyUserData, Lua, MultiValue, Table, Value};
+use object::{Home, Item, Object, Timeouts};
+use std::{rc::Rc, time::Duration};
+use words::{Class, Fail};
 
 /// Adds the table `compat` to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
@@ -25,5 +53,95 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             Ok(Value::String(lua.create_string(data_encoding::HEXLOWER.encode(&bytes))?))
         })?,
     )?;
+    // sockets(cap, native): the native half of `socket`. `native`: descriptors from elsewhere may be taken over.
+    define(lua, &compat, "sockets", |lua, (cap, native): (AnyUserData, bool)| {
+        let home = Home::new(held(&cap)?, native);
+        install(lua, &home).or_else(|e| argument(0, e))
+    })?;
     core.raw_set("compat", compat)
+}
+
+fn install(lua: &Lua, home: &Rc<Home>) -> mlua::Result<Table> {
+    let module = lua.create_table()?;
+    let metatables = raw::classes(lua, methods::of)?;
+    let v = |name, family, datagrams, class| {
+        let (home, metatables) = (Rc::clone(home), metatables.clone());
+        let make = lua.create_function(move |lua, ()| create(lua, &home, &metatables, family, datagrams, class))?;
+        module.raw_set(name, make)
+    };
+    v("tcp", None, false, Class::TcpMaster)?;
+    v("tcp4", Some(Family::V4), false, Class::TcpMaster)?;
+    v("tcp6", Some(Family::V6), false, Class::TcpMaster)?;
+    v("udp", None, true, Class::UdpUnconnected)?;
+    v("udp4", Some(Family::V4), true, Class::UdpUnconnected)?;
+    v("udp6", Some(Family::V6), true, Class::UdpUnconnected)?;
+    v("stream", Some(Family::Unix), false, Class::StreamMaster)?;
+    v("dgram", Some(Family::Unix), true, Class::DgramUnconnected)?;
+    define(lua, &module, "poll", select)?;
+    define(lua, &module, "gettime", |_, ()| Ok(wall().as_secs_f64()))?;
+    define(lua, &module, "sleep", |_, seconds: f64| {
+        let time = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+        pause(time, "sleep")?;
+        Ok(true)
+    })?;
+    dns::register(lua, &module, home)?;
+    Ok(module)
+}
+
+fn create(
+    lua: &Lua,
+    home: &Rc<Home>,
+    metatables: &Table,
+    family: Option<Family>,
+    datagrams: bool,
+    class: Class,
+) -> mlua::Result<MultiValue> {
+    // What has no family yet has no descriptor either, until its first address decides.
+    let item = match family.map(|family| Bare::open(family, datagrams)) {
+        None => Item::None,
+        Some(Ok(bare)) => Item::Bare(bare),
+        Some(Err(error)) => {
+            let text = match Fail::from(error) {
+                Fail::Words(text) | Fail::Argument(_, text) => text,
+                Fail::Interrupted => "interrupted".into(),
+            };
+            return Ok([Value::Nil, Value::String(lua.create_string(text.as_bytes())?)].into_iter().collect());
+        }
+    };
+    let object = Object::new(home, family, datagrams, item);
+    Ok([raw::wrap(lua, metatables, object, class)?].into_iter().collect())
+}
+
+/// The numbers among `readers` and `writers` that are ready. `timeout`: seconds, negative for ever.
+fn select(lua: &Lua, (readers, writers, timeout): (Vec<i32>, Vec<i32>, f64)) -> Answer<(Table, Table)> {
+    let timeout = if timeout < 0.0 { None } else { Duration::try_from_secs_f64(timeout).ok() };
+    let asked = readers.iter().map(|fd| (*fd, Want::Read)).chain(writers.iter().map(|fd| (*fd, Want::Write)));
+    let asked: Vec<_> = asked.collect();
+    let ready = poll::by_number(&asked, &Deadline::new(timeout).start())?;
+    let pick = |wanted| {
+        let those = asked.iter().zip(&ready).filter(|((_, want), ready)| *want == wanted && **ready);
+        lua.create_sequence_from(those.map(|((fd, _), _)| *fd))
+    };
+    match (pick(Want::Read), pick(Want::Write)) {
+        (Ok(readers), Ok(writers)) => Ok((readers, writers)),
+        (Err(e), _) | (_, Err(e)) => argument(0, e),
+    }
+}
+
+/// A stream that left its object, with what the object knew about it.
+#[allow(dead_code, reason = "for the drop-in's TLS")]
+pub struct Taken {
+    pub conn: Conn,
+    pub cap: Rc<Capability>,
+    /// Seconds, negative for none: of each call, and of all.
+    pub timeouts: Timeouts,
+}
+
+/// Takes the stream out of a TCP or Unix object, with the bytes that it has buffered: the object is left as `setfd(-1)`
+/// leaves it. `None` if the value is no such object, or has no stream.
+#[allow(dead_code, reason = "for the drop-in's TLS")]
+pub fn take_stream(lua: &Lua, value: &Value) -> mlua::Result<Option<Taken>> {
+    let Some(object) = raw::peek(lua, value)? else { return Ok(None) };
+    let (cap, timeouts) = (Rc::clone(&object.home.cap), object.timeouts.get());
+    Ok(object.give().map(|conn| Taken { conn, cap, timeouts }))
 }

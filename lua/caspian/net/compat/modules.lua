@@ -1,6 +1,6 @@
 --- The modules of the drop-in by the names that programs require them by, each made when it is first asked for.
 local error, next, setfenv = error, next, setfenv
-local match = string.match
+local find, match = string.find, string.match
 local MAKERS = {
   ["ltn12"] = require("caspian.net.compat.ltn12"),
   ["mime"] = require("caspian.net.compat.mime"),
@@ -15,8 +15,11 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 -- @param given what is beneath them: names and, for each, `function(import)` that makes it. They win over the list here.
 --   `socket` and `ssl` are modules; `caspian.allows` is `function(host, port)`, the gate's answer without connecting: true,
 --   or nil and why not
+-- @return `import`; and the names of the modules that it makes, as keys
 return function(native, given)
-  local made = {}
+  local made, names = {}, { ["mime.core"] = true }
+  for name in next, MAKERS do names[name] = true end
+  for name in next, given do names[name] = not find(name, "^caspian%.") or nil end
 
   local function make(name, import)
     if given[name] then return given[name](import) end
@@ -43,5 +46,5 @@ return function(native, given)
     end
     return module
   end
-  return import
+  return import, names
 end

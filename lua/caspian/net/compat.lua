@@ -1,0 +1,10 @@
+--- The drop-in for programs that were written for LuaSocket and LuaSec: `install(net)` gives `require("socket")` and its
+-- kin a new meaning, over the grants of `net`.
+--
+--   local net = require("caspian.net").launch{ "--allow-net=example.com" }
+--   require("caspian.net.compat").install(net)
+--   local http = require("socket.http")
+--
+-- COMPAT.md says, function by function, what is the same, what is safer and what is missing.
+require("caspian.net")
+return require("caspian.net.compat.install")

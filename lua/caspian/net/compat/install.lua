@@ -1,0 +1,59 @@
+--- Installs the drop-in. `caspian.net` makes this module's value with the key to its capabilities, and puts it where
+-- `caspian.net.compat` finds it.
+local args = require("caspian.net.args")
+local list = require("caspian.net.compat.modules")
+local sockets = require("caspian.net.compat.socket")
+local unix = require("caspian.net.compat.unix")
+local next, package, rawget, rawset, setfenv, type = next, package, rawget, rawset, setfenv, type
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local bad, show = args.bad, args.show
+
+--- Makes `install`. `core` is the native half; `unwrap(net)` answers the capability behind a network, or nil.
+return function(core, unwrap)
+  local M = {}
+
+  --- Puts the drop-in's modules into `into` (defaults to the host's `package`): whoever requires them there uses `net`,
+  -- and nothing else. Modules of these names that were loaded before are forgotten; who holds one keeps it.
+  -- net: a network capability; nil stands for one that allows nothing.
+  -- into: a table with `loaded` and `preload`.
+  -- opts: { native = true } lets `setfd` take over descriptors that are not the drop-in's. Defaults to false.
+  -- Returns `import(name)`, which answers a module as `require` does, and the names that it knows, as keys.
+  function M.install(net, into, opts)
+    local cap = net == nil and core.nothing() or unwrap(net)
+    if cap == nil then bad(1, "install", "a network capability expected, got " .. show(net)) end
+    if into == nil then into = package end
+    if type(into) ~= "table" then bad(2, "install", "package must be a table, got " .. show(into)) end
+    opts = args.options(3, "install", opts, { native = "boolean" })
+    local loaded, preload = rawget(into, "loaded"), rawget(into, "preload")
+    if type(loaded) ~= "table" or type(preload) ~= "table" then
+      bad(2, "install", "package must have the tables loaded and preload")
+    end
+
+    local native = core.compat.sockets(cap, opts.native or false)
+    local import, names = list(core.compat, {
+      ["socket"] = function() return sockets(native) end,
+      ["socket.core"] = function(import) return import("socket") end,
+      ["socket.unix"] = function() return unix(native) end,
+      ["caspian.allows"] = function()
+        return function(host, port)
+          local fine, words = native.allows(host, port)
+          return fine, words
+        end
+      end,
+    })
+    for name in next, names do
+      rawset(loaded, name, nil)
+      rawset(preload, name, function()
+        local module = import(name)
+        -- With the original, who has `socket` has `socket.core`.
+        if name == "socket" then rawset(loaded, "socket.core", module) end
+        return module
+      end)
+    end
+    return import, names
+  end
+
+  return M
+end

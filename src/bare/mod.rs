@@ -1,0 +1,250 @@
+//! Sockets one step at a time, as the BSD interface has them: made, set up, bound, connected, listened on.
+//!
+//! For programs that were written against that interface; whatever opens a connection in one go uses `wire`. As
+//! everywhere, nothing is bound or connected without a proof, descriptors do not reach child processes, and a socket
+//! stays in blocking mode: a single call says when it must not wait.
+
+pub mod option;
+
+use crate::{
+    deadline::{Deadline, check_interrupt},
+    error::{Error, Result},
+    grants::{Bindable, GrantedPath, Permitted},
+    wire::{Want, Wire, unmap, wait},
+};
+use rustix::{
+    io::Errno,
+    net::{self, AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType},
+};
+use std::{
+    io,
+    net::{IpAddr, Shutdown, SocketAddr},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+};
+
+/// What a socket's addresses look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+    Unix,
+}
+
+impl Family {
+    pub fn of(ip: IpAddr) -> Family {
+        if ip.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+/// An address as the kernel tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    Ip(SocketAddr),
+    /// The path of a Unix socket; empty for one that was not bound.
+    Path(Vec<u8>),
+}
+
+/// A socket in whatever state its steps have brought it to.
+#[derive(Debug)]
+pub struct Bare(OwnedFd);
+
+/// How far a connection came without a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Done,
+    /// Ask again when the socket can be written.
+    Started,
+}
+
+impl Bare {
+    /// A new socket; an IPv6 one speaks IPv6 only, so that each grant means one family.
+    pub fn open(family: Family, datagrams: bool) -> Result<Bare> {
+        let domain = match family {
+            Family::V4 => AddressFamily::INET,
+            Family::V6 => AddressFamily::INET6,
+            Family::Unix => AddressFamily::UNIX,
+        };
+        let kind = if datagrams { SocketType::DGRAM } else { SocketType::STREAM };
+        let fd = net::socket_with(domain, kind, SocketFlags::CLOEXEC, None).map_err(|e| failed("socket", e))?;
+        if family == Family::V6 {
+            net::sockopt::set_ipv6_v6only(&fd, true).map_err(|e| failed("socket", e))?;
+        }
+        Ok(Bare(fd))
+    }
+
+    /// A socket that came from elsewhere.
+    pub(crate) fn adopt(fd: OwnedFd) -> Bare {
+        Bare(fd)
+    }
+
+    pub fn number(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    pub fn bind(&self, at: &Bindable) -> Result<()> {
+        net::bind(&self.0, &at.addr()).map_err(|e| failed("bind", e))
+    }
+
+    /// Makes the file of a Unix socket, which stays when the socket is closed.
+    pub fn bind_unix(&self, at: &GrantedPath) -> Result<()> {
+        let address = SocketAddrUnix::new(at.path()).map_err(|e| failed("bind", e))?;
+        net::bind(&self.0, &address).map_err(|e| failed("bind", e))
+    }
+
+    /// Makes a listener of a bound socket.
+    pub fn listen(&self, backlog: i32) -> Result<()> {
+        net::listen(&self.0, backlog).map_err(|e| failed("listen", e))?;
+        // Another process may take the connection that ended a wait; only a listener is in non-blocking mode.
+        rustix::io::ioctl_fionbio(&self.0, true).map_err(|e| failed("listen", e))
+    }
+
+    /// The next connection.
+    pub fn accept(&self, deadline: &Deadline) -> Result<Bare> {
+        loop {
+            match net::accept_with(&self.0, SocketFlags::CLOEXEC) {
+                Ok(fd) => return Ok(Bare(fd)),
+                Err(Errno::INTR) => check_interrupt("accept")?,
+                Err(Errno::AGAIN | Errno::CONNABORTED) => self.wait(Want::Read, deadline)?,
+                Err(e) => return Err(failed("accept", e)),
+            }
+        }
+    }
+
+    /// Receives one datagram into `room`: how long it was, and who sent it.
+    pub fn recv_from(&self, room: &mut [u8], deadline: &Deadline) -> Result<(usize, Option<Name>)> {
+        loop {
+            match net::recvfrom(&self.0, &mut *room, RecvFlags::DONTWAIT) {
+                Ok((count, _, from)) => return Ok((count.min(room.len()), from.and_then(name))),
+                Err(Errno::INTR) => check_interrupt("recv")?,
+                Err(Errno::AGAIN) => self.wait(Want::Read, deadline)?,
+                Err(e) => return Err(failed("recv", e)),
+            }
+        }
+    }
+
+    /// Sends one datagram to the peer that the socket is connected to.
+    pub fn send(&self, bytes: &[u8], deadline: &Deadline) -> Result<usize> {
+        self.transmit(deadline, |flags| net::send(&self.0, bytes, flags))
+    }
+
+    /// Sends one datagram.
+    pub fn send_to(&self, bytes: &[u8], to: &Permitted, deadline: &Deadline) -> Result<usize> {
+        self.transmit(deadline, |flags| net::sendto(&self.0, bytes, flags, &to.addr()))
+    }
+
+    /// Sends one datagram to a Unix socket.
+    pub fn send_to_unix(&self, bytes: &[u8], to: &GrantedPath, deadline: &Deadline) -> Result<usize> {
+        let address = SocketAddrUnix::new(to.path()).map_err(|e| failed("send", e))?;
+        self.transmit(deadline, |flags| net::sendto(&self.0, bytes, flags, &address))
+    }
+
+    fn transmit(&self, deadline: &Deadline, send: impl Fn(SendFlags) -> rustix::io::Result<usize>) -> Result<usize> {
+        loop {
+            match send(SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => return Ok(count),
+                Err(Errno::INTR) => check_interrupt("send")?,
+                Err(Errno::AGAIN) => self.wait(Want::Write, deadline)?,
+                Err(e) => return Err(failed("send", e)),
+            }
+        }
+    }
+
+    /// Takes a datagram socket's peer away.
+    pub fn disconnect(&self) -> Result<()> {
+        net::connect_unspec(&self.0).map_err(|e| failed("connect", e))
+    }
+
+    /// Waits until the socket can be read or written.
+    pub fn wait(&self, want: Want, deadline: &Deadline) -> Result<()> {
+        wait(self.0.as_fd(), want, deadline, || "wait".into())
+    }
+
+    /// A stream of it. `peer` names the other end in messages.
+    pub fn into_wire(self, peer: &str) -> Wire {
+        Wire::adopt(self.0, peer)
+    }
+}
+
+impl AsFd for Bare {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Begins to connect a socket, or asks how far it is: it never waits.
+pub fn connect(fd: impl AsFd, to: &Permitted) -> Result<Progress> {
+    start(fd.as_fd(), |fd| net::connect(fd, &to.addr()))
+}
+
+/// The same for a Unix socket, where only a full backlog keeps a connection from standing at once.
+pub fn connect_unix(fd: impl AsFd, to: &GrantedPath) -> Result<Progress> {
+    let address = SocketAddrUnix::new(to.path()).map_err(|e| failed("connect", e))?;
+    start(fd.as_fd(), |fd| net::connect(fd, &address))
+}
+
+fn start(fd: BorrowedFd<'_>, connect: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<()>) -> Result<Progress> {
+    let mode = |on| rustix::io::ioctl_fionbio(fd, on).map_err(|e| failed("connect", e));
+    mode(true)?;
+    let done = loop {
+        match connect(fd) {
+            Err(Errno::INTR) => {}
+            other => break other,
+        }
+    };
+    mode(false)?;
+    match done {
+        // On loopback a socket can meet itself when the port is in the ephemeral range and nobody listens.
+        Ok(()) if meets_itself(fd) => Err(failed("connect", Errno::CONNREFUSED)),
+        Ok(()) => Ok(Progress::Done),
+        Err(Errno::INPROGRESS | Errno::AGAIN) => Ok(Progress::Started),
+        Err(e) => Err(failed("connect", e)),
+    }
+}
+
+/// Waits until a connection that was begun stands.
+pub fn connected(fd: impl AsFd, deadline: &Deadline) -> Result<()> {
+    let fd = fd.as_fd();
+    wait(fd, Want::Write, deadline, || "connect".into())?;
+    match net::sockopt::socket_error(fd) {
+        Ok(Ok(())) if meets_itself(fd) => Err(failed("connect", Errno::CONNREFUSED)),
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) | Err(e) => Err(failed("connect", e)),
+    }
+}
+
+fn meets_itself(fd: BorrowedFd<'_>) -> bool {
+    matches!((local(fd), remote(fd)), (Ok(Name::Ip(here)), Ok(Name::Ip(there))) if here == there)
+}
+
+/// This end's address.
+pub fn local(fd: impl AsFd) -> Result<Name> {
+    let any = net::getsockname(fd).map_err(|e| failed("getsockname", e))?;
+    name(any).ok_or_else(|| failed("getsockname", Errno::AFNOSUPPORT))
+}
+
+/// The other end's address.
+pub fn remote(fd: impl AsFd) -> Result<Name> {
+    let any = net::getpeername(fd).map_err(|e| failed("getpeername", e))?;
+    any.and_then(name).ok_or_else(|| failed("getpeername", Errno::NOTCONN))
+}
+
+/// Ends one direction or both.
+pub fn shutdown(fd: impl AsFd, how: Shutdown) -> Result<()> {
+    let how = match how {
+        Shutdown::Read => net::Shutdown::Read,
+        Shutdown::Write => net::Shutdown::Write,
+        Shutdown::Both => net::Shutdown::Both,
+    };
+    net::shutdown(fd, how).map_err(|e| failed("shutdown", e))
+}
+
+fn name(any: SocketAddrAny) -> Option<Name> {
+    if let Ok(unix) = SocketAddrUnix::try_from(any.clone()) {
+        return Some(Name::Path(unix.path_bytes().unwrap_or_default().to_vec()));
+    }
+    SocketAddr::try_from(any).ok().map(|ip| Name::Ip(unmap(ip)))
+}
+
+fn failed(what: &str, errno: Errno) -> Error {
+    Error::from_io(what, &io::Error::from(errno))
+}

@@ -1,0 +1,97 @@
+//! `socket.dns`: the system's resolver for addresses and `names` for the way back, both through the gate. An address
+//! is its own answer and asks nobody, and so is `localhost` (RFC 6761, section 6.3).
+
+use super::{
+    inet,
+    object::Home,
+    words::{Fail, NO_NAME, Outcome, words},
+};
+use crate::{
+    address::Host,
+    deadline::{DEFAULT, Deadline},
+    lua::{
+        answer::{Answer, argument},
+        define,
+    },
+    names::{Question, Record, Type},
+    resolve,
+};
+use mlua::{Lua, LuaString, Table};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    rc::Rc,
+};
+
+/// Adds the functions to the native half.
+pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> {
+    // addresses(name, v4): the addresses of a name, as text
+    let own = Rc::clone(home);
+    define(lua, module, "addresses", move |_, (name, v4): (LuaString, bool)| {
+        let found = told(addresses(&own, &name.as_bytes()))?;
+        Ok(found.iter().filter(|ip| !v4 || ip.is_ipv4()).map(IpAddr::to_string).collect::<Vec<_>>())
+    })?;
+    // hostname(address): its name; false if it has none
+    let own = Rc::clone(home);
+    define(lua, module, "hostname", move |lua, address: LuaString| match told(name(&own, &address.as_bytes()))? {
+        Some(name) => lua.create_string(name).map(mlua::Value::String).or_else(|e| argument(0, e)),
+        None => Ok(mlua::Value::Boolean(false)),
+    })?;
+    // service(text): the name of a port, and false if the text is neither a port nor a service
+    define(lua, module, "service", |lua, service: LuaString| {
+        let text = service.to_string_lossy();
+        let port = text.parse::<u16>().ok().or_else(|| resolve::service(&text, "tcp"));
+        match port.map(|port| resolve::service_name(port, "tcp").unwrap_or_else(|| port.to_string())) {
+            Some(name) => lua.create_string(name).map(mlua::Value::String).or_else(|e| argument(0, e)),
+            None => Ok(mlua::Value::Boolean(false)),
+        }
+    })?;
+    // allows(host, port): true if a connection would pass the gate
+    let own = Rc::clone(home);
+    define(lua, module, "allows", move |_, (host, port): (LuaString, u16)| {
+        let host = told(inet::host(&host.as_bytes()))?;
+        told(own.cap.net.grants().connect(&host, port).map(|_| true).map_err(Fail::from))
+    })?;
+    define(lua, module, "gethostname", |_, ()| match std::fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(name) => Ok(name.trim_end().to_owned()),
+        Err(e) => argument(0, e),
+    })
+}
+
+fn told<T>(outcome: Outcome<T>) -> Answer<T> {
+    outcome.or_else(|fail| match fail {
+        Fail::Words(text) | Fail::Argument(_, text) => argument(0, text),
+        Fail::Interrupted => argument(0, "interrupted!"),
+    })
+}
+
+fn addresses(home: &Home, name: &[u8]) -> Outcome<Vec<IpAddr>> {
+    let host = inet::host(name)?;
+    if let Some(ip) = host.ip() {
+        return Ok(vec![ip]);
+    }
+    if host.name() == Some("localhost") {
+        return Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    }
+    let net = &home.cap.net;
+    let found = resolve::lookup(&net.lookup("getaddrinfo", &host)?, &Deadline::new(Some(DEFAULT)))?;
+    // What a connection could not be made to is not told either.
+    match found.iter().find(|ip| net.grants().denies(&Host::from(**ip))) {
+        None => Ok(found),
+        Some(_) => words(format!("host not allowed: {host} resolves to an address that --deny-net forbids")),
+    }
+}
+
+/// The first name that the address of `text` has.
+fn name(home: &Home, text: &[u8]) -> Outcome<Option<String>> {
+    let Some(ip) = addresses(home, text)?.first().copied() else { return words(NO_NAME) };
+    if [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&ip) {
+        return Ok(Some("localhost".into()));
+    }
+    let Ok(mut question) = Question::new("getnameinfo", &ip.to_string()) else { return words(NO_NAME) };
+    question.kind = Some(Type::Ptr);
+    let record = home.cap.names.reverse(&home.cap.net, &question, &Deadline::new(Some(DEFAULT)))?;
+    Ok(match record {
+        Some(Record::Plain(name)) => Some(String::from_utf8_lossy(&name).into_owned()),
+        _ => None,
+    })
+}

@@ -1,0 +1,247 @@
+//! Names, ports and connections of TCP and UDP objects. Each connect, bind and datagram asks the gate, by the host and
+//! the port that the program gave.
+
+use super::{
+    object::{Item, Object},
+    options,
+    words::{Answer, Arg, Fail, NO_NAME, Out, Outcome, TIMEOUT, words},
+};
+use crate::{
+    address::Host,
+    bare::{self, Bare, Family, Name, Progress},
+    conn::Conn,
+    deadline::{DEFAULT, Deadline},
+    dial::{Target, addresses},
+    grants::{Bindable, Permitted},
+};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::AsFd,
+};
+
+/// A port: a number, its digits, or the name of a service in /etc/services. What is out of range is refused: the
+/// original would take it modulo 65536, past whatever was checked.
+pub fn port(arg: Arg<'_>, index: usize, protocol: &str) -> Outcome<u16> {
+    let range = |number: f64| match (0.0..=65535.0).contains(&number) {
+        true => Ok(number as u16),
+        false => words(format!("port must be 0 to 65535, got {number}")),
+    };
+    let text = match arg {
+        Arg::Number(number) if number.fract() == 0.0 => return range(number),
+        Arg::Number(_) => return words(NO_SERVICE),
+        other => other.text(index)?,
+    };
+    let text = String::from_utf8_lossy(text);
+    match text.trim().parse::<f64>() {
+        Ok(number) if text.trim().bytes().all(|b| b.is_ascii_digit() || b == b'-') => range(number),
+        _ => match crate::resolve::service(&text, protocol) {
+            Some(port) => Ok(port),
+            None => words(NO_SERVICE),
+        },
+    }
+}
+
+const NO_SERVICE: &str = "service not supported for socket type";
+
+pub fn host(text: &[u8]) -> Outcome<Host> {
+    let parsed = std::str::from_utf8(text).ok().and_then(|text| Host::parse(text).ok());
+    parsed.map_or_else(|| words(NO_NAME), Ok)
+}
+
+fn fits(family: Option<Family>, ip: IpAddr) -> bool {
+    family.is_none_or(|family| family == Family::of(ip))
+}
+
+/// The addresses that the object may be connected to for that host. Names are outside of the timeout, as in the
+/// original, but not outside of every limit.
+pub fn permitted(object: &Object, op: &'static str, name: &Host, port: u16) -> Outcome<Vec<Permitted>> {
+    let net = &object.home.cap.net;
+    let granted = net.connect(op, name, port)?;
+    let target = Target { op, granted: &granted, address: None, names: None, local: None, tls: None };
+    let mut all = addresses(net, &target, &Deadline::new(Some(DEFAULT)))?;
+    all.retain(|to| fits(object.family.get(), to.addr().ip()));
+    match all.is_empty() {
+        true => words("Address family for hostname not supported"),
+        false => Ok(all),
+    }
+}
+
+/// Where `bind(address, port)` may bind the object. A name stands for its addresses, of which the first that is
+/// granted counts.
+pub fn bindable(object: &Object, op: &'static str, address: &[u8], port: u16) -> Outcome<Vec<Bindable>> {
+    let net = &object.home.cap.net;
+    let family = object.family.get();
+    let name = match address {
+        b"*" if family == Some(Family::V6) => Host::from(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        b"*" => Host::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        text => host(text)?,
+    };
+    let ips = match (name.ip(), name.name()) {
+        (Some(ip), _) => vec![ip],
+        (None, Some("localhost")) if family == Some(Family::V6) => vec![IpAddr::V6(Ipv6Addr::LOCALHOST)],
+        (None, Some("localhost")) => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        _ => crate::resolve::lookup(&net.lookup(op, &name)?, &Deadline::new(Some(DEFAULT)))?,
+    };
+    let fitting: Vec<_> = ips.into_iter().filter(|ip| fits(family, *ip)).collect();
+    if fitting.is_empty() {
+        return words("Address family for hostname not supported");
+    }
+    let places: crate::error::Result<Vec<_>> =
+        fitting.into_iter().map(|ip| net.listen(op, &Host::from(ip), port)).collect();
+    Ok(places?)
+}
+
+/// A socket for the object, with the options that were set on it.
+fn open(object: &Object, family: Family) -> Outcome<Bare> {
+    let bare = Bare::open(family, object.datagrams)?;
+    options::apply_all(object, &bare);
+    Ok(bare)
+}
+
+/// The object's socket if it has one of that family, else a new one, which is put into the object.
+pub fn ensure(object: &Object, family: Family) -> Outcome<()> {
+    if object.number() < 0 || object.family.get() != Some(family) {
+        object.put(Item::Bare(open(object, family)?))?;
+    }
+    object.family.set(Some(family));
+    Ok(())
+}
+
+/// `bind(address, port)` of a TCP master, `setsockname` of a UDP object.
+pub fn bind(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<Answer> {
+    let address = address.text(2)?;
+    let port = port(service, 3, if object.datagrams { "udp" } else { "tcp" })?;
+    let mut why = Fail::Words(NO_NAME.into());
+    for at in bindable(object, "bind", address, port)? {
+        let family = Family::of(at.addr().ip());
+        let done = ensure(object, family).and_then(|()| object.with_bare(|bare| Ok(bare.bind(&at)?)));
+        match done {
+            Ok(()) => {
+                *object.bound.borrow_mut() = Some(at);
+                return Ok(Answer::done());
+            }
+            Err(fail) => why = fail,
+        }
+    }
+    Err(why)
+}
+
+/// `connect(address, port)` of a TCP object. The addresses of a name are tried in their order, each with a socket of
+/// its own and the whole timeout.
+pub fn connect(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<Answer> {
+    let address = address.text(2)?;
+    let (name, port) = (host(address)?, port(service, 3, "tcp")?);
+    let all = permitted(object, "connect", &name, port)?;
+    let peer = format!("{}:{port}", name.authority());
+    let clock = || object.timeouts.get().start();
+    let mut why = Fail::Words(NO_NAME.into());
+    for (at, to) in all.iter().enumerate() {
+        // What the object has already is for the first address: a connection under way is asked how far it is.
+        let own = at == 0 && object.number() >= 0 && object.family.get() == Some(Family::of(to.addr().ip()));
+        match attempt(object, to, &peer, own, clock) {
+            Ok(()) => {
+                note(object, &name, port, None);
+                return Ok(Answer::done());
+            }
+            Err(Fail::Interrupted) => return Err(Fail::Interrupted),
+            Err(fail) => why = fail,
+        }
+        if clock().is_now() {
+            break;
+        }
+    }
+    note(object, &name, port, Some(&why));
+    Err(why)
+}
+
+fn attempt(
+    object: &Object,
+    to: &Permitted,
+    peer: &str,
+    own: bool,
+    clock: impl Fn() -> super::object::Clock,
+) -> Outcome<()> {
+    let family = Family::of(to.addr().ip());
+    if !own {
+        let bare = open(object, family)?;
+        if let Some(at) = &*object.bound.borrow() {
+            bare.bind(at)?;
+        }
+        object.put(Item::Bare(bare))?;
+        object.family.set(Some(family));
+    }
+    // Whatever comes of it, from now on it is a stream: a program may wait for it, and use it, on its own.
+    object.with_slot(|slot| {
+        let mut item = slot.item()?;
+        *item = match std::mem::replace(&mut *item, Item::None) {
+            Item::Bare(bare) => Item::Stream(Conn::plain(bare.into_wire(peer))),
+            other => other,
+        };
+        Outcome::Ok(())
+    })?;
+    object.with_fd(|fd| match bare::connect(fd, to)? {
+        Progress::Done => Ok(()),
+        Progress::Started if clock().is_now() => words(TIMEOUT),
+        Progress::Started => Ok(clock().wait(|deadline| bare::connected(fd, deadline))?),
+    })
+}
+
+/// A line for `--net-log`.
+fn note(object: &Object, host: &Host, port: u16, why: Option<&Fail>) {
+    let net = &object.home.cap.net;
+    if net.is_logged() {
+        let why = match why {
+            Some(Fail::Words(text)) => Some(text.to_string()),
+            Some(_) => Some("interrupted".to_owned()),
+            None => None,
+        };
+        let event = if why.is_none() { "connected" } else { "failed" };
+        net.log(
+            event,
+            &[("op", "connect".into()), ("host", host.to_string().into()), ("port", port.into()), ("why", why.into())],
+        );
+    }
+}
+
+/// `accept()` of a server: the client's socket.
+pub fn accept(object: &Object) -> Outcome<Conn> {
+    object.home.cap.net.alive()?;
+    let clock = object.timeouts.get().start();
+    object.with_slot(|slot| match &*slot.look()? {
+        Item::Bare(bare) => {
+            let new = clock.wait(|deadline| bare.accept(deadline))?;
+            let peer = match bare::remote(&new) {
+                Ok(Name::Ip(address)) => address.to_string(),
+                _ => "a client".to_owned(),
+            };
+            Ok(Conn::plain(new.into_wire(&peer)))
+        }
+        Item::Stream(_) => words("Invalid argument"),
+        Item::None => words(super::words::CLOSED),
+    })
+}
+
+/// `getsockname` or `getpeername`: the address, the port, the family.
+pub fn name(object: &Object, ask: fn(std::os::fd::BorrowedFd<'_>) -> crate::error::Result<Name>) -> Outcome<Answer> {
+    let name = object.with_fd(|fd| Ok(ask(fd.as_fd())?))?;
+    let family = match object.family.get() {
+        Some(Family::V4) => "inet",
+        Some(Family::V6) => "inet6",
+        Some(Family::Unix) | None => "unspec",
+    };
+    let Name::Ip(address) = name else { return words("Address family for hostname not supported") };
+    Ok(Answer {
+        values: vec![
+            Out::Text(address.ip().to_string().into()),
+            Out::Integer(address.port().into()),
+            Out::Text(family.into()),
+        ],
+        class: None,
+    })
+}
+
+/// `getfamily()`
+pub fn family(object: &Object) -> Answer {
+    let v6 = object.family.get() == Some(Family::V6);
+    Answer::one(Out::Text(if v6 { "inet6" } else { "inet4" }.into()))
+}

@@ -1,0 +1,328 @@
+//! What stands behind an object of the drop-in: a descriptor in whatever state its program has brought it to, its
+//! timeouts and its counts. Pure Rust; the Lua values are made in `raw`.
+
+use super::{
+    options::Setting,
+    words::{Class, Fail, NO_DESCRIPTOR, Outcome, words},
+};
+use crate::{
+    bare::{Bare, Family},
+    conn::Conn,
+    deadline::{Deadline, uptime},
+    grants::Bindable,
+    lua::capability::{Capability, Ends},
+};
+use std::{
+    cell::{Cell, Ref, RefCell, RefMut},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+/// One installation of the drop-in: the capability that its sockets ask, and the sockets, to end them with it.
+pub struct Home {
+    pub cap: Rc<Capability>,
+    /// Descriptors that are not ours may be taken over with `setfd`.
+    native: bool,
+    objects: RefCell<Vec<Weak<Object>>>,
+    /// Sockets that no object names any more, after `setfd(-1)`: somebody may hold their number.
+    strays: RefCell<Vec<Rc<Slot>>>,
+}
+
+impl Home {
+    pub fn new(cap: Rc<Capability>, native: bool) -> Rc<Home> {
+        let home = Rc::new(Home { cap, native, objects: RefCell::default(), strays: RefCell::default() });
+        home.cap.opened(Rc::<Home>::downgrade(&home));
+        home
+    }
+
+    fn add(&self, object: &Rc<Object>) {
+        let mut objects = self.objects.borrow_mut();
+        // Forget the dead each time the list would grow; see `Opened` of the capability.
+        if objects.len() == objects.capacity() {
+            objects.retain(|object| object.strong_count() > 0);
+            let alive = objects.len();
+            objects.reserve(alive.max(4));
+        }
+        objects.push(Rc::downgrade(object));
+    }
+
+    /// The socket with that number, if it is one of this installation's.
+    fn find(&self, number: RawFd) -> Option<Rc<Slot>> {
+        let mut strays = self.strays.borrow_mut();
+        if let Some(at) = strays.iter().position(|slot| slot.number() == number) {
+            return Some(strays.swap_remove(at));
+        }
+        let objects = self.objects.borrow();
+        let mut slots = objects.iter().filter_map(|object| Some(object.upgrade()?.slot()));
+        slots.find(|slot| slot.number() == number)
+    }
+}
+
+impl Ends for Home {
+    fn end(&self) {
+        let objects = self.objects.take();
+        objects.iter().filter_map(Weak::upgrade).for_each(|object| object.close());
+        self.strays.take().iter().for_each(|slot| drop(slot.take()));
+    }
+}
+
+/// What a descriptor is.
+pub enum Item {
+    /// None: not made yet, closed, or given away.
+    None,
+    Bare(Bare),
+    /// A stream, or what will be one when its connection stands.
+    Stream(Conn),
+}
+
+impl Item {
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Item::None => None,
+            Item::Bare(bare) => Some(bare.as_fd()),
+            Item::Stream(conn) => Some(conn.as_fd()),
+        }
+    }
+}
+
+/// A descriptor; objects that were given its number share it.
+pub struct Slot {
+    item: RefCell<Item>,
+    /// Lua is copying from the buffer: nothing else may touch it (see `raw`).
+    pinned: Cell<bool>,
+}
+
+impl Slot {
+    pub fn new(item: Item) -> Rc<Slot> {
+        Rc::new(Slot { item: RefCell::new(item), pinned: Cell::new(false) })
+    }
+
+    /// The item, while it may be used: a hook or a finalizer may run anywhere.
+    pub fn item(&self) -> Outcome<RefMut<'_, Item>> {
+        match self.item.try_borrow_mut() {
+            Ok(item) if !self.pinned.get() => Ok(item),
+            _ => words("the socket is in use by another call"),
+        }
+    }
+
+    pub fn look(&self) -> Outcome<Ref<'_, Item>> {
+        self.item.try_borrow().map_err(|_| Fail::Words("the socket is in use by another call".into()))
+    }
+
+    pub fn take(&self) -> Item {
+        self.item().map(|mut item| std::mem::replace(&mut *item, Item::None)).unwrap_or(Item::None)
+    }
+
+    fn number(&self) -> RawFd {
+        self.look().ok().and_then(|item| item.fd().map(|fd| fd.as_raw_fd())).unwrap_or(-1)
+    }
+
+    /// The first `length` bytes of the stream's buffer, pinned until [`unpin`](Self::unpin).
+    pub fn pin(&self, length: usize) -> Option<*const [u8]> {
+        let item = self.item.try_borrow().ok()?;
+        let Item::Stream(conn) = &*item else { return None };
+        let bytes: *const [u8] = conn.buffered().get(..length)?;
+        self.pinned.set(true);
+        Some(bytes)
+    }
+
+    /// Lua has its copy: takes `count` bytes from the buffer.
+    pub fn unpin(&self, count: usize) {
+        self.pinned.set(false);
+        if let Ok(mut item) = self.item.try_borrow_mut()
+            && let Item::Stream(conn) = &mut *item
+        {
+            conn.consume(count);
+        }
+    }
+}
+
+/// An object's two timeouts, in seconds; negative: none.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    pub block: f64,
+    pub total: f64,
+}
+
+/// LuaSocket's clock has whole milliseconds.
+fn limit(seconds: f64) -> Option<Duration> {
+    let whole = (seconds >= 0.0).then(|| (seconds * 1e3).floor() / 1e3)?;
+    Duration::try_from_secs_f64(whole).ok()
+}
+
+impl Timeouts {
+    /// The clock of one call. One limit alone bounds the whole call; of two, the total does, and each wait of it is
+    /// at most `block`.
+    pub fn start(self) -> Clock {
+        let (block, total) = (limit(self.block), limit(self.total));
+        match total {
+            None => Clock { whole: Deadline::new(block), each: None },
+            Some(_) => Clock { whole: Deadline::new(total), each: block },
+        }
+    }
+}
+
+/// The deadline of one call, and of each wait in it.
+pub struct Clock {
+    whole: Deadline,
+    each: Option<Duration>,
+}
+
+impl Clock {
+    /// True if the call must not wait.
+    pub fn is_now(&self) -> bool {
+        self.whole.is_now() || self.each == Some(Duration::ZERO)
+    }
+
+    /// Makes one wait.
+    pub fn wait<T>(&self, wait: impl FnOnce(&Deadline) -> T) -> T {
+        match self.each {
+            None => wait(&self.whole),
+            each => wait(&self.whole.within(each)),
+        }
+    }
+}
+
+/// An object of the drop-in.
+pub struct Object {
+    pub home: Rc<Home>,
+    slot: RefCell<Rc<Slot>>,
+    /// What was buffered when the object was closed: LuaSocket's objects still hand that on.
+    pub left: RefCell<Vec<u8>>,
+    /// `None` until the first address decides.
+    pub family: Cell<Option<Family>>,
+    pub datagrams: bool,
+    pub timeouts: Cell<Timeouts>,
+    pub received: Cell<f64>,
+    pub sent: Cell<f64>,
+    /// When it was born, by the clock of `uptime`.
+    born: Cell<f64>,
+    /// Where the program bound it, to bind the socket of the next address there too.
+    pub bound: RefCell<Option<Bindable>>,
+    /// Options that were set: each socket that is made for the object gets them.
+    pub settings: RefCell<Vec<Setting>>,
+}
+
+impl Object {
+    pub fn new(home: &Rc<Home>, family: Option<Family>, datagrams: bool, item: Item) -> Rc<Object> {
+        let object = Rc::new(Object {
+            home: Rc::clone(home),
+            slot: RefCell::new(Slot::new(item)),
+            left: RefCell::default(),
+            family: Cell::new(family),
+            datagrams,
+            timeouts: Cell::new(Timeouts { block: -1.0, total: -1.0 }),
+            received: Cell::new(0.0),
+            sent: Cell::new(0.0),
+            born: Cell::new(uptime().as_secs_f64()),
+            bound: RefCell::default(),
+            settings: RefCell::default(),
+        });
+        home.add(&object);
+        object
+    }
+
+    pub fn slot(&self) -> Rc<Slot> {
+        Rc::clone(&self.slot.borrow())
+    }
+
+    /// Runs `act` on the slot without counting it.
+    pub fn with_slot<T>(&self, act: impl FnOnce(&Slot) -> T) -> T {
+        act(&self.slot.borrow())
+    }
+
+    /// The descriptor's number, -1 for none.
+    pub fn number(&self) -> RawFd {
+        self.with_slot(Slot::number)
+    }
+
+    /// Runs `act` on the descriptor.
+    pub fn with_fd<T>(&self, act: impl FnOnce(BorrowedFd<'_>) -> Outcome<T>) -> Outcome<T> {
+        self.with_slot(|slot| match slot.look()?.fd() {
+            Some(fd) => act(fd),
+            None => words(NO_DESCRIPTOR),
+        })
+    }
+
+    /// Runs `act` on a socket that is no stream.
+    pub fn with_bare<T>(&self, act: impl FnOnce(&Bare) -> Outcome<T>) -> Outcome<T> {
+        self.with_slot(|slot| match &*slot.look()? {
+            Item::Bare(bare) => act(bare),
+            Item::Stream(_) => words("Invalid argument"),
+            Item::None => words(NO_DESCRIPTOR),
+        })
+    }
+
+    /// True if an address was bound to it: `listen` needs one.
+    pub fn is_bound(&self) -> bool {
+        self.family.get() == Some(Family::Unix) || self.home.native || self.bound.borrow().is_some()
+    }
+
+    /// Puts a new socket in the object's hands; the old one closes, unless another object has it too.
+    pub fn put(&self, item: Item) -> Outcome<()> {
+        let old = self.with_slot(|slot| slot.item().map(|mut place| std::mem::replace(&mut *place, item)))?;
+        drop(old);
+        Ok(())
+    }
+
+    /// Closes it. What is buffered can still be received. Fine more than once.
+    pub fn close(&self) {
+        if let Item::Stream(conn) = self.with_slot(Slot::take)
+            && let Ok(mut left) = self.left.try_borrow_mut()
+        {
+            left.extend_from_slice(conn.buffered());
+        }
+    }
+
+    /// Takes the stream out of it, as after `getfd` and `setfd(-1)`.
+    pub fn give(&self) -> Option<Conn> {
+        let slot = self.slot();
+        let conn = match &mut *slot.item().ok()? {
+            item @ Item::Stream(_) => match std::mem::replace(item, Item::None) {
+                Item::Stream(conn) => conn,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(conn)
+    }
+
+    /// `setfd`: the object names another descriptor from now on. The old one is not closed.
+    pub fn rename(&self, number: RawFd, adopt: impl FnOnce(RawFd) -> Bare, class: Class) -> Outcome<()> {
+        if number == self.number() {
+            return Ok(());
+        }
+        // Refused in mid-copy: the buffer must stay where it is.
+        self.with_slot(|slot| slot.item().map(drop))?;
+        let new = match self.home.find(number) {
+            _ if number < 0 => Slot::new(Item::None),
+            Some(slot) => slot,
+            None if self.home.native => Slot::new(match class {
+                Class::TcpClient | Class::StreamClient => {
+                    Item::Stream(Conn::plain(adopt(number).into_wire("a descriptor")))
+                }
+                _ => Item::Bare(adopt(number)),
+            }),
+            None => {
+                return words(format!(
+                    "descriptor {number} is not a socket of this program; --allow-native would allow it"
+                ));
+            }
+        };
+        let old = self.slot.replace(new);
+        if Rc::strong_count(&old) == 1 && old.number() >= 0 {
+            self.home.strays.borrow_mut().push(old);
+        }
+        Ok(())
+    }
+
+    /// Seconds since the object was made, or as `setstats` has it.
+    pub fn age(&self) -> f64 {
+        uptime().as_secs_f64() - self.born.get()
+    }
+
+    pub fn set_age(&self, age: f64) {
+        self.born.set(uptime().as_secs_f64() - age);
+    }
+}

@@ -1,0 +1,241 @@
+//! `send` and `receive` of streams: LuaSocket's patterns and timeouts over the connection's own buffer.
+
+use super::{
+    object::{Clock, Item, Object},
+    words::{CLOSED, Fail, TIMEOUT, Text},
+};
+use crate::{conn::Conn, deadline::check_interrupt, wire::Want};
+
+/// What `receive` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    Line,
+    All,
+    Count(usize),
+}
+
+/// What `receive` got.
+pub struct Got {
+    pub bytes: Bytes,
+    /// How much of the buffer is spent.
+    pub spent: usize,
+    /// Why it is not all; then `bytes` is what there was.
+    pub why: Option<Fail>,
+}
+
+pub enum Bytes {
+    /// The first bytes of the buffer.
+    Front(usize),
+    Own(Vec<u8>),
+}
+
+impl Got {
+    fn front(length: usize, spent: usize) -> Got {
+        Got { bytes: Bytes::Front(length), spent, why: None }
+    }
+
+    fn nothing(why: Fail) -> Got {
+        Got { bytes: Bytes::Own(Vec::new()), spent: 0, why: Some(why) }
+    }
+}
+
+/// Why a read stopped before it had everything.
+enum Stop {
+    End,
+    Full,
+    Failed(Fail),
+}
+
+/// Most bytes that one call may answer, if it says so.
+const FULL: Text = Text::Borrowed("oversized");
+
+impl Object {
+    /// `receive(pattern, prefix, maxsize)`: `have` is the length of the prefix, which counts towards both.
+    pub fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
+        let room = max.map_or(usize::MAX, |max| max.saturating_sub(have));
+        let clock = self.timeouts.get().start();
+        let got = self.with_slot(|slot| {
+            let mut item = match slot.item() {
+                Ok(item) => item,
+                Err(why) => return Got::nothing(why),
+            };
+            match &mut *item {
+                Item::Stream(conn) => read(conn, pattern, have, room, &clock),
+                _ => self.drain(pattern, have, room),
+            }
+        });
+        self.received.set(self.received.get() + got.spent as f64);
+        got
+    }
+
+    /// Of a closed object: what was buffered then.
+    fn drain(&self, pattern: Pattern, have: usize, room: usize) -> Got {
+        let Ok(mut left) = self.left.try_borrow_mut() else { return Got::nothing(Fail::Words(CLOSED)) };
+        let line = memchr::memchr(b'\n', &left);
+        let (take, spent, why) = match pattern {
+            Pattern::Count(count) => match count.saturating_sub(have) {
+                missing if missing <= left.len() && count > 0 => (missing, missing, None),
+                _ => (left.len(), left.len(), Some(CLOSED)),
+            },
+            Pattern::All if !left.is_empty() => (left.len(), left.len(), None),
+            Pattern::All => (0, 0, Some(CLOSED)),
+            Pattern::Line => match line {
+                Some(at) => (at, at + 1, None),
+                None => (left.len(), left.len(), Some(CLOSED)),
+            },
+        };
+        let (take, spent, why) = if take > room { (room, room, Some(FULL)) } else { (take, spent, why) };
+        let rest = left.split_off(spent);
+        let mut bytes = std::mem::replace(&mut *left, rest);
+        bytes.truncate(take);
+        if pattern == Pattern::Line {
+            bytes.retain(|&byte| byte != b'\r');
+        }
+        Got { bytes: Bytes::Own(bytes), spent, why: why.map(Fail::Words) }
+    }
+
+    /// Sends all of it: how much went, and why not more.
+    pub fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>) {
+        let clock = self.timeouts.get().start();
+        let (sent, why) = self.with_slot(|slot| match slot.item() {
+            Ok(mut item) => match &mut *item {
+                Item::Stream(conn) => write(conn, bytes, &clock),
+                _ => (0, Some(Fail::Words(CLOSED))),
+            },
+            Err(why) => (0, Some(why)),
+        });
+        self.sent.set(self.sent.get() + sent as f64);
+        (sent, why)
+    }
+
+    /// True if bytes are buffered.
+    pub fn dirty(&self) -> bool {
+        let buffered = |item: &Item| matches!(item, Item::Stream(conn) if !conn.buffered().is_empty());
+        self.with_slot(|slot| slot.look().is_ok_and(|item| buffered(&item)))
+            || self.left.try_borrow().is_ok_and(|left| !left.is_empty())
+    }
+}
+
+fn read(conn: &mut Conn, pattern: Pattern, have: usize, room: usize, clock: &Clock) -> Got {
+    match pattern {
+        Pattern::Line => line(conn, room, clock),
+        Pattern::All => {
+            let why = loop {
+                if let Err(why) = fill(conn, 0, room, clock) {
+                    break why;
+                }
+            };
+            let length = conn.buffered().len();
+            match why {
+                Stop::End if length > 0 => Got::front(length, length),
+                why => partial(conn, length, why, false),
+            }
+        }
+        Pattern::Count(count) => {
+            let wanted = count.saturating_sub(have);
+            // Nothing is asked for: LuaSocket waits for something to be there all the same.
+            let missing = wanted.max((count == 0 && have == 0).into());
+            while conn.buffered().len() < missing {
+                // What cannot fit is not waited for.
+                let less = missing - conn.buffered().len();
+                if let Err(why) = fill(conn, less, room, clock) {
+                    let length = conn.buffered().len();
+                    return partial(conn, length, why, false);
+                }
+            }
+            match wanted > room {
+                true => partial(conn, room, Stop::Full, false),
+                false => Got::front(wanted, wanted),
+            }
+        }
+    }
+}
+
+fn line(conn: &mut Conn, room: usize, clock: &Clock) -> Got {
+    let mut searched = 0;
+    loop {
+        let bytes = conn.buffered();
+        if let Some(at) = memchr::memchr(b'\n', bytes.get(searched..).unwrap_or_default()) {
+            let length = searched + at;
+            let line = bytes.get(..length).unwrap_or_default();
+            if length > room.saturating_add(line.ends_with(b"\r").into()) {
+                return partial(conn, room, Stop::Full, true);
+            }
+            return match memchr::memchr(b'\r', line) {
+                None => Got::front(length, length + 1),
+                Some(at) if at + 1 == length => Got::front(at, length + 1),
+                Some(_) => Got { bytes: Bytes::Own(without_returns(line)), spent: length + 1, why: None },
+            };
+        }
+        searched = bytes.len();
+        if let Err(why) = fill(conn, 0, room, clock) {
+            return partial(conn, searched, why, true);
+        }
+    }
+}
+
+/// Every CR of a line goes, wherever it stands.
+fn without_returns(line: &[u8]) -> Vec<u8> {
+    line.iter().copied().filter(|&byte| byte != b'\r').collect()
+}
+
+/// The answer of a call that has to stop: what is buffered, up to `room`, and why.
+fn partial(conn: &Conn, length: usize, why: Stop, line: bool) -> Got {
+    let why = match why {
+        Stop::End => Fail::Words(CLOSED),
+        Stop::Full => Fail::Words(FULL),
+        Stop::Failed(fail) => fail,
+    };
+    let length = length.min(conn.buffered().len());
+    let bytes = conn.buffered().get(..length).unwrap_or_default();
+    let bytes = match line && memchr::memchr(b'\r', bytes).is_some() {
+        true => Bytes::Own(without_returns(bytes)),
+        false => Bytes::Front(length),
+    };
+    Got { bytes, spent: length, why: Some(why) }
+}
+
+/// Reads once, towards `missing` bytes if it is not 0.
+fn fill(conn: &mut Conn, missing: usize, room: usize, clock: &Clock) -> Result<(), Stop> {
+    if conn.buffered().len() > room {
+        return Err(Stop::Full);
+    }
+    let failed = |error| Stop::Failed(Fail::from(error));
+    let count = if clock.is_now() {
+        conn.fill_now().map_err(failed)?.ok_or(Stop::Failed(Fail::Words(TIMEOUT)))?
+    } else {
+        if !conn.buffered().is_empty() {
+            check_interrupt("receive").map_err(failed)?;
+        }
+        clock.wait(|deadline| conn.fill_for(missing, deadline)).map_err(failed)?
+    };
+    if count == 0 { Err(Stop::End) } else { Ok(()) }
+}
+
+fn write(conn: &Conn, bytes: &[u8], clock: &Clock) -> (usize, Option<Fail>) {
+    let (wire, mut sent) = (conn.wire(), 0);
+    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        let done = match wire.write_now(rest) {
+            Ok(Some(count)) => {
+                sent += count;
+                Ok(())
+            }
+            Ok(None) if clock.is_now() => return (sent, Some(Fail::Words(TIMEOUT))),
+            Ok(None) => clock.wait(|deadline| wire.wait(Want::Write, deadline)),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            return (sent, Some(error.into()));
+        }
+    }
+    (sent, None)
+}
+
+/// The `send(data, i, j)` of Lua's `string.sub`: where the part begins, and where it ends.
+pub fn part(length: usize, from: f64, to: f64) -> (usize, usize) {
+    let length = length as f64;
+    let index = |at: f64| if at < 0.0 { length + at + 1.0 } else { at }.trunc();
+    let (from, to) = (index(from).max(1.0), index(to).min(length));
+    // A float becomes the nearest number that there is; NaN becomes 0.
+    (from as usize, to.max(0.0) as usize)
+}

@@ -1,0 +1,128 @@
+//! Datagrams: the methods that TCP objects have not.
+
+use super::{
+    inet,
+    object::Object,
+    raw::Args,
+    words::{Answer, Arg, Class, Fail, Out, Outcome, words},
+};
+use crate::{
+    bare::{self, Bare, Family, Name},
+    dial::Target,
+};
+use std::cell::RefCell;
+
+/// What `receive` takes at the most, if the caller names nothing else.
+pub const DATAGRAM: usize = 8192;
+/// No datagram is larger.
+const MOST: usize = 65_535;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A closed datagram socket refuses.
+fn refused(fail: Fail) -> Fail {
+    match fail {
+        Fail::Words(text) if text == "closed" => Fail::Words("refused".into()),
+        other => other,
+    }
+}
+
+/// Runs `act` on the socket; what has none is `closed` to LuaSocket, and that is `refused` here.
+fn socket<T>(object: &Object, act: impl FnOnce(&Bare) -> Outcome<T>) -> Outcome<T> {
+    object.home.cap.net.alive()?;
+    match object.number() {
+        -1 => words("refused"),
+        _ => object.with_bare(act).map_err(refused),
+    }
+}
+
+pub fn datagram(object: &Object, size: Arg<'_>) -> Outcome<(Vec<u8>, Option<Name>)> {
+    let size = size.number_or(2, DATAGRAM as f64)?;
+    // A float becomes the nearest number that there is.
+    let size = (size as usize).min(MOST);
+    let clock = object.timeouts.get().start();
+    socket(object, |bare| {
+        SCRATCH.with(|scratch| {
+            let Ok(mut scratch) = scratch.try_borrow_mut() else {
+                return words("the socket is in use by another call");
+            };
+            scratch.resize(MOST, 0);
+            let room = scratch.get_mut(..size).unwrap_or_default();
+            let (count, from) = clock.wait(|deadline| bare.recv_from(room, deadline))?;
+            Ok((room.get(..count).unwrap_or_default().to_vec(), from))
+        })
+    })
+}
+
+/// `receive(size)`
+pub fn receive(object: &Object, size: Arg<'_>) -> Outcome<Answer> {
+    let (bytes, _) = datagram(object, size)?;
+    Ok(Answer::one(Out::Bytes(bytes)))
+}
+
+/// `receivefrom(size)`: the datagram, and the sender's address and port.
+pub fn receive_from(object: &Object, size: Arg<'_>) -> Outcome<Answer> {
+    let (bytes, from) = datagram(object, size)?;
+    let mut values = vec![Out::Bytes(bytes)];
+    if let Some(Name::Ip(address)) = from {
+        values.push(Out::Text(address.ip().to_string().into()));
+        values.push(Out::Integer(address.port().into()));
+    }
+    Ok(Answer { values, class: None })
+}
+
+/// `send(data)` to the peer.
+pub fn send(object: &Object, data: Arg<'_>) -> Outcome<Answer> {
+    let data = data.text(2)?;
+    let clock = object.timeouts.get().start();
+    let sent = socket(object, |bare| Ok(clock.wait(|deadline| bare.send(data, deadline))?))?;
+    Ok(Answer::one(Out::Number(sent as f64)))
+}
+
+/// `sendto(data, address, port)`: addresses only, no names.
+pub fn send_to(object: &Object, _: Class, args: &Args<'_>) -> Outcome<Answer> {
+    let (data, address) = (args.list[0].text(2)?, args.list[1].text(3)?);
+    let port = inet::port(args.list[2], 4, "udp")?;
+    // The original takes numbers here, and says what the resolver says.
+    let Some((host, ip)) = inet::host(address).ok().and_then(|host| host.ip().map(|ip| (host, ip))) else {
+        return words("Name or service not known");
+    };
+    if object.family.get().is_some_and(|family| family != Family::of(ip)) {
+        return words("Address family for hostname not supported");
+    }
+    let net = &object.home.cap.net;
+    let granted = net.connect("sendto", &host, port)?;
+    let target = Target { op: "sendto", granted: &granted, address: None, names: None, local: None, tls: None };
+    let to = net.permit(target.op, &granted, &[ip])?;
+    if object.number() < 0 && object.family.get().is_none() {
+        inet::ensure(object, Family::of(ip))?;
+    }
+    let clock = object.timeouts.get().start();
+    let Some(to) = to.first() else { return words("Name or service not known") };
+    let sent = socket(object, |bare| Ok(clock.wait(|deadline| bare.send_to(data, to, deadline))?))?;
+    Ok(Answer::one(Out::Number(sent as f64)))
+}
+
+/// `setpeername(address, port)`; `"*"` takes the peer away.
+pub fn set_peer(object: &Object, args: &Args<'_>) -> Outcome<Answer> {
+    let address = args.list[0].text(2)?;
+    if address == b"*" {
+        if object.number() >= 0 {
+            let _ = socket(object, |bare| Ok(bare.disconnect()?));
+        }
+        return Ok(Answer::done().becomes(Class::UdpUnconnected));
+    }
+    let (host, port) = (inet::host(address)?, inet::port(args.list[1], 3, "udp")?);
+    let mut why = Fail::Words(super::words::NO_NAME.into());
+    for to in inet::permitted(object, "setpeername", &host, port)? {
+        let done = inet::ensure(object, Family::of(to.addr().ip()))
+            .and_then(|()| object.with_bare(|bare| Ok(bare::connect(bare, &to)?)));
+        match done {
+            Ok(_) => return Ok(Answer::done().becomes(Class::UdpConnected)),
+            Err(fail) => why = fail,
+        }
+    }
+    Err(why)
+}

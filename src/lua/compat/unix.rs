@@ -1,0 +1,109 @@
+//! Unix sockets, by the paths that the gate has granted.
+
+use super::{
+    object::{Item, Object},
+    raw::Args,
+    udp,
+    words::{Answer, Arg, CLOSED, Class, Out, Outcome, TIMEOUT, words},
+};
+use crate::{
+    bare::{self, Name, Progress},
+    conn::Conn,
+    deadline::{Deadline, pause},
+    grants::GrantedPath,
+};
+use std::time::Duration;
+
+/// What fits into a `sockaddr_un`.
+const LONGEST: usize = 107;
+
+/// The path, if the gate lets it pass. Names that are no paths (Linux's abstract ones) cannot be granted.
+fn granted(object: &Object, op: &'static str, path: Arg<'_>, index: usize, listen: bool) -> Outcome<GrantedPath> {
+    let path = path.text(index)?;
+    if path.len() > LONGEST {
+        return words("path too long");
+    }
+    match std::str::from_utf8(path) {
+        Ok(path) => Ok(object.home.cap.net.unix(op, path, listen)?),
+        Err(_) => words("host not allowed: the path is not valid UTF-8"),
+    }
+}
+
+/// `bind(path)`. The descriptor does not outlive a failure, as in the original; the file outlives the descriptor.
+pub fn bind(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
+    let at = granted(object, "bind", path, 2, true)?;
+    if object.number() < 0 {
+        return words(super::words::NO_DESCRIPTOR);
+    }
+    let done = object.with_bare(|bare| Ok(bare.bind_unix(&at)?));
+    done.inspect_err(|_| object.close())?;
+    Ok(Answer::done())
+}
+
+/// `connect(path)` of a stream.
+pub fn connect(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
+    let to = granted(object, "connect", path, 2, false)?;
+    if object.number() < 0 {
+        return words(CLOSED);
+    }
+    let clock = object.timeouts.get().start();
+    let done = loop {
+        match object.with_bare(|bare| Ok(bare::connect_unix(bare, &to)?)) {
+            Ok(Progress::Done) => break Ok(()),
+            // A full backlog: a Unix socket does not tell when there is room, so ask again.
+            Ok(Progress::Started) if clock.is_now() || clock.wait(Deadline::is_past) => break words(TIMEOUT),
+            Ok(Progress::Started) => pause(Duration::from_millis(10), "connect")?,
+            Err(fail) => break Err(fail),
+        }
+    };
+    done.inspect_err(|_| object.close())?;
+    object.with_slot(|slot| {
+        let mut item = slot.item()?;
+        *item = match std::mem::replace(&mut *item, Item::None) {
+            Item::Bare(bare) => Item::Stream(Conn::plain(bare.into_wire(&format!("unix:{}", to.path().display())))),
+            other => other,
+        };
+        Outcome::Ok(())
+    })?;
+    Ok(Answer::done().becomes(Class::StreamClient))
+}
+
+/// `connect(path)` of datagrams.
+pub fn set_peer(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
+    let to = granted(object, "connect", path, 2, false)?;
+    if object.number() < 0 {
+        return words(CLOSED);
+    }
+    let done = object.with_bare(|bare| Ok(bare::connect_unix(bare, &to)?));
+    done.inspect_err(|_| object.close())?;
+    Ok(Answer::done().becomes(Class::DgramConnected))
+}
+
+/// `getsockname()`: the path, empty where there is none.
+pub fn name(object: &Object) -> Outcome<Answer> {
+    let name = object.with_fd(|fd| Ok(bare::local(fd)?))?;
+    let Name::Path(path) = name else { return words("Invalid argument") };
+    Ok(Answer::one(Out::Bytes(path)))
+}
+
+/// `receivefrom(size)`: the datagram, and the sender's path.
+pub fn receive_from(object: &Object, size: Arg<'_>) -> Outcome<Answer> {
+    let (bytes, from) = udp::datagram(object, size)?;
+    let path = match from {
+        Some(Name::Path(path)) => path,
+        _ => Vec::new(),
+    };
+    Ok(Answer { values: vec![Out::Bytes(bytes), Out::Bytes(path)], class: None })
+}
+
+/// `sendto(data, path)`
+pub fn send_to(object: &Object, args: &Args<'_>) -> Outcome<Answer> {
+    let data = args.list[0].text(2)?;
+    let to = granted(object, "sendto", args.list[1], 3, false)?;
+    if object.number() < 0 {
+        return words("refused");
+    }
+    let clock = object.timeouts.get().start();
+    let sent = object.with_bare(|bare| Ok(clock.wait(|deadline| bare.send_to_unix(data, &to, deadline))?))?;
+    Ok(Answer::one(Out::Number(sent as f64)))
+}

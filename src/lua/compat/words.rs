@@ -1,0 +1,240 @@
+//! What LuaSocket calls things: its error strings, and the values that its methods answer.
+
+use super::object::Object;
+use crate::error::{Error, Kind};
+use std::{borrow::Cow, rc::Rc};
+
+/// Text for Lua: fixed, or made for the occasion.
+pub type Text = Cow<'static, str>;
+
+pub const CLOSED: Text = Cow::Borrowed("closed");
+pub const TIMEOUT: Text = Cow::Borrowed("timeout");
+/// What a socket says that has no descriptor yet.
+pub const NO_DESCRIPTOR: Text = Cow::Borrowed("Bad file descriptor");
+
+/// Why a method failed.
+#[derive(Debug)]
+pub enum Fail {
+    /// Answered as `nil, text`.
+    Words(Text),
+    /// Raised: a wrong argument, by its index.
+    Argument(usize, Text),
+    /// Raised: Ctrl-C.
+    Interrupted,
+}
+
+pub type Outcome<T> = Result<T, Fail>;
+
+/// `nil, text`
+pub fn words<T>(text: impl Into<Text>) -> Outcome<T> {
+    Err(Fail::Words(text.into()))
+}
+
+/// Raises `bad argument #index to 'method' (text)`.
+pub fn bad<T>(index: usize, text: impl Into<Text>) -> Outcome<T> {
+    Err(Fail::Argument(index, text.into()))
+}
+
+impl From<Error> for Fail {
+    fn from(error: Error) -> Fail {
+        let fields = error.fields();
+        Fail::Words(match fields.kind {
+            Kind::Timeout => TIMEOUT,
+            Kind::ConnectionReset => CLOSED,
+            Kind::ConnectionRefused => "connection refused".into(),
+            Kind::HostNotAllowed | Kind::PortNotAllowed | Kind::AddressNotAllowed | Kind::RequestNotAllowed => {
+                format!("host not allowed: {}", fields.message).into()
+            }
+            Kind::DnsFailure => resolver(fields.cause.as_deref()),
+            _ => match &fields.cause {
+                Some(cause) => system(cause),
+                None if fields.message.ends_with(": interrupted") => return Fail::Interrupted,
+                None => fields.message.clone().into(),
+            },
+        })
+    }
+}
+
+/// strerror(3)'s words as LuaSocket hands them on: some have a name of its own.
+fn system(cause: &str) -> Text {
+    match cause {
+        "address already in use" => "address already in use".into(),
+        "permission denied" => "permission denied".into(),
+        "transport endpoint is already connected" => "already connected".into(),
+        other => capitalised(other).into(),
+    }
+}
+
+fn resolver(cause: Option<&str>) -> Text {
+    match cause {
+        Some("name or service not known") | None => NO_NAME.into(),
+        Some("temporary failure in name resolution") => "temporary failure in name resolution".into(),
+        Some("non-recoverable failure in name resolution") => "non-recoverable failure in name resolution".into(),
+        Some(other) => capitalised(other).into(),
+    }
+}
+
+/// The resolver knows no such name.
+pub const NO_NAME: &str = "host or service not provided, or not known";
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// The classes of objects: their names are what `tostring` begins with, and what wrong ones are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Class {
+    TcpMaster,
+    TcpClient,
+    TcpServer,
+    UdpUnconnected,
+    UdpConnected,
+    StreamMaster,
+    StreamClient,
+    StreamServer,
+    DgramUnconnected,
+    DgramConnected,
+}
+
+impl Class {
+    pub const ALL: [Class; 10] = [
+        Class::TcpMaster,
+        Class::TcpClient,
+        Class::TcpServer,
+        Class::UdpUnconnected,
+        Class::UdpConnected,
+        Class::StreamMaster,
+        Class::StreamClient,
+        Class::StreamServer,
+        Class::DgramUnconnected,
+        Class::DgramConnected,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Class::TcpMaster => "tcp{master}",
+            Class::TcpClient => "tcp{client}",
+            Class::TcpServer => "tcp{server}",
+            Class::UdpUnconnected => "udp{unconnected}",
+            Class::UdpConnected => "udp{connected}",
+            Class::StreamMaster => "unixstream{master}",
+            Class::StreamClient => "unixstream{client}",
+            Class::StreamServer => "unixstream{server}",
+            Class::DgramUnconnected => "unixdgram{unconnected}",
+            Class::DgramConnected => "unixdgram{connected}",
+        }
+    }
+
+    pub const fn bit(self) -> u16 {
+        1 << self as u8
+    }
+}
+
+/// A value that a method answers.
+pub enum Out {
+    Nil,
+    Bool(bool),
+    /// A float where Lua has floats, as LuaSocket's numbers are.
+    Number(f64),
+    Integer(i64),
+    Text(Text),
+    Bytes(Vec<u8>),
+    Object(Rc<Object>, Class),
+    /// `{ on = …, timeout = … }`
+    Linger(bool, i64),
+}
+
+/// What a method answers: values, and the class that its object has from now on.
+#[derive(Default)]
+pub struct Answer {
+    pub values: Vec<Out>,
+    pub class: Option<Class>,
+}
+
+impl Answer {
+    pub fn one(value: Out) -> Answer {
+        Answer { values: vec![value], class: None }
+    }
+
+    /// The `1` of a call that has nothing else to say.
+    pub fn done() -> Answer {
+        Answer::one(Out::Number(1.0))
+    }
+
+    pub fn becomes(mut self, class: Class) -> Answer {
+        self.class = Some(class);
+        self
+    }
+}
+
+/// An argument: what a method may look at after Lua's stack was read.
+#[derive(Clone, Copy, Debug)]
+pub enum Arg<'a> {
+    None,
+    Nil,
+    Bool(bool),
+    Number(f64),
+    Text(&'a [u8]),
+    Table,
+    Other(&'static str),
+}
+
+impl<'a> Arg<'a> {
+    fn type_name(self) -> &'static str {
+        match self {
+            Arg::None => "no value",
+            Arg::Nil => "nil",
+            Arg::Bool(_) => "boolean",
+            Arg::Number(_) => "number",
+            Arg::Text(_) => "string",
+            Arg::Table => "table",
+            Arg::Other(name) => name,
+        }
+    }
+
+    pub fn is_absent(self) -> bool {
+        matches!(self, Arg::None | Arg::Nil)
+    }
+
+    fn expected<T>(self, index: usize, what: &str) -> Outcome<T> {
+        bad(index, format!("{what} expected, got {}", self.type_name()))
+    }
+
+    /// The string at `index`. Numbers are strings to LuaSocket; they arrive here as text where a method says so.
+    pub fn text(self, index: usize) -> Outcome<&'a [u8]> {
+        match self {
+            Arg::Text(text) => Ok(text),
+            _ => self.expected(index, "string"),
+        }
+    }
+
+    pub fn boolean(self, index: usize) -> Outcome<bool> {
+        match self {
+            Arg::Bool(on) => Ok(on),
+            _ => self.expected(index, "boolean"),
+        }
+    }
+
+    /// The number at `index`, or in a string there.
+    pub fn number(self, index: usize) -> Outcome<f64> {
+        let read = |text| std::str::from_utf8(text).ok()?.trim().parse().ok();
+        match self {
+            Arg::Number(number) => Ok(number),
+            Arg::Text(text) => read(text).map_or_else(|| self.expected(index, "number"), Ok),
+            _ => self.expected(index, "number"),
+        }
+    }
+
+    pub fn number_or(self, index: usize, default: f64) -> Outcome<f64> {
+        if self.is_absent() { Ok(default) } else { self.number(index) }
+    }
+
+    pub fn table(self, index: usize) -> Outcome<()> {
+        match self {
+            Arg::Table => Ok(()),
+            _ => self.expected(index, "table"),
+        }
+    }
+}
