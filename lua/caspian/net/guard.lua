@@ -92,7 +92,7 @@ local function one_or_more(value, kind, words, path)
   local list = items(value, path)
   for index = 1, #list do
     if type(list[index]) ~= kind then
-      wrong(path .. "[" .. index .. "]", "must be " .. words .. ", got " .. show(list[index]))
+      wrong(path .. "[" .. index .. "]", "must be a " .. kind .. ", got " .. show(list[index]))
     end
   end
   return list
