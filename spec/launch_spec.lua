@@ -124,6 +124,11 @@ local rows = {
   { "not a table", [[try(launch, 5)]], "bad argument #1 to 'launch'" },
   { "nothing", [[try(launch)]], "bad argument #1 to 'launch'" },
   { "a flag that is no string", [[try(launch, { {} })]], "bad argument #1 to 'launch'" },
+  -- An empty deny_net would be the opposite of what was meant.
+  { "a set is no list", [[try(launch, { allow_net = true, deny_net = { private = true } })]], "deny_net must be a list of strings" },
+  { "a list with holes", [[try(launch, { allow_net = true, deny_net = { [2] = "private" } })]], "deny_net must be a list of strings" },
+  { "a set in a narrowing", [[local net = launch{ "--allow-net" } try(net.narrow, { allow_net = true, deny_net = { private = true } })]],
+    "deny_net must be a list of strings" },
   { "an unknown key", [[try(launch, { allow_nett = { "a.example" } })]], "allow_nett" },
   { "a key of the wrong type", [[try(launch, { allow_net = 5 })]], "allow_net" },
   { "register without an environment", [[try(register, nil, {})]], "bad argument #1 to 'register'" },

@@ -247,9 +247,13 @@ fn files(host: &Table) -> Answer<Files> {
     }
 }
 
-/// An array of strings, read raw.
+/// An array of strings, read raw. Nothing that it holds is passed over: `{ private = true }` is no list, and an empty
+/// `deny_net` would be the opposite of what was meant.
 pub fn strings(list: &Table, name: &str, index: usize) -> Answer<Vec<String>> {
     let mut all = Vec::new();
+    if list.pairs::<Value, Value>().count() != list.raw_len() {
+        return argument(index, format!("{name} must be a list of strings without holes"));
+    }
     for i in 1..=list.raw_len() {
         match list.raw_get::<Value>(i) {
             Ok(Value::String(one)) => all.push(text(&one, name, index)?),
