@@ -8,6 +8,7 @@ use caspian_net::guard::{
 };
 use caspian_net::http::url::HttpUrl;
 use guard_support::{
+    numbers,
     oracle::{self, Source},
     rows, text,
 };
@@ -61,13 +62,7 @@ fn characters_stand_for_themselves() {
 /// Random patterns and paths, against an oracle that tries everything.
 #[test]
 fn the_matcher_agrees_with_an_oracle() {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut source = move |bound: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as usize % bound
-    };
+    let mut source = numbers();
     let (mut matched, mut params) = (0, 0);
     for _ in 0..20_000 {
         let mut source = Source::new(&mut source);

@@ -3,10 +3,11 @@
 mod guard_support;
 
 use caspian_net::guard::{
-    pattern::{MAX_CONSTRAINT, MAX_GROUPS, MAX_NAME, MAX_PATTERN},
+    path::Segments,
+    pattern::{Constraints, MAX_CONSTRAINT, MAX_GROUPS, MAX_NAME, MAX_PATTERN, Pattern},
     rules::{BadRule, MAX_METHODS, MAX_PORTS, MAX_ROUTES, MAX_RULES, MAX_URL, Refusal, RouteSpec, RuleSpec, Rules},
 };
-use guard_support::{rows, text};
+use guard_support::{numbers, oracle, rows, text};
 use serde_json::Value;
 
 /// Rules as JSON has them; `https_only` defaults to true, as in the front.
@@ -208,6 +209,71 @@ fn rules_decide() {
         guard.decide(b"https://api.example.com/v1/\xff", b"GET").err().map(|why| format!("{why:?}")),
         Some("Wrong(1, Invalid(\"URL is not UTF-8\"))".into())
     );
+}
+
+/// Finding the rule and route by host and literal beginning is the same as trying each in its order.
+#[test]
+fn the_first_rule_and_route_decide() {
+    let mut below = numbers();
+    let (hosts, methods) = (["a.b.example", "*.b.example", "c.b.example"], ["GET", "POST"]);
+    let mut passed = 0;
+    for _ in 0..400 {
+        let mut trees = Vec::new();
+        let mut route = |below: &mut dyn FnMut(usize) -> usize| {
+            // Several with the same beginning.
+            let mut tree: Vec<oracle::Token> = "/a/b/ab".chars().take(below(4) * 2).map(token).collect();
+            tree.extend(oracle::Source::new(&mut *below).pattern());
+            let path = oracle::write(&tree);
+            trees.push(tree);
+            RouteSpec { path, methods: (below(2) == 0).then(|| vec![methods[below(2)].into()]) }
+        };
+        let specs: Vec<RuleSpec> = (0..below(5) + 1)
+            .map(|_| RuleSpec {
+                host: hosts[below(3)].into(),
+                https_only: below(4) > 0,
+                ports: (below(4) == 0).then(|| vec![8080]),
+                routes: (below(8) > 0).then(|| (0..below(6)).map(|_| route(&mut below)).collect()),
+            })
+            .collect();
+        let rules = Rules::new(&specs, false).expect("rules");
+        for _ in 0..20 {
+            let path = match trees.len() {
+                0 => "/a".into(),
+                count => {
+                    let tree = &trees[below(count)];
+                    oracle::Source::new(&mut below).path(tree)
+                }
+            };
+            let (host, method) = (["a.b.example", "c.b.example"][below(2)], methods[below(2)]);
+            let port = [443, 443, 8080][below(3)];
+            let fits = |spec: &RuleSpec| {
+                let ports = spec.ports.clone().unwrap_or(vec![80, 443]);
+                ports.contains(&port).then_some(())?;
+                let Some(routes) = &spec.routes else { return Some(0) };
+                let nth = routes.iter().position(|route| {
+                    let pattern = Pattern::parse(&route.path, &mut Constraints::new()).expect("a pattern");
+                    let asked = route.methods.as_ref().is_none_or(|methods| methods[0] == method);
+                    asked && pattern.find(&Segments::of(&path)).is_some()
+                });
+                nth.map(|nth| nth + 1)
+            };
+            let among = |star: bool| {
+                let of_host = move |spec: &RuleSpec| if star { spec.host.starts_with('*') } else { spec.host == host };
+                specs.iter().enumerate().filter(move |(_, spec)| of_host(spec))
+            };
+            let expected = among(false).chain(among(true)).find_map(|(nth, spec)| Some((nth + 1, fits(spec)?)));
+            let url = format!("https://{host}:{port}{path}");
+            let got =
+                rules.decide(url.as_bytes(), method.as_bytes()).ok().map(|decision| (decision.rule, decision.route));
+            assert_eq!(got, expected, "{method} {url} by {specs:?}");
+            passed += usize::from(got.is_some());
+        }
+    }
+    assert!(passed > 1000, "{passed}");
+}
+
+fn token(c: char) -> oracle::Token {
+    if c == '/' { oracle::Token::Slash } else { oracle::Token::Text(c) }
 }
 
 #[test]

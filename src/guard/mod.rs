@@ -4,6 +4,7 @@
 //! of routes, [`rules`] answers for a whole request. Pure: no I/O, no clock; every rule is checked when it is made,
 //! and no request can make a pattern slow.
 
+mod index;
 pub mod path;
 pub mod pattern;
 pub mod rules;

@@ -5,6 +5,7 @@
 //! that has a rule is the rules' alone; only hosts without one are left to a policy.
 
 use super::{
+    index::Index,
     path::{self, Segments},
     pattern::{Constraints, Params, Pattern},
 };
@@ -90,10 +91,17 @@ pub struct Decision<'r> {
 #[derive(Debug, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
-    exact: HashMap<Host, Vec<usize>>,
+    exact: HashMap<Host, Covered>,
     /// By what follows the star and its dot.
-    below: HashMap<Name, Vec<usize>>,
+    below: HashMap<Name, Covered>,
     has_policy: bool,
+}
+
+/// The rules of one host, and where to find their routes.
+#[derive(Debug, Default)]
+struct Covered {
+    rules: Vec<usize>,
+    index: Index,
 }
 
 #[derive(Debug)]
@@ -132,12 +140,22 @@ impl Rules {
                 let why = "`*` stands for exactly one label, the first: `*.example.com`";
                 return bad(format!("{key}.host"), why);
             }
-            match Host::parse(name).or_else(|why| bad(format!("{key}.host"), why))? {
-                Host::Name(name) if star => rules.below.entry(name).or_default().push(index),
+            let covered = match Host::parse(name).or_else(|why| bad(format!("{key}.host"), why))? {
+                Host::Name(name) if star => rules.below.entry(name).or_default(),
                 Host::Ip(_) if star => return bad(format!("{key}.host"), "an address has no labels for `*`"),
-                host => rules.exact.entry(host).or_default().push(index),
+                host => rules.exact.entry(host).or_default(),
+            };
+            let rule = Rule::new(&key, spec, &mut constraints)?;
+            covered.rules.push(index);
+            match &rule.routes {
+                None => covered.index.add((index, None), None),
+                Some(routes) => {
+                    for (nth, route) in routes.iter().enumerate() {
+                        covered.index.add((index, Some(nth)), Some(&route.pattern));
+                    }
+                }
             }
-            rules.rules.push(Rule::new(&key, spec, &mut constraints)?);
+            rules.rules.push(rule);
         }
         Ok(rules)
     }
@@ -155,25 +173,19 @@ impl Rules {
                 return refuse(Kind::RequestNotAllowed, format!("the path of the URL {why}: a guard sends none"));
             }
         };
-        let (mut passed, mut refused) = (None, None);
         let segments = Segments::of(&path);
-        for index in self.covering(&origin.host) {
-            match self.rules[index].allows(origin, &segments, &method) {
-                Ok((route, params)) => {
-                    passed = Some((index + 1, route, params));
-                    break;
+        let covering = self.covering(&origin.host);
+        let passed = covering.iter().flatten().find_map(|covered| self.pass(covered, origin, &segments, &method));
+        let (rule, route, params) = match passed {
+            Some(passed) => passed,
+            None => match self.refusal(&covering, origin, &segments) {
+                None if self.has_policy => (0, 0, Vec::new()),
+                None => {
+                    let why = format!("no rule of the guard covers {0}; one with `host = \"{0}\"` would", origin.host);
+                    return refuse(Kind::HostNotAllowed, why);
                 }
-                Err(why) => refused = refused.max(Some(why)),
-            }
-        }
-        let (rule, route, params) = match (passed, refused) {
-            (Some(passed), _) => passed,
-            (None, None) if self.has_policy => (0, 0, Vec::new()),
-            (None, None) => {
-                let why = format!("no rule of the guard covers {0}; one with `host = \"{0}\"` would", origin.host);
-                return refuse(Kind::HostNotAllowed, why);
-            }
-            (None, Some(why)) => return refuse(why.kind(), why.words(origin, &method)),
+                Some(why) => return refuse(why.kind(), why.words(origin, &method)),
+            },
         };
         Ok(Decision {
             rule,
@@ -189,10 +201,42 @@ impl Rules {
     }
 
     /// The rules about a host, exact ones first.
-    fn covering(&self, host: &Host) -> impl Iterator<Item = usize> {
+    fn covering(&self, host: &Host) -> [Option<&Covered>; 2] {
         let parent = host.name().and_then(|name| name.split_once('.')).map(|(_, parent)| parent);
-        let below = parent.and_then(|parent| self.below.get(parent));
-        self.exact.get(host).into_iter().chain(below).flatten().copied()
+        [self.exact.get(host), parent.and_then(|parent| self.below.get(parent))]
+    }
+
+    /// The first rule and route that a request passes, by their numbers, and the parameters.
+    fn pass<'p>(
+        &self,
+        covered: &Covered,
+        origin: &Origin,
+        path: &Segments<'p>,
+        method: &Method,
+    ) -> Option<(usize, usize, Params<'_, 'p>)> {
+        covered.index.find(path).find_map(|(index, nth)| {
+            let rule = &self.rules[index];
+            rule.reached(origin).ok()?;
+            let Some(nth) = nth else { return Some((index + 1, 0, Vec::new())) };
+            let route = rule.routes.as_ref()?.get(nth)?;
+            if !route.methods.as_ref().is_none_or(|methods| methods.contains(method)) {
+                return None;
+            }
+            Some((index + 1, nth + 1, route.pattern.find(path)?))
+        })
+    }
+
+    /// What stands against a request that does not pass, in the rule that it comes furthest in; none without a rule.
+    fn refusal<'r>(&'r self, covering: &[Option<&'r Covered>], origin: &Origin, path: &Segments<'_>) -> Option<No<'r>> {
+        let rules = covering.iter().flatten().flat_map(|covered| &covered.rules).map(|index| &self.rules[*index]);
+        let furthest = rules.map(|rule| rule.reached(origin).err().unwrap_or(No::Path)).max()?;
+        let method = furthest == No::Path
+            && covering.iter().flatten().flat_map(|covered| covered.index.find(path)).any(|(index, nth)| {
+                let rule = &self.rules[index];
+                let route = rule.routes.as_ref().zip(nth).and_then(|(routes, nth)| routes.get(nth));
+                rule.reached(origin).is_ok() && route.is_some_and(|route| route.pattern.find(path).is_some())
+            });
+        Some(if method { No::Method } else { furthest })
     }
 }
 
@@ -222,30 +266,15 @@ impl Rule {
         Ok(Rule { https_only: spec.https_only, ports, routes })
     }
 
-    /// The number of the route and its parameters; or what stands against the request.
-    fn allows<'p>(
-        &self,
-        origin: &Origin,
-        path: &Segments<'p>,
-        method: &Method,
-    ) -> Result<(usize, Params<'_, 'p>), No<'_>> {
+    /// Whether a request gets to the routes.
+    fn reached(&self, origin: &Origin) -> Result<(), No<'_>> {
         if self.https_only && origin.scheme == Scheme::Http {
             return Err(No::Scheme);
         }
-        if !self.ports.contains(&origin.port) {
-            return Err(No::Port(&self.ports));
+        match self.ports.contains(&origin.port) {
+            true => Ok(()),
+            false => Err(No::Port(&self.ports)),
         }
-        let Some(routes) = &self.routes else { return Ok((0, Vec::new())) };
-        let mut no = No::Path;
-        for (index, route) in routes.iter().enumerate() {
-            if let Some(params) = route.pattern.find(path) {
-                if route.methods.as_ref().is_none_or(|methods| methods.contains(method)) {
-                    return Ok((index + 1, params));
-                }
-                no = No::Method;
-            }
-        }
-        Err(no)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tables of the guard's tests: tab-separated, a header line, remarks after `//`.
 
-#[allow(dead_code)] // Not by every test.
+#![allow(dead_code)] // No test uses all of it.
+
 pub mod oracle;
 
 /// The fields of each row.
@@ -19,4 +20,15 @@ pub fn text(field: &str) -> String {
         text.replace_range(start..end + 2, &repeated);
     }
     text
+}
+
+/// Numbers below a bound, the same ones each time (xorshift).
+pub fn numbers() -> impl FnMut(usize) -> usize {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    move |bound| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % bound
+    }
 }

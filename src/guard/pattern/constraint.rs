@@ -31,6 +31,7 @@ impl Constraints {
 }
 
 /// The constraint that `text` begins with, up to the parenthesis that closes it. On failure: how far in, and why.
+/// What is wrong with all of it is so at its beginning.
 pub(super) fn read(text: &str) -> Result<&str, (usize, String)> {
     let (mut depth, mut chars) = (0usize, text.char_indices().peekable());
     let fail = |at: usize, why: &str| Err((at, why.to_owned()));

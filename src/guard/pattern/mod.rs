@@ -62,8 +62,8 @@ enum Part {
 /// The parameters of a match: names, and the bytes that they stand for.
 pub type Params<'s, 'p> = Vec<(&'s str, &'p str)>;
 
-/// What a match found: by the parameters' places, the bytes as they stand in the path.
-type Values<'p> = Vec<Option<&'p str>>;
+/// What a match found so far: places of parameters, and the bytes as they stand in the path.
+type Values<'p> = Vec<(usize, &'p str)>;
 
 impl Pattern {
     /// Reads a pattern. `constraints` are those of other patterns, so that equal ones are compiled once.
@@ -74,18 +74,37 @@ impl Pattern {
     /// The parameters, if the path matches: each name with the bytes that it stands for, undecoded. A parameter of a
     /// group that is left out, and a `:name*` of no segments, is not among them.
     pub fn find<'s, 'p>(&'s self, path: &Segments<'p>) -> Option<Params<'s, 'p>> {
-        let mut work = 0;
-        self.find_counted(path, &mut work)
+        self.find_counted(path, &mut 0)
     }
 
     /// The same; adds to `work` the bytes of path and pattern that were looked at.
     pub fn find_counted<'s, 'p>(&'s self, path: &Segments<'p>, work: &mut usize) -> Option<Params<'s, 'p>> {
-        let mut values = vec![None; self.names.len()];
+        let mut values = Vec::new();
         self.forms.iter().find(|form| {
-            values.fill(None);
+            values.clear();
             form.fits(path, &mut values, work)
         })?;
-        Some(self.names.iter().zip(values).filter_map(|(name, value)| Some((&**name, value?))).collect())
+        // In the order of the pattern: what comes after a wildcard was found before what the wildcard took.
+        values.sort_unstable_by_key(|(name, _)| *name);
+        Some(values.into_iter().map(|(name, value)| (&*self.names[name], value)).collect())
+    }
+
+    /// The fixed segments that a path has to begin with; without those with escapes, which have several spellings.
+    pub(super) fn beginning(&self) -> impl Iterator<Item = &str> {
+        let (first, others) = self.forms.split_first().map_or((&[][..], &[][..]), |(first, others)| (&first.0, others));
+        first.iter().enumerate().map_while(move |(at, part)| {
+            let text = part.fixed()?;
+            others.iter().all(|form| form.0.get(at).and_then(Part::fixed) == Some(text)).then_some(text)
+        })
+    }
+}
+
+impl Part {
+    fn fixed(&self) -> Option<&str> {
+        match self {
+            Part::One(Segment::Text(text)) if !text.0.contains('%') => Some(&text.0),
+            _ => None,
+        }
     }
 }
 
@@ -117,7 +136,7 @@ impl Form {
             };
             let Some(at) = found else { return false };
             if let Some(name) = name.filter(|_| at > from) {
-                values[name] = Some(path.between(from, at));
+                values.push((name, path.between(from, at)));
             }
             from = at + after.len();
         }
@@ -125,10 +144,15 @@ impl Form {
     }
 }
 
-/// True if these parts, each one segment, match the path's segments from `at` on.
+/// True if these parts, each one segment, match the path's segments from `at` on. If not, `values` are as before.
 fn stretch<'p>(parts: &[Part], path: &Segments<'p>, at: usize, values: &mut Values<'p>, work: &mut usize) -> bool {
-    parts.iter().enumerate().all(|(i, part)| match part {
+    let before = values.len();
+    let fits = parts.iter().enumerate().all(|(i, part)| match part {
         Part::One(segment) => segment.fits(path.get(at + i), values, work),
         Part::Many { .. } => false,
-    })
+    });
+    if !fits {
+        values.truncate(before);
+    }
+    fits
 }

@@ -143,10 +143,7 @@ impl Segment {
                     return false;
                 }
                 match name {
-                    Some(name) => {
-                        values[*name] = segment.get(start..end);
-                        values[*name].is_some()
-                    }
+                    Some(name) => segment.get(start..end).map(|value| values.push((*name, value))).is_some(),
                     None => true,
                 }
             }
@@ -156,7 +153,7 @@ impl Segment {
                     return false;
                 }
                 if let Some(name) = name {
-                    values[*name] = Some(segment);
+                    values.push((*name, segment));
                 }
                 true
             }
@@ -167,9 +164,7 @@ impl Segment {
             Segment::Mixed { regex, names } => {
                 *work += segment.len();
                 let Some(found) = regex.captures(segment).filter(|_| !segment.is_empty()) else { return false };
-                for (group, name) in (1..).zip(names) {
-                    values[*name] = found.get(group).map(|value| value.as_str());
-                }
+                values.extend((1..).zip(names).filter_map(|(group, name)| Some((*name, found.get(group)?.as_str()))));
                 true
             }
         }
