@@ -2,10 +2,13 @@
 local error, next, setfenv = error, next, setfenv
 local find, match = string.find, string.match
 local MAKERS = {
+  ["caspian.secure"] = require("caspian.net.compat.secure"),
   ["ltn12"] = require("caspian.net.compat.ltn12"),
   ["mime"] = require("caspian.net.compat.mime"),
   ["socket.headers"] = require("caspian.net.compat.headers"),
+  ["socket.http"] = require("caspian.net.compat.http"),
   ["socket.url"] = require("caspian.net.compat.url"),
+  ["ssl.https"] = require("caspian.net.compat.https"),
 }
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
