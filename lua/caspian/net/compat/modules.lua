@@ -5,8 +5,11 @@ local MAKERS = {
   ["caspian.secure"] = require("caspian.net.compat.secure"),
   ["ltn12"] = require("caspian.net.compat.ltn12"),
   ["mime"] = require("caspian.net.compat.mime"),
+  ["socket.ftp"] = require("caspian.net.compat.ftp"),
   ["socket.headers"] = require("caspian.net.compat.headers"),
   ["socket.http"] = require("caspian.net.compat.http"),
+  ["socket.smtp"] = require("caspian.net.compat.smtp"),
+  ["socket.tp"] = require("caspian.net.compat.tp"),
   ["socket.url"] = require("caspian.net.compat.url"),
   ["ssl.https"] = require("caspian.net.compat.https"),
 }
@@ -21,7 +24,7 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 -- @return `import`; and the names of the modules that it makes, as keys
 return function(native, given)
   local made, names = {}, { ["mime.core"] = true }
-  for name in next, MAKERS do names[name] = true end
+  for name in next, MAKERS do names[name] = not find(name, "^caspian%.") or nil end
   for name in next, given do names[name] = not find(name, "^caspian%.") or nil end
 
   local function make(name, import)
