@@ -417,7 +417,105 @@ function Response.json() end
 ---@return caspian.net.Cert?
 function Response.peer_cert() end
 
+--- What stands in a guard's response: plain data.
+---@class caspian.net.Guarded_response
+---@field status integer
+---@field ok boolean
+---@field reason string
+---@field version string
+---@field headers table<string, string|string[]>
+---@field raw_headers string[][]
+---@field body string
+---@field url string
+---@field redirect_chain string[]
+---@field text fun(): string
+---@field json fun(): any
+
+---@class caspian.net.Guarded_options
+---@field method? string                                     Defaults to "GET"
+---@field headers? table<string, string|number|string[]|false>
+---@field body? string                                       one of the three
+---@field body_json? any
+---@field body_form? table
+---@field timeout? number                                    seconds; at most the guard's
+
+---@class caspian.net.Guard
+---@field fetch fun(url: string, opts?: caspian.net.Guarded_options): caspian.net.Guarded_response
+
+---@class caspian.net.Guard_request
+---@field url string
+---@field method string
+---@field headers table<string, string|string[]>             by any case
+---@field body? string
+---@field params table<string, string>                       what the route's pattern named
+---@field hop integer                                        0; one more after each redirect
+---@field raw { url: string, method: string, headers: table<string, string|string[]>, body: string? }
+---@field set_url fun(url: string)
+---@field header fun(name: string, value?: string|number|string[]|false): (string|string[])?
+---@field set_body fun(body: string?)
+
+---@class caspian.net.Guard_answer
+---@field status integer
+---@field reason? string
+---@field headers? table<string, string|number|string[]|false>
+---@field body? string
+---@field body_json? any                                     in place of `body`
+
+--- What `next` returns; it may be changed.
+---@class caspian.net.Guard_response: caspian.net.Guard_answer
+---@field text fun(): string
+---@field json fun(): any
+
+---@alias caspian.net.Middleware fun(ctx: { req: caspian.net.Guard_request }, next: fun(): caspian.net.Guard_response): caspian.net.Guard_answer?
+
+---@class caspian.net.Guard_route
+---@field path string                                        a pattern
+---@field methods? string|string[]                           Defaults to any
+---@field middleware? caspian.net.Middleware|caspian.net.Middleware[]
+
+---@class caspian.net.Guard_rule
+---@field host string                                        a name, "*.name" (one label), or an address
+---@field https_only? boolean                                Defaults to true
+---@field ports? integer|integer[]                           Defaults to 443; with https_only = false to 80 and 443
+---@field routes? caspian.net.Guard_route|caspian.net.Guard_route[]  none: every path; {}: no path
+---@field middleware? caspian.net.Middleware|caspian.net.Middleware[]
+
+---@class caspian.net.Guard_config
+---@field rules? caspian.net.Guard_rule|caspian.net.Guard_rule[]
+---@field middleware? caspian.net.Middleware|caspian.net.Middleware[]
+---@field policy? fun(info: { host: string, port: integer, method: string, url: string, resolved_ip: string? }): boolean
+---@field allow_private? boolean|string[]                    Defaults to false
+---@field follow_redirects? boolean                          Defaults to false
+---@field max_redirects? integer                             Defaults to 10
+---@field max_body_bytes? integer                            Defaults to 10 MiB
+---@field max_request_bytes? integer                         Defaults to 10 MiB
+---@field timeout? number                                    seconds. Defaults to 30
+---@field connect_timeout? number
+---@field read_timeout? number
+---@field verify? boolean                                    Defaults to true
+---@field ca_bundle? string                                  PEM
+---@field client_cert? string                                PEM
+---@field client_key? string                                 PEM
+---@field pins? string[]
+---@field cookies? boolean|caspian.net.Jar                   Defaults to false
+---@field resolve? table<string, string>                     { ["host:port"] = ip }
+
+---@class caspian.net.Http
+local Http = {}
+
+--- A fetch for code that is not trusted, and the function that closes it.
+---@param config caspian.net.Guard_config
+---@return caspian.net.Guard guard
+---@return fun() close
+function Http.guard(config) end
+
+--- A cookie jar; with `records`, those that `jar:records()` gave once.
+---@param records? caspian.net.Cookie[]
+---@return caspian.net.Jar
+function Http.jar(records) end
+
 ---@class caspian.net.Net
+---@field http caspian.net.Http
 local Net = {}
 
 ---@param host string
