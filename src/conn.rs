@@ -143,6 +143,14 @@ impl Conn {
         }
     }
 
+    /// The same, to go on with its handshake or to write to it past this buffer.
+    pub fn session_mut(&mut self) -> Option<&mut Tls<Wire>> {
+        match &mut self.stream {
+            Stream::Tls(tls) => Some(tls),
+            Stream::Plain(_) | Stream::Nested(_) => None,
+        }
+    }
+
     /// True if this process must not share the connection with a child: there is TLS on it.
     pub fn is_tls(&self) -> bool {
         !matches!(self.stream, Stream::Plain(_))
@@ -253,16 +261,19 @@ impl Conn {
         }
     }
 
-    /// Appends what is there to the buffer, without a wait: how much, 0 at end of stream; `None` if nothing is. Only
-    /// over a plain socket.
+    /// Appends what is there to the buffer, without a wait: how much, 0 at end of stream; `None` if nothing is.
     pub fn fill_now(&mut self) -> Result<Option<usize>> {
-        let Stream::Plain(wire) = &mut self.stream else { return Ok(None) };
         if self.ended {
             return Ok(Some(0));
         }
         let room = self.buffer.room(READ);
         let length = room.len().min(READ);
-        let read = wire.read_now(room.get_mut(..length).unwrap_or_default());
+        let room = room.get_mut(..length).unwrap_or_default();
+        let read = match &mut self.stream {
+            Stream::Plain(wire) => wire.read_now(room),
+            Stream::Tls(tls) => tls.read_now(room),
+            Stream::Nested(tls) => tls.read_now(room),
+        };
         self.buffer.filled(*read.as_ref().ok().and_then(Option::as_ref).unwrap_or(&0));
         self.ended |= matches!(read, Ok(Some(0)));
         read

@@ -61,6 +61,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("socket2", &["wire", "udp", "listen", "bare", "poll", "dial"], "sockets are made on floor 2"),
     ("rustix", &["wire", "udp", "listen", "bare", "poll", "resolve"], "system calls are made on floor 2"),
     ("rustls", &["tls"], "TLS has one room"),
+    ("webpki", &["tls"], "TLS has one room"),
     ("httparse", &["http"], "HTTP has one room"),
     ("regex_lite", &["guard"], "constraints of a guard have one room"),
     ("tungstenite", &["http::websocket"], "WebSockets have one room"),
@@ -76,6 +77,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 
 /// Files that may say `unsafe`, each with the system call or C interface that asks for it.
 const UNSAFE: &[(&str, &str)] = &[
+    ("lua/compat/boxed.rs", "the drop-in's objects have metatables that programs may see"),
     ("lua/raw.rs", "the hot path of the binding speaks the C API"),
     ("lua/compat/mime.rs", "filters call mime.core for every piece: the C API"),
     ("lua/compat/raw.rs", "the drop-in's classes are made by hand on the C API"),

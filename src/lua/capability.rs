@@ -38,15 +38,36 @@ impl Files {
         }
     }
 
+    /// The names in a directory; or why not. A directory that is not there has none.
+    pub fn list(&self, path: &str) -> Result<Vec<String>, String> {
+        if matches!(self, Files::Any) && !Path::new(path).exists() {
+            return Ok(Vec::new());
+        }
+        let entries = std::fs::read_dir(self.resolve(path)?).map_err(|e| format!("{path}: {e}"))?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+
     /// The file, open for reading; or why not.
     pub fn open(&self, path: &str) -> Result<std::fs::File, String> {
         use std::os::unix::fs::OpenOptionsExt;
+        let failed = |e: std::io::Error| format!("{path}: {e}");
+        let real = self.resolve(path)?;
+        // A pipe or a device would hold the call without a deadline.
+        let file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(real).map_err(failed)?;
+        match file.metadata() {
+            Ok(meta) if meta.is_file() => Ok(file),
+            Ok(_) => Err(format!("{path} is not a regular file")),
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    /// Where a path leads, if that may be read.
+    fn resolve(&self, path: &str) -> Result<PathBuf, String> {
         if matches!(self, Files::No) {
             return Err("files are not permitted here; give the PEM text or the bytes themselves".into());
         }
-        let failed = |e: std::io::Error| format!("{path}: {e}");
         // Resolved before it is compared, so that neither `..` nor a link leads out.
-        let real = Path::new(path).canonicalize().map_err(failed)?;
+        let real = Path::new(path).canonicalize().map_err(|e| format!("{path}: {e}"))?;
         if let Files::Within(roots) = self
             && !roots.iter().any(|root| real.starts_with(root))
         {
@@ -56,13 +77,7 @@ impl Files {
         if real.starts_with("/proc") || real.starts_with("/sys") {
             return Err(format!("{path} is not a file that may be read"));
         }
-        // A pipe or a device would hold the call without a deadline.
-        let file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(real).map_err(failed)?;
-        match file.metadata() {
-            Ok(meta) if meta.is_file() => Ok(file),
-            Ok(_) => Err(format!("{path} is not a regular file")),
-            Err(e) => Err(failed(e)),
-        }
+        Ok(real)
     }
 }
 

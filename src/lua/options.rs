@@ -16,7 +16,7 @@ use mlua::{FromLua, Lua, LuaString, Table, Value};
 use std::time::Duration;
 
 /// A certificate or key file is small.
-const MAX_PEM: u64 = 16 << 20;
+pub const MAX_PEM: u64 = 16 << 20;
 
 /// An option table, read raw, and the argument that it is.
 pub struct Options<'a> {

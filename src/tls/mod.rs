@@ -7,6 +7,7 @@
 mod buffer;
 mod cert;
 mod client;
+pub mod compat;
 mod fault;
 mod pem;
 mod records;
@@ -16,6 +17,7 @@ mod stream;
 
 pub use cert::{PeerCert, fingerprint};
 pub use client::{ClientConfigs, ClientOptions, ClientTls, Identity, SharedOptions};
+pub use roots::is_machine_path;
 pub use server::{ClientAuth, ServerOptions, ServerTls};
 pub use stream::Tls;
 
@@ -64,7 +66,7 @@ impl Version {
         }
     }
 
-    fn rustls(self) -> &'static SupportedProtocolVersion {
+    pub(in crate::tls) fn rustls(self) -> &'static SupportedProtocolVersion {
         match self {
             Version::Tls12 => &rustls::version::TLS12,
             Version::Tls13 => &rustls::version::TLS13,

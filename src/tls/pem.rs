@@ -34,6 +34,11 @@ pub(super) fn has_key(text: &[u8]) -> bool {
     })
 }
 
+/// True if the text holds a key under a passphrase.
+pub(super) fn is_encrypted(text: &[u8]) -> bool {
+    contains(text, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(text, b"Proc-Type: 4,ENCRYPTED")
+}
+
 fn unreadable(option: &str, err: &pem::Error) -> crate::error::Error {
     let words = match err {
         pem::Error::MissingSectionEnd { .. } => "the PEM ends in the middle of a section",
@@ -57,10 +62,15 @@ fn contains(text: &[u8], words: &[u8]) -> bool {
     memchr::memmem::find(text, words).is_some()
 }
 
-/// A certificate as PEM text, in lines of 64 characters (RFC 7468).
+/// A certificate as PEM text.
 pub(super) fn encode_certificate(der: &[u8]) -> String {
+    encode("CERTIFICATE", der)
+}
+
+/// PEM text in lines of 64 characters (RFC 7468).
+pub(super) fn encode(label: &str, der: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut text = format!("-----BEGIN {label}-----\n");
     for line in der.chunks(48) {
         for group in line.chunks(3) {
             let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
@@ -72,7 +82,7 @@ pub(super) fn encode_certificate(der: &[u8]) -> String {
         }
         text.push('\n');
     }
-    text.push_str("-----END CERTIFICATE-----\n");
+    text.push_str(&format!("-----END {label}-----\n"));
     text
 }
 

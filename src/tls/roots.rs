@@ -20,24 +20,53 @@ const FILES: [&str; 6] = [
     "/usr/local/share/certs/ca-root-nss.crt", // older FreeBSD
 ];
 
+/// The same as many files, under their hashes.
+#[cfg(all(unix, not(target_os = "macos")))]
+const DIRECTORY: &str = "/etc/ssl/certs";
+
 /// The verifier over the machine's store, shared by every connection that names no `ca_bundle`.
 pub(super) fn system() -> Result<Arc<WebPkiServerVerifier>> {
     static SYSTEM: OnceLock<Arc<WebPkiServerVerifier>> = OnceLock::new();
     if let Some(verifier) = SYSTEM.get() {
         return Ok(verifier.clone());
     }
-    let mut store = RootCertStore::empty();
-    // A root that cannot be used (malformed, of an old version) is skipped; the others stand.
-    store.add_parsable_certificates(native());
-    if store.is_empty() {
-        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    let verifier = verifier(store)?;
+    let verifier = verifier(machine())?;
     Ok(SYSTEM.get_or_init(|| verifier).clone())
 }
 
-pub(super) fn verifier(store: RootCertStore) -> Result<Arc<WebPkiServerVerifier>> {
-    WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider())
+/// The machine's store.
+pub(super) fn machine() -> Arc<RootCertStore> {
+    static MACHINE: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    MACHINE
+        .get_or_init(|| {
+            let mut store = RootCertStore::empty();
+            // A root that cannot be used (malformed, of an old version) is skipped; the others stand.
+            store.add_parsable_certificates(native());
+            if store.is_empty() {
+                store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            }
+            Arc::new(store)
+        })
+        .clone()
+}
+
+/// True for a path that distributions keep the machine's store under, file or directory: naming it asks for nothing that
+/// [`system`] does not give.
+pub fn is_machine_path(path: &str) -> bool {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    {
+        let path = path.trim_end_matches('/');
+        FILES.contains(&path) || path == DIRECTORY
+    }
+    #[cfg(not(all(unix, not(target_os = "macos"))))]
+    {
+        let _ = path;
+        false
+    }
+}
+
+pub(super) fn verifier(store: impl Into<Arc<RootCertStore>>) -> Result<Arc<WebPkiServerVerifier>> {
+    WebPkiServerVerifier::builder_with_provider(store.into(), provider())
         .build()
         .map_err(|e| Error::new(Kind::Tls, format!("trust store: {e}")))
 }
@@ -62,7 +91,7 @@ fn native() -> Vec<CertificateDer<'static>> {
             return found;
         }
     }
-    rustls_native_certs::load_certs_from_paths(None, Some(Path::new("/etc/ssl/certs"))).certs
+    rustls_native_certs::load_certs_from_paths(None, Some(Path::new(DIRECTORY))).certs
 }
 
 #[cfg(not(all(unix, not(target_os = "macos"))))]

@@ -19,7 +19,11 @@ use crate::{
     error::{Error, Kind, Result},
     fork,
 };
-use rustls::{HandshakeKind, ProtocolVersion, client::UnbufferedClientConnection, server::UnbufferedServerConnection};
+use rustls::{
+    ClientConfig, CommonState, Error as TlsError, HandshakeKind, ProtocolVersion, ServerConfig,
+    client::UnbufferedClientConnection, pki_types::ServerName, server::UnbufferedServerConnection,
+};
+use std::sync::Arc;
 
 /// Reads in a row that may bring nothing for the caller (session tickets, key updates) where there is no deadline.
 const IDLE_TURNS: usize = 64;
@@ -49,6 +53,8 @@ pub struct Tls<T: Transport> {
     broken: Option<Error>,
     /// The transport takes no more bytes; what it has may still be read.
     lost: Option<Error>,
+    /// What rustls said of the failure that broke the connection.
+    fault: Option<Box<TlsError>>,
     /// We have said that no more will follow.
     closed: bool,
     /// The process that this connection belongs to.
@@ -68,16 +74,35 @@ impl<T: Transport> Tls<T> {
     /// `sni` option names another.
     /// Errors: `tls`, `timeout`, `connection_reset`.
     pub fn connect(transport: T, tls: &ClientTls, host: &Host, deadline: &Deadline) -> Result<Self> {
-        let name = tls.server_name(host)?;
-        let conn = UnbufferedClientConnection::new(tls.config(), name).map_err(|e| fault::error("TLS", &e))?;
-        Tls::new(transport, Engine::Client(Box::new(conn))).handshake(deadline)
+        Tls::client(transport, tls.config(), tls.server_name(host)?)?.handshake(deadline)
     }
 
     /// The handshake of a server on an accepted connection.
     /// Errors: `tls`, `timeout`, `connection_reset`.
     pub fn accept(transport: T, tls: &ServerTls, deadline: &Deadline) -> Result<Self> {
-        let conn = UnbufferedServerConnection::new(tls.config()).map_err(|e| fault::error("TLS", &e))?;
-        Tls::new(transport, Engine::Server(Box::new(conn))).handshake(deadline)
+        Tls::server(transport, tls.config(), &[])?.handshake(deadline)
+    }
+
+    /// A client that has not begun its handshake: [`Tls::shake`] does it, in as many calls as it takes.
+    pub(super) fn client(transport: T, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self> {
+        let conn = UnbufferedClientConnection::new(config, name).map_err(|e| fault::error("TLS", &e))?;
+        Ok(Tls::new(transport, Engine::Client(Box::new(conn))))
+    }
+
+    /// A server that has not begun its handshake. `early`: bytes that were taken from the transport already.
+    pub(super) fn server(transport: T, config: Arc<ServerConfig>, early: &[u8]) -> Result<Self> {
+        let conn = UnbufferedServerConnection::new(config).map_err(|e| fault::error("TLS", &e))?;
+        let mut tls = Tls::new(transport, Engine::Server(Box::new(conn)));
+        tls.arrived_early(early);
+        Ok(tls)
+    }
+
+    /// Bytes for the handshake that were taken from the transport before it began.
+    pub(super) fn arrived_early(&mut self, early: &[u8]) {
+        if let Some(to) = self.incoming.room(early.len()).get_mut(..early.len()) {
+            to.copy_from_slice(early);
+        }
+        self.incoming.filled(early.len());
     }
 
     fn new(transport: T, engine: Engine) -> Self {
@@ -91,12 +116,22 @@ impl<T: Transport> Tls<T> {
             end: None,
             broken: None,
             lost: None,
+            fault: None,
             closed: false,
             generation: fork::generation(),
         }
     }
 
     fn handshake(mut self, deadline: &Deadline) -> Result<Self> {
+        let Err(e) = self.shake(deadline) else { return Ok(self) };
+        self.closed = true;
+        Err(e)
+    }
+
+    /// Goes on with the handshake to its end. After a timeout it may be called again; every other failure is final.
+    /// Errors: `tls`, `timeout`, `connection_reset`.
+    pub fn shake(&mut self, deadline: &Deadline) -> Result<()> {
+        self.own()?;
         let mut stranger = None;
         let result = loop {
             if let Err(e) = self.turn(&mut [], &mut 0, Then::Rest) {
@@ -114,17 +149,22 @@ impl<T: Transport> Tls<T> {
                 break Err(Error::new(Kind::ConnectionReset, "the peer closed the connection"));
             }
             match self.transport.read(self.incoming.room(HELLO), deadline) {
-                Ok(0) => break Err(Error::new(Kind::ConnectionReset, "the peer closed the connection")),
+                Ok(0) => {
+                    self.end = Some(End::Cut);
+                    break Err(Error::new(Kind::ConnectionReset, "the peer closed the connection"));
+                }
                 Ok(count) => self.incoming.filled(count),
-                Err(e) => break Err(e),
+                Err(e) => {
+                    self.incoming.filled(0);
+                    break Err(e);
+                }
             }
             stranger.get_or_insert_with(|| not_tls(self.incoming.bytes()));
         };
         self.incoming.park();
-        let Err(e) = result else { return Ok(self) };
+        let Err(e) = result else { return Ok(()) };
         // The alert that says what was wrong, if it can leave at once.
         self.flush_now();
-        self.closed = true;
         Err(match stranger.flatten() {
             Some(words) if e.is(Kind::Tls) => Error::new(Kind::Tls, format!("{}: {words}", self.act())),
             // It has the act in it.
@@ -329,6 +369,36 @@ impl<T: Transport> Tls<T> {
         self.closed = true;
     }
 
+    /// What rustls said of the failure that broke the connection.
+    pub(super) fn fault(&self) -> Option<&TlsError> {
+        self.fault.as_deref()
+    }
+
+    /// True until the handshake is done.
+    pub fn is_handshaking(&self) -> bool {
+        self.engine.state().is_handshaking()
+    }
+
+    /// True if encrypted bytes wait for the transport to take them.
+    pub fn is_behind(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// True if decrypted bytes wait to be read.
+    pub fn has_plaintext(&self) -> bool {
+        self.taken < self.plain.len()
+    }
+
+    /// True if the stream ended without the peer's close_notify.
+    pub fn is_cut(&self) -> bool {
+        matches!(self.end, Some(End::Cut))
+    }
+
+    /// What was negotiated.
+    pub(super) fn state(&self) -> &CommonState {
+        self.engine.state()
+    }
+
     /// The certificate that the peer showed; `None` from a client that showed none.
     pub fn peer_cert(&self) -> Option<PeerCert> {
         self.engine.state().peer_certificates()?.first().map(|der| PeerCert::parse(der))
@@ -434,7 +504,11 @@ impl<T: Transport> Tls<T> {
                     format!("{act}: the peer sent a handshake message above 64 KiB", act = self.act()),
                 )
             }
-            Err(e) => fault::error(&self.act(), &e),
+            Err(e) => {
+                let failure = fault::error(&self.act(), &e);
+                self.fault = Some(Box::new(e));
+                failure
+            }
         };
         self.broken = Some(failure.clone());
         Err(failure)

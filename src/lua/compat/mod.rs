@@ -3,6 +3,7 @@
 //!
 //! What is here converts and remembers; the bytes move in `conn` and `bare`.
 
+mod boxed;
 mod dns;
 mod inet;
 mod methods;
@@ -10,6 +11,10 @@ mod mime;
 mod object;
 mod options;
 mod raw;
+mod ssl;
+mod ssl_context;
+mod ssl_core;
+mod ssl_x509;
 mod stream;
 mod udp;
 mod unix;
@@ -36,6 +41,8 @@ use words::{Class, Fail};
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     let compat = lua.create_table()?;
     compat.raw_set("mime", mime::functions(lua)?)?;
+    // ssl(): the native half of `ssl` and its kin, for one installation.
+    compat.raw_set("ssl", lua.create_function(|lua, ()| ssl_core::functions(lua))?)?;
     // Seconds of a clock that never jumps.
     let start = crate::deadline::now();
     compat.raw_set(

@@ -114,8 +114,13 @@ impl Slot {
         self.item().map(|mut item| std::mem::replace(&mut *item, Item::None)).unwrap_or(Item::None)
     }
 
-    fn number(&self) -> RawFd {
+    pub fn number(&self) -> RawFd {
         self.look().ok().and_then(|item| item.fd().map(|fd| fd.as_raw_fd())).unwrap_or(-1)
+    }
+
+    /// True while Lua copies from the buffer.
+    pub fn is_pinned(&self) -> bool {
+        self.pinned.get()
     }
 
     /// The first `length` bytes of the stream's buffer, pinned until [`unpin`](Self::unpin).

@@ -21,8 +21,10 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::{
-    object::Object,
-    stream::{Bytes, Got, Pattern, part},
+    boxed,
+    object::{Object, Slot},
+    ssl::SslConn,
+    stream::{Bytes, Got, Pattern, Streaming, part},
     words::{Answer, Arg, Class, Fail, Out, Outcome, Text},
 };
 use crate::bare::Bare;
@@ -226,7 +228,8 @@ unsafe extern "C-unwind" fn finalize(state: *mut ffi::lua_State) -> c_int {
     // SAFETY: invariant 1; the pointer is taken out of the block before it is dropped, so a second call finds null.
     unsafe {
         let (block, _) = block_at(state, 1, u16::MAX);
-        if !block.is_null() {
+        // A script may call this by hand, from a finalizer of its own, while Lua copies from the buffer.
+        if !block.is_null() && !block.read().is_null() && !(*block.read()).with_slot(Slot::is_pinned) {
             let object = block.replace(ptr::null());
             if !object.is_null() {
                 // A panic of a destructor must not cross into the collector.
@@ -402,8 +405,7 @@ unsafe extern "C-unwind" fn cold(state: *mut ffi::lua_State) -> c_int {
     // between the calls of Lua only plain data is held (invariant 2).
     unsafe {
         let method = &*ffi::lua_touserdata(state, ffi::lua_upvalueindex(3)).cast::<Method>();
-        let (object, class) = object_at(state, method.classes);
-        if object.is_null() {
+        if object_at(state, method.classes).0.is_null() {
             refuse(state, 1, method.expected);
         }
         let mut args = Args { list: [Arg::None; 5], fields: [Arg::Nil; 4] };
@@ -418,6 +420,11 @@ unsafe extern "C-unwind" fn cold(state: *mut ffi::lua_State) -> c_int {
                 // The value stays on the stack, and so does the slice.
                 *place = arg(state, ffi::lua_gettop(state), false);
             }
+        }
+        // As for the hot methods: reading the arguments may have run a script's code.
+        let (object, class) = object_at(state, method.classes);
+        if object.is_null() {
+            refuse(state, 1, method.expected);
         }
         let done = caught(|| (method.run)(&*object, class, &args));
         if let Some(class) = done.class {
@@ -440,20 +447,52 @@ unsafe extern "C-unwind" fn cold(state: *mut ffi::lua_State) -> c_int {
     }
 }
 
-unsafe extern "C-unwind" fn send_tcp(state: *mut ffi::lua_State) -> c_int {
-    send(state, Class::TcpClient, c"tcp{client} expected")
+/// Finds what a hot method is called on; raises for anything else. Reading an argument may run a finalizer, and a script's
+/// may call ours by hand: so the object is looked for again when the arguments have been read.
+type Find = unsafe fn(*mut ffi::lua_State) -> *const dyn Streaming;
+
+unsafe fn tcp_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
+    client_at(state, Class::TcpClient, c"tcp{client} expected")
 }
 
-unsafe extern "C-unwind" fn send_stream(state: *mut ffi::lua_State) -> c_int {
-    send(state, Class::StreamClient, c"unixstream{client} expected")
+unsafe fn stream_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
+    client_at(state, Class::StreamClient, c"unixstream{client} expected")
 }
 
-/// `send(data, i, j)`: the index of the last byte that went; after a failure `nil`, why, and that index.
-unsafe fn send(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> c_int {
+unsafe fn client_at(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> *const dyn Streaming {
     let (object, _) = object_at(state, class.bit());
     if object.is_null() {
         refuse(state, 1, expected);
     }
+    object
+}
+
+unsafe fn ssl_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
+    let conn = boxed::held::<SslConn>(state, 1);
+    if conn.is_null() {
+        let given = ffi::lua_typename(state, ffi::lua_type(state, 1));
+        let words = ffi::lua_pushfstring(state, c"SSL:Connection expected, got %s".as_ptr(), given);
+        ffi::luaL_argerror(state, 1, words);
+        ffi::lua_error(state)
+    }
+    conn
+}
+
+unsafe extern "C-unwind" fn send_tcp(state: *mut ffi::lua_State) -> c_int {
+    send(state, tcp_at)
+}
+
+unsafe extern "C-unwind" fn send_stream(state: *mut ffi::lua_State) -> c_int {
+    send(state, stream_at)
+}
+
+unsafe extern "C-unwind" fn send_ssl(state: *mut ffi::lua_State) -> c_int {
+    send(state, ssl_at)
+}
+
+/// `send(data, i, j)`: the index of the last byte that went; after a failure `nil`, why, and that index.
+unsafe fn send(state: *mut ffi::lua_State, find: Find) -> c_int {
+    find(state);
     if !matches!(ffi::lua_type(state, 2), ffi::LUA_TSTRING | ffi::LUA_TNUMBER) {
         ffi::luaL_checklstring(state, 2, ptr::null_mut());
     }
@@ -463,7 +502,7 @@ unsafe fn send(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> c_i
         _ => part(data.len(), ffi::luaL_optnumber(state, 3, 1.0), ffi::luaL_optnumber(state, 4, -1.0)),
     };
     let data = data.get(from - 1..to).unwrap_or_default();
-    let (sent, why) = sent(&*object, data);
+    let (sent, why) = sent(&*find(state), data);
     let last = (sent + from - 1) as f64;
     match why {
         Plain::Nil => {
@@ -482,7 +521,7 @@ unsafe fn send(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> c_i
 }
 
 /// How much of it went, and why not more: plain data; `Plain::Bool` for an interruption.
-fn sent(object: &Object, data: &[u8]) -> (usize, Plain) {
+fn sent(object: &dyn Streaming, data: &[u8]) -> (usize, Plain) {
     let done = catch_unwind(AssertUnwindSafe(|| {
         let (sent, why) = object.send(data);
         (sent, plain_why(why))
@@ -499,19 +538,20 @@ fn plain_why(why: Option<Fail>) -> Plain {
 }
 
 unsafe extern "C-unwind" fn receive_tcp(state: *mut ffi::lua_State) -> c_int {
-    receive(state, Class::TcpClient, c"tcp{client} expected")
+    receive(state, tcp_at)
 }
 
 unsafe extern "C-unwind" fn receive_stream(state: *mut ffi::lua_State) -> c_int {
-    receive(state, Class::StreamClient, c"unixstream{client} expected")
+    receive(state, stream_at)
+}
+
+unsafe extern "C-unwind" fn receive_ssl(state: *mut ffi::lua_State) -> c_int {
+    receive(state, ssl_at)
 }
 
 /// `receive(pattern, prefix, maxsize)`: the data; after a failure `nil`, why, and what there was.
-unsafe fn receive(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> c_int {
-    let (object, _) = object_at(state, class.bit());
-    if object.is_null() {
-        refuse(state, 1, expected);
-    }
+unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
+    find(state);
     let (mut pattern, mut have, mut max) = (Pattern::Line, 0, None);
     let top = ffi::lua_gettop(state);
     if top > 1 {
@@ -538,7 +578,8 @@ unsafe fn receive(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> 
             max = Some(ffi::luaL_checknumber(state, 4).max(0.0) as usize);
         }
     }
-    let object = &*object;
+    // While it is pinned, no finalizer takes it away.
+    let object = &*find(state);
     let got = received(object, pattern, have, max);
     if let Plain::Bool(_) = got.why {
         interrupted(state);
@@ -555,7 +596,7 @@ unsafe fn receive(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> 
         Plain::Own(_) => push(state, got.own),
         _ => {
             ffi::lua_pushlstring(state, got.start.cast(), got.length);
-            object.with_slot(|slot| slot.unpin(got.spent));
+            object.unpin(got.spent);
         }
     }
     if have > 0 {
@@ -568,6 +609,11 @@ unsafe fn receive(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> 
     3
 }
 
+/// `send` and `receive` of TLS connections, by name.
+pub fn ssl_methods(lua: &Lua) -> mlua::Result<[(&'static str, Function); 2]> {
+    Ok([("send", boxed::function(lua, send_ssl)?), ("receive", boxed::function(lua, receive_ssl)?)])
+}
+
 /// What `receive` got, as plain data: a span of the pinned buffer, or bytes of its own.
 struct Received {
     start: *const u8,
@@ -577,18 +623,18 @@ struct Received {
     why: Plain,
 }
 
-fn received(object: &Object, pattern: Pattern, have: usize, max: Option<usize>) -> Received {
+fn received(object: &dyn Streaming, pattern: Pattern, have: usize, max: Option<usize>) -> Received {
     let nothing = |why| Received { start: ptr::null(), length: 0, spent: 0, own: Plain::own(Vec::new()), why };
     let done = catch_unwind(AssertUnwindSafe(|| {
         let Got { bytes, spent, why } = object.receive(pattern, have, max);
         let why = plain_why(why);
         match bytes {
-            Bytes::Front(length) => match object.with_slot(|slot| slot.pin(length)) {
+            Bytes::Front(length) => match object.pin(length) {
                 Some(span) => Received { start: span.cast(), length: span.len(), spent, own: Plain::Nil, why },
                 None => nothing(Plain::Fixed("internal error: the buffer is shorter than promised")),
             },
             Bytes::Own(bytes) => {
-                object.with_slot(|slot| slot.unpin(spent));
+                object.unpin(spent);
                 Received { start: ptr::null(), length: 0, spent, own: Plain::own(bytes), why }
             }
         }

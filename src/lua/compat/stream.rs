@@ -49,9 +49,20 @@ enum Stop {
 /// Most bytes that one call may answer, if it says so.
 const FULL: Text = Text::Borrowed("oversized");
 
-impl Object {
+/// What `send` and `receive` are called on: a plain stream, or one in TLS.
+pub trait Streaming {
     /// `receive(pattern, prefix, maxsize)`: `have` is the length of the prefix, which counts towards both.
-    pub fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
+    fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got;
+    /// Sends all of it: how much went, and why not more.
+    fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>);
+    /// The first `length` bytes of the buffer, pinned until [`unpin`](Self::unpin).
+    fn pin(&self, length: usize) -> Option<*const [u8]>;
+    /// Lua has its copy: takes `count` bytes from the buffer.
+    fn unpin(&self, count: usize);
+}
+
+impl Streaming for Object {
+    fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
         let room = max.map_or(usize::MAX, |max| max.saturating_sub(have));
         let clock = self.timeouts.get().start();
         let got = self.with_slot(|slot| {
@@ -68,34 +79,7 @@ impl Object {
         got
     }
 
-    /// Of a closed object: what was buffered then.
-    fn drain(&self, pattern: Pattern, have: usize, room: usize) -> Got {
-        let Ok(mut left) = self.left.try_borrow_mut() else { return Got::nothing(Fail::Words(CLOSED)) };
-        let line = memchr::memchr(b'\n', &left);
-        let (take, spent, why) = match pattern {
-            Pattern::Count(count) => match count.saturating_sub(have) {
-                missing if missing <= left.len() && count > 0 => (missing, missing, None),
-                _ => (left.len(), left.len(), Some(CLOSED)),
-            },
-            Pattern::All if !left.is_empty() => (left.len(), left.len(), None),
-            Pattern::All => (0, 0, Some(CLOSED)),
-            Pattern::Line => match line {
-                Some(at) => (at, at + 1, None),
-                None => (left.len(), left.len(), Some(CLOSED)),
-            },
-        };
-        let (take, spent, why) = if take > room { (room, room, Some(FULL)) } else { (take, spent, why) };
-        let rest = left.split_off(spent);
-        let mut bytes = std::mem::replace(&mut *left, rest);
-        bytes.truncate(take);
-        if pattern == Pattern::Line {
-            bytes.retain(|&byte| byte != b'\r');
-        }
-        Got { bytes: Bytes::Own(bytes), spent, why: why.map(Fail::Words) }
-    }
-
-    /// Sends all of it: how much went, and why not more.
-    pub fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>) {
+    fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>) {
         let clock = self.timeouts.get().start();
         let (sent, why) = self.with_slot(|slot| match slot.item() {
             Ok(mut item) => match &mut *item {
@@ -108,6 +92,24 @@ impl Object {
         (sent, why)
     }
 
+    fn pin(&self, length: usize) -> Option<*const [u8]> {
+        self.with_slot(|slot| slot.pin(length))
+    }
+
+    fn unpin(&self, count: usize) {
+        self.with_slot(|slot| slot.unpin(count));
+    }
+}
+
+impl Object {
+    /// Of a closed object: what was buffered then.
+    fn drain(&self, pattern: Pattern, have: usize, room: usize) -> Got {
+        match self.left.try_borrow_mut() {
+            Ok(mut left) => drain(&mut left, pattern, have, room),
+            Err(_) => Got::nothing(Fail::Words(CLOSED)),
+        }
+    }
+
     /// True if bytes are buffered.
     pub fn dirty(&self) -> bool {
         let buffered = |item: &Item| matches!(item, Item::Stream(conn) if !conn.buffered().is_empty());
@@ -116,7 +118,33 @@ impl Object {
     }
 }
 
-fn read(conn: &mut Conn, pattern: Pattern, have: usize, room: usize, clock: &Clock) -> Got {
+/// Of a closed object: takes from what was buffered then.
+pub fn drain(left: &mut Vec<u8>, pattern: Pattern, have: usize, room: usize) -> Got {
+    let line = memchr::memchr(b'\n', left);
+    let (take, spent, why) = match pattern {
+        Pattern::Count(count) => match count.saturating_sub(have) {
+            missing if missing <= left.len() && count > 0 => (missing, missing, None),
+            _ => (left.len(), left.len(), Some(CLOSED)),
+        },
+        Pattern::All if !left.is_empty() => (left.len(), left.len(), None),
+        Pattern::All => (0, 0, Some(CLOSED)),
+        Pattern::Line => match line {
+            Some(at) => (at, at + 1, None),
+            None => (left.len(), left.len(), Some(CLOSED)),
+        },
+    };
+    let (take, spent, why) = if take > room { (room, room, Some(FULL)) } else { (take, spent, why) };
+    let rest = left.split_off(spent);
+    let mut bytes = std::mem::replace(left, rest);
+    bytes.truncate(take);
+    if pattern == Pattern::Line {
+        bytes.retain(|&byte| byte != b'\r');
+    }
+    Got { bytes: Bytes::Own(bytes), spent, why: why.map(Fail::Words) }
+}
+
+/// Reads by a pattern into the connection's buffer.
+pub fn read(conn: &mut Conn, pattern: Pattern, have: usize, room: usize, clock: &Clock) -> Got {
     match pattern {
         Pattern::Line => line(conn, room, clock),
         Pattern::All => {

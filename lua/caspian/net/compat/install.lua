@@ -3,6 +3,11 @@
 local args = require("caspian.net.args")
 local list = require("caspian.net.compat.modules")
 local sockets = require("caspian.net.compat.socket")
+local ssl = require("caspian.net.compat.ssl")
+local ssl_config = require("caspian.net.compat.ssl_config")
+local ssl_context = require("caspian.net.compat.ssl_context")
+local ssl_core = require("caspian.net.compat.ssl_core")
+local ssl_x509 = require("caspian.net.compat.ssl_x509")
 local unix = require("caspian.net.compat.unix")
 local next, package, rawget, rawset, setfenv, type = next, package, rawget, rawset, setfenv, type
 local _ENV = {} -- luacheck: ignore
@@ -32,10 +37,16 @@ return function(core, unwrap)
     end
 
     local native = core.compat.sockets(cap, opts.native or false)
+    local tls = core.compat.ssl()
     local import, names = list(core.compat, {
       ["socket"] = function() return sockets(native) end,
       ["socket.core"] = function(import) return import("socket") end,
       ["socket.unix"] = function() return unix(native) end,
+      ["ssl"] = function(import) return ssl(tls, import) end,
+      ["ssl.config"] = function() return ssl_config(tls) end,
+      ["ssl.context"] = function() return ssl_context(tls, cap) end,
+      ["ssl.core"] = function(import) return ssl_core(tls, import) end,
+      ["ssl.x509"] = function() return ssl_x509(tls) end,
       ["caspian.allows"] = function()
         return function(host, port)
           local fine, words = native.allows(host, port)

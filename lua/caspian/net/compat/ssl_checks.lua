@@ -1,0 +1,37 @@
+--- Argument checks of the drop-in's TLS modules: errors as LuaSec raises them.
+local error, format, setfenv, tostring, type = error, string.format, setfenv, tostring, type
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local checks = {}
+
+--- Raises `bad argument #index to 'name' (words)` where the public function was called.
+-- @param depth how many functions of ours lie between the caller of this one and the public one; 0 if none
+local function bad(index, words, name, depth)
+  error(format("bad argument #%d to '%s' (%s)", index, name or "?", words), 3 + (depth or 0))
+end
+checks.bad = bad
+
+--- The values of a function of the core; raises where it says that an argument is wrong. Called by public functions.
+function checks.answer(first, second, index, ...)
+  if first == nil and type(index) == "number" and type(second) == "string" then bad(index, second, nil, 1) end
+  return first, second, index, ...
+end
+
+local function expected(what, value)
+  return what .. " expected, got " .. (value == nil and "no value" or type(value))
+end
+
+--- A string, or a number, which is one to Lua's C functions.
+function checks.string(index, value, name)
+  if type(value) == "number" then value = tostring(value) end
+  if type(value) ~= "string" then bad(index, expected("string", value), name, 1) end
+  return value
+end
+
+function checks.number(index, value, name)
+  if type(value) ~= "number" then bad(index, expected("number", value), name, 1) end
+  return value
+end
+
+return checks

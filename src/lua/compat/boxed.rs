@@ -1,0 +1,217 @@
+//! Userdata with metatables that programs may see and change: contexts, certificates and connections of the drop-in.
+//!
+//! LuaSec's objects have a plain table as `__index` and an open metatable, which programs enumerate and patch; mlua's own
+//! userdata has neither. A block is a type and a pointer, and is known by the identity of its metatable: the registry keeps
+//! those of each installation. Lua lets nobody but the `debug` library (out of any sandbox) give a userdata another metatable. What a
+//! program does to the fields of the metatable changes what its methods are, never what the block is taken for.
+#![allow(unsafe_code)]
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use mlua::{Function, IntoLua, Lua, Table, Value, ffi};
+use std::{
+    any::TypeId,
+    cell::{Cell, OnceCell},
+    ffi::{CStr, c_int, c_void},
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+    rc::Rc,
+};
+
+/// A type whose values Lua may hold.
+pub trait Boxed: 'static {
+    /// The class by LuaSec's name, `SSL:Context`, for messages.
+    const NAME: &'static str;
+    /// The registry's key of the set of metatables. Not LuaSec's, which may be in the same state.
+    const KEY: &'static CStr;
+    /// What `tostring` begins with: `SSL context`.
+    const WORD: &'static CStr;
+
+    /// What stands behind the address in `tostring`.
+    fn suffix(&self) -> &'static CStr {
+        c""
+    }
+
+    /// True while Lua copies from it: then no finalizer, which a script may call by hand, takes it away.
+    fn is_pinned(&self) -> bool {
+        false
+    }
+
+    /// Its finalizer runs, or its `__close`.
+    fn end(&self) {}
+}
+
+/// What a userdata holds: an `Rc<T>` turned raw, or null, and which `T` it is.
+struct Block {
+    kind: TypeId,
+    value: *const c_void,
+}
+
+/// What a wrong object is told.
+pub fn expected<T: Boxed>(value: &Value) -> String {
+    let given = match value {
+        Value::Nil => "no value",
+        Value::Integer(_) => "number",
+        other => other.type_name(),
+    };
+    format!("{} expected, got {given}", T::NAME)
+}
+
+/// A class of one installation, once its methods are there.
+pub type Class = OnceCell<Table>;
+
+/// Makes the class around its table of methods; answers its metatable.
+pub fn class<T: Boxed>(lua: &Lua, class: &Class, methods: Table) -> mlua::Result<Table> {
+    // SAFETY: runs protected, on a stack whose first value is the table; holds plain data only, so that an error of Lua,
+    // which skips Rust's frames, skips nothing that must be dropped.
+    let metatable: Table = unsafe {
+        lua.exec_raw(methods, |state| {
+            ffi::lua_createtable(state, 0, 6);
+            let functions: [(&CStr, ffi::lua_CFunction); 3] =
+                [(c"__gc", finalize::<T>), (c"__close", finish::<T>), (c"__tostring", show::<T>)];
+            for (name, function) in functions {
+                ffi::lua_pushcclosure(state, function, 0);
+                ffi::lua_setfield(state, -2, name.as_ptr());
+            }
+            ffi::lua_insert(state, 1);
+            ffi::lua_setfield(state, 1, c"__index".as_ptr());
+            if !known::<T>(state) {
+                ffi::lua_settop(state, 1);
+                ffi::lua_createtable(state, 0, 1);
+                ffi::lua_pushstring(state, T::KEY.as_ptr());
+                ffi::lua_pushvalue(state, 2);
+                ffi::lua_rawset(state, ffi::LUA_REGISTRYINDEX);
+            }
+            ffi::lua_pushvalue(state, 1);
+            ffi::lua_pushboolean(state, 1);
+            ffi::lua_rawset(state, 2);
+            ffi::lua_settop(state, 1);
+        })?
+    };
+    let _ = class.set(metatable.clone());
+    Ok(metatable)
+}
+
+/// A new userdata of the class, which must have been made, that holds `value`.
+pub fn wrap<T: Boxed>(lua: &Lua, class: &Class, value: Rc<T>) -> mlua::Result<Value> {
+    let Some(metatable) = class.get() else { return Err(mlua::Error::runtime("the class is not there")) };
+    let raw = Rc::into_raw(value);
+    let owned = Cell::new(false);
+    // SAFETY: as in `class`. The block is as large as what is written into it, and aligned for it (Lua aligns
+    // blocks for any C type). The metatable comes last: a block is known only once its pointer stands.
+    let made = unsafe {
+        lua.exec_raw(metatable, |state| {
+            let block = ffi::lua_newuserdata(state, size_of::<Block>()).cast::<Block>();
+            block.write(Block { kind: TypeId::of::<T>(), value: raw.cast() });
+            ffi::lua_insert(state, 1);
+            ffi::lua_setmetatable(state, 1);
+            owned.set(true);
+        })
+    };
+    if !owned.get() {
+        // SAFETY: the pointer came from `Rc::into_raw` above and no block took it.
+        drop(unsafe { Rc::from_raw(raw) });
+    }
+    made
+}
+
+/// What a value holds; `None` for a value of another type, and for a finalized one.
+pub fn peek<T: Boxed>(lua: &Lua, value: impl IntoLua) -> mlua::Result<Option<Rc<T>>> {
+    let mut found: *const T = ptr::null();
+    // SAFETY: as in `class`; `held` only reads.
+    unsafe {
+        lua.exec_raw::<()>(value, |state| {
+            found = held(state, 1);
+            ffi::lua_settop(state, 0);
+        })?;
+    }
+    if found.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: `found` came from `Rc::into_raw`, and the block that owns it is alive: the caller holds the value, and no Lua
+    // ran since.
+    unsafe {
+        Rc::increment_strong_count(found);
+        Ok(Some(Rc::from_raw(found)))
+    }
+}
+
+/// A C function as a Lua value.
+pub fn function(lua: &Lua, function: ffi::lua_CFunction) -> mlua::Result<Function> {
+    // SAFETY: as in `class`.
+    unsafe { lua.exec_raw((), |state| ffi::lua_pushcclosure(state, function, 0)) }
+}
+
+/// Pushes the set of the class's metatables; false, and something else, if there is none yet.
+unsafe fn known<T: Boxed>(state: *mut ffi::lua_State) -> bool {
+    ffi::lua_pushstring(state, T::KEY.as_ptr());
+    ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX) == ffi::LUA_TTABLE
+}
+
+/// The block at `index` if the value there is of the class; null otherwise. Leaves the stack as it was.
+unsafe fn block<T: Boxed>(state: *mut ffi::lua_State, index: c_int) -> *mut Block {
+    if ffi::lua_type(state, index) != ffi::LUA_TUSERDATA || ffi::lua_getmetatable(state, index) == 0 {
+        return ptr::null_mut();
+    }
+    let top = ffi::lua_gettop(state) - 1;
+    let mut ours = false;
+    if known::<T>(state) {
+        ffi::lua_pushvalue(state, -2);
+        ours = ffi::lua_rawget(state, -2) == ffi::LUA_TBOOLEAN;
+    }
+    ffi::lua_settop(state, top);
+    if !ours {
+        return ptr::null_mut();
+    }
+    let block = ffi::lua_touserdata(state, index).cast::<Block>();
+    // Two types of one name would share a metatable.
+    if (*block).kind == TypeId::of::<T>() { block } else { ptr::null_mut() }
+}
+
+/// What the value at `index` holds; null for another value and for a finalized one.
+pub unsafe fn held<T: Boxed>(state: *mut ffi::lua_State, index: c_int) -> *const T {
+    let block = block::<T>(state, index);
+    if block.is_null() { ptr::null() } else { (*block).value.cast() }
+}
+
+unsafe extern "C-unwind" fn finalize<T: Boxed>(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: the pointer is taken out of the block before it is dropped, so that a second call, which a program may make
+    // by hand, finds null.
+    unsafe {
+        let block = block::<T>(state, 1);
+        let held = held::<T>(state, 1);
+        if !held.is_null() && !(*held).is_pinned() {
+            let value = std::mem::replace(&mut (*block).value, ptr::null()).cast::<T>();
+            if !value.is_null() {
+                // A panic of a destructor must not cross into the collector.
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    let value = Rc::from_raw(value);
+                    value.end();
+                }));
+            }
+        }
+    }
+    0
+}
+
+/// `__close`: the object ends but can still be asked.
+unsafe extern "C-unwind" fn finish<T: Boxed>(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: what `held` answers lives as long as its userdata, which is the first argument.
+    unsafe {
+        let value = held::<T>(state, 1);
+        if !value.is_null() {
+            let _ = catch_unwind(AssertUnwindSafe(|| (*value).end()));
+        }
+    }
+    0
+}
+
+unsafe extern "C-unwind" fn show<T: Boxed>(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as in `finish`; only plain data is held when Lua is called.
+    unsafe {
+        let value = held::<T>(state, 1);
+        let suffix = if value.is_null() { c"" } else { (*value).suffix() };
+        let address = ffi::lua_touserdata(state, 1);
+        ffi::lua_pushfstring(state, c"%s: %p%s".as_ptr(), T::WORD.as_ptr(), address, suffix.as_ptr());
+    }
+    1
+}

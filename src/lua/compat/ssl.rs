@@ -1,0 +1,535 @@
+//! What stands behind an `SSL connection`: a stream that was taken from a plain object, on its way to TLS, in it, or closed.
+//! Pure Rust; the functions that Lua calls are in `ssl_core`.
+
+use super::{
+    object::{Clock, Item, Slot, Timeouts},
+    ssl_context::SslContext,
+    stream::{Bytes, Got, Pattern, Streaming, drain, read},
+    words::{CLOSED, Fail, TIMEOUT, Text},
+};
+use crate::{
+    address::Host,
+    conn::Conn,
+    deadline::uptime,
+    error::{Error, Kind},
+    lua::capability::{Capability, Ends},
+    tls::{
+        Tls,
+        compat::{Built, Complaint, Greeting, Hello, Secret, UNRECOGNIZED_NAME, reason},
+    },
+    wire::Wire,
+};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    os::fd::{AsFd, AsRawFd, RawFd},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// What programs wait for with `select` before they call again.
+pub const WANT_READ: Text = Text::Borrowed("wantread");
+pub const WANT_WRITE: Text = Text::Borrowed("wantwrite");
+/// The stream ended without the peer's close_notify.
+const CUT: Text = Text::Borrowed("unexpected eof while reading");
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    New,
+    Connected,
+    Closed,
+}
+
+/// Before there is TLS.
+enum Begin {
+    /// No socket yet, or TLS has it.
+    Nothing,
+    /// A socket, and the bytes that came before the handshake.
+    Plain(Wire, Vec<u8>),
+    /// A server that waits for the client's first words.
+    Greeting(Wire, Box<Greeting>),
+    /// A server that has them and must decide.
+    Heard(Wire, Vec<u8>),
+}
+
+/// What a step of the handshake came to.
+pub enum Step {
+    Done,
+    /// The client's first words: who answers, and with which protocol, is to be said with [`SslConn::choose`].
+    Hello(Hello),
+    Failed(Text),
+}
+
+pub struct SslConn {
+    pub context: Rc<SslContext>,
+    pub built: RefCell<Built>,
+    pub is_server: bool,
+    state: Cell<State>,
+    begin: RefCell<Begin>,
+    /// The stream once there is TLS.
+    slot: Rc<Slot>,
+    cap: RefCell<Option<Rc<Capability>>>,
+    pub timeouts: Cell<Timeouts>,
+    /// The clock of a handshake that is asked in between.
+    clock: RefCell<Option<Clock>>,
+    /// The host: what a client asks for, or what a server was asked for.
+    pub name: RefCell<Option<String>>,
+    /// Why the handshake will not be tried again.
+    failed: RefCell<Option<Text>>,
+    pub want: Cell<&'static str>,
+    /// Encrypted and on its way, but told to be unsent: the program will send it again.
+    unsaid: RefCell<Vec<u8>>,
+    /// That the stream was cut has been told once.
+    cut_told: Cell<bool>,
+    /// What was buffered when the connection was closed.
+    left: RefCell<Vec<u8>>,
+    pub secret: RefCell<Option<Arc<Secret>>>,
+    complaints: OnceCell<Vec<Complaint>>,
+    pub received: Cell<f64>,
+    pub sent: Cell<f64>,
+    /// When it was made, by the clock of `uptime`.
+    born: Cell<f64>,
+}
+
+impl Ends for SslConn {
+    fn end(&self) {
+        self.close();
+    }
+}
+
+impl SslConn {
+    pub fn new(context: Rc<SslContext>, built: Built, is_server: bool) -> SslConn {
+        SslConn {
+            context,
+            built: RefCell::new(built),
+            is_server,
+            state: Cell::new(State::New),
+            begin: RefCell::new(Begin::Nothing),
+            slot: Slot::new(Item::None),
+            cap: RefCell::default(),
+            timeouts: Cell::new(Timeouts { block: -1.0, total: -1.0 }),
+            clock: RefCell::default(),
+            name: RefCell::default(),
+            failed: RefCell::default(),
+            want: Cell::new("nothing"),
+            unsaid: RefCell::default(),
+            cut_told: Cell::new(false),
+            left: RefCell::default(),
+            secret: RefCell::default(),
+            complaints: OnceCell::new(),
+            received: Cell::new(0.0),
+            sent: Cell::new(0.0),
+            born: Cell::new(uptime().as_secs_f64()),
+        }
+    }
+
+    pub fn state(&self) -> State {
+        self.state.get()
+    }
+
+    /// Takes a stream over. An error for one that speaks TLS already.
+    pub fn attach(&self, mut conn: Conn, cap: Rc<Capability>) -> Result<(), Text> {
+        if self.state.get() != State::New || !matches!(*self.begin.borrow(), Begin::Nothing) {
+            return Err("invalid SSL object state".into());
+        }
+        let early = conn.buffered().to_vec();
+        conn.consume(early.len());
+        let wire = conn.into_wire().map_err(|_| Text::Borrowed("the socket speaks TLS already"))?;
+        *self.begin.borrow_mut() = Begin::Plain(wire, early);
+        *self.cap.borrow_mut() = Some(cap);
+        Ok(())
+    }
+
+    /// The host that a client asks for, and checks where it checks at all. The host needs a grant like one that is
+    /// connected to: a server may serve others than the one that was reached.
+    pub fn ask_for(&self, name: &str) -> Result<(), Text> {
+        if self.state.get() == State::Closed {
+            return Ok(());
+        }
+        let refused = |text: String| {
+            let text = Text::Owned(text);
+            *self.failed.borrow_mut() = Some(text.clone());
+            Err(text)
+        };
+        let bare = name.trim_end_matches('.');
+        let host = match Host::parse(bare) {
+            Ok(host) => host,
+            Err(why) => return refused(format!("invalid host name ({why})")),
+        };
+        if let Some(cap) = &*self.cap.borrow() {
+            let port = match &*self.begin.borrow() {
+                Begin::Plain(wire, _) => wire.remote().map_or(0, |remote| remote.port()),
+                _ => 0,
+            };
+            if let Err(error) = cap.net.connect("sni", &host, port) {
+                return refused(format!("host not allowed: {}", error.fields().message));
+            }
+        }
+        self.failed.take();
+        *self.name.borrow_mut() = Some(host.to_string());
+        Ok(())
+    }
+
+    /// The descriptor's number, -1 for none.
+    pub fn number(&self) -> RawFd {
+        match self.begin.try_borrow().as_deref() {
+            Ok(Begin::Plain(wire, _) | Begin::Greeting(wire, _) | Begin::Heard(wire, _)) => wire.as_fd().as_raw_fd(),
+            _ => self.slot.number(),
+        }
+    }
+
+    /// Goes on with the handshake. `first`: a call begins, and with it its clock.
+    pub fn shake(&self, first: bool) -> Step {
+        match self.state.get() {
+            State::Closed => return Step::Failed(CLOSED),
+            State::Connected => return Step::Done,
+            State::New => {}
+        }
+        if let Some(words) = &*self.failed.borrow() {
+            return Step::Failed(words.clone());
+        }
+        let Ok(mut clock) = self.clock.try_borrow_mut() else { return Step::Failed(busy()) };
+        if first {
+            *clock = None;
+        }
+        let clock = clock.get_or_insert_with(|| self.timeouts.get().start());
+        if let Some(cap) = &*self.cap.borrow()
+            && !cap.net.is_alive()
+        {
+            return Step::Failed(CLOSED);
+        }
+        let step = self.begin(clock).unwrap_or_else(|| self.go_on(clock));
+        match &step {
+            Step::Done => {
+                self.state.set(State::Connected);
+                self.want.set("nothing");
+            }
+            Step::Failed(words) if *words == WANT_READ => self.want.set("read"),
+            Step::Failed(words) if *words == WANT_WRITE => self.want.set("write"),
+            Step::Failed(words) => {
+                *self.failed.borrow_mut() = Some(words.clone());
+            }
+            Step::Hello(_) => {}
+        }
+        step
+    }
+
+    /// Up to the point where there is TLS; `None` once there is.
+    fn begin(&self, clock: &Clock) -> Option<Step> {
+        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Some(Step::Failed(busy())) };
+        loop {
+            match std::mem::replace(&mut *begin, Begin::Nothing) {
+                Begin::Nothing => {
+                    return matches!(self.slot.look().as_deref(), Ok(Item::None)).then_some(Step::Failed(CLOSED));
+                }
+                Begin::Plain(wire, early) if self.is_server => {
+                    let mut greeting = Box::new(Greeting::default());
+                    match greeting.feed(&early) {
+                        Ok(None) => *begin = Begin::Greeting(wire, greeting),
+                        heard => return Some(self.heard(&mut begin, wire, *greeting, heard)),
+                    }
+                }
+                Begin::Plain(wire, early) => {
+                    let made = self.built.borrow().client(wire, &early, self.name.borrow().as_deref());
+                    return self.secured(made);
+                }
+                Begin::Greeting(wire, mut greeting) => {
+                    // A usual greeting is a tenth of it.
+                    let mut bytes = vec![0; 16 * 1024];
+                    let count = match clock.wait(|deadline| wire.read(&mut bytes, deadline)) {
+                        Ok(0) => return Some(Step::Failed(CUT)),
+                        Ok(count) => count,
+                        Err(error) => {
+                            let words = self.words(&error, WANT_READ);
+                            *begin = Begin::Greeting(wire, greeting);
+                            return Some(Step::Failed(words));
+                        }
+                    };
+                    match greeting.feed(bytes.get(..count).unwrap_or_default()) {
+                        Ok(None) => *begin = Begin::Greeting(wire, greeting),
+                        heard => return Some(self.heard(&mut begin, wire, *greeting, heard)),
+                    }
+                }
+                Begin::Heard(wire, bytes) => {
+                    *begin = Begin::Heard(wire, bytes);
+                    return Some(Step::Failed(busy()));
+                }
+            }
+        }
+    }
+
+    fn heard(
+        &self,
+        begin: &mut Begin,
+        wire: Wire,
+        greeting: Greeting,
+        heard: Result<Option<Hello>, crate::tls::compat::Refusal>,
+    ) -> Step {
+        match heard {
+            Ok(hello) => {
+                let hello = hello.unwrap_or_default();
+                (*self.name.borrow_mut()).clone_from(&hello.name);
+                *begin = Begin::Heard(wire, greeting.into_bytes());
+                Step::Hello(hello)
+            }
+            Err(refusal) => {
+                let _ = wire.write_now(&refusal.alert);
+                *begin = Begin::Plain(wire, Vec::new());
+                Step::Failed(refusal.reason.into())
+            }
+        }
+    }
+
+    /// A server's answer to the client's first words: as `context` has its certificates, and with that protocol.
+    pub fn choose(&self, context: &SslContext, alpn: Option<Vec<u8>>) -> Result<(), Text> {
+        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Err(busy()) };
+        match std::mem::replace(&mut *begin, Begin::Nothing) {
+            Begin::Heard(wire, bytes) => {
+                if !std::ptr::eq(context, &raw const *self.context) {
+                    let other = context.built().map_err(Text::Borrowed)?;
+                    let own = self.built.borrow().with_certificates_of(&other);
+                    *self.built.borrow_mut() = own;
+                }
+                let made = self.built.borrow().server(wire, &bytes, alpn);
+                match self.secured(made) {
+                    Some(Step::Failed(words)) => Err(words),
+                    _ => Ok(()),
+                }
+            }
+            other => {
+                *begin = other;
+                Err(busy())
+            }
+        }
+    }
+
+    /// A server's answer to a name that it does not have.
+    pub fn refuse(&self) {
+        if let Ok(Begin::Heard(wire, _)) = self.begin.try_borrow().as_deref() {
+            let _ = wire.write_now(&UNRECOGNIZED_NAME);
+        }
+        *self.failed.borrow_mut() = Some("callback failed".into());
+    }
+
+    fn secured(&self, made: crate::error::Result<(Tls<Wire>, Arc<Secret>)>) -> Option<Step> {
+        match made {
+            Ok((tls, secret)) => {
+                *self.secret.borrow_mut() = Some(secret);
+                if let Ok(mut item) = self.slot.item() {
+                    *item = Item::Stream(Conn::tls(tls));
+                }
+                None
+            }
+            Err(error) => Some(Step::Failed(error.fields().message.clone().into())),
+        }
+    }
+
+    fn go_on(&self, clock: &Clock) -> Step {
+        let done = self.with(|conn| {
+            let Some(tls) = conn.session_mut() else { return Err(CLOSED) };
+            match clock.wait(|deadline| tls.shake(deadline)) {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    let wanted = if tls.is_behind() { WANT_WRITE } else { WANT_READ };
+                    Err(match reason(tls) {
+                        Some(reason) => reason.into(),
+                        None if tls.is_cut() => CUT,
+                        None => self.words(&error, wanted),
+                    })
+                }
+            }
+        });
+        match done {
+            Some(Ok(())) => Step::Done,
+            Some(Err(words)) => Step::Failed(words),
+            None => Step::Failed(CLOSED),
+        }
+    }
+
+    /// What is told of a failure below TLS; `wanted` is what a timeout waits for.
+    fn words(&self, error: &Error, wanted: Text) -> Text {
+        match error.kind() {
+            Kind::Timeout => wanted,
+            _ => match Fail::from(error.clone()) {
+                Fail::Words(words) | Fail::Argument(_, words) => words,
+                Fail::Interrupted => INTERRUPTED,
+            },
+        }
+    }
+
+    /// True while Lua copies from the buffer.
+    pub fn has_pin(&self) -> bool {
+        self.slot.is_pinned()
+    }
+
+    /// Runs `act` on the stream; `None` if there is none, or it is in use.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Conn) -> T) -> Option<T> {
+        match &mut *self.slot.item().ok()? {
+            Item::Stream(conn) if conn.is_ours() => Some(act(conn)),
+            _ => None,
+        }
+    }
+
+    /// Runs `act` on the TLS of a connection that stands.
+    pub fn tls<T>(&self, act: impl FnOnce(&Tls<Wire>) -> T) -> Option<T> {
+        if self.state.get() != State::Connected {
+            return None;
+        }
+        self.with(|conn| conn.session().map(act))?
+    }
+
+    /// What is wrong with the peer's certificates, as it was found at the first question.
+    pub fn complaints(&self) -> &[Complaint] {
+        self.complaints.get_or_init(|| {
+            let name = self.name.borrow().clone().filter(|_| !self.is_server);
+            self.tls(|tls| self.built.borrow().complaints(tls, name.as_deref())).unwrap_or_default()
+        })
+    }
+
+    /// True if bytes are buffered or decrypted.
+    pub fn dirty(&self) -> bool {
+        if self.state.get() == State::Closed {
+            return self.left.try_borrow().is_ok_and(|left| !left.is_empty());
+        }
+        let pending = |item: &Item| match item {
+            Item::Stream(conn) => !conn.buffered().is_empty() || conn.session().is_some_and(Tls::has_plaintext),
+            _ => false,
+        };
+        self.slot.look().is_ok_and(|item| pending(&item))
+    }
+
+    /// Closes it, with a close_notify that does not wait. What is buffered can still be received.
+    pub fn close(&self) {
+        self.state.set(State::Closed);
+        self.want.set("nothing");
+        if let Ok(mut begin) = self.begin.try_borrow_mut() {
+            *begin = Begin::Nothing;
+        }
+        if let Item::Stream(conn) = self.slot.take()
+            && let Ok(mut left) = self.left.try_borrow_mut()
+        {
+            left.extend_from_slice(conn.buffered());
+        }
+    }
+
+    /// Seconds since it was made, or as `setstats` has it.
+    pub fn age(&self) -> f64 {
+        uptime().as_secs_f64() - self.born.get()
+    }
+
+    pub fn set_age(&self, age: f64) {
+        self.born.set(uptime().as_secs_f64() - age);
+    }
+
+    /// What is told of a read that stopped: TLS knows more than the stream.
+    fn stopped(&self, why: Fail) -> Fail {
+        let Fail::Words(words) = why else { return why };
+        if words == TIMEOUT {
+            self.want.set("read");
+            return Fail::Words(WANT_READ);
+        }
+        let ignores = self.built.borrow().ignores_eof();
+        let told = self.with(|conn| {
+            let tls = conn.session()?;
+            match reason(tls) {
+                Some(reason) => Some(Text::Borrowed(reason)),
+                None if tls.is_cut() && (ignores || self.cut_told.replace(true)) => Some(CLOSED),
+                None if tls.is_cut() => Some(CUT),
+                None => None,
+            }
+        });
+        Fail::Words(told.flatten().unwrap_or(words))
+    }
+
+    fn write(&self, conn: &mut Conn, bytes: &[u8], clock: &Clock) -> (usize, Option<Fail>) {
+        let Some(tls) = conn.session_mut() else { return (0, Some(Fail::Words(CLOSED))) };
+        let mut unsaid = self.unsaid.borrow_mut();
+        let mut sent = 0;
+        let failed = |tls: &Tls<Wire>, error: Error| {
+            if error.is(Kind::Timeout) {
+                self.want.set("write");
+                return Fail::Words(WANT_WRITE);
+            }
+            match reason(tls) {
+                Some(reason) => Fail::Words(reason.into()),
+                None => Fail::from(error),
+            }
+        };
+        if !unsaid.is_empty() {
+            if let Err(error) = clock.wait(|deadline| tls.flush(deadline)) {
+                return (0, Some(failed(tls, error)));
+            }
+            // The same bytes again are on their way already.
+            if bytes.starts_with(&unsaid) {
+                sent = unsaid.len();
+            }
+            unsaid.clear();
+        }
+        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            match clock.wait(|deadline| tls.write(rest, deadline)) {
+                Ok(count) => sent += count,
+                Err(error) => {
+                    let accepted = usize::try_from(error.fields().sent.unwrap_or(0)).unwrap_or(0);
+                    if error.is(Kind::Timeout) {
+                        unsaid.extend_from_slice(rest.get(..accepted).unwrap_or_default());
+                    } else {
+                        sent += accepted;
+                    }
+                    return (sent, Some(failed(tls, error)));
+                }
+            }
+        }
+        (sent, None)
+    }
+}
+
+/// Told apart from every other word where Lua's own error is raised.
+pub const INTERRUPTED: Text = Text::Borrowed("interrupted!");
+
+fn busy() -> Text {
+    "the socket is in use by another call".into()
+}
+
+impl Streaming for SslConn {
+    fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
+        let room = max.map_or(usize::MAX, |max| max.saturating_sub(have));
+        let clock = self.timeouts.get().start();
+        self.want.set("nothing");
+        let nothing = |why| Got { bytes: Bytes::Own(Vec::new()), spent: 0, why: Some(why) };
+        let mut got = match self.state.get() {
+            State::New => return nothing(Fail::Words(CLOSED)),
+            State::Closed => match self.left.try_borrow_mut() {
+                Ok(mut left) => drain(&mut left, pattern, have, room),
+                Err(_) => return nothing(Fail::Words(CLOSED)),
+            },
+            State::Connected => match self.with(|conn| read(conn, pattern, have, room, &clock)) {
+                Some(got) => got,
+                None => return nothing(Fail::Words(CLOSED)),
+            },
+        };
+        self.received.set(self.received.get() + got.spent as f64);
+        // What a reader of everything has got at a clean end is all of it.
+        got.why = got.why.map(|why| self.stopped(why));
+        got
+    }
+
+    fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>) {
+        if self.state.get() != State::Connected {
+            return (0, Some(Fail::Words(CLOSED)));
+        }
+        let clock = self.timeouts.get().start();
+        self.want.set("nothing");
+        let done = self.with(|conn| self.write(conn, bytes, &clock));
+        let (sent, why) = done.unwrap_or((0, Some(Fail::Words(CLOSED))));
+        self.sent.set(self.sent.get() + sent as f64);
+        (sent, why)
+    }
+
+    fn pin(&self, length: usize) -> Option<*const [u8]> {
+        self.slot.pin(length)
+    }
+
+    fn unpin(&self, count: usize) {
+        self.slot.unpin(count);
+    }
+}

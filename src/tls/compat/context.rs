@@ -1,0 +1,340 @@
+//! A LuaSec context: what a program asks for step by step, and the rustls configurations that come of it.
+//!
+//! Certificates, keys and lists arrive as PEM text: who may read which file is decided elsewhere. Errors are words as
+//! LuaSec gives them, without what it puts in front.
+
+use super::{
+    suites,
+    verify::{Asked, NAMELESS, Purpose, Trust, Verifier},
+};
+use crate::tls::{Version, pem, provider};
+use rustls::{
+    CipherSuite, ClientConfig, ServerConfig, SignatureScheme,
+    client::{ResolvesClientCert, Resumption},
+    crypto::{CryptoProvider, SupportedKxGroup},
+    pki_types::{CertificateDer, CertificateRevocationListDer, DnsName, ServerName, pem::PemObject},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache},
+    sign::{CertifiedKey, SigningKey},
+};
+use std::{net::IpAddr, sync::Arc};
+
+/// Sessions that a context remembers for resumption.
+const SESSIONS: usize = 256;
+
+/// Which end a context is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Client,
+    Server,
+}
+
+/// What a program asked of a context.
+#[derive(Default)]
+pub struct Context {
+    pub mode: Option<Mode>,
+    /// What `protocol` leaves, before the options `no_tlsv1_2` and `no_tlsv1_3`.
+    versions: Vec<Version>,
+    no: Vec<Version>,
+    identities: Vec<Identity>,
+    pending: Option<Arc<dyn SigningKey>>,
+    trust: Arc<Trust>,
+    asked: Asked,
+    ciphers: Option<Vec<CipherSuite>>,
+    ciphersuites: Option<Vec<CipherSuite>>,
+    groups: Option<Vec<&'static dyn SupportedKxGroup>>,
+    server_preference: bool,
+    no_ticket: bool,
+    ignores_eof: bool,
+    /// Offered by a client. A server's choice is made at each handshake.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: Option<Arc<dyn SigningKey>>,
+}
+
+/// What connections of a context begin with, built once.
+#[derive(Clone)]
+pub struct Built {
+    pub(super) trust: Arc<Trust>,
+    pub(super) asked: Asked,
+    /// Its own certificates, the first identity's.
+    pub(super) chain: Arc<[CertificateDer<'static>]>,
+    pub(super) side: Side,
+    pub(super) ignores_eof: bool,
+}
+
+#[derive(Clone)]
+pub(super) enum Side {
+    /// With sessions to resume, for a server that has a name; and without.
+    Client(Arc<ClientConfig>, Arc<ClientConfig>),
+    Server(Arc<ServerConfig>),
+}
+
+impl Context {
+    /// `any`, `sslv23`, `tlsv1_2` or `tlsv1_3`; `None` for everything else, the older versions among it.
+    pub fn new(protocol: &str) -> Option<Context> {
+        let versions = match protocol {
+            "any" | "sslv23" => Version::ALL.to_vec(),
+            "tlsv1_2" => vec![Version::Tls12],
+            "tlsv1_3" => vec![Version::Tls13],
+            _ => return None,
+        };
+        Some(Context { versions, ..Context::default() })
+    }
+
+    /// The certificate chain to show, its own first.
+    pub fn add_certificate(&mut self, text: &[u8]) -> Result<(), &'static str> {
+        let chain = pem::certificates("", text).map_err(|_| "no start line")?;
+        if chain.first().is_none_or(|own| webpki::EndEntityCert::try_from(own).is_err()) {
+            return Err("the certificate cannot be read, or is not of version 3");
+        }
+        let key = self.pending.take();
+        self.identities.push(Identity { chain, key });
+        Ok(())
+    }
+
+    /// The private key for the certificate that comes next, or for the last one if it has none.
+    pub fn add_key(&mut self, text: &[u8]) -> Result<(), &'static str> {
+        let key = match pem::key("", text) {
+            Ok(key) => key,
+            Err(_) if pem::is_encrypted(text) => return Err("encrypted keys are not supported"),
+            Err(_) => return Err("no start line"),
+        };
+        let Ok(key) = provider().key_provider.load_private_key(key) else {
+            return Err("the key cannot be used: RSA of 2048 bits or more, P-256, P-384 and Ed25519 can");
+        };
+        match self.identities.last_mut() {
+            Some(Identity { key: empty @ None, .. }) => *empty = Some(key),
+            _ => self.pending = Some(key),
+        }
+        Ok(())
+    }
+
+    /// True if the last certificate and its key belong together.
+    pub fn keys_match(&self) -> bool {
+        match self.identities.last() {
+            Some(Identity { chain, key: Some(key) }) => {
+                CertifiedKey::new(chain.clone(), Arc::clone(key)).keys_match().is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// Believes the certificates of this text, and knows its revocation lists. How many of both there were.
+    pub fn add_trust(&mut self, text: &[u8]) -> usize {
+        let trust = Arc::make_mut(&mut self.trust);
+        let certs = CertificateDer::pem_slice_iter(text).flatten().filter(|der| trust.add(der.clone()).is_ok()).count();
+        let lists = CertificateRevocationListDer::pem_slice_iter(text).flatten();
+        certs + lists.filter(|der| trust.add_crl(der).is_ok()).count()
+    }
+
+    /// Believes the authorities of the machine's store.
+    pub fn trust_machine(&mut self) {
+        Arc::make_mut(&mut self.trust).add_machine();
+    }
+
+    /// The suites of TLS 1.2, as a cipher string of OpenSSL; false if it selects none.
+    pub fn set_ciphers(&mut self, text: &str) -> bool {
+        let chosen = suites::ciphers(text);
+        self.ciphers = chosen.or(self.ciphers.take());
+        suites::ciphers(text).is_some()
+    }
+
+    /// The suites of TLS 1.3; false if the list names none, or one that does not exist.
+    pub fn set_ciphersuites(&mut self, text: &str) -> bool {
+        let chosen = suites::ciphersuites(text);
+        let good = chosen.is_some();
+        self.ciphersuites = chosen.or(self.ciphersuites.take());
+        good
+    }
+
+    /// The group of key exchange, by the name of its curve; false for one that is not offered.
+    pub fn set_curve(&mut self, name: &str) -> bool {
+        let group = suites::curve(name);
+        self.groups = group.map(|group| vec![group]).or(self.groups.take());
+        group.is_some()
+    }
+
+    /// The groups of key exchange, in order of preference.
+    pub fn set_curves(&mut self, list: &str) -> bool {
+        let groups = suites::curves(list);
+        let good = groups.is_some();
+        self.groups = groups.or(self.groups.take());
+        good
+    }
+
+    /// A word of `verify`; false for none of them.
+    pub fn verify(&mut self, word: &str) -> bool {
+        match word {
+            // There is no renegotiation, so that a client is never asked twice.
+            "none" | "client_once" => {}
+            "peer" => self.asked.peer = true,
+            "fail_if_no_peer_cert" => self.asked.required = true,
+            _ => return false,
+        }
+        true
+    }
+
+    /// Forgets what [`Context::verify`] was told.
+    pub fn verify_anew(&mut self) {
+        (self.asked.peer, self.asked.required) = (false, false);
+    }
+
+    /// A word of `verifyext`; false for none of them.
+    pub fn verify_ext(&mut self, word: &str) -> bool {
+        match word {
+            "lsec_continue" => self.asked.proceed = true,
+            "lsec_ignore_purpose" => self.asked.ignore_purpose = true,
+            "crl_check" => self.asked.crl_check = true,
+            "crl_check_chain" => self.asked.crl_check_chain = true,
+            _ => return false,
+        }
+        true
+    }
+
+    /// Forgets what [`Context::verify_ext`] was told.
+    pub fn verify_ext_anew(&mut self) {
+        let Asked { peer, required, depth, purpose, .. } = self.asked;
+        self.asked = Asked { peer, required, depth, purpose, ..Asked::default() };
+    }
+
+    /// How many certificates may stand between the peer's own and an authority.
+    pub fn set_depth(&mut self, depth: i64) {
+        self.asked.depth = Some(usize::try_from(depth).unwrap_or(0));
+    }
+
+    /// A word of `options`; false for none that OpenSSL 3 has. Most change nothing: what they forbid does not exist.
+    pub fn option(&mut self, word: &str) -> bool {
+        match word {
+            "no_tlsv1_2" => self.no.push(Version::Tls12),
+            "no_tlsv1_3" => self.no.push(Version::Tls13),
+            "no_ssl_mask" => self.no.extend(Version::ALL),
+            "cipher_server_preference" => self.server_preference = true,
+            "ignore_unexpected_eof" => self.ignores_eof = true,
+            "no_ticket" => self.no_ticket = true,
+            _ => {}
+        }
+        suites::OPTIONS.contains(&word)
+    }
+
+    /// What connections begin with. An error where nothing is left that could be spoken.
+    pub fn build(&self) -> Result<Built, &'static str> {
+        let mode = self.mode.ok_or("invalid mode")?;
+        let versions: Vec<_> = self.versions.iter().filter(|v| !self.no.contains(v)).map(|v| v.rustls()).collect();
+        if versions.is_empty() {
+            return Err("no protocols available");
+        }
+        let provider = self.provider();
+        let trust = Arc::clone(&self.trust);
+        let purpose = match mode {
+            Mode::Client => Purpose::Server,
+            Mode::Server if self.asked.ignore_purpose => Purpose::Any,
+            Mode::Server => Purpose::Client,
+        };
+        let asked = Asked { purpose, ..self.asked };
+        let verifier = Arc::new(Verifier { trust: Arc::clone(&trust), asked });
+        let certified = |identity: &Identity| {
+            let key = Arc::clone(identity.key.as_ref()?);
+            Some(Arc::new(CertifiedKey::new(identity.chain.clone(), key)))
+        };
+        let shown = Arc::new(Shown(self.identities.iter().filter_map(certified).collect()));
+        let chain = self.identities.first().map_or_else(|| Arc::from([]), |identity| identity.chain.clone().into());
+        let side = match mode {
+            Mode::Client => {
+                let mut config = ClientConfig::builder_with_provider(provider)
+                    .with_protocol_versions(&versions)
+                    .map_err(|_| "no ciphers available")?
+                    .dangerous()
+                    .with_custom_certificate_verifier(verifier)
+                    .with_client_cert_resolver(shown);
+                config.alpn_protocols = self.alpn.clone();
+                // Sessions are kept by the server's name: without one they would be one heap.
+                config.resumption = Resumption::disabled();
+                let nameless = Arc::new(config.clone());
+                if !self.no_ticket {
+                    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+                }
+                Side::Client(Arc::new(config), nameless)
+            }
+            Mode::Server => {
+                let mut config = ServerConfig::builder_with_provider(provider)
+                    .with_protocol_versions(&versions)
+                    .map_err(|_| "no ciphers available")?
+                    .with_client_cert_verifier(verifier)
+                    .with_cert_resolver(shown);
+                config.ignore_client_order = self.server_preference;
+                // A resumed session repeats what the client proved then; who asks for certificates is shown them anew.
+                let keeps = !self.no_ticket && !self.asked.peer;
+                config.session_storage = match keeps {
+                    true => ServerSessionMemoryCache::new(SESSIONS),
+                    false => Arc::new(NoServerSessionStorage {}),
+                };
+                if !keeps {
+                    config.send_tls13_tickets = 0;
+                }
+                Side::Server(Arc::new(config))
+            }
+        };
+        Ok(Built { trust, asked, chain, side, ignores_eof: self.ignores_eof })
+    }
+
+    fn provider(&self) -> Arc<CryptoProvider> {
+        let mut own = (*provider()).clone();
+        let mut suites = Vec::new();
+        for (chosen, is_13) in [(&self.ciphersuites, true), (&self.ciphers, false)] {
+            let all = || own.cipher_suites.iter().copied().filter(|suite| suite.tls13().is_some() == is_13);
+            match chosen {
+                None => suites.extend(all()),
+                Some(chosen) => {
+                    suites.extend(chosen.iter().filter_map(|wanted| all().find(|suite| suite.suite() == *wanted)));
+                }
+            }
+        }
+        own.cipher_suites = suites;
+        if let Some(groups) = &self.groups {
+            own.kx_groups = groups.clone();
+        }
+        Arc::new(own)
+    }
+}
+
+/// Whom a client asks for: nobody by name, or a host. An address is checked but never sent.
+pub(super) fn server_name(name: Option<&str>) -> Result<ServerName<'static>, ()> {
+    let ip = match name {
+        None => Some(NAMELESS),
+        Some(name) => name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok(),
+    };
+    match (ip, name) {
+        (Some(ip), _) => Ok(ServerName::IpAddress(ip.into())),
+        (None, Some(name)) => DnsName::try_from(name.to_owned()).map(ServerName::DnsName).map_err(drop),
+        (None, None) => Err(()),
+    }
+}
+
+/// The certificates that a context shows.
+#[derive(Debug)]
+struct Shown(Vec<Arc<CertifiedKey>>);
+
+impl Shown {
+    fn fitting(&self, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.iter().find(|identity| identity.key.choose_scheme(schemes).is_some()).cloned()
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.fitting(hello.signature_schemes())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _authorities: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.fitting(schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        !self.0.is_empty()
+    }
+}

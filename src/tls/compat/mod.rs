@@ -1,0 +1,18 @@
+//! The TLS of the drop-in: contexts, connections and certificates as LuaSec has them, over rustls.
+//!
+//! What programs ask in OpenSSL's words is read to the nearest safe thing that rustls does (`suites`), and what goes
+//! wrong is told in OpenSSL's words (`words`). Opens no file and no socket.
+
+mod context;
+mod der;
+mod session;
+mod suites;
+mod verify;
+mod words;
+mod x509;
+
+pub use context::{Built, Context, Mode};
+pub use session::{Greeting, Hello, Info, Refusal, Secret, UNRECOGNIZED_NAME, export, peer_chain, reason};
+pub use suites::{CURVES, OPTIONS};
+pub use verify::Complaint;
+pub use x509::{ALT_NAMES, AltName, Attribute, Certificate, Encode, time_text};

@@ -1,0 +1,378 @@
+//! Whether a chain of certificates is good, as LuaSec asks: by the flags of `verify` and `verifyext`, with OpenSSL's
+//! words for what is wrong and where.
+//!
+//! webpki decides; what OpenSSL takes beyond it is named in [`judge`]. The words are for people and programs that match
+//! them; they never turn a refusal into a pass.
+
+use super::words::chain as chain_words;
+use crate::{deadline, tls::provider};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsError, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+use std::{fmt, sync::Arc};
+use webpki::{
+    CertRevocationList, EndEntityCert, Error as Pki, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
+    OwnedCertRevocationList, RawPublicKeyEntity, RevocationCheckDepth, RevocationOptionsBuilder,
+};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+
+/// Whom a context believes.
+#[derive(Clone, Default)]
+pub struct Trust {
+    given: Vec<CertificateDer<'static>>,
+    anchors: Vec<TrustAnchor<'static>>,
+    crls: Vec<Arc<CertRevocationList<'static>>>,
+}
+
+impl Trust {
+    /// Believes this certificate: as an authority, or as itself. An error for bytes that are none.
+    pub fn add(&mut self, der: CertificateDer<'static>) -> Result<(), ()> {
+        let anchor = webpki::anchor_from_trusted_cert(&der).map_err(drop)?.to_owned();
+        self.anchors.push(anchor);
+        self.given.push(der);
+        Ok(())
+    }
+
+    /// Believes the authorities of the machine's store.
+    pub fn add_machine(&mut self) {
+        self.anchors.extend(crate::tls::roots::machine().roots.iter().cloned());
+    }
+
+    /// Knows this list of revoked certificates. An error for bytes that are none.
+    pub fn add_crl(&mut self, der: &[u8]) -> Result<(), ()> {
+        self.crls.push(Arc::new(OwnedCertRevocationList::from_der(der).map_err(drop)?.into()));
+        Ok(())
+    }
+}
+
+/// What a certificate is to be good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be a server's.
+    #[default]
+    Server,
+    /// To be a client's.
+    Client,
+    /// Whatever it says.
+    Any,
+}
+
+impl ExtendedKeyUsageValidator for Purpose {
+    fn validate(&self, iter: KeyPurposeIdIter<'_, '_>) -> Result<(), Pki> {
+        match self {
+            Purpose::Server => KeyUsage::server_auth().validate(iter),
+            Purpose::Client => KeyUsage::client_auth().validate(iter),
+            Purpose::Any => Ok(()),
+        }
+    }
+}
+
+/// The flags of `verify`, `verifyext` and `depth`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// A bad chain ends the handshake; a server asks for a certificate.
+    pub peer: bool,
+    /// A server goes on with no client that shows none.
+    pub required: bool,
+    /// A bad chain is noted and the handshake goes on.
+    pub proceed: bool,
+    /// A client's certificate may be one that is made for servers.
+    pub ignore_purpose: bool,
+    /// Revocation is looked up for the peer's own certificate.
+    pub crl_check: bool,
+    /// Revocation is looked up for the whole chain.
+    pub crl_check_chain: bool,
+    /// So many certificates may stand between the peer's own and an authority.
+    pub depth: Option<usize>,
+    pub purpose: Purpose,
+}
+
+/// What is wrong, and how far from the peer's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    pub depth: usize,
+    pub words: &'static str,
+}
+
+/// Now, for [`judge`].
+pub fn now() -> UnixTime {
+    UnixTime::since_unix_epoch(deadline::wall())
+}
+
+/// Everything that is wrong with a chain; nothing if it is good. Beyond webpki, as in OpenSSL: a certificate that signed
+/// itself is good if it is believed by name. Where `name` is given the certificate must be for it.
+pub fn judge(
+    trust: &Trust,
+    asked: &Asked,
+    own: &CertificateDer<'_>,
+    between: &[CertificateDer<'_>],
+    name: Option<&ServerName<'_>>,
+    now: UnixTime,
+) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    if let Err(error) = path(trust, asked, own, between, now)
+        && !believed_itself(trust, own, now)
+    {
+        complaints = chain_words(&error, own, between, now);
+    }
+    if let Some(name) = name {
+        let words = match name {
+            ServerName::IpAddress(_) => "IP address mismatch",
+            _ => "hostname mismatch",
+        };
+        let fits = EndEntityCert::try_from(own).and_then(|own| own.verify_is_valid_for_subject_name(name));
+        if fits.is_err() {
+            complaints.push(Complaint { depth: 0, words });
+        }
+    }
+    complaints
+}
+
+fn path(
+    trust: &Trust,
+    asked: &Asked,
+    own: &CertificateDer<'_>,
+    between: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<(), Pki> {
+    let own = EndEntityCert::try_from(own)?;
+    let crls: Vec<_> = trust.crls.iter().map(|crl| &**crl).collect();
+    let revocation = if !asked.crl_check && !asked.crl_check_chain {
+        None
+    } else {
+        // Without a list nothing can be said of any certificate.
+        let options = RevocationOptionsBuilder::new(&crls).map_err(|_| Pki::UnknownRevocationStatus)?;
+        let depth = match asked.crl_check_chain {
+            true => RevocationCheckDepth::Chain,
+            false => RevocationCheckDepth::EndEntity,
+        };
+        Some(options.with_depth(depth).with_expiration_policy(webpki::ExpirationPolicy::Enforce).build())
+    };
+    let within = |path: &webpki::VerifiedPath<'_>| match asked.depth {
+        Some(most) if path.intermediate_certificates().count() > most => Err(Pki::MaximumPathDepthExceeded),
+        _ => Ok(()),
+    };
+    let algorithms = provider().signature_verification_algorithms.all;
+    own.verify_for_usage(algorithms, &trust.anchors, between, now, asked.purpose, revocation, Some(&within)).map(drop)
+}
+
+/// True for a certificate that is believed by name and has signed itself, within its time.
+fn believed_itself(trust: &Trust, own: &CertificateDer<'_>, now: UnixTime) -> bool {
+    trust.given.iter().any(|given| given.as_ref() == own.as_ref())
+        && X509Certificate::from_der(own).is_ok_and(|(_, cert)| {
+            let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+            let (from, to) = (cert.validity().not_before.timestamp(), cert.validity().not_after.timestamp());
+            cert.subject().as_raw() == cert.issuer().as_raw() && from <= now && now <= to
+        })
+}
+
+/// Checks by hand that `root` vouches for `subject`, which may be an authority itself, over `between`. For questions of
+/// programs alone: no connection rests on it.
+pub(super) fn vouches(
+    root: &CertificateDer<'_>,
+    subject: &CertificateDer<'_>,
+    between: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<(), &'static str> {
+    let parse = |der| X509Certificate::from_der(der).map(|(_, cert)| cert);
+    let (Ok(root), Ok(subject)) = (parse(root), parse(subject)) else { return Err("certificate rejected") };
+    let others: Vec<_> = between.iter().filter_map(|der| parse(der).ok()).collect();
+    let timely = |cert: &X509Certificate<'_>| {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        match (now < cert.validity().not_before.timestamp(), now > cert.validity().not_after.timestamp()) {
+            (true, _) => Err("certificate is not yet valid"),
+            (_, true) => Err("certificate has expired"),
+            _ => Ok(()),
+        }
+    };
+    let mut last = &subject;
+    // Each certificate of the chain is another one.
+    for _ in 0..=others.len() {
+        if last.issuer() == root.subject() && is_signed(last, &root) {
+            if root.issuer() != root.subject() {
+                return Err("unable to get issuer certificate");
+            }
+            if !root.is_ca() && last.as_raw() != root.as_raw() {
+                return Err("invalid CA certificate");
+            }
+            timely(&root)?;
+            return timely(last);
+        }
+        let next = others.iter().find(|cert| cert.subject() == last.issuer() && is_signed(last, cert));
+        match next {
+            Some(next) if last.issuer() != last.subject() => {
+                if !next.is_ca() {
+                    return Err("invalid CA certificate");
+                }
+                timely(last)?;
+                last = next;
+            }
+            _ => break,
+        }
+    }
+    match (last.issuer() == last.subject(), std::ptr::eq(last, &raw const subject)) {
+        (true, true) => Err("self-signed certificate"),
+        (true, false) => Err("self-signed certificate in certificate chain"),
+        (false, _) => Err("unable to get local issuer certificate"),
+    }
+}
+
+/// True if `issuer`'s key made the signature of `cert`.
+fn is_signed(cert: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+    let key = SubjectPublicKeyInfoDer::from(issuer.public_key().raw);
+    let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return false };
+    let identifier = super::der::read_all(cert.as_raw()).and_then(|parts| {
+        // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signature }
+        let mut parts = parts.into_iter().skip(1);
+        parts.next().map(|value| value.content)
+    });
+    provider().signature_verification_algorithms.all.iter().any(|algorithm| {
+        Some(algorithm.signature_alg_id().as_ref()) == identifier
+            && key.verify_signature(*algorithm, cert.tbs_certificate.as_ref(), &cert.signature_value.data).is_ok()
+    })
+}
+
+/// The verifier of a context, for either side.
+pub(super) struct Verifier {
+    pub trust: Arc<Trust>,
+    pub asked: Asked,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier")
+    }
+}
+
+/// Stands for "no name was given": no host has this address, and an address is never sent (RFC 6066, section 3).
+pub(super) const NAMELESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+
+impl Verifier {
+    fn check(
+        &self,
+        own: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: Option<&ServerName<'_>>,
+        now: UnixTime,
+    ) -> Result<(), TlsError> {
+        if !self.asked.peer || self.asked.proceed {
+            return Ok(());
+        }
+        match judge(&self.trust, &self.asked, own, between, name, now).first() {
+            None => Ok(()),
+            // The peer learns from the alert what it is about.
+            Some(complaint) => Err(super::words::alert(complaint.words).into()),
+        }
+    }
+
+    /// The peer must own its key in every mode: a program that compares the certificate itself relies on that. Read from
+    /// the bare key, so that a certificate of an old version will do.
+    fn signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+        first_only: bool,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let (_, cert) = X509Certificate::from_der(cert).map_err(|_| CertificateError::BadEncoding)?;
+        let key = SubjectPublicKeyInfoDer::from(cert.public_key().raw);
+        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
+        let mapping = provider().signature_verification_algorithms.mapping;
+        let algorithms = mapping.iter().find(|(scheme, _)| *scheme == signed.scheme).map_or(&[][..], |(_, all)| all);
+        let tried = algorithms.iter().take(if first_only { 1 } else { usize::MAX });
+        for algorithm in tried {
+            if key.verify_signature(*algorithm, message, signed.signature()).is_ok() {
+                return Ok(HandshakeSignatureValid::assertion());
+            }
+        }
+        Err(CertificateError::BadSignature.into())
+    }
+
+    fn schemes() -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        let nameless = *name == ServerName::IpAddress(NAMELESS.into());
+        self.check(own, between, (!nameless).then_some(name), now).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.signature(message, cert, signed, false)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.signature(message, cert, signed, true)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        Verifier::schemes()
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn offer_client_auth(&self) -> bool {
+        self.asked.peer
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.asked.peer && self.asked.required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, TlsError> {
+        self.check(own, between, None, now).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.signature(message, cert, signed, false)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.signature(message, cert, signed, true)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        Verifier::schemes()
+    }
+}
