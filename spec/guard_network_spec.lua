@@ -119,6 +119,22 @@ describe("a guard's addresses", function()
     fails.with("network/address_not_allowed", guards.net.http.guard{ rules = rule }.fetch, named .. "/hello")
   end)
 
+  if servers.ipv6 then
+    it("may be of IPv6", function()
+      local url = "http://[::1]:" .. servers.http
+      local seen = {}
+      local config = { policy = function(info) seen[#seen + 1] = info.host .. " " .. tostring(info.resolved_ip) return true end }
+      fails.with("network/address_not_allowed", guards.net.http.guard(config).fetch, url .. "/hello")
+      config.allow_private = { "::1" }
+      assert.equal(200, guards.net.http.guard(config).fetch(url .. "/hello").status)
+      assert.same({ "::1 nil", "::1 nil", "::1 ::1" }, seen)
+      local rule = { host = "::1", https_only = false, ports = servers.http }
+      assert.equal("[::1]:" .. servers.http, inspected(guards.net.http.guard{ rules = rule, allow_private = true }.fetch(url .. "/inspect")).host)
+      rule.host = "[::1]"
+      fails.with("network/address_not_allowed", guards.net.http.guard{ rules = rule }.fetch, url .. "/hello")
+    end)
+  end
+
   it("are checked where the host chose them", function()
     local at = "api.example:" .. servers.http
     local rule = { host = "api.example", https_only = false, ports = servers.http }

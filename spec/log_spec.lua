@@ -60,6 +60,31 @@ describe("--net-log", function()
     assert.falsy(text:find("secret", 1, true))
   end)
 
+  it("has a line for each refusal of a guard, without its query, and where middleware led it", function()
+    local text = logged('"--allow-net"', ([[
+      local guard = net.http.guard{
+        rules = { host = "127.0.0.1", https_only = false, ports = %d, routes = { { path = "/hello" } } },
+        policy = function(info) return info.host ~= "policy.example" end,
+        allow_private = { "127.0.0.1" },
+        middleware = function(ctx, next)
+          if ctx.req.body == "rewrite" then ctx.req.url = "http://127.0.0.1:%d/rewritten?token=secret" end
+          return next()
+        end,
+      }
+      pcall(guard.fetch, "http://127.0.0.1:%d/json?token=secret")
+      pcall(guard.fetch, "http://127.0.0.1:%d/hello", { method = "POST", body = "rewrite" })
+      pcall(guard.fetch, "https://policy.example/a?token=secret")
+    ]]):format(servers.http, servers.http, servers.http, servers.http))
+    local seen = {}
+    for line in text:gmatch("[^\n]+") do
+      if line:find('"event":"guarded"', 1, true) then
+        seen[#seen + 1] = line:match('"method":"(%u+)"') .. " " .. line:match('"url":"[^"]-(/%a*)"') .. " " .. line:match('"class":"([%w_]+)"')
+      end
+    end
+    assert.same({ "GET /json request_not_allowed", "POST /rewritten request_not_allowed", "GET /a request_not_allowed" }, seen)
+    assert.falsy(text:find("secret", 1, true))
+  end)
+
   it("never has a secret", function()
     local text = logged('"--allow-net=127.0.0.1"', ([[
       pcall(net.fetch, "http://user:secret@127.0.0.1:%d/hello?token=secret", { headers = { Authorization = "secret" } })

@@ -40,7 +40,7 @@ fn block(text: &str) -> Result<IpNet, UsageError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Grants, *};
 
     #[test]
     fn what_is_open() {
@@ -70,6 +70,30 @@ mod tests {
             let fence = Fence::parse(open).unwrap();
             assert_eq!(fence.stops(ip.parse().unwrap()).is_some(), stopped, "{open:?} {ip}");
         }
+    }
+
+    #[test]
+    fn narrowing_further_takes_no_fence_away() {
+        let any = Grants::parse(&["--allow-net"]).unwrap();
+        let fenced = |open: &[&str]| any.narrow(&Grants::guard(None, Some(open)).unwrap());
+        let host = Host::parse("x.example").unwrap();
+        let passes = |grants: &Grants, ip: &str| {
+            let granted = grants.connect(&host, 80).unwrap();
+            grants.permit(&granted, &[ip.parse().unwrap()]).is_ok()
+        };
+        let mut grants = fenced(&["10.0.0.0/8"]);
+        // More narrowings than are kept apart.
+        for n in 0..6 {
+            assert!(passes(&grants, "10.0.0.1") && passes(&grants, "9.9.9.9") && !passes(&grants, "127.0.0.1"), "{n}");
+            grants = grants.narrow(&Grants::hosts(&["x.example", &format!("y{n}.example")]).unwrap());
+        }
+        // Two fences: what both open.
+        let both = fenced(&["10.0.0.0/8", "127.0.0.1"]).narrow(&Grants::guard(None, Some(&["127.0.0.1"])).unwrap());
+        assert!(passes(&both, "127.0.0.1") && !passes(&both, "10.0.0.1"));
+        assert!(fenced(&[]).denies_addresses() && !any.denies_addresses());
+        let none = any.narrow(&Grants::guard(Some(&["x.example:80"]), None).unwrap());
+        assert!(passes(&none, "127.0.0.1") && !none.allows(&host, 81));
+        assert!(!fenced(&[]).allows(&Host::parse("127.0.0.1").unwrap(), 80));
     }
 
     #[test]
