@@ -57,7 +57,7 @@ local function shown(value)
   return "{" .. table.concat(names, ",") .. "}"
 end
 function answer(code)
-  local compiled, why = (loadstring or load)(code)
+  local compiled, why = (loadstring or load)(code, "=row")
   if not compiled then return "does not compile: " .. why end
   local function take(ok, ...)
     for i = #kept, 1, -1 do kept[i]:close() kept[i] = nil end

@@ -317,7 +317,11 @@ impl Object {
         };
         let old = self.slot.replace(new);
         if Rc::strong_count(&old) == 1 && old.number() >= 0 {
-            self.home.strays.borrow_mut().push(old);
+            match self.home.native {
+                // Somebody else's from now on, who closes it.
+                true => std::mem::forget(old),
+                false => self.home.strays.borrow_mut().push(old),
+            }
         }
         Ok(())
     }

@@ -57,7 +57,7 @@ const ROWS: &[Row] = &[
     row("tcp-fastopen-connect", Shape::Int(option::FAST_OPEN_CONNECT), TCP, 0),
     row("linger", Shape::Linger, TCP | STREAM, TCP),
     row("error", Shape::Error, 0, TCP | UDP),
-    row("bindtodevice", Shape::Device, TCP | UDP, TCP | UDP),
+    row("bindtodevice", Shape::Device, TCP, TCP),
     row("recv-buffer-size", Shape::Int(option::RECEIVE_BUFFER), TCP | UDP, TCP | UDP),
     row("send-buffer-size", Shape::Int(option::SEND_BUFFER), TCP | UDP, TCP | UDP),
     row("dontroute", Shape::Bool(option::DONT_ROUTE), UDP, UDP),

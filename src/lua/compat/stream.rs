@@ -156,7 +156,7 @@ pub fn read(conn: &mut Conn, pattern: Pattern, have: usize, room: usize, clock: 
             let length = conn.buffered().len();
             match why {
                 Stop::End if length > 0 => Got::front(length, length),
-                why => partial(conn, length, why, false),
+                why => partial(conn, length.min(room), why, false),
             }
         }
         Pattern::Count(count) => {
@@ -168,7 +168,7 @@ pub fn read(conn: &mut Conn, pattern: Pattern, have: usize, room: usize, clock: 
                 let less = missing - conn.buffered().len();
                 if let Err(why) = fill(conn, less, room, clock) {
                     let length = conn.buffered().len();
-                    return partial(conn, length, why, false);
+                    return partial(conn, length.min(room), why, false);
                 }
             }
             match wanted > room {
@@ -197,7 +197,7 @@ fn line(conn: &mut Conn, room: usize, clock: &Clock) -> Got {
         }
         searched = bytes.len();
         if let Err(why) = fill(conn, 0, room, clock) {
-            return partial(conn, searched, why, true);
+            return partial(conn, searched.min(room), why, true);
         }
     }
 }

@@ -1,0 +1,27 @@
+-- The drop-in's `socket.dns`.
+
+local net = require("spec.support.subject").net
+local rows = require("spec.support.rows")
+local wire = require("spec.support.wire")
+
+describe("drop-in: socket.dns", function()
+  wire.watch(before_each, after_each)
+
+  rows.declare(it, net, {
+    { "the address of a name", [[ local ip, all = socket.dns.toip("localhost") return ip, all ]],
+      [["127.0.0.1" {alias={},ip={1="127.0.0.1"},name="localhost"}]] },
+    { "the address of an address", [[ return (socket.dns.toip("127.0.0.1")) ]], [["127.0.0.1"]] },
+    { "no such name", [[ return socket.dns.toip("nosuch.invalid") ]], [[nil "host not found"]] },
+    { "the name of an address", [[ return (socket.dns.tohostname("127.0.0.1")) ]], [["localhost"]] },
+    { "all addresses", [[ return socket.dns.getaddrinfo("127.0.0.1"), (socket.dns.getaddrinfo("::1")) ]],
+      [[{1={addr="127.0.0.1",family="inet"}} {1={addr="::1",family="inet6"}}]] },
+    { "addresses of no name", [[ return socket.dns.getaddrinfo("nosuch.invalid") ]], [[nil "host or service not provided, or not known"]] },
+    { "names and a service", [[ return socket.dns.getnameinfo("127.0.0.1", "80") ]], [[{1="localhost"} "http"]] },
+    { "names", [[ return socket.dns.getnameinfo("127.0.0.1") ]], [[{1="localhost"}]] },
+    { "a service alone", [[ return select(2, socket.dns.getnameinfo(nil, "80")) ]], [["http"]] },
+    { "neither", [[ return raised(function() socket.dns.getnameinfo() end) ]], [["host and serv cannot be both nil"]] },
+    { "this machine's name", [[ return type(socket.dns.gethostname()), #socket.dns.gethostname() > 0 ]], [["string" true]] },
+    { "no name at all", [[ return raised(function() socket.dns.toip() end) ]], [["bad argument #1 to 'toip' (string expected, got no value)"]] },
+    { "a service by its name", [[ local s, port = server() return (select(2, socket.connect("127.0.0.1", "tcpmux"))) ]], [["connection refused"]] },
+  })
+end)
