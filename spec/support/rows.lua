@@ -103,7 +103,7 @@ end
 --- On Lua 5.1 and 5.2 numbers have no ".0".
 local floats = tostring(1.0) == "1.0"
 local function portable(text)
-  return floats and text or (text:gsub("(%d)%.0%f[^%d]", "%1"))
+  return floats and text or (text:gsub("(%f[%w.]%d+)%.0%f[^%d.]", "%1"))
 end
 
 --- Declares the rows with busted's `it`. `net`: over which the drop-in is installed.
@@ -122,7 +122,7 @@ function rows.declare(it, net, table_, opts)
   local chunk
   local function compile(code)
     if setfenv then -- luacheck: ignore
-      local f, why = loadstring(code) -- luacheck: ignore
+      local f, why = loadstring(code, "=row") -- luacheck: ignore
       return f and setfenv(f, env), why -- luacheck: ignore
     end
     return load(code, "=row", "t", env)

@@ -4,6 +4,7 @@
 #![cfg(feature = "embedded")]
 
 mod command;
+mod compat;
 mod files;
 mod sandbox;
 mod signals;

@@ -10,7 +10,7 @@ use std::{
 
 /// Runs `code` and sends SIGINT when it calls `ready()`, and again when it prints the line `again`.
 /// With `blocks` not before it sleeps in the call that comes next.
-fn interrupted(args: &[&str], blocks: bool, code: &str) -> (i32, String, String) {
+pub(super) fn interrupted(args: &[&str], blocks: bool, code: &str) -> (i32, String, String) {
     let code = format!("local function ready() print('ready') io.stdout:flush() end {code}");
     let mut child = launcher().args(args).args(["-e", &code]).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());

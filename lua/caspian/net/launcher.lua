@@ -130,12 +130,7 @@ function launcher.run(job)
   job.net, job.traceback = net, traceback
   local box = sandbox.new(job)
   if job.compat then
-    local found, compat = pcall(require, "caspian.net.compat")
-    if not found then
-      say("caspian-net: --compat: this build has no caspian.net.compat\n")
-      return USAGE
-    end
-    compat.install(net, box.package)
+    require("caspian.net.compat").install(net, box.package, { native = job.native })
   end
   box.globals.arg, box.env.arg = job.args, job.args
 
