@@ -29,7 +29,7 @@ end
 
 -- The drop-in needs what is behind a network, so it is made here: whoever has a network can install it.
 local install = drop_in(core, capability.unwrap)
-preload["caspian.net.compat.install"] = function() return install end
+preload["caspian.net.compat.ready"] = function() return install end
 
 local M = { _VERSION = "caspian.net " .. core.version, version = core.version }
 

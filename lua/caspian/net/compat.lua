@@ -7,4 +7,4 @@
 --
 -- COMPAT.md says, function by function, what is the same, what is safer and what is missing.
 require("caspian.net")
-return require("caspian.net.compat.install")
+return require("caspian.net.compat.ready")
