@@ -3,6 +3,7 @@
 local error, floor, huge, next, rawget, rawequal, setfenv, tostring, type =
   error, math.floor, math.huge, next, rawget, rawequal, setfenv, tostring, type
 local find, format = string.find, string.format
+local rawlen = rawlen -- luacheck: ignore (Lua 5.1 has none, and no __len of tables)
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -75,6 +76,9 @@ function args.count(index, name, what, value, lowest, default)
   end
   return value
 end
+
+--- The length of a caller's table, whose metatable is not asked.
+args.length = rawlen or function(list) return #list end
 
 local function is_list_of_strings(value)
   if type(value) ~= "table" then return false end

@@ -15,7 +15,7 @@ local match, upper = string.match, string.upper
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local answer, bad, own, merged, show = args.answer, args.bad, args.own, sockets.merged, args.show
+local answer, bad, length, own, merged, show = args.answer, args.bad, args.length, args.own, sockets.merged, args.show
 local states, readonly, sealed = objects.states, objects.readonly, objects.sealed
 local CLIENT, REQUEST, can_guard, add_headers = requests.CLIENT, requests.REQUEST, requests.can_guard, requests.add_headers
 local prepare, reporter, converse, respond = requests.prepare, requests.reporter, requests.converse, responses.respond
@@ -81,7 +81,7 @@ local function perform_all(client, list, given)
   if type(list) ~= "table" then bad(1, "fetch_all", "a list of requests expected, got " .. show(list), 1) end
   local opts = args.options(2, "fetch_all", given, ALL, 1)
   local calls = {}
-  for index = 1, #list do
+  for index = 1, length(list) do
     local item = rawget(list, index)
     local url, wishes = item, nil
     if type(item) == "table" then
@@ -142,7 +142,7 @@ local function hosts_of(name, ...)
   local hosts = { ... }
   if select("#", ...) == 1 and type(hosts[1]) == "table" then
     local list = {}
-    for index = 1, #hosts[1] do list[index] = rawget(hosts[1], index) end
+    for index = 1, length(hosts[1]) do list[index] = rawget(hosts[1], index) end
     hosts = list
   end
   for index = 1, #hosts do
@@ -240,7 +240,7 @@ function client.__newindex(self, name, value)
   if value ~= nil then
     if type(value) ~= "table" then error("allow must be a list of hosts, got " .. show(value), 2) end
     hosts = {}
-    for index = 1, #value do
+    for index = 1, length(value) do
       hosts[index] = rawget(value, index)
       if type(hosts[index]) ~= "string" then
         error("allow must be a list of hosts, got " .. show(hosts[index]), 2)

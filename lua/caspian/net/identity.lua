@@ -5,7 +5,7 @@ local error, next, rawget, setfenv, setmetatable, type =
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local answer, bad, show = args.answer, args.bad, args.show
+local answer, bad, length, show = args.answer, args.bad, args.length, args.show
 
 local M = {}
 
@@ -45,7 +45,7 @@ function METHODS.load(self, list)
   local state = behind(self, "load")
   if type(list) ~= "table" then bad(1, "load", "a list of records expected, got " .. show(list)) end
   local records = {}
-  for index = 1, #list do
+  for index = 1, length(list) do
     local record = rawget(list, index)
     if type(record) ~= "table" then bad(1, "load", "records must be tables, got " .. show(record)) end
     records[index] = args.options(1, "load", record, RECORD)

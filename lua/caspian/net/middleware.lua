@@ -9,7 +9,7 @@ local floor, lower, sort = math.floor, string.lower, table.sort
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local own, show = args.own, args.show
+local length, own, show = args.length, args.own, args.show
 
 --- Headers by lower-case name, whatever the case they are asked for and set by: `rawget` is a lookup by that name.
 local FOLDED = {
@@ -30,7 +30,7 @@ local function folded(headers)
   for name, value in next, headers do
     if type(value) == "table" then
       local list = {}
-      for index = 1, #value do list[index] = rawget(value, index) end
+      for index = 1, length(value) do list[index] = rawget(value, index) end
       value = list
     end
     copy[type(name) == "string" and lower(name) or name] = value
@@ -176,7 +176,7 @@ local function plain(core, response)
     end
     local list = type(value) == "table" and value or { value or nil }
     local copy = {}
-    for index = 1, #list do
+    for index = 1, length(list) do
       local item = rawget(list, index)
       if type(item) == "number" then item = tostring(item) end
       if type(item) ~= "string" then

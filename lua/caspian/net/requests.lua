@@ -12,7 +12,7 @@ local _ENV = {} -- luacheck: ignore
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local bad, merged, show = args.bad, sockets.merged, args.show
+local bad, length, merged, show = args.bad, args.length, sockets.merged, args.show
 
 --- What a client and a request may say.
 local CLIENT = merged({
@@ -109,7 +109,7 @@ local function add_headers(into, given, name, at, depth)
       into[key] = nil
     elseif type(value) == "table" then
       local values = { header }
-      for index = 1, #value do
+      for index = 1, length(value) do
         values[index + 1] = value_of(name, at, header, rawget(value, index), depth + 1)
       end
       into[key] = values
@@ -137,13 +137,13 @@ end
 
 --- An open file as a body: its rest, of known length where it can be sought.
 local function from_file(file)
-  local length
+  local rest
   local here = file:seek("cur")
   if here then
     local last = file:seek("end")
-    if last and file:seek("set", here) then length = last - here end
+    if last and file:seek("set", here) then rest = last - here end
   end
-  return { pump = true, length = length }, function() return file:read(65536) end
+  return { pump = true, length = rest }, function() return file:read(65536) end
 end
 
 local function is_open_file(value, name, what, at, depth)
@@ -164,7 +164,7 @@ local function pairs_of(given, name, what, at, depth)
     names[#names + 1], values[#values + 1] = key, value
   end
   if rawget(given, 1) ~= nil then
-    for index = 1, #given do
+    for index = 1, length(given) do
       local pair = rawget(given, index)
       if type(pair) ~= "table" then bad(at, name, what .. " must be pairs, got " .. show(pair), depth + 1) end
       add(rawget(pair, 1), rawget(pair, 2))
@@ -180,7 +180,7 @@ local function pairs_of(given, name, what, at, depth)
   for _, key in next, keys do
     local value = given[key]
     if type(value) == "table" then
-      for index = 1, #value do add(key, rawget(value, index)) end
+      for index = 1, length(value) do add(key, rawget(value, index)) end
     else
       add(key, value)
     end
@@ -217,7 +217,7 @@ local function parts_of(given, name, at, depth)
     parts[#parts + 1] = part
   end
   if rawget(given, 1) ~= nil then
-    for index = 1, #given do add(nil, rawget(given, index)) end
+    for index = 1, length(given) do add(nil, rawget(given, index)) end
     return { parts = parts }
   end
   local keys = {}
