@@ -183,6 +183,17 @@ describe("a guard's middleware", function()
     end
   end)
 
+  it("answers with a response from elsewhere", function()
+    local inner = guard{}
+    for _, fetch in ipairs{ guards.net.fetch, inner.fetch } do
+      local r = guard{ middleware = function() return fetch(http .. "/twice") end }.fetch(http .. "/hello")
+      assert.equal("twice", r.body)
+      assert.equal("one, two", r.headers["x-twice"])
+      assert.same({ "a=1; Path=/", "b=2" }, r.headers["set-cookie"])
+      assert.equal(http .. "/hello", r.url)
+    end
+  end)
+
   it("has to answer with a response", function()
     local rows = {
       { nil, "must return a response or call next()" }, { 5, "got 5" }, { "x", "must return a response" }, { true, "got true" },
@@ -202,7 +213,7 @@ describe("a guard's middleware", function()
     local g = guard{ middleware = function(_, next)
       local r = next()
       assert(r.status == 200 and r.json().name == "caspian" and r:json().name == "caspian" and r.text() == r.body)
-      assert(r.headers["Content-Type"] == "application/json")
+      assert(r.headers["Content-Type"] == "application/json" and r.url == http .. "/json")
       return { status = 203, headers = { ["X-Name"] = r:json().name }, body_json = r:json().list }
     end }
     local answer = g.fetch(http .. "/json")

@@ -364,13 +364,14 @@ describe("what is refused by a guard", function()
 
   it("has the class of its reason", function()
     local rule = { host = "localhost", https_only = false, ports = servers.http, routes = { { path = "/hello", methods = "GET" } } }
-    local g = guard{ rules = { rule, { host = "*.a.example" } } }
+    local g = guard{ rules = { rule, { host = "*.a.example" }, { host = "shut.example", routes = {} } } }
     local rows = {
       { "http://127.0.0.1:" .. servers.http .. "/hello", nil, "host_not_allowed" },
       { "https://a.example/", nil, "host_not_allowed" },
       { "https://b.c.a.example/", nil, "host_not_allowed" },
       { other:gsub("127.0.0.1", "localhost") .. "/hello", nil, "port_not_allowed" },
       { "http://b.a.example/", nil, "request_not_allowed" },
+      { "https://shut.example/", nil, "request_not_allowed" },
       { named .. "/json", nil, "request_not_allowed" },
       { named .. "/hello", "POST", "request_not_allowed" },
       { named .. "/hello%2f", nil, "request_not_allowed" },

@@ -287,7 +287,7 @@ local function transmit(guard, hop, decided, names, values, body)
   -- Cookies of the guard's own jar are credentials, which are not the untrusted side's.
   if guard.told.cookies then headers["set-cookie"] = nil end
   return middleware.response_of(core, {
-    status = status, reason = reason, version = version, headers = headers, body = bytes,
+    status = status, reason = reason, version = version, headers = headers, body = bytes, url = decided.url,
   })
 end
 

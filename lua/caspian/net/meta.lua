@@ -463,6 +463,7 @@ function Response.peer_cert() end
 
 --- What `next` returns; it may be changed.
 ---@class caspian.net.Guard_response: caspian.net.Guard_answer
+---@field url? string                                        where it came from
 ---@field text fun(): string
 ---@field json fun(): any
 

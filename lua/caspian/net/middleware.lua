@@ -88,8 +88,8 @@ end
 --- Responses on their way through the chain, that they are not made twice.
 local made = setmetatable({}, { __mode = "k" })
 
---- A response that middleware may read and change: { status =, reason =, version =, headers =, body = }, with `text()` and
--- `json()` of the body that it has by then.
+--- A response that middleware may read and change: { status =, reason =, version =, headers =, body =, url = where it came
+-- from }, with `text()` and `json()` of the body that it has by then.
 local function response_of(core, given)
   local response = {
     status = given.status, reason = given.reason, version = given.version, headers = folded(given.headers or {}),
@@ -120,19 +120,18 @@ local function response_of(core, given)
   return response
 end
 
---- What a middleware returned, as a response.
+--- What a middleware returned, as a response; one of `fetch` or of another guard will do.
 local function normal(core, answer)
   if type(answer) ~= "table" then
     error("middleware must return a response ({ status =, headers =, body = }), got " .. show(answer), 0)
   end
   if made[answer] then return answer end
-  local headers = rawget(answer, "headers")
+  local headers = answer.headers
   if headers ~= nil and type(headers) ~= "table" then
     error("middleware: the response's headers must be a table, got " .. show(headers), 0)
   end
   return response_of(core, {
-    status = rawget(answer, "status"), reason = rawget(answer, "reason"), headers = headers,
-    body = rawget(answer, "body"), body_json = rawget(answer, "body_json"),
+    status = answer.status, reason = answer.reason, headers = headers, body = answer.body, body_json = answer.body_json,
   })
 end
 
