@@ -3,7 +3,9 @@
 local fails = require("spec.support.fails")
 local guards = require("spec.support.guards")
 local peer = require("spec.support.peer")
+local process = require("spec.support.process")
 local servers = require("spec.support.servers")
+local subject = require("spec.support.subject")
 
 local http, other, named = guards.http, guards.other, guards.named
 local guard, ports, inspected, serve, spelled = guards.make, guards.ports, guards.inspected, guards.serve, guards.spelled
@@ -150,6 +152,82 @@ describe("a guard's addresses", function()
       assert.equal(at, inspected(r).host)
       assert.equal(config.policy and "127.0.0.1" or nil, seen)
     end
+  end)
+end)
+
+-- Names with several addresses, in a mount namespace with a hosts file of the row's own; only where the system lets us.
+describe("a guard's names", function()
+  if os.execute("unshare -rm true 2>/dev/null") ~= 0 and os.execute("unshare -rm true 2>/dev/null") ~= true then
+    return pending("unshare -rm is not allowed here")
+  end
+  after_each(process.kill_all)
+
+  local hosts = "127.0.0.1 two.test\n127.0.0.2 two.test\n127.0.0.1 mixed.test\n10.0.0.1 mixed.test\n127.0.0.1 web.corp.test\n"
+
+  -- Runs code where `guard(config)`, `status(fetch, url)` (or the class of its error) and `seen`, what the policy was asked, are.
+  local function run(code)
+    local paths = {
+      process.file(hosts), process.file("nameserver 127.0.0.1\nsearch corp.test\noptions timeout:1 attempts:1\n"),
+      process.file(subject.prelude .. [[
+        local net = launch{ "--allow-net" }
+        local seen = {}
+        local function guard(config)
+          config.allow_private = config.allow_private or { "127.0.0.0/8" }
+          return net.http.guard(config).fetch
+        end
+        local function status(fetch, url)
+          local ok, r = pcall(fetch, url, { timeout = 5 })
+          return ok and r.status or r.class and r.class:match("[^/]*$") or r
+        end
+      ]] .. code),
+    }
+    local words = { "mount --bind", paths[1], "/etc/hosts && mount --bind", paths[2], "/etc/resolv.conf && exec", subject.lua, paths[3] }
+    local shell = "unshare -rm sh -c " .. process.quote(table.concat(words, " ")) .. " 2>&1"
+    return (process.start(shell, paths):rest():gsub("%s+$", ""))
+  end
+
+  local policy = [[ policy = function(info) seen[#seen + 1] = tostring(info.resolved_ip) return info.resolved_ip ~= DENIED end ]]
+  local rows = {
+    { "the first address is asked about", "HTTP", "two.test", policy, "200 nil 127.0.0.1" },
+    { "the next one only if it cannot be reached", "SECOND", "two.test", policy, "200 nil 127.0.0.1 127.0.0.2" },
+    { "or not at all", "9", "two.test", policy, "connection_refused nil 127.0.0.1 127.0.0.2" },
+    { "and may be denied", "SECOND", "two.test", policy:gsub("DENIED", "'127.0.0.2'"), "request_not_allowed nil 127.0.0.1 127.0.0.2" },
+    { "one closed address refuses all", "HTTP", "mixed.test", policy, "address_not_allowed nil" },
+    { "a rule takes any that is open", "SECOND", "two.test", "rules = { host = 'two.test', https_only = false, ports = SECOND }", "200" },
+    { "a rule refuses a mixed answer", "HTTP", "mixed.test", "rules = { host = 'mixed.test', https_only = false, ports = HTTP }", "address_not_allowed" },
+  }
+  for _, row in ipairs(rows) do
+    it(row[1], function()
+      local second = peer.tcp([[
+        server:settimeout(0.5)
+        local c = server:accept()
+        if c then
+          c:settimeout(5)
+          repeat local line = c:receive("*l") until not line or line == ""
+          c:send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+          c:close()
+        end
+      ]], "127.0.0.2")
+      local function filled(text)
+        return (text:gsub("%u%u%u+", { HTTP = tostring(servers.http), SECOND = tostring(second.port), DENIED = "1" }))
+      end
+      local said = run(filled([[
+        local answer = status(guard{ ]] .. row[4] .. [[ }, "http://]] .. row[3] .. ":" .. row[2] .. [[/hello")
+        io.write(answer, " ", table.concat(seen, " "))
+      ]]))
+      assert.equal(row[5], said)
+      second:finish()
+    end)
+  end
+
+  it("are asked without search domains", function()
+    local said = run(([[
+      local fetch = guard{ rules = { host = "web", https_only = false, ports = %d }, timeout = 3 }
+      local answer = status(fetch, "http://web:%d/hello")
+      io.write(type(answer) == "number" and answer or "none", " ",
+        status(guard{ rules = { host = "web.corp.test", https_only = false, ports = %d } }, "http://web.corp.test:%d/hello"))
+    ]]):format(servers.http, servers.http, servers.http, servers.http))
+    assert.equal("none 200", said)
   end)
 end)
 

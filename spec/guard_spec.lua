@@ -352,6 +352,52 @@ describe("what the untrusted side may say to a guard", function()
     assert.equal(0.1, fails.with("network/timeout", g.fetch, http .. "/never", { timeout = 0.1 }).timeout)
   end)
 
+  it("may be anything", function()
+    local g = guard{ middleware = function(ctx)
+      local names = {}
+      for name in pairs(ctx.req.headers) do names[#names + 1] = name end
+      table.sort(names)
+      return { status = 200, body = table.concat(names, " ") }
+    end }
+    local long = ("x"):rep(100000)
+    local deep = {}
+    local inner = deep
+    for _ = 1, 10000 do inner[1] = {} inner = inner[1] end
+    local loop = {}
+    loop[1], loop.loop = loop, loop
+    local hostile = setmetatable({}, {
+      __index = function() error("asked") end, __newindex = function() error("set") end, __len = function() return 1e9 end,
+      __call = function() error("called") end, __tostring = function() error("shown") end, __pairs = function() error("walked") end,
+      __eq = function() return true end, __concat = function() return "x" end, __metatable = {},
+    })
+    local values = {
+      false, true, 0, -1, 1.5, 2 ^ 53, 1 / 0, -1 / 0, 0 / 0, "", " ", "\0", "\r\n", "\255\254", "%00", "GET", "Host", long, {}, { {} },
+      { "a" }, { 1 }, { [1.5] = 1 }, { [false] = 1 }, deep, loop, hostile, print, io.stdout, coroutine.create(function() end), net.null, net, g,
+    }
+    local function try(url, opts)
+      local ok, r = pcall(g.fetch, url, opts)
+      if ok then
+        for name in r.body:gmatch("%S+") do assert.truthy(("content-type x-a get %00 " .. long):find(name, 1, true), name) end
+      else
+        -- An error of ours, never one from inside.
+        assert.truthy(type(r) == "table" or r:find("bad argument", 1, true), tostring(r))
+      end
+    end
+    for _, value in ipairs(values) do
+      try(value)
+      try(http .. "/hello", value)
+      for _, key in ipairs{ "method", "headers", "body", "body_json", "body_form", "timeout" } do try(http .. "/hello", { [key] = value }) end
+      try(http .. "/hello", { headers = { ["X-A"] = value } })
+      try(http .. "/hello", { headers = { ["X-A"] = { value } } })
+      try(http .. "/hello", { body_form = { a = value } })
+      try(http .. "/hello", { body_json = { value } })
+      if value == value then
+        try(http .. "/hello", { [value] = 1 })
+        try(http .. "/hello", { headers = { [value] = "1" } })
+      end
+    end
+  end)
+
   it("is read once and raw", function()
     local g = guard{}
     local opts = setmetatable({ method = "POST", body = "own" }, { __index = function() error("asked") end })
