@@ -5,15 +5,12 @@
 //! matcher with backtracking hang.
 
 use caspian_net::guard::rules::{RouteSpec, RuleSpec, Rules};
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, time::Instant};
 
 const ROUNDS: usize = 101;
 
 fn main() {
-    println!("{:58} {:>9} {:>9}", "ns per decision (median round)", "1 rule", "1,000");
+    println!("{:58} {:>9} {:>9}", "ns per decision (quickest round)", "1 rule", "1,000");
     let hosts: fn(usize) -> String = |rule| format!("api{rule}.example.com");
     let below: fn(usize) -> String = |rule| format!("*.zone{rule}.example.com");
     let same: fn(usize) -> String = |_| "api.example.com".into();
@@ -50,7 +47,7 @@ fn main() {
             };
             let rules = Rules::new(&(0..count).map(rule).collect::<Vec<_>>(), false).expect("rules");
             let urls: Vec<String> = (0..count).map(|nth| url(nth * 7919 % count)).collect();
-            cost(&rules, &urls, 2000)
+            cost(&rules, &urls, 250)
         });
         println!("{what:58} {:9.0} {:9.0}", costs[0], costs[1]);
     }
@@ -79,18 +76,16 @@ fn main() {
     }
 }
 
+/// The quickest round: what else a machine does only adds.
 fn cost(rules: &Rules, urls: &[String], round: usize) -> f64 {
     let mut urls = urls.iter().cycle();
-    let mut rounds: Vec<Duration> = (0..ROUNDS)
-        .map(|_| {
-            #[allow(clippy::disallowed_methods)] // A stopwatch, not a deadline.
-            let start = Instant::now();
-            for url in urls.by_ref().take(round) {
-                black_box(rules.decide(black_box(url.as_bytes()), b"GET").is_ok());
-            }
-            start.elapsed()
-        })
-        .collect();
-    rounds.sort_unstable();
-    rounds[ROUNDS / 2].as_nanos() as f64 / round as f64
+    let rounds = (0..ROUNDS).map(|_| {
+        #[allow(clippy::disallowed_methods)] // A stopwatch, not a deadline.
+        let start = Instant::now();
+        for url in urls.by_ref().take(round) {
+            black_box(rules.decide(black_box(url.as_bytes()), b"GET").is_ok());
+        }
+        start.elapsed()
+    });
+    rounds.min().unwrap_or_default().as_nanos() as f64 / round as f64
 }

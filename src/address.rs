@@ -7,7 +7,7 @@ mod special;
 pub use special::{Special, special};
 
 use std::{
-    borrow::Borrow,
+    borrow::{Borrow, Cow},
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
@@ -105,14 +105,17 @@ impl From<IpAddr> for Host {
 
 impl Name {
     fn parse(text: &str) -> Result<Name, BadHost> {
-        let ascii = idna::uts46::Uts46::new()
-            .to_ascii(
-                text.as_bytes(),
-                idna::AsciiDenyList::URL,
-                idna::uts46::Hyphens::Allow,
-                idna::uts46::DnsLength::Ignore,
-            )
-            .map_err(|_| bad(text, "is not a host name (UTS 46)"))?;
+        let ascii = match is_plain(text) {
+            true => Cow::Borrowed(text),
+            false => idna::uts46::Uts46::new()
+                .to_ascii(
+                    text.as_bytes(),
+                    idna::AsciiDenyList::URL,
+                    idna::uts46::Hyphens::Allow,
+                    idna::uts46::DnsLength::Ignore,
+                )
+                .map_err(|_| bad(text, "is not a host name (UTS 46)"))?,
+        };
         let name = ascii.strip_suffix('.').unwrap_or(&ascii);
         let fault = if name.is_empty() {
             Some("is empty")
@@ -139,6 +142,12 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// True for what UTS 46 leaves as it is, as most names are and all that a URL parser hands over: it need not be asked.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_'))
+        && !text.contains("xn--")
 }
 
 fn label_fault(label: &str) -> Option<&'static str> {
@@ -299,6 +308,24 @@ impl std::error::Error for BadHost {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The short cut says what UTS 46 would.
+    #[test]
+    fn plain_names_are_their_own_form() {
+        for text in ["a", "a.b", "-a-.b--c_1", "a..b", ".", "..a.", "0x1.2", "ab--cd", "r3---sn-x.example.com", "xn-.a"]
+        {
+            let mapped = idna::uts46::Uts46::new().to_ascii(
+                text.as_bytes(),
+                idna::AsciiDenyList::URL,
+                idna::uts46::Hyphens::Allow,
+                idna::uts46::DnsLength::Ignore,
+            );
+            assert!(is_plain(text) && mapped.is_ok_and(|mapped| mapped == text), "{text}");
+        }
+        for text in ["A.b", "xn--a", "a.xn--bcher-kva", "ü", "a b", "a/b", "a*b"] {
+            assert!(!is_plain(text), "{text}");
+        }
+    }
 
     #[test]
     fn hosts_have_one_form() {

@@ -68,8 +68,8 @@ pub fn refuse(raw: &str) -> Result<(), Fault> {
 /// The path in the text of an `http` or `https` URL that parses, as it was written.
 pub fn of_url(text: &str) -> &str {
     let after = text.find(':').map_or("", |at| &text[at + 1..]).trim_start_matches(['/', '\\']);
-    let path = after.find(['/', '\\', '?', '#']).map_or("", |at| &after[at..]);
-    path.find(['?', '#']).map_or(path, |end| &path[..end])
+    let path = after.bytes().position(|b| matches!(b, b'/' | b'\\' | b'?' | b'#')).map_or("", |at| &after[at..]);
+    memchr::memchr2(b'?', b'#', path.as_bytes()).map_or(path, |end| &path[..end])
 }
 
 /// Decodes the escapes of unreserved characters, once, and refuses those that no path of a guard has.
