@@ -2,7 +2,8 @@
 //!
 //! The name (and a name server that the caller chose) passes the gate first: what is refused costs no packet. Then the
 //! hosts file, this capability's cache, and the name servers, in that order. What comes out is data: an address found
-//! here opens nothing, since connections ask the gate and the system's resolver again (`resolve`).
+//! here opens nothing, since connections ask the gate and the system's resolver again (`resolve`). A guard's connections
+//! ask here instead ([`Lookup`]), and then the gate whether they may dial what was found.
 //!
 //! A capability has one [`Names`], made with it; nothing is read or asked before the first call. It is never shared,
 //! so that no capability learns from the time of an answer what another one asked.
