@@ -1,6 +1,6 @@
 --- One measurement in a process of its own: prints seconds of CPU (user and system) and of the clock.
 --
---   lua client.lua ours|luasocket|luasec  echo|lines|exact PORT COUNT
+--   lua client.lua ours|compat|luasocket|luasec  echo|lines|blocks|exact PORT COUNT
 --   lua client.lua ours|luasocket|luasec  body URL SIZE [CA.pem]
 local who, what, where, count, ca = arg[1], arg[2], arg[3], tonumber(arg[4]), arg[5]
 local gettime = require("socket").gettime
@@ -30,6 +30,12 @@ function ours.lines(s)
   local bytes = 0
   for _ = 1, count do bytes = bytes + #s:recv_line() end
   assert(bytes == count * 64)
+end
+
+function ours.blocks(s)
+  local bytes = 0
+  for _ = 1, count do bytes = bytes + #s:recv_exact(65536) end
+  assert(bytes == count * 65536)
 end
 
 function ours.exact(s)
@@ -68,6 +74,12 @@ function luasocket.lines(s)
   assert(bytes == count * 63)
 end
 
+function luasocket.blocks(s)
+  local bytes = 0
+  for _ = 1, count do bytes = bytes + #s:receive(65536) end
+  assert(bytes == count * 65536)
+end
+
 function luasocket.exact(s)
   local bytes = 0
   for _ = 1, count do bytes = bytes + #s:receive(MIB) end
@@ -78,13 +90,21 @@ function luasocket.body()
   return (require("socket.http").request(where))
 end
 
+--- The drop-in: LuaSocket's calls over our sockets.
+local compat = setmetatable({}, { __index = luasocket })
+
+function compat.open()
+  require("caspian.net.compat").install(ours.net())
+  return luasocket.open()
+end
+
 local luasec = {}
 
 function luasec.body()
   return (require("ssl.https").request(where))
 end
 
-local side = ({ ours = ours, luasocket = luasocket, luasec = luasec })[who]
+local side = ({ ours = ours, compat = compat, luasocket = luasocket, luasec = luasec })[who]
 local socket
 if what ~= "body" then
   socket = side.open()

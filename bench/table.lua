@@ -146,9 +146,43 @@ local function clients()
   compared("200 GETs, the server waits 5 ms: `fetch_all`", "all", "loop", micro, 200, "loop", 4, "clock", "one by one")
 end
 
-if results["echo ours"] then sockets() end
-if results["echo ours"] and results["get_http ours"] then print() end
-if results["get_http ours"] then clients() end
+--- The drop-in for LuaSocket: what it costs over the sockets beneath, and beside the original.
+local function drop_in()
+  print("| drop-in | the socket beneath | drop-in | LuaSocket | × beneath, CPU | × LuaSocket, CPU | target | met |")
+  print("|---|---|---|---|---|---|---|---|")
+  --- The median, over the turns, of what `a` took divided by what `b` took.
+  local function ratio(id, a, b)
+    local over, under, list = results[id .. " " .. a] or {}, results[id .. " " .. b] or {}, {}
+    for turn = 1, math.min(#over, #under) do
+      if over[turn][1] and under[turn][1] then list[#list + 1] = over[turn][1] / under[turn][1] end
+    end
+    return median(list)
+  end
+  for _, words in ipairs{
+    { "64-byte echo round trip", "compat_echo", micro, 20000 },
+    { "`receive(\"*l\")`, lines of 64 bytes", "compat_lines", nano, 1000000 },
+    { "`receive(65536)`", "compat_blocks", rate, 256 },
+    { "`receive(1048576)`", "compat_exact", rate, 256 },
+  } do
+    local name, id, form, scale = words[1], words[2], words[3], words[4]
+    local function cell(side)
+      local figure = value(id, side, 1)
+      return figure and form(figure, scale) or "–"
+    end
+    local cost, gain = ratio(id, "compat", "ours"), ratio(id, "luasocket", "compat")
+    row(name, { cell("ours"), cell("compat"), cell("luasocket"), show("%.2f", cost), show("%.2f", gain) },
+      "≤ 1.15 of beneath, ≥ 1.0 × LuaSocket", cost and gain and cost <= 1.15 and gain >= 1.0)
+  end
+end
+
+local tables = 0
+for _, part in ipairs{ { "echo ours", sockets }, { "compat_echo ours", drop_in }, { "get_http ours", clients } } do
+  if results[part[1]] then
+    if tables > 0 then print() end
+    part[2]()
+    tables = tables + 1
+  end
+end
 
 local NOTE = "\nTime is CPU, user and system (in brackets: the clock); × is how many times less than the other side's, the"
 print((NOTE .. "\nmedian within turns. Medians of %s turns."):format(arg[2]))

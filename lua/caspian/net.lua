@@ -7,13 +7,12 @@
 local native = require("caspian_net")
 local args = require("caspian.net.args")
 local capability = require("caspian.net.capability")
-local drop_in = require("caspian.net.compat.install")
 local errors = require("caspian.net.errors")
 local http = require("caspian.net.http")
 local sockets = require("caspian.net.sockets")
 local websocket = require("caspian.net.websocket")
 local find, loaded, preload = string.find, package.loaded, package.preload
-local next, setfenv, type = next, setfenv, type
+local next, require, setfenv, type = next, require, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -27,9 +26,11 @@ for name in next, loaded do
   if type(name) == "string" and find(name, "^caspian%.net%.") then loaded[name] = nil end
 end
 
--- The drop-in needs what is behind a network, so it is made here: whoever has a network can install it.
-local install = drop_in(core, capability.unwrap)
-preload["caspian.net.compat.ready"] = function() return install end
+-- The drop-in needs what is behind a network, so it is made here, once somebody asks for it: who has a network can
+-- install it.
+preload["caspian.net.compat.ready"] = function()
+  return require("caspian.net.compat.install")(core, capability.unwrap)
+end
 
 local M = { _VERSION = "caspian.net " .. core.version, version = core.version }
 
