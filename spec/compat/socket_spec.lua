@@ -1,8 +1,11 @@
 -- The drop-in's `socket`: TCP objects and what is around them.
 
-local net = require("spec.support.subject").net
+local peer = require("spec.support.peer")
+local process = require("spec.support.process")
 local rows = require("spec.support.rows")
+local subject = require("spec.support.subject")
 local wire = require("spec.support.wire")
+local net = subject.net
 
 describe("drop-in: socket", function()
   wire.watch(before_each, after_each)
@@ -110,6 +113,33 @@ describe("drop-in: socket", function()
       { "a total that has passed still takes what is there", [[ local a, b = pair() b:send("x") socket.select({ a }, nil, 5)
         a:settimeout(0, "t") return (a:receive(1)) ]], [["x"]] },
     }, { prelude = took })
+
+    local drip = [[ local c = accept() for _ = 1, 20 do c:send("x") socket.sleep(0.1) end ]]
+    local function dripped(block, total)
+      local socket = rows.install(net)("socket")
+      local p = peer.tcp(drip)
+      local c = assert(socket.connect("127.0.0.1", p.port))
+      c:settimeout(block)
+      if total then c:settimeout(total, "t") end
+      local start = socket.gettime()
+      local data, why, partial = c:receive("*l")
+      local time = socket.gettime() - start
+      c:close()
+      assert.is_nil(data)
+      assert.equal("timeout", why)
+      return time, #partial
+    end
+
+    it("bound a whole call, however the bytes drip in", function()
+      local time, count = dripped(0.35)
+      assert.truthy(time > 0.33 and time < 1, time)
+      assert.truthy(count >= 2 and count <= 5, count)
+    end)
+
+    it("are, with a total, of each wait and of all", function()
+      local time = dripped(0.3, 0.7)
+      assert.truthy(time > 0.65 and time < 1.4, time)
+    end)
   end)
 
   describe("connect", function()
@@ -322,20 +352,46 @@ describe("drop-in: socket", function()
       { "a timeout of a month", [[ local a, b = pair() a:settimeout(86400 * 30) b:send("x\n") return (a:receive()) ]], [["x"]], "N8" },
     })
 
+    --- In a process whose hosts file has two addresses for two.test; nil where that cannot be.
+    local function with_two_addresses(code)
+      local hosts = process.file("127.0.0.1 localhost\n127.0.0.1 two.test\n127.0.0.2 two.test\n")
+      local path = process.file(subject.prelude .. [[
+        require("caspian.net.compat").install(launch{ "--allow-net", "--allow-listen" })
+        local socket = require("socket")
+      ]] .. code)
+      local command = ("mount --bind %s /etc/hosts && exec %s %s"):format(hosts, subject.lua, path)
+      local running = process.start("unshare -m sh -c " .. process.quote(command) .. " 2>&1", { hosts, path })
+      local said = running:rest()
+      return not said:find("^unshare:") and not said:find("^mount:") and not said:find("not found") and said or nil
+    end
+
+    -- N1: the original tries the second address with the socket that the first has refused.
     it("tries all addresses of a name", function()
-      -- N1 and N2: a name with two addresses, of which the first refuses. The hosts file is not ours to write, so the
-      -- resolver's answer is taken where the machine has one: localhost with both families.
-      local socket = rows.install(net)("socket")
-      local server = assert(socket.tcp6())
-      server:bind("::1", 0)
-      server:listen()
-      local _, port = server:getsockname()
-      local found = io.open("/etc/hosts"):read("*a"):find("::1[ \t]+[^\n]*ip6%-localhost")
-      local client = socket.tcp()
-      client:settimeout(2)
-      if found then assert.equal(1, client:connect("ip6-localhost", port)) end
-      client:close()
-      server:close()
+      local said = with_two_addresses[[
+        local server = assert(socket.bind("127.0.0.2", 0))
+        local _, port = server:getsockname()
+        local c = socket.tcp()
+        c:settimeout(2)
+        print(c:connect("two.test", port) == 1, (c:getpeername()))
+        print(socket.connect("two.test", port) ~= nil)
+      ]]
+      if said then assert.equal("true\t127.0.0.2\ntrue\n", said) end
+    end)
+
+    -- N2: the original asks the socket that is still busy with the first one.
+    it("gives up an address that does not answer", function()
+      local said = with_two_addresses[[
+        local full = assert(socket.bind("127.0.0.1", 0, 0))
+        local _, port = full:getsockname()
+        local server = assert(socket.bind("127.0.0.2", port))
+        local kept = {}
+        for i = 1, 4 do kept[i] = socket.tcp() kept[i]:settimeout(0) kept[i]:connect("127.0.0.1", port) end
+        socket.sleep(0.1)
+        local c = socket.tcp()
+        c:settimeout(0.3)
+        print(c:connect("two.test", port) == 1, (c:getpeername()))
+      ]]
+      if said then assert.equal("true\t127.0.0.2\n", said) end
     end)
   end)
 end)

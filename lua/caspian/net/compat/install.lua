@@ -28,7 +28,8 @@ return function(core, unwrap)
   function M.install(net, into, opts)
     local cap = net == nil and core.nothing() or unwrap(net)
     if cap == nil then bad(1, "install", "a network capability expected, got " .. show(net)) end
-    if into == nil then into = package end
+    -- `install(launch{…})` brings the list of missing flags along: empty, as it should be.
+    if into == nil or type(into) == "table" and next(into) == nil then into = package end
     if type(into) ~= "table" then bad(2, "install", "package must be a table, got " .. show(into)) end
     opts = args.options(3, "install", opts, { native = "boolean" })
     local loaded, preload = rawget(into, "loaded"), rawget(into, "preload")
