@@ -1,5 +1,6 @@
 -- Contract 7: a guard's middleware, and what may become of it: it yields, raises, calls the guard again, closes it.
 
+local child = require("spec.support.child")
 local fails = require("spec.support.fails")
 local guards = require("spec.support.guards")
 local net = require("spec.support.subject").net
@@ -413,6 +414,16 @@ describe("a guard's callbacks", function()
       assert.equal("hello\n", g.fetch(http .. "/hello").body)
     end)
   end
+
+  it("yield where nobody takes it: that is no", function()
+    local said = child.run(([[
+      local net = launch{ "--allow-net" }
+      local g = net.http.guard{ policy = function() coroutine.yield() return true end, allow_private = true }
+      local ok, err = pcall(g.fetch, %q)
+      io.write(tostring(ok), " ", type(err) == "table" and err.class:match("[^/]*$") or tostring(err))
+    ]]):format(http .. "/hello"))
+    assert.equal("false request_not_allowed", said)
+  end)
 
   it("call the guard without end, each time in a new coroutine", function()
     local g, calls = nil, 0

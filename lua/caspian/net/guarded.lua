@@ -69,7 +69,8 @@ end
 
 --- `pcall` that lets `call` yield, also on Lua 5.1: there it runs in a coroutine of its own, whose yields are handed on.
 local function protected(call, value)
-  if requests.can_guard then return pcall(call, value) end
+  -- On the main thread nobody could take a yield.
+  if requests.can_guard or not running() then return pcall(call, value) end
   local thread = create(call)
   local function pass(ok, ...)
     if status_of(thread) == "suspended" then return pass(resume(thread, yield(...))) end
