@@ -15,7 +15,7 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tls_support::*;
 
@@ -384,6 +384,71 @@ const HELLO_10: [u8; 5 + 4 + 38] = {
     bytes[45] = 0x2f;
     bytes
 };
+
+/// A session ticket in a record of TLS 1.3 (RFC 8446, sections 4.6.1 and 5.2): nothing for the caller.
+fn ticket(key: &ring::aead::LessSafeKey, iv: &[u8], sequence: u64) -> Vec<u8> {
+    const TICKET: &[u8] = b"\x04\0\0\x0f\0\0\x0e\x10\0\0\0\0\x01n\0\x01t\0\0";
+    let mut nonce: [u8; 12] = iv.try_into().unwrap();
+    nonce[4..].iter_mut().zip(sequence.to_be_bytes()).for_each(|(n, s)| *n ^= s);
+    let mut inner = [TICKET, &[0x16]].concat();
+    let mut record = vec![0x17, 3, 3, 0, inner.len() as u8 + 16];
+    let aad = ring::aead::Aad::from(record.clone());
+    key.seal_in_place_append_tag(ring::aead::Nonce::assume_unique_for_key(nonce), aad, &mut inner).unwrap();
+    record.extend(inner);
+    record
+}
+
+/// Session tickets without end: each call ends with its deadline all the same.
+#[test]
+fn a_peer_that_floods_meets_the_deadline() {
+    let pki = Pki::new();
+    let mut config = (*rustls_server(&pki.root.issue(leaf(&["localhost"])))).clone();
+    config.enable_secret_extraction = true;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut conn = rustls::ServerConnection::new(config.into()).unwrap();
+        while conn.is_handshaking() || conn.wants_write() {
+            conn.complete_io(&mut socket).unwrap();
+        }
+        let (first, secrets) = conn.dangerous_extract_secrets().unwrap().tx;
+        let (cipher, key, iv) = match &secrets {
+            rustls::ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&ring::aead::AES_128_GCM, key, iv),
+            rustls::ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&ring::aead::AES_256_GCM, key, iv),
+            rustls::ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&ring::aead::CHACHA20_POLY1305, key, iv),
+            _ => panic!("another cipher"),
+        };
+        let key = ring::aead::LessSafeKey::new(ring::aead::UnboundKey::new(cipher, key.as_ref()).unwrap());
+        // Ends when the client has gone.
+        for turn in 0.. {
+            let records: Vec<u8> =
+                (0..1000).flat_map(|at| ticket(&key, iv.as_ref(), first + turn * 1000 + at)).collect();
+            if socket.write_all(&records).is_err() {
+                return;
+            }
+        }
+    });
+    let client = ClientTls::new(&pki.client()).unwrap();
+    let mut tls = Tls::connect(Tcp::dial(port), &client, &host("localhost"), &soon()).unwrap();
+    let flood = |tls: &Tls<Tcp>, wait: Duration| {
+        let socket = &tls.transport().0;
+        socket.set_read_timeout(Some(wait)).unwrap();
+        socket.peek(&mut [0]).is_ok_and(|count| count > 0)
+    };
+    assert!(flood(&tls, Duration::from_secs(20)), "the flood begins");
+    for wait in [Duration::from_millis(200), Duration::ZERO, Duration::from_millis(100)] {
+        let started = Instant::now();
+        let answer = tls.read(&mut [0; 16], &Deadline::after(wait));
+        assert!(answer.as_ref().is_err_and(|e| e.is(Kind::Timeout)), "{wait:?}: {answer:?}");
+        assert!(started.elapsed() < wait + Duration::from_secs(5), "{wait:?}: {:?}", started.elapsed());
+        assert!(flood(&tls, Duration::from_secs(1)), "the flood outlasts the call");
+    }
+    let started = Instant::now();
+    tls.settle();
+    assert_eq!(tls.read_now(&mut [0; 16]).unwrap(), None);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
 
 #[test]
 fn servers_meet_peers_of_every_kind_too() {

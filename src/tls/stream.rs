@@ -26,7 +26,7 @@ use rustls::{
 use std::sync::Arc;
 
 /// Reads in a row that may bring nothing for the caller (session tickets, key updates) where there is no deadline.
-const IDLE_TURNS: usize = 64;
+const IDLE_TURNS: usize = 16;
 /// What one `write` encrypts at a time: four records of the largest size.
 const CHUNK: usize = 64 * 1024;
 /// The largest record with its head (RFC 5246, section 6.2.3).
