@@ -104,6 +104,13 @@ const ESCAPES: &[(&str, &str)] = &[
     // the capability
     ("the metatable of net", "return getmetatable(net)"),
     ("changing net", "local f = net.allows net.allows = function() return true end return net.allows ~= f"),
+    ("putting something on net", "rawset(net, 'allows', function() return true end) return net.allows('a.example', 80)"),
+    (
+        "putting something on a client, for whom it is shared with",
+        "local c = net.http.client.new{} rawset(c, 'get', function() return true end) return c:get('http://a.example/')",
+    ),
+    ("putting something on a jail", "return rawset(net.http.client.jail('a.example'), 'fetch', function() return true end)"),
+    ("putting something on an error's class", "local _, e = pcall(net.tcp, 'a.example', 80) e.is = nil return rawget(e, 'is')"),
     ("setting net's metatable", "return setmetatable(net, {})"),
     ("launching again", "return net.launch or net.register"),
     ("a wider narrow", "return net.narrow{'--allow-net'}.allows('a.example', 80)"),

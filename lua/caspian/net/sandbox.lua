@@ -14,6 +14,7 @@ local host = {
   _G = _G, io = io, os = os, package = package, debug = debug, string = string, table = table, math = math,
   coroutine = coroutine, utf8 = rawget(_G, "utf8"), bit = rawget(_G, "bit"), bit32 = rawget(_G, "bit32"),
 }
+local metatable_of = host.debug and host.debug.getmetatable
 -- The handles' own functions, taken before a script can run.
 local handle = host.io.stdout
 local file_methods = {}
@@ -476,6 +477,16 @@ local function base(traceback)
   end
   globals.table.unpack = globals.table.unpack or globals.unpack
   globals.debug = { traceback = traceback }
+  -- An object of ours has nothing on it, so that who shares it with others cannot put something there: not by this way.
+  local put = host._G.rawset
+  function globals.rawset(into, key, value)
+    local meta = metatable_of and type(into) == "table" and metatable_of(into)
+    local name = type(meta) == "table" and rawget(meta, "__metatable") == false and rawget(meta, "__name")
+    if type(name) == "string" and find(name, "^caspian%.net") and not find(name, "headers$") then
+      error("bad argument #1 to 'rawset' (an object of the network cannot be changed)", 2)
+    end
+    return put(into, key, value)
+  end
   local exit, collectgarbage, lines = host.os.exit, host._G.collectgarbage, host.io.lines
   -- Without closing the state: its finalisers belong to the host.
   function globals.os.exit(status)
