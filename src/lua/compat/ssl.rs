@@ -405,10 +405,11 @@ impl SslConn {
         if let Ok(mut begin) = self.begin.try_borrow_mut() {
             *begin = Begin::Nothing;
         }
-        if let Item::Stream(conn) = self.slot.take()
-            && let Ok(mut left) = self.left.try_borrow_mut()
-        {
-            left.extend_from_slice(conn.buffered());
+        if let Item::Stream(mut conn) = self.slot.take() {
+            if let Ok(mut left) = self.left.try_borrow_mut() {
+                left.extend_from_slice(conn.buffered());
+            }
+            say_goodbye(&mut conn);
         }
     }
 
@@ -480,6 +481,26 @@ impl SslConn {
             }
         }
         (sent, None)
+    }
+}
+
+/// Sees to it that the last bytes arrive. The kernel would keep them back for an acknowledgement (Nagle), and throw them
+/// away where it finds bytes that nobody has read: a server's session tickets, say.
+fn say_goodbye(conn: &mut Conn) {
+    /// What is read and thrown away at the most.
+    const UNREAD: usize = 64 * 1024;
+    if !conn.is_ours() {
+        return;
+    }
+    let _ = conn.wire().set_nodelay(true);
+    let Some(tls) = conn.session_mut() else { return };
+    tls.close_notify();
+    let (mut unread, mut waste) = (0, [0; 4096]);
+    while unread < UNREAD {
+        match tls.transport().read_now(&mut waste) {
+            Ok(Some(count)) if count > 0 => unread += count,
+            _ => return,
+        }
     }
 }
 

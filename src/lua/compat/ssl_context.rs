@@ -121,6 +121,7 @@ pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
     define(lua, core, "context_locations", |lua, (context, file, path): Locations| {
         let context = held(lua, &context, 1)?;
         step(context.change(|asked| {
+            asked.tell_trust();
             file.map_or(Ok(()), |file| trust_file(asked, &context.cap.files, &file))?;
             path.map_or(Ok(()), |path| trust_directory(asked, &context.cap.files, &path.to_string_lossy()))
         }))

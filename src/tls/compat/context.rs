@@ -122,6 +122,11 @@ impl Context {
         }
     }
 
+    /// Whom to believe is about to be said.
+    pub fn tell_trust(&mut self) {
+        Arc::make_mut(&mut self.trust).tell();
+    }
+
     /// Believes the certificates of this text, and knows its revocation lists. How many of both there were.
     pub fn add_trust(&mut self, text: &[u8]) -> usize {
         let trust = Arc::make_mut(&mut self.trust);
@@ -237,7 +242,12 @@ impl Context {
         let verifier = Arc::new(Verifier { trust: Arc::clone(&trust), asked });
         let certified = |identity: &Identity| {
             let key = Arc::clone(identity.key.as_ref()?);
-            Some(Arc::new(CertifiedKey::new(identity.chain.clone(), key)))
+            // A lone certificate is completed, as in OpenSSL.
+            let chain = match &*identity.chain {
+                [own] => self.trust.chain_of(own),
+                _ => identity.chain.clone(),
+            };
+            Some(Arc::new(CertifiedKey::new(chain, key)))
         };
         let shown = Arc::new(Shown(self.identities.iter().filter_map(certified).collect()));
         let chain = self.identities.first().map_or_else(|| Arc::from([]), |identity| identity.chain.clone().into());

@@ -25,6 +25,8 @@ pub struct Trust {
     given: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
     crls: Vec<Arc<CertRevocationList<'static>>>,
+    /// Somebody said whom to believe, be it nobody.
+    told: bool,
 }
 
 impl Trust {
@@ -34,6 +36,39 @@ impl Trust {
         self.anchors.push(anchor);
         self.given.push(der);
         Ok(())
+    }
+
+    /// A certificate, and those of the given ones that vouch for it, up to one that vouches for itself.
+    pub fn chain_of(&self, own: &CertificateDer<'static>) -> Vec<CertificateDer<'static>> {
+        let names = |der: &CertificateDer<'_>| {
+            let (_, cert) = X509Certificate::from_der(der).ok()?;
+            Some((cert.subject().as_raw().to_vec(), cert.issuer().as_raw().to_vec()))
+        };
+        let (mut chain, mut last) = (vec![own.clone()], names(own));
+        while let Some((subject, issuer)) = last.filter(|(subject, issuer)| subject != issuer) {
+            let next =
+                self.given.iter().find(|der| names(der).is_some_and(|(other, _)| other == issuer && other != subject));
+            let Some(next) = next.filter(|next| !chain.contains(next)) else { break };
+            chain.push(next.clone());
+            last = names(next);
+        }
+        chain
+    }
+
+    /// Whom to believe is about to be said.
+    pub fn tell(&mut self) {
+        self.told = true;
+    }
+
+    /// Whom a client believes that was told nobody, about a server that it knows by name: the machine's store. Without a
+    /// name that would prove nothing, and nobody is believed.
+    fn or_machine(&self, asked: &Asked, name: Option<&ServerName<'_>>) -> std::borrow::Cow<'_, Trust> {
+        if self.told || name.is_none() || asked.purpose != Purpose::Server {
+            return std::borrow::Cow::Borrowed(self);
+        }
+        let mut trust = Trust::default();
+        trust.add_machine();
+        std::borrow::Cow::Owned(trust)
     }
 
     /// Believes the authorities of the machine's store.
@@ -113,8 +148,9 @@ pub fn judge(
     now: UnixTime,
 ) -> Vec<Complaint> {
     let mut complaints = Vec::new();
-    if let Err(error) = path(trust, asked, own, between, now)
-        && !believed_itself(trust, own, now)
+    let trust = trust.or_machine(asked, name);
+    if let Err(error) = path(&trust, asked, own, between, now)
+        && !believed_itself(&trust, own, now)
     {
         complaints = chain_words(&error, own, between, now);
     }
