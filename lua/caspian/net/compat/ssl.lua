@@ -91,11 +91,26 @@ return function(native, import)
       if not cfg.cafile and not cfg.capath then return true end
       return context.locations(target, cfg.cafile or nil, cfg.capath or nil)
     end,
-    function(target, cfg) return not cfg.ciphers or context.setcipher(target, cfg.ciphers) end,
-    function(target, cfg) return not cfg.ciphersuites or context.setciphersuites(target, cfg.ciphersuites) end,
-    function(target, cfg) return not cfg.verify or each(context.setverify, target, cfg.verify) end,
-    function(target, cfg) return not cfg.options or each(context.setoptions, target, cfg.options) end,
-    function(target, cfg) return not cfg.depth or context.setdepth(target, cfg.depth) end,
+    function(target, cfg)
+      if not cfg.ciphers then return true end
+      return context.setcipher(target, cfg.ciphers)
+    end,
+    function(target, cfg)
+      if not cfg.ciphersuites then return true end
+      return context.setciphersuites(target, cfg.ciphersuites)
+    end,
+    function(target, cfg)
+      if not cfg.verify then return true end
+      return each(context.setverify, target, cfg.verify)
+    end,
+    function(target, cfg)
+      if not cfg.options then return true end
+      return each(context.setoptions, target, cfg.options)
+    end,
+    function(target, cfg)
+      if not cfg.depth then return true end
+      return context.setdepth(target, cfg.depth)
+    end,
     function(target, cfg)
       if not cfg.dhparam then return true end
       if type(cfg.dhparam) ~= "function" then return nil, "invalid DH parameter type" end
@@ -104,9 +119,13 @@ return function(native, import)
     end,
     function(target, cfg)
       if cfg.curveslist then return context.setcurveslist(target, cfg.curveslist) end
-      return not cfg.curve or context.setcurve(target, cfg.curve)
+      if cfg.curve then return context.setcurve(target, cfg.curve) end
+      return true
     end,
-    function(target, cfg) return not cfg.verifyext or each(target.setverifyext, target, cfg.verifyext) end,
+    function(target, cfg)
+      if not cfg.verifyext then return true end
+      return each(target.setverifyext, target, cfg.verifyext)
+    end,
     function(target, cfg)
       if not cfg.alpn then return true end
       if cfg.mode == "server" then
