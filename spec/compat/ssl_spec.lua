@@ -98,9 +98,11 @@ TABLES["objects"] = {
       local context = modules("ssl.context").create("any") return modules("ssl").wrap((pair()), context) ]], [[nil "invalid mode"]] },
   { "no context", [[ return (raised(modules("ssl").wrap, (pair()), 3):match("%((.*)%)")) ]], [["invalid context"]] },
   { "info in full, TLS 1.2", [[ return (tls{ protocol = "tlsv1_2" }):info() ]],
-    [[{algbits=256.0,authentication="ECDSA",bits=256.0,cipher="ECDHE-ECDSA-AES256-GCM-SHA384",encryption="AESGCM(256)",export=false,key="ECDH",mac="AEAD",protocol="TLSv1.2"}]] },
+    [[{algbits=256.0,authentication="ECDSA",bits=256.0,cipher="ECDHE-ECDSA-AES256-GCM-SHA384",]]
+    .. [[encryption="AESGCM(256)",export=false,key="ECDH",mac="AEAD",protocol="TLSv1.2"}]] },
   { "info in full, TLS 1.3", [[ return (tls()):info() ]],
-    [[{algbits=256.0,authentication="any",bits=256.0,cipher="TLS_AES_256_GCM_SHA384",encryption="AESGCM(256)",export=false,key="any",mac="AEAD",protocol="TLSv1.3"}]] },
+    [[{algbits=256.0,authentication="any",bits=256.0,cipher="TLS_AES_256_GCM_SHA384",]]
+    .. [[encryption="AESGCM(256)",export=false,key="any",mac="AEAD",protocol="TLSv1.3"}]] },
   { "one field of it", [[ local c = tls() return c:info("bits"), c:info("compression"), c:info("nope") ]], [[256.0 nil nil]] },
   { "keying material is the same at both ends", [[
       local c, s = tls()

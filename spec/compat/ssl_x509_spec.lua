@@ -50,7 +50,8 @@ local ROWS = {
   { "an authority's own", [[ local c = cert("ca") return c:issued(c), c:issued((cert("between"))) ]], [[true true]] },
   { "another root", [[ return (cert("ca")):issued((cert("other-ca"))) ]], [[nil "self-signed certificate"]] },
   { "out of its time", [[ return (cert("ca")):issued((cert("expired"))) ]], [[nil "certificate has expired"]] },
-  { "what is no certificate", [[ local load = modules("ssl.x509").load return load(""), load("x"), load("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n") ]],
+  { "what is no certificate", [[
+      local load = modules("ssl.x509").load return load(""), load("x"), load("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n") ]],
     [[nil nil nil]] },
   { "a key is none", [[
       local file = io.open(key("server")) local text = file:read("*a") file:close() return modules("ssl").loadcertificate(text) ]], [[nil]] },
