@@ -170,6 +170,49 @@ describe("drop-in: the gate", function()
     assert.has_error(function() import("nosuch") end)
   end)
 
+  it("survives a script that finalizes what is in use", function()
+    local socket = rows.install(net)("socket")
+    local server = socket.bind("127.0.0.1", 0)
+    local _, port = server:getsockname()
+    local c = socket.connect("127.0.0.1", port)
+    local finalize = getmetatable(c).__gc
+    -- The field of an argument is read through a metamethod, which ends the object meanwhile.
+    local evil = setmetatable({}, { __index = function() finalize(c) end })
+    local done, why = pcall(c.setoption, c, "linger", evil)
+    assert.is_false(done)
+    assert.truthy(tostring(why):find("expected", 1, true), why)
+    assert.is_false((pcall(c.getfd, c)))
+    finalize(c)
+    server:close()
+  end)
+
+  it("survives finalizers that finalize what is being read", function()
+    local socket = rows.install(net)("socket")
+    local server = socket.bind("127.0.0.1", 0)
+    local _, port = server:getsockname()
+    for _ = 1, 30 do
+      local c = socket.connect("127.0.0.1", port)
+      local a = server:accept()
+      local finalize = getmetatable(c).__gc
+      for _ = 1, 50 do
+        if rawget(_G, "newproxy") then
+          local p = newproxy(true) -- luacheck: ignore
+          getmetatable(p).__gc = function() finalize(c) end
+        else
+          setmetatable({}, { __gc = function() finalize(c) end })
+        end
+      end
+      a:send(("x"):rep(100000) .. "\n")
+      a:close()
+      -- Large strings make the collector run in the middle of a call.
+      for i = 1, 20 do pcall(c.receive, c, i * 500, ("y"):rep(i * 5000)) end
+      pcall(c.receive, c, "*a")
+      finalize(c)
+    end
+    server:close()
+    collectgarbage()
+  end)
+
   it("is one of its own each time", function()
     local one, other = rows.install(net)("socket"), rows.install(net)("socket")
     local a, b = one.tcp(), other.tcp()

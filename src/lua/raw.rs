@@ -1,4 +1,4 @@
-//! The fenced hot path of the binding, and its only `unsafe` file: the userdata that scripts hold, and the five
+//! The fenced hot path of the binding: the userdata that scripts hold, and the five
 //! stream methods that programs call in loops, straight on Lua's C API.
 //!
 //! Why: a call through mlua and a Lua front costs three times what a C function costs (ARCHITECTURE.md has the

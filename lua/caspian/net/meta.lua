@@ -599,4 +599,13 @@ function Net.grants() end
 ---@return { new: fun(arguments: table): any }
 function Net.class(url) end
 
+--- The drop-in for LuaSocket and LuaSec: what `require("caspian.net.compat")` gives.
+---@class caspian.net.Compat
+local Compat = {}
+---@param net? caspian.net.Net  nil: nothing is allowed
+---@param package? { loaded: table, preload: table }  defaults to the host's
+---@param opts? { native?: boolean }  may `setfd` take descriptors that are not the drop-in's? Defaults to false
+---@return fun(name: string): any import, table<string, true> names
+function Compat.install(net, package, opts) end
+
 return M

@@ -582,6 +582,8 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
     let object = &*find(state);
     let got = received(object, pattern, have, max);
     if let Plain::Bool(_) = got.why {
+        // What arrived stays for the next call.
+        object.unpin(0);
         interrupted(state);
     }
     let whole = matches!(got.why, Plain::Nil);
