@@ -32,8 +32,17 @@ pub fn argument<T>(index: usize, words: impl ToString) -> Answer<T> {
 pub fn reply<T: IntoLuaMulti>(lua: &Lua, answer: Answer<T>) -> mlua::Result<MultiValue> {
     match answer {
         Ok(value) => value.into_lua_multi(lua),
-        Err(Failure::Network(error)) => (Value::Nil, error_object(lua, &error)?).into_lua_multi(lua),
-        Err(Failure::Argument(index, words)) => (Value::Nil, words, index).into_lua_multi(lua),
+        Err(failure) => failed(lua, failure),
+    }
+}
+
+/// Not in [`reply`], which is in the binary once for each type of answer.
+#[cold]
+#[inline(never)]
+pub fn failed(lua: &Lua, failure: Failure) -> mlua::Result<MultiValue> {
+    match failure {
+        Failure::Network(error) => (Value::Nil, error_object(lua, &error)?).into_lua_multi(lua),
+        Failure::Argument(index, words) => (Value::Nil, words, index).into_lua_multi(lua),
     }
 }
 

@@ -23,10 +23,10 @@ mod socket;
 mod sockets;
 mod websocket;
 
-use answer::{Answer, argument, reply};
+use answer::{Answer, Failure, argument, failed, reply};
 use capability::{Capability, Held};
 
-use mlua::{AnyUserData, FromLuaMulti, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, Value};
+use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
 use std::rc::Rc;
 
 /// The native module: what `require("caspian_net")` gives.
@@ -103,12 +103,23 @@ where
     R: IntoLuaMulti,
     F: Fn(&Lua, A) -> Answer<R> + 'static,
 {
-    let function = lua.create_function(move |lua, arguments: MultiValue| -> mlua::Result<MultiValue> {
-        match A::from_lua_multi(arguments, lua) {
-            Ok(arguments) => reply(lua, function(lua, arguments)),
-            // The front checks types first; this is for what it cannot see, such as a value out of range.
-            Err(e) => reply(lua, argument::<Value>(0, format!("{name}: {e}"))),
-        }
-    })?;
-    core.raw_set(name, function)
+    let act = move |lua: &Lua, arguments: MultiValue| match A::from_lua_multi(arguments, lua) {
+        Ok(arguments) => reply(lua, function(lua, arguments)),
+        Err(e) => unfit(lua, name, &e),
+    };
+    core.raw_set(name, callback(lua, Box::new(act))?)
+}
+
+/// The front checks types first; this is for what it cannot see, such as a value out of range.
+#[cold]
+#[inline(never)]
+fn unfit(lua: &Lua, name: &str, why: &mlua::Error) -> mlua::Result<MultiValue> {
+    failed(lua, Failure::Argument(0, format!("{name}: {why}")))
+}
+
+type Act = dyn Fn(&Lua, MultiValue) -> mlua::Result<MultiValue>;
+
+/// One shape for all functions: what mlua wraps around a function of a type of its own would be in the binary for each.
+fn callback(lua: &Lua, act: Box<Act>) -> mlua::Result<Function> {
+    lua.create_function(move |lua, arguments: MultiValue| act(lua, arguments))
 }
