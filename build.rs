@@ -1,18 +1,31 @@
-//! Two linker flags. The launcher shows its Lua to the C modules that `--allow-native` lets a script load (no other
-//! place of a package can ask for it, for its own binary only). The module stays in memory once it is loaded: a Lua that
-//! closes unloads it while threads of ours may still wait for the system's resolver, and LuaJIT finalizes values that
-//! finalizers made after that.
+//! Linker flags: no other place of a package can ask for them for one of its binaries only.
+#![allow(clippy::disallowed_methods, reason = "Cargo tells a build script its target by the environment")]
+
+use std::{env::var, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    #[allow(clippy::disallowed_methods, reason = "Cargo tells a build script its target this way")]
-    let unix = std::env::var_os("CARGO_CFG_UNIX").is_some();
-    if unix {
+    // The launcher shows its Lua to the C modules that `--allow-native` lets a script load.
+    if var("CARGO_CFG_UNIX").is_ok() {
         println!("cargo::rustc-link-arg-bins=-rdynamic");
     }
-    #[allow(clippy::disallowed_methods, reason = "as above")]
-    let linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux");
-    if linux {
+    // The module stays in memory once it is loaded: a Lua that closes unloads it while threads of ours may still wait for
+    // the system's resolver, and LuaJIT finalizes values that finalizers made after that.
+    if var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
+    // Its relative relocations are packed where the C library can unpack them: 0.1 MB. A module for another machine may
+    // meet an older library.
+    let here = var("HOST").is_ok_and(|host| var("TARGET").is_ok_and(|target| target == host));
+    if here && glibc().is_some_and(|version| version >= (2, 36)) {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// This machine's glibc, if that is what it has.
+fn glibc() -> Option<(u32, u32)> {
+    let said = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?.stdout;
+    let (major, minor) = std::str::from_utf8(&said).ok()?.trim().strip_prefix("glibc ")?.split_once('.')?;
+    let minor = minor.split('.').next()?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
