@@ -139,7 +139,7 @@ describe("a guard's middleware", function()
       else
         assert.is_false(ok)
         if row[3] ~= "connection" then assert.equal("puck.uno/error/network/" .. row[3], r.class) end
-        assert.equal(http .. "/hello?mine", r.url)
+        assert.equal(http .. "/hello", r.url) -- a query is where tokens are
         for _, word in ipairs{ "secret", "inspect", "json", "%2f", "https", "file:" } do
           assert.is_nil(spelled(r):find(word, 1, true), word .. " in " .. spelled(r))
         end

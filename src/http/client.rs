@@ -637,7 +637,7 @@ impl Fetch {
     /// One line per request. Of the URL only what cannot be a secret by design: no query.
     fn log(&self, end: (&str, serde_json::Value)) {
         let url = &self.request.url;
-        let text = format!("{}{}", url.origin(), url.path());
+        let text = url.public();
         let seconds = now().duration_since(self.started).as_secs_f64();
         let method = self.request.method.as_str();
         let fields =
@@ -752,7 +752,7 @@ impl Fetch {
             Some(upload) if err.is(Kind::ConnectionReset) => err.sent(upload.handed()),
             _ => err,
         };
-        err.op(OP).url(self.request.url.without_fragment()).at(origin.host.to_string(), origin.port)
+        err.op(OP).url(self.request.url.public()).at(origin.host.to_string(), origin.port)
     }
 }
 

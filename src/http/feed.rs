@@ -200,7 +200,7 @@ impl Feed {
             return Ok(());
         }
         if let Err(err) = check(head) {
-            let url = fetch.request().url.without_fragment();
+            let url = fetch.request().url.public();
             return Err(self.give_up(err).op(OP).url(url));
         }
         let origin = fetch.request().url.origin();

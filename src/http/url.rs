@@ -168,7 +168,12 @@ impl HttpUrl {
         self.0.url.query()
     }
 
-    /// Without fragment: the request target in absolute form, what errors and the log name.
+    /// Origin and path, what errors and the log name: a query is where tokens are.
+    pub fn public(&self) -> String {
+        format!("{}{}", self.origin(), self.path())
+    }
+
+    /// Without fragment: the request target in absolute form.
     pub fn without_fragment(&self) -> String {
         [self.0.origin.scheme.name(), "://", self.authority(), self.target()].concat()
     }

@@ -139,7 +139,7 @@ impl Socket {
     /// Runs `act` on the WebSocket.
     pub fn websocket<T>(&self, op: &'static str, act: impl FnOnce(&mut WebSocket) -> Result<T>) -> Result<T> {
         let done = self.item().and_then(|mut item| match &mut *item {
-            Item::WebSocket(ws) => act(ws).map_err(|e| e.url(ws.url())),
+            Item::WebSocket(ws) => act(ws).map_err(|e| e.url(ws.public())),
             _ => Err(closed(op)),
         });
         done.map_err(|e| self.told(e, op))

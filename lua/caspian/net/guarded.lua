@@ -62,7 +62,7 @@ end
 
 --- A URL without what may be a secret of the untrusted side's own: errors get about.
 local function brief(url)
-  return (match(url, "^[^#]*"))
+  return (match(url, "^[^?#]*"))
 end
 
 -- ----------------------------------------------------------------------------------------------- callbacks

@@ -75,7 +75,7 @@ pub struct WebSocket {
 impl WebSocket {
     /// The gate, then a connection, then the handshake.
     pub fn connect(net: &Net, handshake: &Handshake, options: &Options, deadline: &Deadline) -> Result<WebSocket> {
-        let url = shown(&handshake.request.url);
+        let (url, public) = (shown(&handshake.request.url), handshake.request.url.public().replacen("http", "ws", 1));
         let origin = handshake.request.url.origin();
         let done = open(net, handshake, options, deadline).and_then(|mut conn| {
             conn.send_all(&handshake.head(), deadline)?;
@@ -99,13 +99,18 @@ impl WebSocket {
                 if err.is(Kind::Protocol) {
                     err = err.context("handshake: ");
                 }
-                Err(err.op(OP).url(url).at(origin.host.to_string(), origin.port))
+                Err(err.op(OP).url(public).at(origin.host.to_string(), origin.port))
             }
         }
     }
 
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The URL without its query, for errors.
+    pub fn public(&self) -> &str {
+        self.url.split('?').next().unwrap_or_default()
     }
 
     /// The subprotocol that the server chose.
