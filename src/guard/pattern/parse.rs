@@ -102,20 +102,7 @@ impl Reader<'_> {
             '#' => return fail(at, "a path has no fragment: write `%23` for the character"),
             _ => return self.literal(),
         }
-        self.unrepeated()
-    }
-
-    /// After what cannot be repeated.
-    fn unrepeated(&self) -> Result<(), BadPattern> {
-        let repeats = matches!(self.tokens.last().map(|token| &token.what), Some(What::Piece(_)));
-        match self.rest().chars().next() {
-            Some(c @ ('*' | '+' | '?'))
-                if repeats && !matches!(self.tokens.last(), Some(Token { what: What::Piece(Piece::Any), .. })) =>
-            {
-                fail(self.at, format!("`{c}` repeats a constraint; only `:name*`, `:name+` and `{{…}}?` repeat"))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// `:name`, with what follows it.
@@ -146,7 +133,7 @@ impl Reader<'_> {
             Some('(') => {
                 let source = self.constraint()?;
                 self.push(at, What::Piece(Piece::Constrained(Some(place), source)));
-                return self.unrepeated();
+                return Ok(());
             }
             _ => {
                 self.push(at, What::Piece(Piece::Named(place)));
@@ -158,12 +145,20 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// `(…)`, after which nothing is repeated.
     fn constraint(&mut self) -> Result<String, BadPattern> {
         let start = self.at + 1;
         match constraint::read(&self.text[start..]) {
             Ok(source) => {
+                let source = source.to_owned();
                 self.at = start + source.len() + 1;
-                Ok(source.to_owned())
+                match self.rest().chars().next() {
+                    Some(c @ ('*' | '+' | '?')) => fail(
+                        self.at,
+                        format!("`{c}` repeats a constraint; only `:name*`, `:name+` and `{{…}}?` repeat"),
+                    ),
+                    _ => Ok(source),
+                }
             }
             Err((at, why)) => fail(start + at, why),
         }
@@ -251,29 +246,23 @@ fn form(tokens: &[&Token], constraints: &mut Constraints) -> Result<Form, BadPat
     let mut parts = Vec::new();
     // The first token is the slash that every pattern begins with.
     for segment in tokens.split(|token| matches!(token.what, What::Slash)).skip(1) {
+        if let [Token { what: What::Many { least, name }, .. }] = segment {
+            parts.push(Part::Many { least: *least, name: *name });
+            continue;
+        }
+        let at = segment.first().map_or(0, |token| token.at);
         let mut pieces = Vec::new();
         for token in segment {
             match &token.what {
-                What::Many { least, name } if segment.len() == 1 => {
-                    parts.push(Part::Many { least: *least, name: *name })
-                }
-                What::Many { .. } => return fail(token.at, "what spans several segments stands alone in its own"),
                 What::Piece(piece) => pieces.push(piece.clone()),
-                What::Slash => (),
+                _ => return fail(token.at, "what spans several segments stands alone in its own"),
             }
         }
-        if matches!(segment, [Token { what: What::Many { .. }, .. }]) {
-            continue;
-        }
-        let made = Segment::new(pieces, constraints)
-            .or_else(|why| fail(segment.first().map_or(0, |token| token.at), why.0))?;
+        let made = Segment::new(pieces, constraints).or_else(|why| fail(at, why.0))?;
         if let Segment::Text(text) = &made
             && let Err(why) = path::refuse_segment(&text.0)
         {
-            return fail(
-                segment.first().map_or(0, |token| token.at),
-                format!("the segment {why}, and no path has one"),
-            );
+            return fail(at, format!("the segment {why}, and no path has one"));
         }
         parts.push(Part::One(made));
     }
