@@ -177,6 +177,10 @@ TABLES["verification"] = {
   { "several certificates", [[
       local c = tls(nil, { certificate = false, key = false, certificates = { { certificate = pem("server"), key = key("server") } } })
       return c:getpeerverification() ]], [[true]] },
+  { "a question about revocation hides nothing else", [[
+      local c = tls({ cafile = pem("other-ca"), verifyext = { "lsec_continue", "crl_check" } }, { as = "under", cafile = false })
+      local good, why = c:getpeerverification()
+      return good, why[1][1] ]], [[false "unable to get local issuer certificate"]], "OpenSSL asks about revocation first" },
   { "revocation without a list", [[ local c, s = ends{ verifyext = "crl_check" } return (select(2, shake(c, s))) ]],
     [["certificate verify failed"]] },
 }

@@ -149,10 +149,21 @@ pub fn judge(
 ) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     let trust = trust.or_machine(asked, name);
-    if let Err(error) = path(&trust, asked, own, between, now)
-        && !believed_itself(&trust, own, now)
-    {
-        complaints = chain_words(&error, own, between, now);
+    let unasked = Asked { crl_check: false, crl_check_chain: false, ..*asked };
+    match path(&trust, &unasked, own, between, now) {
+        Err(error) if !believed_itself(&trust, own, now) => {
+            complaints = chain_words(&error, own, between, now);
+            // What is revoked is not known of a chain that leads nowhere; that must not hide where it leads.
+            if (asked.crl_check || asked.crl_check_chain) && trust.crls.is_empty() {
+                complaints.push(Complaint { depth: 0, words: "unable to get certificate CRL" });
+            }
+        }
+        _ if unasked == *asked => {}
+        _ => {
+            if let Err(error) = path(&trust, asked, own, between, now) {
+                complaints = chain_words(&error, own, between, now);
+            }
+        }
     }
     if let Some(name) = name {
         let words = match name {

@@ -347,6 +347,31 @@ mod tests {
         assert_eq!(cert.issued(&cert, &[]), Err("certificate rejected"));
     }
 
+    /// Every byte of a certificate changed, in several ways, and the certificate cut at every place.
+    #[test]
+    fn damaged_certificates_are_read_without_a_panic() {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let good = made.cert.der().to_vec();
+        let look = |der: &[u8]| {
+            let cert = Certificate::from_der(der);
+            for encode in [Encode::Raw, Encode::Utf8] {
+                let _ = (cert.subject(encode), cert.issuer(encode), cert.alt_names(encode));
+            }
+            let (from, to) = cert.validity();
+            let _ = (time_text(from), time_text(to), cert.serial(), cert.public_key(), cert.signature_name());
+            let _ = (cert.digest("sha1"), cert.pem(), cert.issued(&cert, std::slice::from_ref(&cert)));
+        };
+        for at in 0..good.len() {
+            look(&good[..at]);
+            for change in [1, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[at] ^= change;
+                look(&bad);
+            }
+        }
+    }
+
     #[test]
     fn numbers() {
         assert_eq!((significant_bits(&[0, 0x80, 0]), significant_bits(&[1]), significant_bits(&[])), (16, 1, 0));
