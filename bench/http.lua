@@ -4,7 +4,7 @@
 --   lua http.lua ours stream URL SIZE [CA.pem]                       also prints by how many bytes memory grew at most
 --   lua http.lua ours|loop all URL COUNT                             COUNT requests by `fetch_all`, or one by one
 --
--- Lua-cURL is Debian's, for Lua 5.1: this file runs there too.
+-- Lua-cURL is Debian's, for Lua 5.1: this file runs there too. With LCURL=DIR it is Lua-cURLv3, whose lcurl.so is in DIR.
 local who, what, url, count, ca, word = arg[1], arg[2], arg[3], tonumber(arg[4]), arg[5], arg[6]
 local gettime = require("socket").gettime
 
@@ -69,18 +69,27 @@ function sides.loop.all()
   end
 end
 
+--- Lua-cURL with one handle: Debian's 0.3, or Lua-cURLv3 where `LCURL` says so.
 function sides.luacurl.get()
-  local curl = require("curl")
-  local handle, pieces = curl.easy_init(), nil
-  handle:setopt(curl.OPT_URL, url)
-  if ca then handle:setopt(curl.OPT_CAINFO, ca) end
-  handle:setopt(curl.OPT_WRITEFUNCTION, function(piece)
+  local pieces, perform
+  local function keep(piece)
     pieces[#pieces + 1] = piece
     return #piece
-  end)
+  end
+  if os.getenv("LCURL") then
+    local handle = require("lcurl").easy{ url = url, cainfo = ca, writefunction = keep }
+    perform = function() handle:perform() return 0 end
+  else
+    local curl = require("curl")
+    local handle = curl.easy_init()
+    handle:setopt(curl.OPT_URL, url)
+    if ca then handle:setopt(curl.OPT_CAINFO, ca) end
+    handle:setopt(curl.OPT_WRITEFUNCTION, keep)
+    perform = function() return handle:perform() end
+  end
   local function get()
     pieces = {}
-    assert(handle:perform() == 0)
+    assert(perform() == 0)
     return table.concat(pieces)
   end
   check(get(), true)
