@@ -108,12 +108,7 @@ impl HttpUrl {
     /// Where `location` leads from here: resolved as browsers do, userinfo dropped, our fragment inherited if it has
     /// none of its own (RFC 9110 section 10.2.2).
     pub fn join(&self, location: &[u8]) -> Result<HttpUrl, Invalid> {
-        let text = match std::str::from_utf8(location) {
-            Ok(text) => text.to_owned(),
-            // Old servers send their own charset: its bytes, escaped, are what they expect back.
-            Err(_) => location.iter().map(escape_high).collect(),
-        };
-        let mut url = self.0.url.join(&text).map_err(|why| Invalid(format!("malformed URL: {why}")))?;
+        let mut url = self.0.url.join(&readable(location)).map_err(|why| Invalid(format!("malformed URL: {why}")))?;
         if url.fragment().is_none() {
             url.set_fragment(self.0.url.fragment());
         }
@@ -123,6 +118,11 @@ impl HttpUrl {
             let _ = url.set_password(None);
         }
         Self::from_parsed(url).map_err(|(_, why)| why)
+    }
+
+    /// True if [`HttpUrl::join`] drops userinfo there.
+    pub fn joins_userinfo(&self, location: &[u8]) -> bool {
+        self.0.url.join(&readable(location)).is_ok_and(|url| has_userinfo(&url))
     }
 
     fn from_parsed(url: ::url::Url) -> Result<HttpUrl, (Fault, Invalid)> {
@@ -189,6 +189,14 @@ impl HttpUrl {
 
 fn has_userinfo(url: &::url::Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
+}
+
+/// Old servers send their own charset: its bytes, escaped, are what they expect back.
+fn readable(location: &[u8]) -> String {
+    match std::str::from_utf8(location) {
+        Ok(text) => text.to_owned(),
+        Err(_) => location.iter().map(escape_high).collect(),
+    }
 }
 
 fn escape_high(byte: &u8) -> String {

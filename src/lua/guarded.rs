@@ -173,6 +173,10 @@ fn next(lua: &Lua, (method, url, shown, status, location, body, names): Asked) -
     let mut fields = Fields::new();
     fields.push(b"location", &location.as_bytes());
     let head = Head { version: Version::Http11, status, reason: Vec::new(), fields };
+    if request.url.joins_userinfo(&location.as_bytes()) {
+        let words = "the redirect's URL contains credentials";
+        return Err(Error::new(Kind::RequestNotAllowed, words).op(OP).into());
+    }
     let target = request.url.join(&location.as_bytes()).ok();
     if request.url.origin().scheme == Scheme::Https && target.is_some_and(|url| url.origin().scheme == Scheme::Http) {
         return Err(Error::new(Kind::Protocol, "the redirect leads from https to http").op(OP).into());
