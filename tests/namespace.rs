@@ -64,7 +64,10 @@ const URL: &[&str] = &[
     "through_socks5",
     "through_socks5h",
     "through_websocket",
+    "guard_gate",
 ];
+/// Guards by rules, or by their fence alone: where everything else is granted.
+const GUARD: &[&str] = &["guard", "guard_redirect", "guard_rewrite"];
 /// Take a URL, and the host as a pattern.
 const BOTH: &[&str] = &["jail", "client_allow"];
 /// The URL of a proxy is read as URLs are.
@@ -85,8 +88,11 @@ enum Verdict {
     Untold,
 }
 
+#[derive(Clone)]
 struct Row {
     id: String,
+    /// For [`GUARD`] only: what its rule is about, or nothing.
+    rule: Option<String>,
     /// The flags.
     grants: Vec<String>,
     host: String,
@@ -128,7 +134,7 @@ fn own_rows() -> Vec<Row> {
         let known = GRANTS.iter().find(|(name, _)| *name == grants).unwrap_or_else(|| panic!("{line}"));
         let (host, port) = (text(host), port.parse().unwrap());
         let url = format!("http://{host}:{port}/");
-        Row { id: id.into(), grants: flags(known.1), host, port, url, raw: verdict(raw), web: verdict(web) }
+        Row { id: id.into(), rule: None, grants: flags(known.1), host, port, url, raw: verdict(raw), web: verdict(web) }
     };
     include_str!("data/hosts.tsv").lines().skip(1).map(row).collect()
 }
@@ -161,6 +167,7 @@ fn case_rows() -> Vec<Row> {
                 let web = if expected == "deny:argument" { Verdict::Untold } else { raw };
                 rows.push(Row {
                     id: id.into(),
+                    rule: None,
                     grants,
                     host: host.into(),
                     port,
@@ -176,6 +183,7 @@ fn case_rows() -> Vec<Row> {
                 let web = verdict(expected);
                 rows.push(Row {
                     id: id.into(),
+                    rule: None,
                     grants,
                     host: String::new(),
                     port: 80,
@@ -202,7 +210,7 @@ fn address_rows() -> Vec<Row> {
         let mut add = |suffix: &str, host: String, verdict| {
             let (id, url) = (format!("{id}{suffix}"), format!("http://{host}:80/"));
             let grants = flags(&["--allow-net", "--deny-net=private"]);
-            rows.push(Row { id, grants, host, port: 80, url, raw: verdict, web: verdict });
+            rows.push(Row { id, rule: None, grants, host, port: 80, url, raw: verdict, web: verdict });
         };
         let open = expected == "allow";
         let literal = if ip.is_ipv6() { format!("[{input}]") } else { input.to_owned() };
@@ -212,8 +220,29 @@ fn address_rows() -> Vec<Row> {
     rows
 }
 
+/// The same rows for guards: the gate lets everything through, and a rule, or the fence, has to hold.
+fn guard_rows(rows: &[Row]) -> Vec<Row> {
+    let rule = |row: &Row| match &*row.grants {
+        [flag] if flag == "--allow-net=example.com:80+443" => Some("example.com 80 443".to_owned()),
+        [any, private] if any == "--allow-net" && private == "--deny-net=private" => Some(String::new()),
+        [flag] => {
+            let (host, port) = flag.strip_prefix("--allow-net=")?.rsplit_once(':')?;
+            // Blocks and names at any depth are not in the rules of guards.
+            (!host.contains('/') && !host.starts_with("**")).then(|| format!("{host} {}", port.replace('+', " ")))
+        }
+        _ => None,
+    };
+    let guarded = |row: &Row| Some(Row { grants: flags(&["--allow-net"]), rule: Some(rule(row)?), ..row.clone() });
+    rows.iter().filter_map(guarded).collect()
+}
+
 /// What an attempt has to come to.
 fn expected(row: &Row, api: &str, granted: &BTreeSet<(Vec<String>, String)>) -> Verdict {
+    match (&row.rule, GUARD.contains(&api)) {
+        (Some(_), true) => return exceptions(row, api),
+        (None, false) => {}
+        _ => return Verdict::Untold,
+    }
     let addresses_denied = row.grants.iter().any(|flag| flag == "--deny-net=private");
     if row.host.is_empty() && row.raw == Verdict::Untold {
         return if URL.contains(&api) { exceptions(row, api) } else { Verdict::Untold };
@@ -250,7 +279,7 @@ fn exceptions(row: &Row, api: &str) -> Verdict {
         // Redirects drop userinfo, and proxies have it as credentials.
         ("N31", api) if api.starts_with("redirect") || api.starts_with("proxy") => Verdict::Allow,
         // A Location ends with its line, and may be relative.
-        ("N22" | "U106" | "U082" | "U083" | "U084" | "U085" | "U086", api) if api.starts_with("redirect") => {
+        ("N22" | "U106" | "U082" | "U083" | "U084" | "U085" | "U086", api) if api.contains("redirect") => {
             Verdict::Untold
         }
         // The scheme of a WebSocket.
@@ -281,7 +310,8 @@ impl Attacker {
     }
 
     fn attempt(&mut self, api: &str, row: &Row) -> String {
-        let mut line = format!("{api}\t{}\t{}\t{}\n", escaped(&row.host), row.port, escaped(&row.url));
+        let rule = row.rule.as_deref().unwrap_or_default();
+        let mut line = format!("{api}\t{}\t{}\t{}\t{rule}\n", escaped(&row.host), row.port, escaped(&row.url));
         self.stdin.write_all(line.as_bytes()).unwrap();
         line.clear();
         self.stdout.read_line(&mut line).unwrap();
@@ -319,7 +349,7 @@ fn run(world: &World, rows: &[Row]) -> String {
     let (mut tried, mut reached) = (BTreeMap::new(), 0);
     let granted: BTreeSet<_> =
         rows.iter().filter(|row| row.raw == Verdict::Allow).map(|row| (row.grants.clone(), row.host.clone())).collect();
-    let apis: Vec<&str> = [RAW, URL, BOTH, PROXY, NAMES, NEVER, &[PINNED]].concat();
+    let apis: Vec<&str> = [RAW, URL, GUARD, BOTH, PROXY, NAMES, NEVER, &[PINNED]].concat();
     let sets: BTreeSet<&Vec<String>> = rows.iter().map(|row| &row.grants).collect();
     for grants in sets {
         let mut attacker = Attacker::new(grants);
@@ -329,8 +359,14 @@ fn run(world: &World, rows: &[Row]) -> String {
                 for api in apis.iter().filter(|api| expected(row, api, &granted) == phase) {
                     *tried.entry(*api).or_insert(0) += 1;
                     let answer = attacker.attempt(api, row);
-                    let what =
-                        format!("{} {api} {:?} {} with {grants:?}: {}", row.id, row.host, row.url, answer.trim());
+                    let what = format!(
+                        "{} {api} {:?} {} {:?} with {grants:?}: {}",
+                        row.id,
+                        row.host,
+                        row.url,
+                        row.rule,
+                        answer.trim()
+                    );
                     let seen = match phase {
                         Verdict::Allow => {
                             let silent = *api == "allows";
@@ -348,7 +384,7 @@ fn run(world: &World, rows: &[Row]) -> String {
                         _ => world.take(),
                     };
                     let failed = phase == Verdict::Address && answer.starts_with("dns_failure")
-                        || api.starts_with("redirect") && answer.starts_with("protocol");
+                        || api.contains("redirect") && answer.starts_with("protocol");
                     if !refused(&answer) && !failed {
                         writeln!(wrong, "not refused: {what}").unwrap();
                     }
@@ -387,6 +423,7 @@ fn rebinding(world: &World) -> String {
         let api = ["tcp", "fetch", "udp", "send_to", "websocket", "through_socks5h", "redirect", "fetch_all"][turn % 8];
         let row = Row {
             id: "flip".into(),
+            rule: None,
             grants: grants.clone(),
             host: "flip.test".into(),
             port: 80,
@@ -460,11 +497,12 @@ fn every_door_of_the_gate() {
 fn inside() {
     let Some(dir) = std::env::var_os(INSIDE) else { return };
     let world = World::start(Path::new(&dir));
-    let listed: BTreeSet<&str> = [RAW, URL, BOTH, PROXY, NAMES, NEVER, &[PINNED]].concat().into_iter().collect();
+    let listed: BTreeSet<&str> = [RAW, URL, GUARD, BOTH, PROXY, NAMES, NEVER, &[PINNED]].concat().into_iter().collect();
     let said = Command::new(env!("CARGO_BIN_EXE_caspian-net")).args([SCRIPT, "apis"]).output().unwrap();
     let said = String::from_utf8(said.stdout).unwrap();
     assert_eq!(listed, said.lines().collect(), "every function of the script is in a list");
-    let rows: Vec<Row> = own_rows().into_iter().chain(case_rows()).chain(address_rows()).collect();
+    let mut rows: Vec<Row> = own_rows().into_iter().chain(case_rows()).chain(address_rows()).collect();
+    rows.extend(guard_rows(&rows));
     let wrong = run(&world, &rows) + &rebinding(&world);
     assert!(wrong.is_empty(), "\n{wrong}");
 }

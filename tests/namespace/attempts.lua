@@ -29,11 +29,31 @@ local function proxy(scheme)
   end
 end
 
+local function escaped(url)
+  return (url:gsub("[^%w]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
 local function redirect(status)
   return function(_, _, url)
-    local to = url:gsub("[^%w]", function(c) return ("%%%02X"):format(c:byte()) end)
-    return net.fetch("http://" .. CONTROL .. "/to/" .. status .. "?" .. to, { timeout = WAIT })
+    return net.fetch("http://" .. CONTROL .. "/to/" .. status .. "?" .. escaped(url), { timeout = WAIT })
   end
+end
+
+local function guard(made)
+  made.follow_redirects, made.verify = true, false
+  return net.http.guard(made)
+end
+
+-- `HOST PORT…`: a rule, beside one for the server of the redirects. Nothing: a policy that says yes to everything, and
+-- the fence around private addresses.
+local function config(rule)
+  local host = rule:match("^%S+")
+  if not host then return { policy = function() return true end } end
+  local ports = {}
+  for port in rule:gmatch(" (%d+)") do ports[#ports + 1] = tonumber(port) end
+  return { allow_private = true, rules = {
+    { host = host, https_only = false, ports = ports }, { host = CONTROL, https_only = false, ports = { 80 } },
+  } }
 end
 
 local function client(opts) return net.http.client.new(opts or {}) end
@@ -97,6 +117,21 @@ local APIS = {
   through_websocket = function(_, _, url)
     return drop(net.websocket((url:gsub("^%s*[hH][tT][tT][pP]", "ws")), { timeout = WAIT, proxy = "http://" .. CONTROL .. ":3128" }))
   end,
+  guard_gate = function(_, _, url)
+    return guard{ policy = function() return true end, allow_private = true }.fetch(url, { timeout = WAIT })
+  end,
+  guard = function(_, _, url, rule) return guard(config(rule)).fetch(url, { timeout = WAIT }) end,
+  guard_redirect = function(_, _, url, rule)
+    return guard(config(rule)).fetch("http://" .. CONTROL .. "/to/302?" .. escaped(url), { timeout = WAIT })
+  end,
+  guard_rewrite = function(_, _, url, rule)
+    local made = config(rule)
+    made.middleware = function(ctx, next)
+      ctx.req:set_url(url)
+      return next()
+    end
+    return guard(made).fetch("http://" .. CONTROL .. "/", { timeout = WAIT })
+  end,
   pinned = function(host)
     local ip = host:gsub("[%[%]]", "")
     return net.fetch("http://example.com/", { timeout = WAIT, resolve = { ["example.com:80"] = ip } })
@@ -114,8 +149,8 @@ for line in io.lines() do
   for field in (line .. "\t"):gmatch("([^\t]*)\t") do
     fields[#fields + 1] = (field:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
   end
-  local api, host, port, url = fields[1], fields[2], tonumber(fields[3]), fields[4]
-  local ok, err = pcall(APIS[api], host, port, url)
+  local api, host, port, url, rule = fields[1], fields[2], tonumber(fields[3]), fields[4], fields[5]
+  local ok, err = pcall(APIS[api], host, port, url, rule)
   if ok then
     print("ok")
   elseif type(err) == "string" then
