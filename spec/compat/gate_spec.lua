@@ -64,6 +64,19 @@ describe("drop-in: the gate", function()
     s:close()
   end)
 
+  it("does not take another socket's bind for a socket's own", function()
+    local socket, unix = over{ "--allow-net", "--allow-listen=127.0.0.1:0" }
+    local bound, path = socket.tcp4(), unix.stream()
+    assert.equal(1, bound:bind("127.0.0.1", 0))
+    for _, s in ipairs{ bound, path } do
+      local fresh = socket.tcp4()
+      s:setfd(fresh:getfd())
+      assert.same({ n = 2, nil, "Destination address required" }, { n = 2, s:listen() })
+      s:setfd(-1)
+      fresh:close()
+    end
+  end)
+
   it("asks for datagrams, one by one", function()
     local socket = over{ "--allow-net=127.0.0.1:9" }
     local u = socket.udp()

@@ -17,6 +17,7 @@ use rustix::{
     net::{self, AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType},
 };
 use std::{
+    cell::Cell,
     io,
     net::{IpAddr, Shutdown, SocketAddr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -46,7 +47,12 @@ pub enum Name {
 
 /// A socket in whatever state its steps have brought it to.
 #[derive(Debug)]
-pub struct Bare(OwnedFd);
+pub struct Bare {
+    fd: OwnedFd,
+    /// It stands where a proof allowed it to. Remembered here, not by whoever holds the socket: programs hand
+    /// descriptors round.
+    bound: Cell<bool>,
+}
 
 /// How far a connection came without a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,40 +75,50 @@ impl Bare {
         if family == Family::V6 {
             net::sockopt::set_ipv6_v6only(&fd, true).map_err(|e| failed("socket", e))?;
         }
-        Ok(Bare(fd))
+        Ok(Bare::adopt(fd))
     }
 
     /// A socket that came from elsewhere.
     pub(crate) fn adopt(fd: OwnedFd) -> Bare {
-        Bare(fd)
+        Bare { fd, bound: Cell::new(false) }
     }
 
     pub fn number(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 
     pub fn bind(&self, at: &Bindable) -> Result<()> {
-        net::bind(&self.0, &at.addr()).map_err(|e| failed("bind", e))
+        net::bind(&self.fd, &at.addr()).map_err(|e| failed("bind", e))?;
+        self.bound.set(true);
+        Ok(())
     }
 
     /// Makes the file of a Unix socket, which stays when the socket is closed.
     pub fn bind_unix(&self, at: &GrantedPath) -> Result<()> {
         let address = SocketAddrUnix::new(at.path()).map_err(|e| failed("bind", e))?;
-        net::bind(&self.0, &address).map_err(|e| failed("bind", e))
+        net::bind(&self.fd, &address).map_err(|e| failed("bind", e))?;
+        self.bound.set(true);
+        Ok(())
+    }
+
+    /// True if one of the two above has bound it: without a bind, `listen` has the system pick a port, which nothing
+    /// has granted.
+    pub fn is_bound(&self) -> bool {
+        self.bound.get()
     }
 
     /// Makes a listener of a bound socket.
     pub fn listen(&self, backlog: i32) -> Result<()> {
-        net::listen(&self.0, backlog).map_err(|e| failed("listen", e))?;
+        net::listen(&self.fd, backlog).map_err(|e| failed("listen", e))?;
         // Another process may take the connection that ended a wait; only a listener is in non-blocking mode.
-        rustix::io::ioctl_fionbio(&self.0, true).map_err(|e| failed("listen", e))
+        rustix::io::ioctl_fionbio(&self.fd, true).map_err(|e| failed("listen", e))
     }
 
     /// The next connection.
     pub fn accept(&self, deadline: &Deadline) -> Result<Bare> {
         loop {
-            match net::accept_with(&self.0, SocketFlags::CLOEXEC) {
-                Ok(fd) => return Ok(Bare(fd)),
+            match net::accept_with(&self.fd, SocketFlags::CLOEXEC) {
+                Ok(fd) => return Ok(Bare::adopt(fd)),
                 Err(Errno::INTR) => check_interrupt("accept")?,
                 Err(Errno::AGAIN | Errno::CONNABORTED) => self.wait(Want::Read, deadline)?,
                 Err(e) => return Err(failed("accept", e)),
@@ -113,7 +129,7 @@ impl Bare {
     /// Receives one datagram into `room`: how long it was, and who sent it.
     pub fn recv_from(&self, room: &mut [u8], deadline: &Deadline) -> Result<(usize, Option<Name>)> {
         loop {
-            match net::recvfrom(&self.0, &mut *room, RecvFlags::DONTWAIT) {
+            match net::recvfrom(&self.fd, &mut *room, RecvFlags::DONTWAIT) {
                 Ok((count, _, from)) => return Ok((count.min(room.len()), from.and_then(name))),
                 Err(Errno::INTR) => check_interrupt("recv")?,
                 Err(Errno::AGAIN) => self.wait(Want::Read, deadline)?,
@@ -124,18 +140,18 @@ impl Bare {
 
     /// Sends one datagram to the peer that the socket is connected to.
     pub fn send(&self, bytes: &[u8], deadline: &Deadline) -> Result<usize> {
-        self.transmit(deadline, |flags| net::send(&self.0, bytes, flags))
+        self.transmit(deadline, |flags| net::send(&self.fd, bytes, flags))
     }
 
     /// Sends one datagram.
     pub fn send_to(&self, bytes: &[u8], to: &Permitted, deadline: &Deadline) -> Result<usize> {
-        self.transmit(deadline, |flags| net::sendto(&self.0, bytes, flags, &to.addr()))
+        self.transmit(deadline, |flags| net::sendto(&self.fd, bytes, flags, &to.addr()))
     }
 
     /// Sends one datagram to a Unix socket.
     pub fn send_to_unix(&self, bytes: &[u8], to: &GrantedPath, deadline: &Deadline) -> Result<usize> {
         let address = SocketAddrUnix::new(to.path()).map_err(|e| failed("send", e))?;
-        self.transmit(deadline, |flags| net::sendto(&self.0, bytes, flags, &address))
+        self.transmit(deadline, |flags| net::sendto(&self.fd, bytes, flags, &address))
     }
 
     fn transmit(&self, deadline: &Deadline, send: impl Fn(SendFlags) -> rustix::io::Result<usize>) -> Result<usize> {
@@ -151,23 +167,23 @@ impl Bare {
 
     /// Takes a datagram socket's peer away.
     pub fn disconnect(&self) -> Result<()> {
-        net::connect_unspec(&self.0).map_err(|e| failed("connect", e))
+        net::connect_unspec(&self.fd).map_err(|e| failed("connect", e))
     }
 
     /// Waits until the socket can be read or written.
     pub fn wait(&self, want: Want, deadline: &Deadline) -> Result<()> {
-        wait(self.0.as_fd(), want, deadline, || "wait".into())
+        wait(self.fd.as_fd(), want, deadline, || "wait".into())
     }
 
     /// A stream of it. `peer` names the other end in messages.
     pub fn into_wire(self, peer: &str) -> Wire {
-        Wire::adopt(self.0, peer)
+        Wire::adopt(self.fd, peer)
     }
 }
 
 impl AsFd for Bare {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 

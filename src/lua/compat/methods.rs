@@ -170,11 +170,12 @@ fn connect(object: &Object, _: Class, args: &Args<'_>) -> Outcome<Answer> {
 fn listen(object: &Object, args: &Args<'_>, class: Class) -> Outcome<Answer> {
     let backlog = args.list[0].number_or(2, 32.0)?;
     object.home.cap.net.alive()?;
-    // Without a bind the system picks a port, which nothing has granted.
-    if object.number() >= 0 && !object.is_bound() {
-        return words("Destination address required");
-    }
-    object.with_bare(|bare| Ok(bare.listen(backlog as i32)?))?;
+    // Who may take over any descriptor may have bound it, too.
+    let native = object.home.native;
+    object.with_bare(|bare| match native || bare.is_bound() {
+        true => Ok(bare.listen(backlog as i32)?),
+        false => words("Destination address required"),
+    })?;
     Ok(Answer::done().becomes(class))
 }
 

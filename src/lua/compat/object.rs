@@ -23,7 +23,7 @@ use std::{
 pub struct Home {
     pub cap: Rc<Capability>,
     /// Descriptors that are not ours may be taken over with `setfd`.
-    native: bool,
+    pub native: bool,
     objects: RefCell<Vec<Weak<Object>>>,
     /// Sockets that no object names any more, after `setfd(-1)`: somebody may hold their number.
     strays: RefCell<Vec<Rc<Slot>>>,
@@ -257,11 +257,6 @@ impl Object {
             Item::Stream(_) => words("Invalid argument"),
             Item::None => words(NO_DESCRIPTOR),
         })
-    }
-
-    /// True if an address was bound to it: `listen` needs one.
-    pub fn is_bound(&self) -> bool {
-        self.family.get() == Some(Family::Unix) || self.home.native || self.bound.borrow().is_some()
     }
 
     /// Puts a new socket in the object's hands; the old one closes, unless another object has it too.
