@@ -77,6 +77,19 @@ describe("drop-in: the gate", function()
     end
   end)
 
+  it("asks for IPv4 where a socket of IPv6 takes both", function()
+    local socket = over{ "--allow-net", "--allow-listen=[::]:0" }
+    for _, make in ipairs{ "tcp6", "udp6" } do
+      local s = socket[make]()
+      local bind = s.bind and "bind" or "setsockname"
+      assert.equal(1, s:setoption("ipv6-v6only", false))
+      refused("--allow-listen=0.0.0.0:0", s[bind](s, "::", 0))
+      assert.equal(1, s:setoption("ipv6-v6only", true))
+      assert.equal(1, s[bind](s, "::", 0))
+      s:close()
+    end
+  end)
+
   it("asks for datagrams, one by one", function()
     local socket = over{ "--allow-net=127.0.0.1:9" }
     local u = socket.udp()

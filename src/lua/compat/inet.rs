@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     address::Host,
-    bare::{self, Bare, Family, Name, Progress},
+    bare::{self, Bare, Family, Name, Progress, option::V6_ONLY},
     conn::Conn,
     deadline::{DEFAULT, Deadline},
     dial::{Target, addresses},
@@ -113,8 +113,8 @@ pub fn bind(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<Answ
     let port = port(service, 3, if object.datagrams { "udp" } else { "tcp" })?;
     let mut why = Fail::Words(NO_NAME.into());
     for at in bindable(object, "bind", address, port)? {
-        let family = Family::of(at.addr().ip());
-        let done = ensure(object, family).and_then(|()| object.with_bare(|bare| Ok(bare.bind(&at)?)));
+        let done = ensure(object, Family::of(at.addr().ip()))
+            .and_then(|()| object.with_bare(|bare| both(object, bare, &at, port).and_then(|()| Ok(bare.bind(&at)?))));
         match done {
             Ok(()) => {
                 *object.bound.borrow_mut() = Some(at);
@@ -124,6 +124,14 @@ pub fn bind(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<Answ
         }
     }
     Err(why)
+}
+
+/// With the option `ipv6-v6only` off, `[::]` is every interface of IPv4 as well, which takes a grant of its own.
+fn both(object: &Object, bare: &Bare, at: &Bindable, port: u16) -> Outcome<()> {
+    if at.addr().ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && bare::option::get(bare.as_fd(), V6_ONLY)? == 0 {
+        object.home.cap.net.listen("bind", &Host::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port)?;
+    }
+    Ok(())
 }
 
 /// `connect(address, port)` of a TCP object. The addresses of a name are tried in their order, each with a socket of
