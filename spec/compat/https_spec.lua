@@ -104,6 +104,19 @@ describe("ssl.https", function()
     end)
   end
 
+  it("gathers no more than socket.http does", function()
+    local request, asked = http.request, nil
+    http.request = function(reqt)
+      asked = reqt
+      return nil, "not now"
+    end
+    http.MAXBODY = 3
+    https.request(base .. "/hello")
+    http.request, http.MAXBODY = request, 268435456
+    assert.equal(1, asked.sink("abc"))
+    assert.same({ nil, "oversized" }, { asked.sink("d") })
+  end)
+
   it("refuses by a string, too", function()
     assert.matches("certificate", select(2, https.request(base .. "/hello")))
     assert.matches("certificate", select(2, http.request(base .. "/hello")))

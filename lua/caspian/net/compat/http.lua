@@ -422,10 +422,16 @@ return function(import)
 
   -- The module --------------------------------------------------------------------------------------------------------
 
-  --- The request that `request(url, body)` makes; its `target` gathers the body.
+  --- The request that `request(url, body)` makes; its `target` gathers the body, up to `MAXBODY`.
   function M.genericform(where, body)
-    local target = {}
-    local reqt = { url = where, sink = ltn12.sink.table(target), target = target }
+    local target, left = {}, M.MAXBODY
+    local gather = ltn12.sink.table(target)
+    local function sink(piece, err)
+      left = left - #(piece or "")
+      if left < 0 then return nil, "oversized" end
+      return gather(piece, err)
+    end
+    local reqt = { url = where, sink = sink, target = target }
     if body then
       reqt.source = ltn12.source.string(body)
       reqt.headers = { ["content-length"] = #body, ["content-type"] = "application/x-www-form-urlencoded" }
@@ -436,12 +442,6 @@ return function(import)
 
   local function gather(where, body)
     local reqt = M.genericform(where, body)
-    local sink, left = reqt.sink, M.MAXBODY
-    reqt.sink = function(piece, err)
-      left = left - #(piece or "")
-      if left < 0 then return nil, "oversized" end
-      return sink(piece, err)
-    end
     local _, code, headers, status = perform(reqt)
     return concat(reqt.target), code, headers, status
   end

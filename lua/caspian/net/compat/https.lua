@@ -32,10 +32,9 @@ return function(import)
   --- `request(url [, body])` or `request{ … }` as `socket.http`'s, with LuaSec's parameters beside the others.
   function M.request(what, body)
     local simple = type(what) == "string"
-    local reqt, http, ltn12, gathered = {}, import("socket.http"), import("ltn12"), {}
+    local reqt, http = {}, import("socket.http")
     if simple then
       reqt = http.genericform(what, body)
-      reqt.sink = ltn12.sink.table(gathered)
       reqt.method = body and "POST" or "GET"
     else
       -- The caller's table stays as it is.
@@ -52,7 +51,7 @@ return function(import)
     if not reqt.url then reqt.scheme, reqt.port = "https", reqt.port or M.PORT end
     reqt.create = M.tcp(reqt)
     local done, code, headers, status = http.request(reqt)
-    if done and simple then return concat(gathered), code, headers, status end
+    if done and simple then return concat(reqt.target), code, headers, status end
     return done, code, headers, status
   end
 
