@@ -294,9 +294,8 @@ describe("a guard's redirects", function()
         return next()
       end }
     fails.with("network/address_not_allowed", both.fetch, "http://api.example:" .. servers.http .. "/")
-    -- Credentials in a Location are dropped, as every client does.
-    local seen = inspected(guard{ follow_redirects = true }.fetch(http .. "/userinfo"))
-    assert.is_nil(seen.authorization)
+    -- A URL with credentials is refused, wherever it comes from.
+    fails.with("network/request_not_allowed", guard{ follow_redirects = true }.fetch, http .. "/userinfo")
   end)
 
   it("end", function()
