@@ -14,6 +14,7 @@ mod raw;
 mod ssl;
 mod ssl_context;
 mod ssl_core;
+mod ssl_handshake;
 mod ssl_x509;
 mod stream;
 mod udp;

@@ -1,9 +1,10 @@
 //! What stands behind an `SSL connection`: a stream that was taken from a plain object, on its way to TLS, in it, or closed.
-//! Pure Rust; the functions that Lua calls are in `ssl_core`.
+//! Pure Rust; the functions that Lua calls are in `ssl_core`, the handshake is in `ssl_handshake`.
 
 use super::{
     object::{Clock, Item, Slot, Timeouts},
     ssl_context::SslContext,
+    ssl_handshake::Begin,
     stream::{Bytes, Got, Pattern, Streaming, drain, read},
     words::{CLOSED, Fail, TIMEOUT, Text},
 };
@@ -15,7 +16,7 @@ use crate::{
     lua::capability::{Capability, Ends},
     tls::{
         Tls,
-        compat::{Built, Complaint, Greeting, Hello, Secret, UNRECOGNIZED_NAME, reason},
+        compat::{Built, Complaint, Secret, reason},
     },
     wire::Wire,
 };
@@ -30,7 +31,7 @@ use std::{
 pub const WANT_READ: Text = Text::Borrowed("wantread");
 pub const WANT_WRITE: Text = Text::Borrowed("wantwrite");
 /// The stream ended without the peer's close_notify.
-const CUT: Text = Text::Borrowed("unexpected eof while reading");
+pub const CUT: Text = Text::Borrowed("unexpected eof while reading");
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,42 +41,22 @@ pub enum State {
     Closed,
 }
 
-/// Before there is TLS.
-enum Begin {
-    /// No socket yet, or TLS has it.
-    Nothing,
-    /// A socket, and the bytes that came before the handshake.
-    Plain(Wire, Vec<u8>),
-    /// A server that waits for the client's first words.
-    Greeting(Wire, Box<Greeting>),
-    /// A server that has them and must decide.
-    Heard(Wire, Vec<u8>),
-}
-
-/// What a step of the handshake came to.
-pub enum Step {
-    Done,
-    /// The client's first words: who answers, and with which protocol, is to be said with [`SslConn::choose`].
-    Hello(Hello),
-    Failed(Text),
-}
-
 pub struct SslConn {
     pub context: Rc<SslContext>,
     pub built: RefCell<Built>,
     pub is_server: bool,
-    state: Cell<State>,
-    begin: RefCell<Begin>,
+    pub(super) state: Cell<State>,
+    pub(super) begin: RefCell<Begin>,
     /// The stream once there is TLS.
-    slot: Rc<Slot>,
-    cap: RefCell<Option<Rc<Capability>>>,
+    pub(super) slot: Rc<Slot>,
+    pub(super) cap: RefCell<Option<Rc<Capability>>>,
     pub timeouts: Cell<Timeouts>,
     /// The clock of a handshake that is asked in between.
-    clock: RefCell<Option<Clock>>,
+    pub(super) clock: RefCell<Option<Clock>>,
     /// The host: what a client asks for, or what a server was asked for.
     pub name: RefCell<Option<String>>,
     /// Why the handshake will not be tried again.
-    failed: RefCell<Option<Text>>,
+    pub(super) failed: RefCell<Option<Text>>,
     pub want: Cell<&'static str>,
     /// Encrypted and on its way, but told to be unsent: the program will send it again.
     unsaid: RefCell<Vec<u8>>,
@@ -178,176 +159,8 @@ impl SslConn {
         }
     }
 
-    /// Goes on with the handshake. `first`: a call begins, and with it its clock.
-    pub fn shake(&self, first: bool) -> Step {
-        match self.state.get() {
-            State::Closed => return Step::Failed(CLOSED),
-            State::Connected => return Step::Done,
-            State::New => {}
-        }
-        if let Some(words) = &*self.failed.borrow() {
-            return Step::Failed(words.clone());
-        }
-        let Ok(mut clock) = self.clock.try_borrow_mut() else { return Step::Failed(busy()) };
-        if first {
-            *clock = None;
-        }
-        let clock = clock.get_or_insert_with(|| self.timeouts.get().start());
-        if let Some(cap) = &*self.cap.borrow()
-            && !cap.net.is_alive()
-        {
-            return Step::Failed(CLOSED);
-        }
-        let step = self.begin(clock).unwrap_or_else(|| self.go_on(clock));
-        match &step {
-            Step::Done => {
-                self.state.set(State::Connected);
-                self.want.set("nothing");
-            }
-            Step::Failed(words) if *words == WANT_READ => self.want.set("read"),
-            Step::Failed(words) if *words == WANT_WRITE => self.want.set("write"),
-            Step::Failed(words) => {
-                *self.failed.borrow_mut() = Some(words.clone());
-            }
-            Step::Hello(_) => {}
-        }
-        step
-    }
-
-    /// Up to the point where there is TLS; `None` once there is.
-    fn begin(&self, clock: &Clock) -> Option<Step> {
-        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Some(Step::Failed(busy())) };
-        loop {
-            match std::mem::replace(&mut *begin, Begin::Nothing) {
-                Begin::Nothing => {
-                    return matches!(self.slot.look().as_deref(), Ok(Item::None)).then_some(Step::Failed(CLOSED));
-                }
-                Begin::Plain(wire, early) if self.is_server => {
-                    let mut greeting = Box::new(Greeting::default());
-                    match greeting.feed(&early) {
-                        Ok(None) => *begin = Begin::Greeting(wire, greeting),
-                        heard => return Some(self.heard(&mut begin, wire, *greeting, heard)),
-                    }
-                }
-                Begin::Plain(wire, early) => {
-                    let made = self.built.borrow().client(wire, &early, self.name.borrow().as_deref());
-                    return self.secured(made);
-                }
-                Begin::Greeting(wire, mut greeting) => {
-                    // A usual greeting is a tenth of it.
-                    let mut bytes = vec![0; 16 * 1024];
-                    let count = match clock.wait(|deadline| wire.read(&mut bytes, deadline)) {
-                        Ok(0) => return Some(Step::Failed(CUT)),
-                        Ok(count) => count,
-                        Err(error) => {
-                            let words = self.words(&error, WANT_READ);
-                            *begin = Begin::Greeting(wire, greeting);
-                            return Some(Step::Failed(words));
-                        }
-                    };
-                    match greeting.feed(bytes.get(..count).unwrap_or_default()) {
-                        Ok(None) => *begin = Begin::Greeting(wire, greeting),
-                        heard => return Some(self.heard(&mut begin, wire, *greeting, heard)),
-                    }
-                }
-                Begin::Heard(wire, bytes) => {
-                    *begin = Begin::Heard(wire, bytes);
-                    return Some(Step::Failed(busy()));
-                }
-            }
-        }
-    }
-
-    fn heard(
-        &self,
-        begin: &mut Begin,
-        wire: Wire,
-        greeting: Greeting,
-        heard: Result<Option<Hello>, crate::tls::compat::Refusal>,
-    ) -> Step {
-        match heard {
-            Ok(hello) => {
-                let hello = hello.unwrap_or_default();
-                (*self.name.borrow_mut()).clone_from(&hello.name);
-                *begin = Begin::Heard(wire, greeting.into_bytes());
-                Step::Hello(hello)
-            }
-            Err(refusal) => {
-                let _ = wire.write_now(&refusal.alert);
-                *begin = Begin::Plain(wire, Vec::new());
-                Step::Failed(refusal.reason.into())
-            }
-        }
-    }
-
-    /// A server's answer to the client's first words: as `context` has its certificates, and with that protocol.
-    pub fn choose(&self, context: &SslContext, alpn: Option<Vec<u8>>) -> Result<(), Text> {
-        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Err(busy()) };
-        match std::mem::replace(&mut *begin, Begin::Nothing) {
-            Begin::Heard(wire, bytes) => {
-                if !std::ptr::eq(context, &raw const *self.context) {
-                    let other = context.built().map_err(Text::Borrowed)?;
-                    let own = self.built.borrow().with_certificates_of(&other);
-                    *self.built.borrow_mut() = own;
-                }
-                let made = self.built.borrow().server(wire, &bytes, alpn);
-                match self.secured(made) {
-                    Some(Step::Failed(words)) => Err(words),
-                    _ => Ok(()),
-                }
-            }
-            other => {
-                *begin = other;
-                Err(busy())
-            }
-        }
-    }
-
-    /// A server's answer to a name that it does not have.
-    pub fn refuse(&self) {
-        if let Ok(Begin::Heard(wire, _)) = self.begin.try_borrow().as_deref() {
-            let _ = wire.write_now(&UNRECOGNIZED_NAME);
-        }
-        *self.failed.borrow_mut() = Some("callback failed".into());
-    }
-
-    fn secured(&self, made: crate::error::Result<(Tls<Wire>, Arc<Secret>)>) -> Option<Step> {
-        match made {
-            Ok((tls, secret)) => {
-                *self.secret.borrow_mut() = Some(secret);
-                if let Ok(mut item) = self.slot.item() {
-                    *item = Item::Stream(Conn::tls(tls));
-                }
-                None
-            }
-            Err(error) => Some(Step::Failed(error.fields().message.clone().into())),
-        }
-    }
-
-    fn go_on(&self, clock: &Clock) -> Step {
-        let done = self.with(|conn| {
-            let Some(tls) = conn.session_mut() else { return Err(CLOSED) };
-            match clock.wait(|deadline| tls.shake(deadline)) {
-                Ok(()) => Ok(()),
-                Err(error) => {
-                    let wanted = if tls.is_behind() { WANT_WRITE } else { WANT_READ };
-                    Err(match reason(tls) {
-                        Some(reason) => reason.into(),
-                        None if tls.is_cut() => CUT,
-                        None => self.words(&error, wanted),
-                    })
-                }
-            }
-        });
-        match done {
-            Some(Ok(())) => Step::Done,
-            Some(Err(words)) => Step::Failed(words),
-            None => Step::Failed(CLOSED),
-        }
-    }
-
     /// What is told of a failure below TLS; `wanted` is what a timeout waits for.
-    fn words(&self, error: &Error, wanted: Text) -> Text {
+    pub(super) fn words(&self, error: &Error, wanted: Text) -> Text {
         match error.kind() {
             Kind::Timeout => wanted,
             _ => match Fail::from(error.clone()) {
@@ -507,7 +320,7 @@ fn say_goodbye(conn: &mut Conn) {
 /// Told apart from every other word where Lua's own error is raised.
 pub const INTERRUPTED: Text = Text::Borrowed("interrupted!");
 
-fn busy() -> Text {
+pub fn busy() -> Text {
     "the socket is in use by another call".into()
 }
 

@@ -3,8 +3,10 @@
 use super::{
     boxed::{self, Boxed, Class},
     raw,
-    ssl::{INTERRUPTED, SslConn, State, Step},
-    ssl_context, ssl_x509, take_stream,
+    ssl::{INTERRUPTED, SslConn, State},
+    ssl_context,
+    ssl_handshake::Step,
+    ssl_x509, take_stream,
     words::Text,
 };
 use crate::{

@@ -1,0 +1,201 @@
+//! The handshake of an `SSL connection`, in as many calls as it takes: nothing in it waits longer than its timeouts say.
+
+use super::{
+    object::{Clock, Item},
+    ssl::{CUT, SslConn, State, WANT_READ, WANT_WRITE, busy},
+    ssl_context::SslContext,
+    words::{CLOSED, Text},
+};
+use crate::{
+    conn::Conn,
+    tls::{
+        Tls,
+        compat::{Greeting, Hello, Refusal, Secret, UNRECOGNIZED_NAME, reason},
+    },
+    wire::Wire,
+};
+use std::sync::Arc;
+
+/// Before there is TLS.
+pub enum Begin {
+    /// No socket yet, or TLS has it.
+    Nothing,
+    /// A socket, and the bytes that came before the handshake.
+    Plain(Wire, Vec<u8>),
+    /// A server that waits for the client's first words.
+    Greeting(Wire, Box<Greeting>),
+    /// A server that has them and must decide.
+    Heard(Wire, Vec<u8>),
+}
+
+/// What a step of the handshake came to.
+pub enum Step {
+    Done,
+    /// The client's first words: who answers, and with which protocol, is to be said with [`SslConn::choose`].
+    Hello(Hello),
+    Failed(Text),
+}
+
+impl SslConn {
+    /// Goes on with the handshake. `first`: a call begins, and with it its clock.
+    pub fn shake(&self, first: bool) -> Step {
+        match self.state.get() {
+            State::Closed => return Step::Failed(CLOSED),
+            State::Connected => return Step::Done,
+            State::New => {}
+        }
+        if let Some(words) = &*self.failed.borrow() {
+            return Step::Failed(words.clone());
+        }
+        let Ok(mut clock) = self.clock.try_borrow_mut() else { return Step::Failed(busy()) };
+        if first {
+            *clock = None;
+        }
+        let clock = clock.get_or_insert_with(|| self.timeouts.get().start());
+        if let Some(cap) = &*self.cap.borrow()
+            && !cap.net.is_alive()
+        {
+            return Step::Failed(CLOSED);
+        }
+        let step = self.begin(clock).unwrap_or_else(|| self.go_on(clock));
+        match &step {
+            Step::Done => {
+                self.state.set(State::Connected);
+                self.want.set("nothing");
+            }
+            Step::Failed(words) if *words == WANT_READ => self.want.set("read"),
+            Step::Failed(words) if *words == WANT_WRITE => self.want.set("write"),
+            Step::Failed(words) => {
+                *self.failed.borrow_mut() = Some(words.clone());
+            }
+            Step::Hello(_) => {}
+        }
+        step
+    }
+
+    /// Up to the point where there is TLS; `None` once there is.
+    fn begin(&self, clock: &Clock) -> Option<Step> {
+        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Some(Step::Failed(busy())) };
+        loop {
+            match std::mem::replace(&mut *begin, Begin::Nothing) {
+                Begin::Nothing => {
+                    return matches!(self.slot.look().as_deref(), Ok(Item::None)).then_some(Step::Failed(CLOSED));
+                }
+                Begin::Plain(wire, early) if self.is_server => {
+                    let mut greeting = Box::new(Greeting::default());
+                    match greeting.feed(&early) {
+                        Ok(None) => *begin = Begin::Greeting(wire, greeting),
+                        heard => return Some(self.heard(&mut begin, wire, *greeting, heard)),
+                    }
+                }
+                Begin::Plain(wire, early) => {
+                    let made = self.built.borrow().client(wire, &early, self.name.borrow().as_deref());
+                    return self.secured(made);
+                }
+                Begin::Greeting(wire, mut greeting) => {
+                    // A usual greeting is a tenth of it.
+                    let mut bytes = vec![0; 16 * 1024];
+                    let count = match clock.wait(|deadline| wire.read(&mut bytes, deadline)) {
+                        Ok(0) => return Some(Step::Failed(CUT)),
+                        Ok(count) => count,
+                        Err(error) => {
+                            let words = self.words(&error, WANT_READ);
+                            *begin = Begin::Greeting(wire, greeting);
+                            return Some(Step::Failed(words));
+                        }
+                    };
+                    match greeting.feed(bytes.get(..count).unwrap_or_default()) {
+                        Ok(None) => *begin = Begin::Greeting(wire, greeting),
+                        heard => return Some(self.heard(&mut begin, wire, *greeting, heard)),
+                    }
+                }
+                Begin::Heard(wire, bytes) => {
+                    *begin = Begin::Heard(wire, bytes);
+                    return Some(Step::Failed(busy()));
+                }
+            }
+        }
+    }
+
+    fn heard(&self, begin: &mut Begin, wire: Wire, greeting: Greeting, heard: Result<Option<Hello>, Refusal>) -> Step {
+        match heard {
+            Ok(hello) => {
+                let hello = hello.unwrap_or_default();
+                (*self.name.borrow_mut()).clone_from(&hello.name);
+                *begin = Begin::Heard(wire, greeting.into_bytes());
+                Step::Hello(hello)
+            }
+            Err(refusal) => {
+                let _ = wire.write_now(&refusal.alert);
+                *begin = Begin::Plain(wire, Vec::new());
+                Step::Failed(refusal.reason.into())
+            }
+        }
+    }
+
+    /// A server's answer to the client's first words: as `context` has its certificates, and with that protocol.
+    pub fn choose(&self, context: &SslContext, alpn: Option<Vec<u8>>) -> Result<(), Text> {
+        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Err(busy()) };
+        match std::mem::replace(&mut *begin, Begin::Nothing) {
+            Begin::Heard(wire, bytes) => {
+                if !std::ptr::eq(context, &raw const *self.context) {
+                    let other = context.built().map_err(Text::Borrowed)?;
+                    let own = self.built.borrow().with_certificates_of(&other);
+                    *self.built.borrow_mut() = own;
+                }
+                let made = self.built.borrow().server(wire, &bytes, alpn);
+                match self.secured(made) {
+                    Some(Step::Failed(words)) => Err(words),
+                    _ => Ok(()),
+                }
+            }
+            other => {
+                *begin = other;
+                Err(busy())
+            }
+        }
+    }
+
+    /// A server's answer to a name that it does not have.
+    pub fn refuse(&self) {
+        if let Ok(Begin::Heard(wire, _)) = self.begin.try_borrow().as_deref() {
+            let _ = wire.write_now(&UNRECOGNIZED_NAME);
+        }
+        *self.failed.borrow_mut() = Some("callback failed".into());
+    }
+
+    fn secured(&self, made: crate::error::Result<(Tls<Wire>, Arc<Secret>)>) -> Option<Step> {
+        match made {
+            Ok((tls, secret)) => {
+                *self.secret.borrow_mut() = Some(secret);
+                if let Ok(mut item) = self.slot.item() {
+                    *item = Item::Stream(Conn::tls(tls));
+                }
+                None
+            }
+            Err(error) => Some(Step::Failed(error.fields().message.clone().into())),
+        }
+    }
+
+    fn go_on(&self, clock: &Clock) -> Step {
+        let done = self.with(|conn| {
+            let Some(tls) = conn.session_mut() else { return Err(CLOSED) };
+            match clock.wait(|deadline| tls.shake(deadline)) {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    let wanted = if tls.is_behind() { WANT_WRITE } else { WANT_READ };
+                    Err(match reason(tls) {
+                        Some(reason) => reason.into(),
+                        None if tls.is_cut() => CUT,
+                        None => self.words(&error, wanted),
+                    })
+                }
+            }
+        });
+        match done {
+            Some(Ok(())) => Step::Done,
+            Some(Err(words)) => Step::Failed(words),
+            None => Step::Failed(CLOSED),
+        }
+    }
+}
