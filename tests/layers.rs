@@ -81,6 +81,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lua/raw.rs", "the hot path of the binding speaks the C API"),
     ("lua/compat/mime.rs", "filters call mime.core for every piece: the C API"),
     ("lua/compat/raw.rs", "the drop-in's classes are made by hand on the C API"),
+    ("lua/compat/hot.rs", "the hot path of the drop-in speaks the C API"),
     ("bare/option.rs", "setsockopt(2) for the options that have no other name in Rust"),
     ("poll.rs", "poll(2) asks about numbers that foreign objects give"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),

@@ -5,6 +5,7 @@
 
 mod boxed;
 mod dns;
+mod hot;
 mod inet;
 mod methods;
 mod mime;

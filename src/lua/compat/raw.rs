@@ -1,5 +1,5 @@
 //! The drop-in's objects as Lua sees them: userdata whose metatables are made by hand, since programs read and patch
-//! `getmetatable(socket).__index`, and the C functions that are their methods.
+//! `getmetatable(socket).__index`, and the C functions that are their methods (`send` and `receive` of streams: `hot`).
 //!
 //! Why not mlua: its userdata hide their metatable, an object could not change its class in place, and wrong arguments
 //! could not be raised in LuaSocket's words.
@@ -21,10 +21,8 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::{
-    boxed,
+    hot,
     object::{Object, Slot},
-    ssl::SslConn,
-    stream::{Bytes, Got, Pattern, Streaming, part},
     words::{Answer, Arg, Class, Fail, Out, Outcome, Text},
 };
 use crate::bare::Bare;
@@ -122,12 +120,12 @@ pub fn classes(lua: &Lua, methods: impl Fn(Class) -> &'static [Method]) -> mlua:
         }
         match class {
             Class::TcpMaster | Class::TcpClient | Class::TcpServer => {
-                index.raw_set("send", closure(send_tcp, ptr::null())?)?;
-                index.raw_set("receive", closure(receive_tcp, ptr::null())?)?;
+                index.raw_set("send", closure(hot::send_tcp, ptr::null())?)?;
+                index.raw_set("receive", closure(hot::receive_tcp, ptr::null())?)?;
             }
             Class::StreamMaster | Class::StreamClient | Class::StreamServer => {
-                index.raw_set("send", closure(send_stream, ptr::null())?)?;
-                index.raw_set("receive", closure(receive_stream, ptr::null())?)?;
+                index.raw_set("send", closure(hot::send_stream, ptr::null())?)?;
+                index.raw_set("receive", closure(hot::receive_stream, ptr::null())?)?;
             }
             _ => {}
         }
@@ -219,7 +217,7 @@ unsafe fn block_at(state: *mut ffi::lua_State, index: c_int, classes: u16) -> (*
 }
 
 /// The object at 1 if its class is one of `classes`; null otherwise.
-unsafe fn object_at(state: *mut ffi::lua_State, classes: u16) -> (*const Object, Class) {
+pub(super) unsafe fn object_at(state: *mut ffi::lua_State, classes: u16) -> (*const Object, Class) {
     let (block, class) = block_at(state, 1, classes);
     if block.is_null() { (ptr::null(), class) } else { (block.read(), class) }
 }
@@ -256,7 +254,7 @@ unsafe extern "C-unwind" fn to_string(state: *mut ffi::lua_State) -> c_int {
 
 /// What a method leaves, as plain data (invariant 2).
 #[derive(Clone, Copy)]
-enum Plain {
+pub(super) enum Plain {
     Nil,
     Bool(bool),
     Number(f64),
@@ -269,14 +267,14 @@ enum Plain {
 }
 
 impl Plain {
-    fn text(text: Text) -> Plain {
+    pub(super) fn text(text: Text) -> Plain {
         match text {
             Cow::Borrowed(text) => Plain::Fixed(text),
             Cow::Owned(text) => Plain::own(text.into_bytes()),
         }
     }
 
-    fn own(bytes: Vec<u8>) -> Plain {
+    pub(super) fn own(bytes: Vec<u8>) -> Plain {
         Plain::Own(Box::into_raw(bytes.into_boxed_slice()))
     }
 }
@@ -338,7 +336,7 @@ fn caught(run: impl FnOnce() -> Outcome<Answer>) -> Done {
     }
 }
 
-unsafe fn push(state: *mut ffi::lua_State, value: Plain) {
+pub(super) unsafe fn push(state: *mut ffi::lua_State, value: Plain) {
     match value {
         Plain::Nil => ffi::lua_pushnil(state),
         Plain::Bool(on) => ffi::lua_pushboolean(state, on.into()),
@@ -363,14 +361,14 @@ unsafe fn push(state: *mut ffi::lua_State, value: Plain) {
 }
 
 /// Raises `bad argument #index to 'method' (words)`.
-unsafe fn refuse(state: *mut ffi::lua_State, index: c_int, words: &CStr) -> ! {
+pub(super) unsafe fn refuse(state: *mut ffi::lua_State, index: c_int, words: &CStr) -> ! {
     ffi::luaL_argerror(state, index, words.as_ptr());
     // luaL_argerror does not return; this tells the compiler the same.
     ffi::lua_error(state)
 }
 
 /// Raises what Ctrl-C raises in Lua itself.
-unsafe fn interrupted(state: *mut ffi::lua_State) -> ! {
+pub(super) unsafe fn interrupted(state: *mut ffi::lua_State) -> ! {
     ffi::lua_settop(state, 0);
     ffi::luaL_where(state, 1);
     ffi::lua_pushstring(state, c"interrupted!".as_ptr());
@@ -393,7 +391,7 @@ unsafe fn arg<'a>(state: *mut ffi::lua_State, index: c_int, text: bool) -> Arg<'
     }
 }
 
-unsafe fn bytes<'a>(state: *mut ffi::lua_State, index: c_int) -> &'a [u8] {
+pub(super) unsafe fn bytes<'a>(state: *mut ffi::lua_State, index: c_int) -> &'a [u8] {
     let mut length = 0;
     let start = ffi::lua_tolstring(state, index, &mut length);
     if start.is_null() { &[] } else { std::slice::from_raw_parts(start.cast(), length) }
@@ -445,201 +443,4 @@ unsafe extern "C-unwind" fn cold(state: *mut ffi::lua_State) -> c_int {
             Ending::Interrupted => interrupted(state),
         }
     }
-}
-
-/// Finds what a hot method is called on; raises for anything else. Reading an argument may run a finalizer, and a script's
-/// may call ours by hand: so the object is looked for again when the arguments have been read.
-type Find = unsafe fn(*mut ffi::lua_State) -> *const dyn Streaming;
-
-unsafe fn tcp_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
-    client_at(state, Class::TcpClient, c"tcp{client} expected")
-}
-
-unsafe fn stream_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
-    client_at(state, Class::StreamClient, c"unixstream{client} expected")
-}
-
-unsafe fn client_at(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> *const dyn Streaming {
-    let (object, _) = object_at(state, class.bit());
-    if object.is_null() {
-        refuse(state, 1, expected);
-    }
-    object
-}
-
-unsafe fn ssl_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
-    let conn = boxed::held::<SslConn>(state, 1);
-    if conn.is_null() {
-        let given = ffi::lua_typename(state, ffi::lua_type(state, 1));
-        let words = ffi::lua_pushfstring(state, c"SSL:Connection expected, got %s".as_ptr(), given);
-        ffi::luaL_argerror(state, 1, words);
-        ffi::lua_error(state)
-    }
-    conn
-}
-
-unsafe extern "C-unwind" fn send_tcp(state: *mut ffi::lua_State) -> c_int {
-    send(state, tcp_at)
-}
-
-unsafe extern "C-unwind" fn send_stream(state: *mut ffi::lua_State) -> c_int {
-    send(state, stream_at)
-}
-
-unsafe extern "C-unwind" fn send_ssl(state: *mut ffi::lua_State) -> c_int {
-    send(state, ssl_at)
-}
-
-/// `send(data, i, j)`: the index of the last byte that went; after a failure `nil`, why, and that index.
-unsafe fn send(state: *mut ffi::lua_State, find: Find) -> c_int {
-    find(state);
-    if !matches!(ffi::lua_type(state, 2), ffi::LUA_TSTRING | ffi::LUA_TNUMBER) {
-        ffi::luaL_checklstring(state, 2, ptr::null_mut());
-    }
-    let data = bytes(state, 2);
-    let (from, to) = match ffi::lua_gettop(state) {
-        2 => (1, data.len()),
-        _ => part(data.len(), ffi::luaL_optnumber(state, 3, 1.0), ffi::luaL_optnumber(state, 4, -1.0)),
-    };
-    let data = data.get(from - 1..to).unwrap_or_default();
-    let (sent, why) = sent(&*find(state), data);
-    let last = (sent + from - 1) as f64;
-    match why {
-        Plain::Nil => {
-            ffi::lua_pushnumber(state, last);
-            ffi::lua_pushnil(state);
-            ffi::lua_pushnil(state);
-        }
-        Plain::Bool(_) => interrupted(state),
-        why => {
-            ffi::lua_pushnil(state);
-            push(state, why);
-            ffi::lua_pushnumber(state, last);
-        }
-    }
-    3
-}
-
-/// How much of it went, and why not more: plain data; `Plain::Bool` for an interruption.
-fn sent(object: &dyn Streaming, data: &[u8]) -> (usize, Plain) {
-    let done = catch_unwind(AssertUnwindSafe(|| {
-        let (sent, why) = object.send(data);
-        (sent, plain_why(why))
-    }));
-    done.unwrap_or((0, Plain::Fixed("internal error: a panic was caught")))
-}
-
-fn plain_why(why: Option<Fail>) -> Plain {
-    match why {
-        None => Plain::Nil,
-        Some(Fail::Words(text) | Fail::Argument(_, text)) => Plain::text(text),
-        Some(Fail::Interrupted) => Plain::Bool(true),
-    }
-}
-
-unsafe extern "C-unwind" fn receive_tcp(state: *mut ffi::lua_State) -> c_int {
-    receive(state, tcp_at)
-}
-
-unsafe extern "C-unwind" fn receive_stream(state: *mut ffi::lua_State) -> c_int {
-    receive(state, stream_at)
-}
-
-unsafe extern "C-unwind" fn receive_ssl(state: *mut ffi::lua_State) -> c_int {
-    receive(state, ssl_at)
-}
-
-/// `receive(pattern, prefix, maxsize)`: the data; after a failure `nil`, why, and what there was.
-unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
-    find(state);
-    let (mut pattern, mut have, mut max) = (Pattern::Line, 0, None);
-    let top = ffi::lua_gettop(state);
-    if top > 1 {
-        pattern = match ffi::lua_type(state, 2) {
-            ffi::LUA_TNIL => Pattern::Line,
-            _ if ffi::lua_isnumber(state, 2) != 0 => match ffi::lua_tonumber(state, 2) {
-                count if count >= 0.0 => Pattern::Count(count as usize),
-                _ => refuse(state, 2, c"invalid receive pattern"),
-            },
-            ffi::LUA_TSTRING => match bytes(state, 2) {
-                [b'*', b'l', ..] => Pattern::Line,
-                [b'*', b'a', ..] => Pattern::All,
-                _ => refuse(state, 2, c"invalid receive pattern"),
-            },
-            _ => {
-                ffi::luaL_checklstring(state, 2, ptr::null_mut());
-                Pattern::Line
-            }
-        };
-    }
-    if top > 2 {
-        ffi::luaL_optlstring(state, 3, c"".as_ptr(), &mut have);
-        if top > 3 && ffi::lua_type(state, 4) != ffi::LUA_TNIL {
-            max = Some(ffi::luaL_checknumber(state, 4).max(0.0) as usize);
-        }
-    }
-    // While it is pinned, no finalizer takes it away.
-    let object = &*find(state);
-    let got = received(object, pattern, have, max);
-    if let Plain::Bool(_) = got.why {
-        // What arrived stays for the next call.
-        object.unpin(0);
-        interrupted(state);
-    }
-    let whole = matches!(got.why, Plain::Nil);
-    if !whole {
-        ffi::lua_pushnil(state);
-        push(state, got.why);
-    }
-    if have > 0 {
-        ffi::lua_pushvalue(state, 3);
-    }
-    match got.own {
-        Plain::Own(_) => push(state, got.own),
-        _ => {
-            ffi::lua_pushlstring(state, got.start.cast(), got.length);
-            object.unpin(got.spent);
-        }
-    }
-    if have > 0 {
-        ffi::lua_concat(state, 2);
-    }
-    if whole {
-        ffi::lua_pushnil(state);
-        ffi::lua_pushnil(state);
-    }
-    3
-}
-
-/// `send` and `receive` of TLS connections, by name.
-pub fn ssl_methods(lua: &Lua) -> mlua::Result<[(&'static str, Function); 2]> {
-    Ok([("send", boxed::function(lua, send_ssl)?), ("receive", boxed::function(lua, receive_ssl)?)])
-}
-
-/// What `receive` got, as plain data: a span of the pinned buffer, or bytes of its own.
-struct Received {
-    start: *const u8,
-    length: usize,
-    spent: usize,
-    own: Plain,
-    why: Plain,
-}
-
-fn received(object: &dyn Streaming, pattern: Pattern, have: usize, max: Option<usize>) -> Received {
-    let nothing = |why| Received { start: ptr::null(), length: 0, spent: 0, own: Plain::own(Vec::new()), why };
-    let done = catch_unwind(AssertUnwindSafe(|| {
-        let Got { bytes, spent, why } = object.receive(pattern, have, max);
-        let why = plain_why(why);
-        match bytes {
-            Bytes::Front(length) => match object.pin(length) {
-                Some(span) => Received { start: span.cast(), length: span.len(), spent, own: Plain::Nil, why },
-                None => nothing(Plain::Fixed("internal error: the buffer is shorter than promised")),
-            },
-            Bytes::Own(bytes) => {
-                object.unpin(spent);
-                Received { start: ptr::null(), length: 0, spent, own: Plain::own(bytes), why }
-            }
-        }
-    }));
-    done.unwrap_or_else(|_| nothing(Plain::Fixed("internal error: a panic was caught")))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     boxed::{self, Boxed, Class},
-    raw,
+    hot,
     ssl::{INTERRUPTED, SslConn, State},
     ssl_context,
     ssl_handshake::Step,
@@ -83,7 +83,7 @@ fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> 
     let own = Rc::clone(classes);
     define(lua, core, "class", move |lua, methods: Table| {
         let build = || {
-            for (name, function) in raw::ssl_methods(lua)? {
+            for (name, function) in hot::ssl_methods(lua)? {
                 methods.raw_set(name, function)?;
             }
             boxed::class::<SslConn>(lua, &own.conn, methods)

@@ -1,0 +1,217 @@
+//! `send` and `receive` of streams, TLS or not: the C functions that programs call in loops. A file of its own beside
+//! `raw`, whose invariants hold here too.
+#![allow(unsafe_code)]
+// The `unsafe fn`s below have one condition: `state` is a live Lua state with the arguments of the call on its stack,
+// as Lua hands it to a C function.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::{
+    boxed,
+    raw::{Plain, bytes, interrupted, object_at, push, refuse},
+    ssl::SslConn,
+    stream::{Bytes, Got, Pattern, Streaming, part},
+    words::{Class, Fail},
+};
+use mlua::{Function, Lua, ffi};
+use std::{
+    ffi::{CStr, c_int},
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+};
+
+/// Finds what a hot method is called on; raises for anything else. Reading an argument may run a finalizer, and a script's
+/// may call ours by hand: so the object is looked for again when the arguments have been read.
+type Find = unsafe fn(*mut ffi::lua_State) -> *const dyn Streaming;
+
+unsafe fn tcp_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
+    client_at(state, Class::TcpClient, c"tcp{client} expected")
+}
+
+unsafe fn stream_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
+    client_at(state, Class::StreamClient, c"unixstream{client} expected")
+}
+
+unsafe fn client_at(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> *const dyn Streaming {
+    let (object, _) = object_at(state, class.bit());
+    if object.is_null() {
+        refuse(state, 1, expected);
+    }
+    object
+}
+
+unsafe fn ssl_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
+    let conn = boxed::held::<SslConn>(state, 1);
+    if conn.is_null() {
+        let given = ffi::lua_typename(state, ffi::lua_type(state, 1));
+        let words = ffi::lua_pushfstring(state, c"SSL:Connection expected, got %s".as_ptr(), given);
+        ffi::luaL_argerror(state, 1, words);
+        ffi::lua_error(state)
+    }
+    conn
+}
+
+pub(super) unsafe extern "C-unwind" fn send_tcp(state: *mut ffi::lua_State) -> c_int {
+    send(state, tcp_at)
+}
+
+pub(super) unsafe extern "C-unwind" fn send_stream(state: *mut ffi::lua_State) -> c_int {
+    send(state, stream_at)
+}
+
+unsafe extern "C-unwind" fn send_ssl(state: *mut ffi::lua_State) -> c_int {
+    send(state, ssl_at)
+}
+
+/// `send(data, i, j)`: the index of the last byte that went; after a failure `nil`, why, and that index.
+unsafe fn send(state: *mut ffi::lua_State, find: Find) -> c_int {
+    find(state);
+    if !matches!(ffi::lua_type(state, 2), ffi::LUA_TSTRING | ffi::LUA_TNUMBER) {
+        ffi::luaL_checklstring(state, 2, ptr::null_mut());
+    }
+    let data = bytes(state, 2);
+    let (from, to) = match ffi::lua_gettop(state) {
+        2 => (1, data.len()),
+        _ => part(data.len(), ffi::luaL_optnumber(state, 3, 1.0), ffi::luaL_optnumber(state, 4, -1.0)),
+    };
+    let data = data.get(from - 1..to).unwrap_or_default();
+    let (sent, why) = sent(&*find(state), data);
+    let last = (sent + from - 1) as f64;
+    match why {
+        Plain::Nil => {
+            ffi::lua_pushnumber(state, last);
+            ffi::lua_pushnil(state);
+            ffi::lua_pushnil(state);
+        }
+        Plain::Bool(_) => interrupted(state),
+        why => {
+            ffi::lua_pushnil(state);
+            push(state, why);
+            ffi::lua_pushnumber(state, last);
+        }
+    }
+    3
+}
+
+/// How much of it went, and why not more: plain data; `Plain::Bool` for an interruption.
+fn sent(object: &dyn Streaming, data: &[u8]) -> (usize, Plain) {
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        let (sent, why) = object.send(data);
+        (sent, plain_why(why))
+    }));
+    done.unwrap_or((0, Plain::Fixed("internal error: a panic was caught")))
+}
+
+fn plain_why(why: Option<Fail>) -> Plain {
+    match why {
+        None => Plain::Nil,
+        Some(Fail::Words(text) | Fail::Argument(_, text)) => Plain::text(text),
+        Some(Fail::Interrupted) => Plain::Bool(true),
+    }
+}
+
+pub(super) unsafe extern "C-unwind" fn receive_tcp(state: *mut ffi::lua_State) -> c_int {
+    receive(state, tcp_at)
+}
+
+pub(super) unsafe extern "C-unwind" fn receive_stream(state: *mut ffi::lua_State) -> c_int {
+    receive(state, stream_at)
+}
+
+unsafe extern "C-unwind" fn receive_ssl(state: *mut ffi::lua_State) -> c_int {
+    receive(state, ssl_at)
+}
+
+/// `receive(pattern, prefix, maxsize)`: the data; after a failure `nil`, why, and what there was.
+unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
+    find(state);
+    let (mut pattern, mut have, mut max) = (Pattern::Line, 0, None);
+    let top = ffi::lua_gettop(state);
+    if top > 1 {
+        pattern = match ffi::lua_type(state, 2) {
+            ffi::LUA_TNIL => Pattern::Line,
+            _ if ffi::lua_isnumber(state, 2) != 0 => match ffi::lua_tonumber(state, 2) {
+                count if count >= 0.0 => Pattern::Count(count as usize),
+                _ => refuse(state, 2, c"invalid receive pattern"),
+            },
+            ffi::LUA_TSTRING => match bytes(state, 2) {
+                [b'*', b'l', ..] => Pattern::Line,
+                [b'*', b'a', ..] => Pattern::All,
+                _ => refuse(state, 2, c"invalid receive pattern"),
+            },
+            _ => {
+                ffi::luaL_checklstring(state, 2, ptr::null_mut());
+                Pattern::Line
+            }
+        };
+    }
+    if top > 2 {
+        ffi::luaL_optlstring(state, 3, c"".as_ptr(), &mut have);
+        if top > 3 && ffi::lua_type(state, 4) != ffi::LUA_TNIL {
+            max = Some(ffi::luaL_checknumber(state, 4).max(0.0) as usize);
+        }
+    }
+    // While it is pinned, no finalizer takes it away.
+    let object = &*find(state);
+    let got = received(object, pattern, have, max);
+    if let Plain::Bool(_) = got.why {
+        // What arrived stays for the next call.
+        object.unpin(0);
+        interrupted(state);
+    }
+    let whole = matches!(got.why, Plain::Nil);
+    if !whole {
+        ffi::lua_pushnil(state);
+        push(state, got.why);
+    }
+    if have > 0 {
+        ffi::lua_pushvalue(state, 3);
+    }
+    match got.own {
+        Plain::Own(_) => push(state, got.own),
+        _ => {
+            ffi::lua_pushlstring(state, got.start.cast(), got.length);
+            object.unpin(got.spent);
+        }
+    }
+    if have > 0 {
+        ffi::lua_concat(state, 2);
+    }
+    if whole {
+        ffi::lua_pushnil(state);
+        ffi::lua_pushnil(state);
+    }
+    3
+}
+
+/// `send` and `receive` of TLS connections, by name.
+pub fn ssl_methods(lua: &Lua) -> mlua::Result<[(&'static str, Function); 2]> {
+    Ok([("send", boxed::function(lua, send_ssl)?), ("receive", boxed::function(lua, receive_ssl)?)])
+}
+
+/// What `receive` got, as plain data: a span of the pinned buffer, or bytes of its own.
+struct Received {
+    start: *const u8,
+    length: usize,
+    spent: usize,
+    own: Plain,
+    why: Plain,
+}
+
+fn received(object: &dyn Streaming, pattern: Pattern, have: usize, max: Option<usize>) -> Received {
+    let nothing = |why| Received { start: ptr::null(), length: 0, spent: 0, own: Plain::own(Vec::new()), why };
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        let Got { bytes, spent, why } = object.receive(pattern, have, max);
+        let why = plain_why(why);
+        match bytes {
+            Bytes::Front(length) => match object.pin(length) {
+                Some(span) => Received { start: span.cast(), length: span.len(), spent, own: Plain::Nil, why },
+                None => nothing(Plain::Fixed("internal error: the buffer is shorter than promised")),
+            },
+            Bytes::Own(bytes) => {
+                object.unpin(spent);
+                Received { start: ptr::null(), length: 0, spent, own: Plain::own(bytes), why }
+            }
+        }
+    }));
+    done.unwrap_or_else(|_| nothing(Plain::Fixed("internal error: a panic was caught")))
+}
