@@ -136,6 +136,18 @@ describe("drop-in: socket", function()
       assert.truthy(count >= 2 and count <= 5, count)
     end)
 
+    it("end a line that does not, where nothing else limits it", function()
+      local socket = rows.install(net)("socket")
+      local p = peer.tcp[[ local c = accept() local piece = ("x"):rep(2^20) for _ = 1, 70 do if not c:send(piece) then break end end ]]
+      local c = assert(socket.connect("127.0.0.1", p.port))
+      c:settimeout(60)
+      local data, why, partial = c:receive("*l")
+      assert.is_nil(data)
+      assert.equal("oversized", why)
+      assert.equal(64 * 1024 * 1024, #partial)
+      c:close()
+    end)
+
     it("are, with a total, of each wait and of all", function()
       local time = dripped(0.3, 0.7)
       assert.truthy(time > 0.65 and time < 1.4, time)
@@ -222,6 +234,9 @@ describe("drop-in: socket", function()
         return a:dirty(), a:receive(), a:receive() ]], [[true "two" nil "closed" "rest"]] },
       { "closed: other calls", [[ local a = pair() a:close() return a:settimeout(1), a:shutdown(), a:dirty(), a:getsockname() ]],
         [[1.0 1.0 false nil "Bad file descriptor"]] },
+      { "closed: options", [[ local a = pair() a:close() return a:setoption("keepalive", true) ]], [[nil "setsockopt failed"]] },
+      { "closed: zero bytes of what was buffered", [[ local a, b = pair() b:send("x\ny") a:receive() a:close() return a:receive(0), a:receive(1),
+        (select(2, a:receive(0))) ]], [["" "y" "closed"]] },
       { "closed: a server", [[ local s = server() s:close() return s:accept() ]], [[nil "closed"]] },
       { "statistics", [[ local a, b = pair() a:send("12345") b:send("ab\r\ncd") a:receive() local r, s, age = a:getstats()
         return r, s, age >= 0 and age < 5 ]], "4.0 5.0 true" },

@@ -19,8 +19,8 @@ use std::{
     ptr,
 };
 
-/// Finds what a hot method is called on; raises for anything else. Reading an argument may run a finalizer, and a script's
-/// may call ours by hand: so the object is looked for again when the arguments have been read.
+/// Finds what a hot method is called on; raises for anything else. Making a string of a number may run a finalizer, and a
+/// script's may call ours by hand: so after that the object is looked for again.
 type Find = unsafe fn(*mut ffi::lua_State) -> *const dyn Streaming;
 
 unsafe fn tcp_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
@@ -64,17 +64,25 @@ unsafe extern "C-unwind" fn send_ssl(state: *mut ffi::lua_State) -> c_int {
 
 /// `send(data, i, j)`: the index of the last byte that went; after a failure `nil`, why, and that index.
 unsafe fn send(state: *mut ffi::lua_State, find: Find) -> c_int {
-    find(state);
-    if !matches!(ffi::lua_type(state, 2), ffi::LUA_TSTRING | ffi::LUA_TNUMBER) {
-        ffi::luaL_checklstring(state, 2, ptr::null_mut());
-    }
-    let data = bytes(state, 2);
+    let mut object = find(state);
+    let data = match ffi::lua_type(state, 2) {
+        ffi::LUA_TSTRING => bytes(state, 2),
+        ffi::LUA_TNUMBER => {
+            let data = bytes(state, 2);
+            object = find(state);
+            data
+        }
+        _ => {
+            ffi::luaL_checklstring(state, 2, ptr::null_mut());
+            &[]
+        }
+    };
     let (from, to) = match ffi::lua_gettop(state) {
         2 => (1, data.len()),
         _ => part(data.len(), ffi::luaL_optnumber(state, 3, 1.0), ffi::luaL_optnumber(state, 4, -1.0)),
     };
     let data = data.get(from - 1..to).unwrap_or_default();
-    let (sent, why) = sent(&*find(state), data);
+    let (sent, why) = sent(&*object, data);
     let last = (sent + from - 1) as f64;
     match why {
         Plain::Nil => {
@@ -123,7 +131,7 @@ unsafe extern "C-unwind" fn receive_ssl(state: *mut ffi::lua_State) -> c_int {
 
 /// `receive(pattern, prefix, maxsize)`: the data; after a failure `nil`, why, and what there was.
 unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
-    find(state);
+    let mut object = find(state);
     let (mut pattern, mut have, mut max) = (Pattern::Line, 0, None);
     let top = ffi::lua_gettop(state);
     if top > 1 {
@@ -146,12 +154,22 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
     }
     if top > 2 {
         ffi::luaL_optlstring(state, 3, c"".as_ptr(), &mut have);
+        object = find(state);
         if top > 3 && ffi::lua_type(state, 4) != ffi::LUA_TNIL {
             max = Some(ffi::luaL_checknumber(state, 4).max(0.0) as usize);
         }
     }
     // While it is pinned, no finalizer takes it away.
-    let object = &*find(state);
+    let object = &*object;
+    if top < 3
+        && let Some((start, length, spent)) = object.quick(pattern)
+    {
+        ffi::lua_pushlstring(state, start.cast(), length);
+        object.unpin(spent);
+        ffi::lua_pushnil(state);
+        ffi::lua_pushnil(state);
+        return 3;
+    }
     let got = received(object, pattern, have, max);
     if let Plain::Bool(_) = got.why {
         // What arrived stays for the next call.

@@ -3,6 +3,7 @@
 
 use super::{
     options::Setting,
+    stream::{Pattern, easy},
     words::{Class, Fail, NO_DESCRIPTOR, Outcome, words},
 };
 use crate::{
@@ -121,6 +122,16 @@ impl Slot {
     /// True while Lua copies from the buffer.
     pub fn is_pinned(&self) -> bool {
         self.pinned.get()
+    }
+
+    /// See `Streaming::quick`.
+    pub fn quick(&self, pattern: Pattern) -> Option<(*const u8, usize, usize)> {
+        let item = self.item.try_borrow().ok()?;
+        let Item::Stream(conn) = &*item else { return None };
+        let bytes = conn.buffered();
+        let (length, spent) = if self.pinned.get() { None } else { easy(bytes, pattern) }?;
+        self.pinned.set(true);
+        Some((bytes.as_ptr(), length, spent))
     }
 
     /// The first `length` bytes of the stream's buffer, pinned until [`unpin`](Self::unpin).

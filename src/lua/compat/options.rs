@@ -132,9 +132,11 @@ pub fn set(object: &Object, kind: u8, name: Arg<'_>, value: Arg<'_>, fields: &[A
     let row = find(name, kind, |row| row.set)?;
     let value = read(row.shape, value, fields)?;
     let setting = Setting { name: row.name, value };
-    // What is not made yet gets the option when it is.
+    // What is not made yet gets the option when it is; what had a descriptor and is closed gets none.
     if object.number() >= 0 {
         object.with_fd(|fd| setting.apply(fd))?;
+    } else if object.family.get().is_some() {
+        return words("setsockopt failed");
     }
     if let Ok(mut settings) = object.settings.try_borrow_mut() {
         if !matches!(setting.value, Value::Member { .. }) {

@@ -5,7 +5,7 @@ use super::{
     object::{Clock, Item, Slot, Timeouts},
     ssl_context::SslContext,
     ssl_handshake::Begin,
-    stream::{Bytes, Got, Pattern, Streaming, drain, read},
+    stream::{Bytes, Got, Pattern, Streaming, drain, read, room},
     words::{CLOSED, Fail, TIMEOUT, Text},
 };
 use crate::{
@@ -326,7 +326,7 @@ pub fn busy() -> Text {
 
 impl Streaming for SslConn {
     fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
-        let room = max.map_or(usize::MAX, |max| max.saturating_sub(have));
+        let room = room(pattern, have, max);
         let clock = self.timeouts.get().start();
         self.want.set("nothing");
         let nothing = |why| Got { bytes: Bytes::Own(Vec::new()), spent: 0, why: Some(why) };

@@ -49,12 +49,27 @@ enum Stop {
 /// Most bytes that one call may answer, if it says so.
 const FULL: Text = Text::Borrowed("oversized");
 
+/// The longest line, where `maxsize` names no other: a peer that never ends his may not fill the memory.
+pub const LINE: usize = 64 * 1024 * 1024;
+
+/// How many bytes a call may take, with a prefix of length `have`.
+pub fn room(pattern: Pattern, have: usize, max: Option<usize>) -> usize {
+    let max = max.unwrap_or(if pattern == Pattern::Line { LINE } else { usize::MAX });
+    max.saturating_sub(have)
+}
+
 /// What `send` and `receive` are called on: a plain stream, or one in TLS.
 pub trait Streaming {
     /// `receive(pattern, prefix, maxsize)`: `have` is the length of the prefix, which counts towards both.
     fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got;
     /// Sends all of it: how much went, and why not more.
     fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>);
+    /// The answer of a `receive` that the buffer holds whole, pinned, if it is an easy one: where it is, how long, and how
+    /// much of the buffer is spent.
+    fn quick(&self, pattern: Pattern) -> Option<(*const u8, usize, usize)> {
+        let _ = pattern;
+        None
+    }
     /// The first `length` bytes of the buffer, pinned until [`unpin`](Self::unpin).
     fn pin(&self, length: usize) -> Option<*const [u8]>;
     /// Lua has its copy: takes `count` bytes from the buffer.
@@ -63,7 +78,7 @@ pub trait Streaming {
 
 impl Streaming for Object {
     fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
-        let room = max.map_or(usize::MAX, |max| max.saturating_sub(have));
+        let room = room(pattern, have, max);
         let clock = self.timeouts.get().start();
         let got = self.with_slot(|slot| {
             let mut item = match slot.item() {
@@ -90,6 +105,12 @@ impl Streaming for Object {
         });
         self.sent.set(self.sent.get() + sent as f64);
         (sent, why)
+    }
+
+    fn quick(&self, pattern: Pattern) -> Option<(*const u8, usize, usize)> {
+        let (start, length, spent) = self.with_slot(|slot| slot.quick(pattern))?;
+        self.received.set(self.received.get() + spent as f64);
+        Some((start, length, spent))
     }
 
     fn pin(&self, length: usize) -> Option<*const [u8]> {
@@ -123,7 +144,7 @@ pub fn drain(left: &mut Vec<u8>, pattern: Pattern, have: usize, room: usize) -> 
     let line = memchr::memchr(b'\n', left);
     let (take, spent, why) = match pattern {
         Pattern::Count(count) => match count.saturating_sub(have) {
-            missing if missing <= left.len() && count > 0 => (missing, missing, None),
+            missing if missing <= left.len() && missing + left.len() + have > 0 => (missing, missing, None),
             _ => (left.len(), left.len(), Some(CLOSED)),
         },
         Pattern::All if !left.is_empty() => (left.len(), left.len(), None),
@@ -144,6 +165,23 @@ pub fn drain(left: &mut Vec<u8>, pattern: Pattern, have: usize, room: usize) -> 
 }
 
 /// Reads by a pattern into the connection's buffer.
+/// Of what is buffered: how long the answer is, and how much of the buffer it spends. `None` where it is not all there,
+/// or is not one piece of the buffer.
+pub fn easy(bytes: &[u8], pattern: Pattern) -> Option<(usize, usize)> {
+    match pattern {
+        Pattern::Count(count) => (count > 0 && count <= bytes.len()).then_some((count, count)),
+        Pattern::All => None,
+        Pattern::Line => {
+            let end = memchr::memchr(b'\n', bytes)?;
+            match memchr::memchr(b'\r', bytes.get(..end)?) {
+                _ if end > LINE => None,
+                None => Some((end, end + 1)),
+                Some(at) => (at + 1 == end).then_some((at, end + 1)),
+            }
+        }
+    }
+}
+
 pub fn read(conn: &mut Conn, pattern: Pattern, have: usize, room: usize, clock: &Clock) -> Got {
     match pattern {
         Pattern::Line => line(conn, room, clock),
