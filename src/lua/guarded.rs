@@ -177,6 +177,10 @@ fn next(lua: &Lua, (method, url, shown, status, location, body, names): Asked) -
         let words = "the redirect's URL contains credentials";
         return Err(Error::new(Kind::RequestNotAllowed, words).op(OP).into());
     }
+    if is_schemed_path(&location.as_bytes()) {
+        let words = "the redirect's URL has a scheme and no host";
+        return Err(Error::new(Kind::RequestNotAllowed, words).op(OP).into());
+    }
     let target = request.url.join(&location.as_bytes()).ok();
     if request.url.origin().scheme == Scheme::Https && target.is_some_and(|url| url.origin().scheme == Scheme::Http) {
         return Err(Error::new(Kind::Protocol, "the redirect leads from https to http").op(OP).into());
@@ -187,6 +191,15 @@ fn next(lua: &Lua, (method, url, shown, status, location, body, names): Asked) -
     let shown = shown.join(&location.as_bytes()).map_err(broken)?;
     let made = leads(lua, &hop.request, &shown, hop.crossed);
     made.map(Some).or_else(|e| argument(0, e))
+}
+
+/// `https:evil.example`: a path to those who read it as browsers do, a host to others.
+fn is_schemed_path(location: &[u8]) -> bool {
+    let mut parts = location.trim_ascii().splitn(2, |byte| *byte == b':');
+    let (Some(scheme), Some(rest)) = (parts.next(), parts.next()) else { return false };
+    let named = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+    named && !rest.starts_with(b"//") && !rest.starts_with(b"\\\\")
 }
 
 fn leads(lua: &Lua, next: &Request, shown: &HttpUrl, crossed: bool) -> mlua::Result<Table> {

@@ -164,11 +164,17 @@ end
 -- ------------------------------------------------------------------------------------------------ requests
 
 --- Refuses a header that is not the untrusted side's to set.
-local function own_header(name, header, guard, depth)
+local function own_header(name, header, values, guard, depth)
   local key = gsub(header, "_", "-")
   local wrong = FORBIDDEN[key] or (key == "cookie" and guard.told.cookies)
   for _, start in next, FORBIDDEN_STARTS do wrong = wrong or sub(key, 1, #start) == start end
   if wrong then bad(2, name, "header " .. args.show(header) .. " cannot be set here", depth + 1) end
+  -- Past ASCII, servers read bytes as the charset that they like.
+  for index = 2, #values do
+    if find(values[index], "[\128-\255]") then
+      bad(2, name, "the value of header " .. args.show(header) .. " is not ASCII", depth + 1)
+    end
+  end
 end
 
 --- Reads what the untrusted side asks for: { given =, method =, headers =, body = }, and its timeout.
@@ -178,7 +184,7 @@ local function asked(guard, name, url, given, depth)
   local opts = args.options(2, name, given, OPTIONS, depth)
   if given ~= nil then opts.body_json = rawget(given, "body_json") end
   local fields = requests.add_headers({}, opts.headers or {}, name, 2, depth)
-  for header in next, fields do own_header(name, header, guard, depth) end
+  for header, values in next, fields do own_header(name, header, values, guard, depth) end
   local names, values = requests.flatten(fields)
   local method, words = core.guard_request(opts.method or "GET", names, values)
   if method == nil then bad(2, name, words, depth) end
