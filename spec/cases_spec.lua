@@ -83,7 +83,7 @@ describe("the table's rows of", function()
         count = count + 1
       end
     end
-    assert(count >= 25, count)
+    assert(count >= 20, count)
   end)
 end)
 

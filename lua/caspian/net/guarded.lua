@@ -171,6 +171,9 @@ local function own_header(name, header, values, guard, depth)
   if wrong then bad(2, name, "header " .. args.show(header) .. " cannot be set here", depth + 1) end
   -- Past ASCII, servers read bytes as the charset that they like.
   for index = 2, #values do
+    if #values[index] > 65536 then
+      bad(2, name, "the value of header " .. args.show(header) .. " is longer than 64 KiB", depth + 1)
+    end
     if find(values[index], "[\128-\255]") then
       bad(2, name, "the value of header " .. args.show(header) .. " is not ASCII", depth + 1)
     end
