@@ -58,6 +58,21 @@ TABLES["send and receive"] = {
       local c, s = tls()
       local data = ("0123456789abcdef"):rep(2^17)
       return moved(c, s, data) == data, moved(s, c, data) == data ]], [[true true]] },
+  { "goes on in smaller pieces", [[
+      local c, s = tls()
+      local data = ("0123456789abcdef"):rep(2^20)
+      c:settimeout(0) s:settimeout(0)
+      local at, parts, got, step = 0, {}, 0, #data
+      while got < #data do
+        if at < #data then
+          local last, why, partial = c:send(data, at + 1, math.min(at + step, #data))
+          at, step = last or partial, why and 5000 or step
+        end
+        local piece, _, partial = s:receive(#data - got)
+        piece = piece or partial
+        parts[#parts + 1], got = piece, got + #piece
+      end
+      return step, table.concat(parts) == data ]], [[5000 true]], "OpenSSL wants the same piece again" },
   { "before the handshake", [[ local c = ends() local a, b, d = c:send("x") return a, b, d, c:receive() ]],
     [[nil "closed" 0.0 nil "closed" ""]] },
   { "after close", [[ local c = tls() c:close() local a, b, d = c:send("x") return a, b, d, c:receive() ]],
@@ -97,6 +112,14 @@ TABLES["objects"] = {
   { "no mode, no connection", [[
       local context = modules("ssl.context").create("any") return modules("ssl").wrap((pair()), context) ]], [[nil "invalid mode"]] },
   { "no context", [[ return (raised(modules("ssl").wrap, (pair()), 3):match("%((.*)%)")) ]], [["invalid context"]] },
+  { "a finalizer that is called by hand", [[
+      local c, a = modules("ssl.core").create(context()), socket.tcp()
+      local gc, send, finalize, option = getmetatable(c).__gc, c.send, getmetatable(a).__gc, a.setoption
+      local fields = setmetatable({}, { __index = function() finalize(a) end })
+      local first = (raised(option, a, "linger", fields):match("%((.*)%)"))
+      gc(c) gc(c) gc(io.stdout)
+      return first, (raised(send, c, "x"):match("%((.*)%)")) ]],
+    [["tcp{any} expected" "SSL:Connection expected, got userdata"]], "the originals read freed memory" },
   { "info in full, TLS 1.2", [[ return (tls{ protocol = "tlsv1_2" }):info() ]],
     [[{algbits=256.0,authentication="ECDSA",bits=256.0,cipher="ECDHE-ECDSA-AES256-GCM-SHA384",]]
     .. [[encryption="AESGCM(256)",export=false,key="ECDH",mac="AEAD",protocol="TLSv1.2"}]] },

@@ -208,6 +208,9 @@ unsafe extern "C-unwind" fn finish<T: Boxed>(state: *mut ffi::lua_State) -> c_in
 unsafe extern "C-unwind" fn show<T: Boxed>(state: *mut ffi::lua_State) -> c_int {
     // SAFETY: as in `finish`; only plain data is held when Lua is called.
     unsafe {
+        if block::<T>(state, 1).is_null() {
+            return ffi::luaL_argerror(state, 1, T::WORD.as_ptr());
+        }
         let value = held::<T>(state, 1);
         let suffix = if value.is_null() { c"" } else { (*value).suffix() };
         let address = ffi::lua_touserdata(state, 1);

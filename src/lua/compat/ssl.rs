@@ -273,11 +273,14 @@ impl SslConn {
             if let Err(error) = clock.wait(|deadline| tls.flush(deadline)) {
                 return (0, Some(failed(tls, error)));
             }
-            // The same bytes again are on their way already.
-            if bytes.starts_with(&unsaid) {
-                sent = unsaid.len();
+            // The same bytes again, all of them or the first few, are on their way already.
+            let again = unsaid.len().min(bytes.len());
+            if bytes.get(..again) == unsaid.get(..again) {
+                unsaid.drain(..again);
+                sent = again;
+            } else {
+                unsaid.clear();
             }
-            unsaid.clear();
         }
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             match clock.wait(|deadline| tls.write(rest, deadline)) {
