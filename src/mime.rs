@@ -295,22 +295,26 @@ pub fn wrap_room(length: usize) -> Option<usize> {
 
 /// Breaks lines longer than `length`; `left` is what the current line still takes. Answers the new `left`.
 pub fn wrp(text: &[u8], mut left: i64, length: i64, out: &mut Out<'_>) -> i64 {
-    for &byte in text {
-        match byte {
-            b'\r' => {}
-            b'\n' => {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+        let mut run = &rest[..end];
+        while !run.is_empty() {
+            if left <= 0 {
                 out.extend(b"\r\n");
                 left = length;
             }
-            _ => {
-                if left <= 0 {
-                    out.extend(b"\r\n");
-                    left = length;
-                }
-                out.push(byte);
-                left = left.saturating_sub(1);
-            }
+            // A length of nothing still takes a byte for each line.
+            let taken = usize::try_from(left.max(1)).unwrap_or(usize::MAX).min(run.len());
+            out.extend(&run[..taken]);
+            left = left.saturating_sub(taken as i64);
+            run = &run[taken..];
         }
+        if rest.get(end) == Some(&b'\n') {
+            out.extend(b"\r\n");
+            left = length;
+        }
+        rest = rest.get(end + 1..).unwrap_or_default();
     }
     left
 }
