@@ -51,7 +51,7 @@ pub(super) fn machine() -> Arc<RootCertStore> {
 }
 
 /// True for a path that distributions keep the machine's store under, file or directory: naming it asks for nothing that
-/// [`system`] does not give.
+/// `system` does not give.
 pub fn is_machine_path(path: &str) -> bool {
     #[cfg(all(unix, not(target_os = "macos")))]
     {

@@ -1,6 +1,6 @@
 //! Certificates as LuaSec shows them: names with their object identifiers, OpenSSL's texts for times and keys.
 //!
-//! Reads what a certificate says and proves nothing, but in [`issued`]. Bytes are a peer's: what cannot be read is
+//! Reads what a certificate says and proves nothing, but in `issued`. Bytes are a peer's: what cannot be read is
 //! answered with nothing, never with a panic.
 
 use super::{
