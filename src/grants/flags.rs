@@ -222,6 +222,10 @@ fn target(text: &str, purpose: Use) -> Result<Option<Rule>, String> {
         return Ok(Some(rule));
     }
     let (host, ports) = split(text)?;
+    // `HOST:80,443` is two items.
+    if ports.is_none() && host.len() <= 5 && host.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("is a port without its host: several ports are joined by +, as in example.com:80+443".into());
+    }
     let ports = ports.map_or(Ok(Ports::CONNECT), |ports| Ports::parse(ports, false))?;
     let pattern = if host.eq_ignore_ascii_case("private") {
         match purpose {

@@ -57,7 +57,11 @@ fn run(job: Job) -> Result<ExitCode, String> {
     if !missing.is_empty() {
         return Err(format!("the script requires more than is granted; add: {}", missing.join(" ")));
     }
-    let script = Script::read(&job.source)?;
+    let script = Script::read(&job.source).map_err(|why| match job.flags.last().map(String::as_str) {
+        // `--allow-net example.com` has granted everything, and taken the host for the script.
+        Some(flag @ ("--allow-net" | "--allow-listen")) => format!("{why} (a value of {flag} follows after =)"),
+        _ => why,
+    })?;
     let fs = match &job.fs {
         Files::None => None,
         Files::All => Some(Vec::new()),

@@ -89,7 +89,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
             ("--allow-run" | "--allow-native" | "--compat" | "--help" | "--version", Some(_)) => {
                 return Err(format!("{name} takes no value: {text}"));
             }
-            _ => return Err(format!("unknown option: {text}")),
+            _ => return Err(format!("unknown option: {text} (--help has them all)")),
         }
     }
     if job.source == Source::Repl

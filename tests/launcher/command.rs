@@ -77,6 +77,8 @@ fn runs_and_says_how_it_went() {
             Row(&["-e"], "", 2, "", &["-e wants CODE"]),
             Row(&["none.lua"], "", 2, "", &["cannot read script none.lua: no such file or directory"]),
             Row(&["."], "", 2, "", &["cannot read script .: is a directory"]),
+            Row(&["--allow-net", "none.example"], "", 2, "", &["(a value of --allow-net follows after =)"]),
+            Row(&["--allow-net=a.example:80,443", "args.lua"], "", 2, "", &["joined by +, as in example.com:80+443"]),
             Row(&["--allow-net=", "args.lua"], "", 2, "", &["--allow-net="]),
             Row(&["--allow-net=a..b", "args.lua"], "", 2, "", &["a..b"]),
             Row(&["--allow-net=a.example:99999", "args.lua"], "", 2, "", &["99999"]),
@@ -225,6 +227,20 @@ fn the_network_is_what_was_granted() {
                 "",
                 &["hint: io.open is withheld from scripts; --allow-fs[=DIR] opens it"],
             ),
+            Row(
+                &["--allow-net=localhost", "-e", "net.ssl('localhost', 9, { ca_bundle = 'ca.pem' })"],
+                "",
+                1,
+                "",
+                &["hint: certificates and keys are read from files only with --allow-fs[=DIR]\n"],
+            ),
+            Row(
+                &["-e", "require('socket.http')"],
+                "",
+                1,
+                "",
+                &["hint: LuaSocket's and LuaSec's modules are there with --compat\n"],
+            ),
         ],
     );
 }
@@ -238,6 +254,7 @@ fn no_script_is_a_repl() {
             Row(&[], "", 0, "", &[]),
             Row(&[], "1 + 1\n", 0, "2\n", &[]),
             Row(&[], "1, nil, 'x'", 0, "1\tnil\tx\n", &[]),
+            Row(&[], "= 1, 2\n", 0, "1\t2\n", &[]),
             Row(&[], "x = 5\nx\n\n", 0, "5\n", &[]),
             Row(&[], "for i = 1, 2 do\nprint(i)\nend\n'done'\n", 0, "1\n2\ndone\n", &[]),
             Row(&[], "local a = 1\na\n", 0, "nil\n", &[]),

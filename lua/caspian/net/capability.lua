@@ -117,8 +117,15 @@ local function make(core, cap)
     if type(list) ~= "table" then bad(1, "poll", "sockets must be a table, got " .. args.show(list)) end
     timeout = args.seconds(2, "poll", "timeout", timeout, 30)
     local read, write, wake = list, list, false
-    if rawget(list, "read") ~= nil or rawget(list, "write") ~= nil then
-      read, write, wake = rawget(list, "read") or {}, rawget(list, "write") or {}, true
+    -- An array has its sockets first: only what has none, or has the two keys, is looked through.
+    if rawget(list, 1) == nil or rawget(list, "read") ~= nil or rawget(list, "write") ~= nil then
+      for key in next, list do
+        if key ~= "read" and key ~= "write" then
+          bad(1, "poll", "an array of sockets or read and write expected, got the key " .. args.show(key))
+        end
+        wake = true
+      end
+      if wake then read, write = rawget(list, "read") or {}, rawget(list, "write") or {} end
     end
     if type(read) ~= "table" or type(write) ~= "table" then bad(1, "poll", "read and write must be tables") end
     local readable, writable, index = core.poll(read, write, timeout, wake)
@@ -172,8 +179,7 @@ local function make(core, cap)
         values[index], opts[names[index]] = opts[names[index]], nil
       end
       values[#names + 1] = opts
-      local socket = functions[name](values[1], values[2], values[3])
-      return socket
+      return functions[name](values[1], values[2], values[3]) -- a tail call: its errors blame the caller
     end
     return new
   end

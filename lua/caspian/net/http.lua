@@ -64,7 +64,7 @@ for _, option in next, { "stream", "save", "max_body_bytes", "on_progress", "pro
 
 --- Opens an event stream. Called by public functions only.
 local function perform_events(client, url, given)
-  local feed, _, opts = prepare("events", client, url, given, 2, 1, nil, nil, EVENTS, client.core.events_open)
+  local feed, _, opts = prepare("events", client, url, given, 2, 2, nil, nil, EVENTS, client.core.events_open)
   return events.object(client.core, feed, opts.timeout)
 end
 
@@ -233,23 +233,27 @@ function client.__index(self, name)
   return METHODS[name]
 end
 
-function client.__newindex(self, name, value)
-  if name ~= "allow" then readonly(self, name) end
-  local state = states[self]
+--- Sets a client's `allow`. depth: of the caller to blame, counted from whoever called this.
+local function set_allow(state, value, depth)
   local hosts
   if value ~= nil then
-    if type(value) ~= "table" then error("allow must be a list of hosts, got " .. show(value), 2) end
+    if type(value) ~= "table" then error("allow must be a list of hosts, got " .. show(value), 2 + depth) end
     hosts = {}
     for index = 1, length(value) do
       hosts[index] = rawget(value, index)
       if type(hosts[index]) ~= "string" then
-        error("allow must be a list of hosts, got " .. show(hosts[index]), 2)
+        error("allow must be a list of hosts, got " .. show(hosts[index]), 2 + depth)
       end
     end
   end
   local done, err = state.core.http_allow(state.client, hosts)
-  if done == nil then error(err, type(err) == "string" and 2 or 0) end
+  if done == nil then error(err, type(err) == "string" and 2 + depth or 0) end
   state.allow = hosts
+end
+
+function client.__newindex(self, name, value)
+  if name ~= "allow" then return readonly(self, name) end
+  set_allow(states[self], value, 1)
 end
 
 function client.__tostring() return "http client" end
@@ -311,7 +315,7 @@ local function extend(core, cap, net, functions, classes)
     local object = setmetatable({}, client)
     states[object] = { core = core, client = inner, defaults = defaults, headers = headers,
       har = recorded and har.new() or nil }
-    if allow ~= nil then object.allow = allow end
+    if allow ~= nil then set_allow(states[object], allow, 2) end
     return object
   end
 

@@ -110,7 +110,9 @@ function M.auth(value, name, at, depth)
   for key, part in next, value do
     local known = key == 1 and "user" or key == 2 and "password" or key
     -- A value is never shown: it may be the password.
-    if type(known) ~= "string" or not AUTH[known] then bad(at, name, "auth has an unknown part", depth + 1) end
+    if type(known) ~= "string" or not AUTH[known] then
+      bad(at, name, "auth has an unknown part; there are user, password, scheme and bearer", depth + 1)
+    end
     if type(part) ~= "string" then
       bad(at, name, "auth." .. known .. " must be a string, got a " .. type(part), depth + 1)
     end

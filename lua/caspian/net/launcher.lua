@@ -68,15 +68,22 @@ local function words(err)
   return format("(error object is a %s value)", type(err))
 end
 
---- What would have helped: the flag for a refused call, or the reason for a nil.
-local function hint(text, net)
+-- The first words of the names of LuaSocket's and LuaSec's modules.
+local COMPAT = { socket = true, ssl = true, ltn12 = true, mime = true }
+
+--- What would have helped: the flag for a refused call, a missing module or a closed file, or the reason for a nil.
+local function hint(text, job)
   local flag = match(text, "_not_allowed: .*(%-%-allow%-%l+=%S+) would allow it")
   if flag then
     return "run with " .. flag
+  elseif not job.fs and find(text, "files are not permitted here", 1, true) then
+    return "certificates and keys are read from files only with --allow-fs[=DIR]"
+  elseif not job.compat and COMPAT[match(text, "module '(%w+)[%w_.]*' not found")] then
+    return "LuaSocket's and LuaSec's modules are there with --compat"
   end
   local name = match(text, "attempt to call a nil value %(%l+ '([%w_]+)'%)") or
                match(text, "attempt to index a nil value %(%l+ '([%w_]+)'%)")
-  if name == "net" and net == nil then
+  if name == "net" and job.net == nil then
     return "no network was granted; run with --allow-net=HOST[:PORTS] or --allow-listen=[HOST:]PORTS"
   elseif name and sandbox.WITHHELD[name] then
     return format("%s is withheld from scripts; %s opens it", unpack(sandbox.WITHHELD[name]))
@@ -136,7 +143,7 @@ function launcher.run(job)
 
   local function report(text)
     say("caspian-net: ", text, "\n")
-    local help = hint(text, net)
+    local help = hint(text, job)
     if help then
       say("hint: ", help, "\n")
     end

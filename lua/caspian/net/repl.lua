@@ -1,7 +1,7 @@
 --- Read, evaluate, print: what the launcher does when it is given no script. Line editing is the terminal's.
 
 local ipairs, select, tostring = ipairs, select, tostring
-local find = string.find
+local find, gsub = string.find, string.gsub
 local concat = table.concat
 local stdin, stdout = io.stdin, io.stdout
 local read, write, flush = stdin.read, stdout.write, stdout.flush
@@ -60,7 +60,7 @@ function repl.run(session)
     elseif not line then
       break
     else
-      text = text and text .. line or line
+      text = text and text .. line or gsub(line, "^=", "return ") -- as the `lua` program has it
       local chunk = compile("return " .. text)
       local why
       if not chunk then
