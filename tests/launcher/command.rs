@@ -232,7 +232,7 @@ fn the_network_is_what_was_granted() {
                 "",
                 1,
                 "",
-                &["hint: certificates and keys are read from files only with --allow-fs[=DIR]\n"],
+                &["hint: paths in options are read only with --allow-fs[=DIR]\n"],
             ),
             Row(
                 &["-e", "require('socket.http')"],

@@ -77,7 +77,7 @@ local function hint(text, job)
   if flag then
     return "run with " .. flag
   elseif not job.fs and find(text, "files are not permitted here", 1, true) then
-    return "certificates and keys are read from files only with --allow-fs[=DIR]"
+    return "paths in options are read only with --allow-fs[=DIR]"
   elseif not job.compat and COMPAT[match(text, "module '(%w+)[%w_.]*' not found")] then
     return "LuaSocket's and LuaSec's modules are there with --compat"
   end

@@ -280,7 +280,6 @@ function Websocket:close(code, reason, opts) end
 
 ---@alias caspian.net.Socket caspian.net.Tcp|caspian.net.Ssl|caspian.net.Udp|caspian.net.Listener|caspian.net.Websocket
 
---- `%net`. Functions work with a dot and with a colon.
 ---@class caspian.net.Retry
 ---@field attempts? integer further tries; 3
 ---@field backoff? number seconds before the first of them, doubled each time; 0.5
@@ -515,6 +514,7 @@ function Http.guard(config) end
 ---@return caspian.net.Jar
 function Http.jar(records) end
 
+--- `%net`. Functions work with a dot and with a colon.
 ---@class caspian.net.Net
 ---@field http caspian.net.Http
 local Net = {}
