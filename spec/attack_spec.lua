@@ -405,6 +405,7 @@ local rows = {
       for _ = 1, 20 do trap(acts[round % 5 + 1]) end
       local ok, got = pcall(s.recv_line, s, { timeout = 5 })
       if ok and got == line then good = good + 1 elseif ok and got ~= nil and round % 5 ~= 3 then print("torn", #got) end
+      collectgarbage() -- or what is left acts on the next round's socket
       if not sent or not ok or got == nil or round % 5 > 0 then
         c:close() s:close()
         c = net.tcp("127.0.0.1", l.local_port) s = l:accept()
