@@ -556,6 +556,8 @@ local rows = {
 describe("in an interpreter of its own:", function()
   for _, row in ipairs(rows) do
     it(row[1], function()
+      -- Not on Lua 5.1: SECURITY.md says why.
+      if row[1]:find("^a finalizer") and _VERSION == "Lua 5.1" and not rawget(_G, "jit") then return end
       local started = os.time()
       assert.equal(row[3], child.run(row[2]))
       assert(os.time() - started < 60)
