@@ -103,6 +103,19 @@ fn files_stay_beneath_their_directory() {
                 "nil\t/proc/self/maps: not allowed in the sandbox\t13\n",
                 &[],
             ),
+            // What a certificate's path leads to outside is not told: not even whether there is something.
+            Row(
+                &[
+                    "--allow-net=localhost",
+                    "--allow-fs=data",
+                    "-e",
+                    "for _, p in ipairs{ 'outside.txt', 'nothing.txt', '/etc/passwd', '/etc/no/thing' } do local _, why = pcall(net.http.client.new, { ca_bundle = p }) print((why:gsub('^.*%(', ''):gsub(p, 'P', 1))) end print((select(2, pcall(net.http.client.new, { ca_bundle = 'data/none.pem' })):match('No such file')))",
+                ],
+                "",
+                0,
+                "ca_bundle: P is outside the directories that --allow-fs names)\nca_bundle: P is outside the directories that --allow-fs names)\nca_bundle: P is outside the directories that --allow-fs names)\nca_bundle: P is outside the directories that --allow-fs names)\nNo such file\n",
+                &[],
+            ),
             Row(
                 &["--allow-fs", "-e", "print(io.open('/dev/fd/0'))"],
                 "",
