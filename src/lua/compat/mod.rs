@@ -35,7 +35,7 @@ use crate::{
     wire::Want,
 };
 use mlua::{AnyUserData, Lua, MultiValue, Table, Value};
-use object::{Home, Item, Object, Timeouts};
+use object::{Home, Item, Object};
 use std::{rc::Rc, time::Duration};
 use words::{Class, Fail};
 
@@ -137,20 +137,15 @@ fn select(lua: &Lua, (readers, writers, timeout): (Vec<i32>, Vec<i32>, f64)) -> 
     }
 }
 
-/// A stream that left its object, with what the object knew about it.
-#[allow(dead_code, reason = "for the drop-in's TLS")]
+/// A stream that left its object, with the capability that it was made over.
 pub struct Taken {
     pub conn: Conn,
     pub cap: Rc<Capability>,
-    /// Seconds, negative for none: of each call, and of all.
-    pub timeouts: Timeouts,
 }
 
 /// Takes the stream out of a TCP or Unix object, with the bytes that it has buffered: the object is left as `setfd(-1)`
 /// leaves it. `None` if the value is no such object, or has no stream.
-#[allow(dead_code, reason = "for the drop-in's TLS")]
 pub fn take_stream(lua: &Lua, value: &Value) -> mlua::Result<Option<Taken>> {
     let Some(object) = raw::peek(lua, value)? else { return Ok(None) };
-    let (cap, timeouts) = (Rc::clone(&object.home.cap), object.timeouts.get());
-    Ok(object.give().map(|conn| Taken { conn, cap, timeouts }))
+    Ok(object.give().map(|conn| Taken { conn, cap: Rc::clone(&object.home.cap) }))
 }
