@@ -172,8 +172,6 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
     }
     let got = received(object, pattern, have, max);
     if let Plain::Bool(_) = got.why {
-        // What arrived stays for the next call.
-        object.unpin(0);
         interrupted(state);
     }
     let whole = matches!(got.why, Plain::Nil);
@@ -220,13 +218,18 @@ fn received(object: &dyn Streaming, pattern: Pattern, have: usize, max: Option<u
     let done = catch_unwind(AssertUnwindSafe(|| {
         let Got { bytes, spent, why } = object.receive(pattern, have, max);
         let why = plain_why(why);
+        // What arrived stays for the next call.
+        if let Plain::Bool(_) = why {
+            return nothing(why);
+        }
         match bytes {
             Bytes::Front(length) => match object.pin(length) {
                 Some(span) => Received { start: span.cast(), length: span.len(), spent, own: Plain::Nil, why },
                 None => nothing(Plain::Fixed("internal error: the buffer is shorter than promised")),
             },
             Bytes::Own(bytes) => {
-                object.unpin(spent);
+                // Not `unpin`: what was refused because Lua copies from the buffer must not let go of it.
+                object.spend(spent);
                 Received { start: ptr::null(), length: 0, spent, own: Plain::own(bytes), why }
             }
         }

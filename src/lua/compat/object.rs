@@ -146,7 +146,12 @@ impl Slot {
     /// Lua has its copy: takes `count` bytes from the buffer.
     pub fn unpin(&self, count: usize) {
         self.pinned.set(false);
-        if let Ok(mut item) = self.item.try_borrow_mut()
+        self.spend(count);
+    }
+
+    /// Takes `count` bytes from the buffer, unless Lua is copying from it.
+    pub fn spend(&self, count: usize) {
+        if let Ok(mut item) = self.item()
             && let Item::Stream(conn) = &mut *item
         {
             conn.consume(count);

@@ -369,4 +369,8 @@ impl Streaming for SslConn {
     fn unpin(&self, count: usize) {
         self.slot.unpin(count);
     }
+
+    fn spend(&self, count: usize) {
+        self.slot.spend(count);
+    }
 }

@@ -74,6 +74,8 @@ pub trait Streaming {
     fn pin(&self, length: usize) -> Option<*const [u8]>;
     /// Lua has its copy: takes `count` bytes from the buffer.
     fn unpin(&self, count: usize);
+    /// Takes `count` bytes from the buffer, unless it is pinned.
+    fn spend(&self, count: usize);
 }
 
 impl Streaming for Object {
@@ -119,6 +121,10 @@ impl Streaming for Object {
 
     fn unpin(&self, count: usize) {
         self.with_slot(|slot| slot.unpin(count));
+    }
+
+    fn spend(&self, count: usize) {
+        self.with_slot(|slot| slot.spend(count));
     }
 }
 
