@@ -9,7 +9,6 @@ local lower, sub = string.lower, string.sub
 local io_type = io and io.type
 local can_guard = not (_VERSION == "Lua 5.1" and not rawget(_G, "jit"))
 local _ENV = {} -- luacheck: ignore
-local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local bad, length, merged, show = args.bad, args.length, sockets.merged, args.show
