@@ -184,6 +184,23 @@ describe("ssl.https", function()
       assert.matches("certificate", err)
     end)
 
+    it("show a certificate of the caller's to no other origin", function()
+      local to = "https://localhost:" .. servers.mutual .. "/tls"
+      local p = redirects(to)
+      local q = peer.tls(([[
+        local c = accept()
+        repeat until c:receive("*l") == ""
+        c:send("HTTP/1.1 302 Go\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n")
+        c:close()]]):format(to))
+      for _, row in ipairs{ { http.request, "http://127.0.0.1:" .. p.port }, { https.request, "https://localhost:" .. q.port } } do
+        local body, code = fetch(row[1], {
+          url = row[2] .. "/", cafile = servers.ca, certificate = servers.client.cert, key = servers.client.key,
+        })
+        assert.equal(400, code, body)
+        assert.matches("No required SSL certificate was sent", body)
+      end
+    end)
+
     it("go over what create makes, with TLS on top", function()
       local made = 0
       local p = redirects(base .. "/tls")

@@ -104,6 +104,9 @@ local REDIRECT = { [301] = true, [302] = true, [303] = true, [307] = true, [308]
 --- 1xx answers that are read before the one that counts.
 local PROVISIONAL = 16
 
+--- What says in TLS who the caller is: to the origin that it was meant for.
+local IDENTITY = { "key", "certificate", "certificates" }
+
 --- The parts of a URL that a new one replaces.
 local PARTS = {
   "url", "uri", "scheme", "authority", "userinfo", "user", "password", "host", "port", "path", "params", "query", "fragment",
@@ -372,6 +375,14 @@ return function(import)
     for name, value in next, reqt.headers or {} do
       if type(name) == "string" and follow[lower(name)] then next_one.headers[name] = value end
     end
+    local secure = import("caspian.secure")
+    local params = reqt.create and secure.parameters(reqt.create)
+    params = params and copy(params)
+    for _, name in ipairs(IDENTITY) do
+      next_one[name] = nil
+      if params then params[name] = nil end
+    end
+    if params then next_one.create = secure.factory(params) end
     return next_one
   end
 
