@@ -77,6 +77,17 @@ describe("drop-in: the gate", function()
     end
   end)
 
+  it("keeps a listener's deadline, whatever else its descriptor is tried for", function()
+    local socket = over{ "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
+    local server, u = socket.bind("127.0.0.1", 0), socket.udp4()
+    local _, port = server:getsockname()
+    u:setfd(server:getfd())
+    assert.same({ n = 2, nil, "already connected" }, { n = 2, u:setpeername("127.0.0.1", port) })
+    server:settimeout(0.01)
+    assert.same({ n = 2, nil, "timeout" }, { n = 2, server:accept() })
+    server:close()
+  end)
+
   it("asks for IPv4 where a socket of IPv6 takes both", function()
     local socket = over{ "--allow-net", "--allow-listen=[::]:0" }
     for _, make in ipairs{ "tcp6", "udp6" } do

@@ -207,7 +207,8 @@ fn start(fd: BorrowedFd<'_>, connect: impl Fn(BorrowedFd<'_>) -> rustix::io::Res
             other => break other,
         }
     };
-    mode(false)?;
+    // A listener, which cannot be connected, stays as `listen` has left it: in blocking mode `accept` has no deadline.
+    mode(done.is_err() && net::sockopt::socket_acceptconn(fd).unwrap_or(false))?;
     match done {
         // On loopback a socket can meet itself when the port is in the ephemeral range and nobody listens.
         Ok(()) if meets_itself(fd) => Err(failed("connect", Errno::CONNREFUSED)),

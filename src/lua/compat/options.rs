@@ -139,10 +139,22 @@ pub fn set(object: &Object, kind: u8, name: Arg<'_>, value: Arg<'_>, fields: &[A
         return words("setsockopt failed");
     }
     if let Ok(mut settings) = object.settings.try_borrow_mut() {
-        if !matches!(setting.value, Value::Member { .. }) {
-            settings.retain(|old| old.name != setting.name);
+        match setting.value {
+            // A group that was left is as if nobody had joined it: a program may do both for ever.
+            Value::Member { join, group, interface, index } => {
+                settings.retain(|old| match old.value {
+                    Value::Member { group: g, interface: i, index: n, .. } => (g, i, n) != (group, interface, index),
+                    _ => true,
+                });
+                if join {
+                    settings.push(setting);
+                }
+            }
+            _ => {
+                settings.retain(|old| old.name != setting.name);
+                settings.push(setting);
+            }
         }
-        settings.push(setting);
     }
     Ok(Answer::done())
 }
