@@ -36,6 +36,20 @@ TABLES["handshake"] = {
       return shake(c, s) ]], [[false "sslv3 alert handshake failure" false "no shared cipher"]] },
   { "ciphers in the order of the list", [[
       return (tls{ protocol = "tlsv1_2", ciphers = "AES128+AESGCM:AES256" }):info("cipher") ]], [["ECDHE-ECDSA-AES128-GCM-SHA256"]] },
+  { "what comes behind it stays in the socket, for who waits with the descriptor alone", [[
+      local c, s = ends()
+      local done
+      for _ = 1, 50 do
+        s:dohandshake()
+        done = c:dohandshake()
+        if done then break end
+        socket.select({ c, s }, nil, 0.02)
+      end
+      c:send("behind it\n")
+      socket.sleep(0.1)
+      local ok = s:dohandshake() local fd = s:getfd()
+      local ready = socket.select({ { getfd = function() return fd end, dirty = function() return false end } }, nil, 1)
+      return done, ok, s:dirty(), #ready == 1, (s:receive()) ]], [[true true false true "behind it"]] },
   { "the curve that is asked for", [[ local c, s = ends({ curve = "secp384r1" }, { curve = "secp384r1" }) return shake(c, s) ]],
     [[true nil true nil]] },
 }

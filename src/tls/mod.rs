@@ -9,6 +9,7 @@ mod cert;
 mod client;
 pub mod compat;
 mod fault;
+mod gauge;
 mod pem;
 mod records;
 mod roots;

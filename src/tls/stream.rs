@@ -10,6 +10,7 @@ use super::{
     cert::PeerCert,
     client::ClientTls,
     fault,
+    gauge::Gauge,
     records::{Engine, Sink, Then},
     server::ServerTls,
 };
@@ -57,6 +58,8 @@ pub struct Tls<T: Transport> {
     fault: Option<Box<TlsError>>,
     /// We have said that no more will follow.
     closed: bool,
+    /// Counts the records of a handshake that may read nothing behind them.
+    gauge: Option<Gauge>,
     /// The process that this connection belongs to.
     generation: u64,
 }
@@ -97,8 +100,17 @@ impl<T: Transport> Tls<T> {
         Ok(tls)
     }
 
+    /// The handshake leaves in the transport what comes behind it: for programs that wait with the descriptor alone
+    /// for what they have not read. Called before anything arrived.
+    pub(super) fn keep_to_records(&mut self) {
+        self.gauge = Some(Gauge::default());
+    }
+
     /// Bytes for the handshake that were taken from the transport before it began.
     pub(super) fn arrived_early(&mut self, early: &[u8]) {
+        if let Some(gauge) = &mut self.gauge {
+            gauge.arrived(early);
+        }
         if let Some(to) = self.incoming.room(early.len()).get_mut(..early.len()) {
             to.copy_from_slice(early);
         }
@@ -118,6 +130,7 @@ impl<T: Transport> Tls<T> {
             lost: None,
             fault: None,
             closed: false,
+            gauge: None,
             generation: fork::generation(),
         }
     }
@@ -137,23 +150,38 @@ impl<T: Transport> Tls<T> {
             if let Err(e) = self.turn(&mut [], &mut 0, Then::Rest) {
                 break Err(e);
             }
-            if let Err(e) = self.flush(deadline) {
-                // A server that refuses may close before it has read all of the client's last flight: its alert,
-                // which says why, is worth more than the reset.
-                break Err(self.last_words().unwrap_or(e));
+            // Record by record, a flight is answered once all of it is read: an answer in pieces would wait for
+            // acknowledgements (Nagle).
+            let at_hand = match self.next_record() {
+                Ok(at_hand) => at_hand,
+                Err(e) => break Err(e),
+            };
+            if at_hand.is_none() {
+                if let Err(e) = self.flush(deadline) {
+                    // A server that refuses may close before it has read all of the client's last flight: its alert,
+                    // which says why, is worth more than the reset.
+                    break Err(self.last_words().unwrap_or(e));
+                }
+                if !self.engine.state().is_handshaking() {
+                    break Ok(());
+                }
+                if self.end.is_some() {
+                    break Err(Error::new(Kind::ConnectionReset, "the peer closed the connection"));
+                }
             }
-            if !self.engine.state().is_handshaking() {
-                break Ok(());
-            }
-            if self.end.is_some() {
-                break Err(Error::new(Kind::ConnectionReset, "the peer closed the connection"));
-            }
-            match self.transport.read(self.incoming.room(HELLO), deadline) {
+            let asked = self.gauge.as_ref().map_or(HELLO, Gauge::missing);
+            match at_hand.map_or_else(|| self.transport.read(self.incoming.room(asked), deadline), Ok) {
                 Ok(0) => {
                     self.end = Some(End::Cut);
                     break Err(Error::new(Kind::ConnectionReset, "the peer closed the connection"));
                 }
-                Ok(count) => self.incoming.filled(count),
+                Ok(count) => {
+                    self.incoming.filled(count);
+                    if let Some(gauge) = &mut self.gauge {
+                        let bytes = self.incoming.bytes();
+                        gauge.arrived(bytes.get(bytes.len() - count..).unwrap_or_default());
+                    }
+                }
                 Err(e) => {
                     self.incoming.filled(0);
                     break Err(e);
@@ -171,6 +199,19 @@ impl<T: Transport> Tls<T> {
             _ if e.is(Kind::Tls) => e,
             _ => e.context(&format!("{}: ", self.act())),
         })
+    }
+
+    /// Of a handshake that keeps to records: what is there of the next one, read into `incoming`; `None` if nothing is.
+    fn next_record(&mut self) -> Result<Option<usize>> {
+        let Some(gauge) = &self.gauge else { return Ok(None) };
+        if self.end.is_some() || !self.engine.state().is_handshaking() {
+            return Ok(None);
+        }
+        let got = self.transport.read_now(self.incoming.room(gauge.missing()));
+        if !matches!(got, Ok(Some(1..))) {
+            self.incoming.filled(0);
+        }
+        got
     }
 
     /// After a failed write in the handshake: the alert that may explain it.

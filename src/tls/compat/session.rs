@@ -119,6 +119,7 @@ impl Built {
         let mut config = (**config).clone();
         config.key_log = Arc::clone(&secret) as Arc<dyn KeyLog>;
         let mut tls = Tls::client(transport, Arc::new(config), name)?;
+        tls.keep_to_records();
         tls.arrived_early(early);
         Ok((tls, secret))
     }
@@ -135,7 +136,10 @@ impl Built {
         let mut config = (**config).clone();
         config.alpn_protocols = alpn.into_iter().collect();
         config.key_log = Arc::clone(&secret) as Arc<dyn KeyLog>;
-        Ok((Tls::server(transport, Arc::new(config), early)?, secret))
+        let mut tls = Tls::server(transport, Arc::new(config), &[])?;
+        tls.keep_to_records();
+        tls.arrived_early(early);
+        Ok((tls, secret))
     }
 
     /// The same, with the certificates of another context: what a server changes to when it hears a client's name.
