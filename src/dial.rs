@@ -76,17 +76,22 @@ fn attempt(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn,
 
 /// The addresses that may be dialled for a granted name: all that it has, or an error if one of them is denied.
 pub fn addresses(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<Vec<Permitted>> {
-    let searched = || target.granted.host().name().map(names::searched).unwrap_or_default();
     let answers = match (target.address, target.names) {
         (Some(ip), _) => vec![ip],
         (None, Some(names)) => names.addresses(net, target.op, target.granted, deadline)?,
-        // The system's resolver would ask for a denied name: then this one as it is written, and no other.
-        (None, None) if net.grants().denies_some(target.granted.port(), searched) => {
-            Lookup::default().addresses(net, target.op, target.granted, deadline)?
-        }
-        (None, None) => resolve::lookup(target.granted, deadline)?,
+        (None, None) => lookup(net, target.op, target.granted, deadline)?,
     };
     net.permit(target.op, target.granted, &answers)
+}
+
+/// The addresses of a granted name, permitted or not, as this machine has them.
+pub fn lookup(net: &Net, op: &'static str, granted: &Granted, deadline: &Deadline) -> Result<Vec<IpAddr>> {
+    let searched = || granted.host().name().map(names::searched).unwrap_or_default();
+    if net.grants().denies_some(granted.port(), searched) {
+        // The system's resolver would ask for a denied name: then this one as it is written, and no other.
+        return Lookup::default().addresses(net, op, granted, deadline);
+    }
+    resolve::lookup(granted, deadline)
 }
 
 /// Opens a connection to a Unix socket.

@@ -177,9 +177,13 @@ impl Grants {
     }
 
     /// Whether some `--deny-net` is about names and refuses one of these, which a search domain may make of another name.
+    /// Port 0, of a name that is only asked for: whether it refuses any port.
     pub fn denies_some(&self, port: u16, names: impl FnOnce() -> Vec<Host>) -> bool {
-        self.layers().any(|layer| layer.deny.has_names())
-            && names().iter().any(|host| self.layers().any(|layer| layer.denies(host, port)))
+        let refuses = |host: &Host| match port {
+            0 => !self.denied_ports(host).is_empty(),
+            port => self.layers().any(|layer| layer.denies(host, port)),
+        };
+        self.layers().any(|layer| layer.deny.has_names()) && names().iter().any(refuses)
     }
 
     /// Whether `--deny-net` takes every port of a host.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     address::Host,
     deadline::{DEFAULT, Deadline},
+    dial,
     lua::{
         answer::{Answer, argument},
         define,
@@ -73,7 +74,8 @@ fn addresses(home: &Home, name: &[u8]) -> Outcome<Vec<IpAddr>> {
         return Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
     }
     let net = &home.cap.net;
-    let found = resolve::lookup(&net.lookup("getaddrinfo", &host)?, &Deadline::new(Some(DEFAULT)))?;
+    let granted = net.lookup("getaddrinfo", &host)?;
+    let found = dial::lookup(net, "getaddrinfo", &granted, &Deadline::new(Some(DEFAULT)))?;
     // What a connection could not be made to is not told either.
     match found.iter().find(|ip| net.grants().denies(&Host::from(**ip))) {
         None => Ok(found),

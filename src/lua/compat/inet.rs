@@ -11,7 +11,7 @@ use crate::{
     bare::{self, Bare, Family, Name, Progress, option::V6_ONLY},
     conn::Conn,
     deadline::{DEFAULT, Deadline},
-    dial::{Target, addresses},
+    dial::{self, Target, addresses},
     grants::{Bindable, Permitted},
 };
 use std::{
@@ -80,7 +80,7 @@ pub fn bindable(object: &Object, op: &'static str, address: &[u8], port: u16) ->
         (Some(ip), _) => vec![ip],
         (None, Some("localhost")) if family == Some(Family::V6) => vec![IpAddr::V6(Ipv6Addr::LOCALHOST)],
         (None, Some("localhost")) => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        _ => crate::resolve::lookup(&net.lookup(op, &name)?, &Deadline::new(Some(DEFAULT)))?,
+        _ => dial::lookup(net, op, &net.lookup(op, &name)?, &Deadline::new(Some(DEFAULT)))?,
     };
     let fitting: Vec<_> = ips.into_iter().filter(|ip| fits(family, *ip)).collect();
     if fitting.is_empty() {

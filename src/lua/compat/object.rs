@@ -92,11 +92,13 @@ pub struct Slot {
     item: RefCell<Item>,
     /// Lua is copying from the buffer: nothing else may touch it (see `raw`).
     pinned: Cell<bool>,
+    /// It was to be closed meanwhile, and will be when Lua has its copy.
+    ended: Cell<bool>,
 }
 
 impl Slot {
     pub fn new(item: Item) -> Rc<Slot> {
-        Rc::new(Slot { item: RefCell::new(item), pinned: Cell::new(false) })
+        Rc::new(Slot { item: RefCell::new(item), pinned: Cell::new(false), ended: Cell::new(false) })
     }
 
     /// The item, while it may be used: a hook or a finalizer may run anywhere.
@@ -111,7 +113,9 @@ impl Slot {
         self.item.try_borrow().map_err(|_| Fail::Words("the socket is in use by another call".into()))
     }
 
+    /// The item; in mid-copy nothing, and the slot is emptied after it.
     pub fn take(&self) -> Item {
+        self.ended.set(self.ended.get() || self.pinned.get());
         self.item().map(|mut item| std::mem::replace(&mut *item, Item::None)).unwrap_or(Item::None)
     }
 
@@ -147,6 +151,9 @@ impl Slot {
     pub fn unpin(&self, count: usize) {
         self.pinned.set(false);
         self.spend(count);
+        if self.ended.take() {
+            drop(self.take());
+        }
     }
 
     /// Takes `count` bytes from the buffer, unless Lua is copying from it.
