@@ -4,8 +4,13 @@
 //! a fraction of many small ones.
 #![allow(unsafe_code)]
 
+use std::{
+    alloc::{Layout, alloc_zeroed},
+    ptr::NonNull,
+};
+
 /// Buffers from this size on are worth the advice, in bytes.
-pub const WORTH: usize = 4 * 1024 * 1024;
+const WORTH: usize = 4 * 1024 * 1024;
 
 /// Makes `buffer` `length` bytes long, with zeros. In a module built for size `Vec::resize` writes byte after byte, which
 /// takes longer than to receive them; this copies.
@@ -18,9 +23,24 @@ pub fn lengthen(buffer: &mut Vec<u8>, length: usize) {
     }
 }
 
+/// So many zeros, which cost nothing before they are touched: fresh memory is zeros already. With large pages where that is
+/// worth it; nothing if there is no memory.
+pub fn zeroed(length: usize) -> Option<Vec<u8>> {
+    let layout = Layout::array::<u8>(length).ok().filter(|layout| layout.size() > 0)?;
+    // SAFETY: the layout's size is not zero.
+    let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+    // SAFETY: `start` is an allocation of the global allocator's for `length` bytes at the alignment of `u8`, and each of
+    // them is initialized: it is zero.
+    let mut buffer = unsafe { Vec::from_raw_parts(start.as_ptr(), length, length) };
+    if length >= WORTH {
+        advise(&mut buffer);
+    }
+    Some(buffer)
+}
+
 /// Advises large pages for all that `buffer` has room for. Best effort: where there are none, small ones serve.
 #[cfg(target_os = "linux")]
-pub fn advise(buffer: &mut Vec<u8>) {
+fn advise(buffer: &mut Vec<u8>) {
     // Whole pages only, and no page anywhere is larger than this but the large ones themselves.
     const PAGE: usize = 64 * 1024;
     let spare = buffer.as_mut_ptr().align_offset(PAGE);
@@ -31,7 +51,7 @@ pub fn advise(buffer: &mut Vec<u8>) {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn advise(_buffer: &mut Vec<u8>) {}
+fn advise(_buffer: &mut Vec<u8>) {}
 
 #[cfg(test)]
 mod tests {
@@ -46,6 +66,15 @@ mod tests {
             expected.resize(to.max(from), 0);
             assert_eq!(buffer, expected);
         }
+    }
+
+    #[test]
+    fn zeros_of_every_size() {
+        for size in [1, 4096, WORTH - 1, WORTH, WORTH + 12345] {
+            let zeros = zeroed(size).unwrap();
+            assert_eq!((zeros.len(), zeros.iter().any(|byte| *byte != 0)), (size, false));
+        }
+        assert!(zeroed(0).is_none() && zeroed(usize::MAX).is_none() && zeroed(isize::MAX as usize).is_none());
     }
 
     #[test]

@@ -48,10 +48,9 @@ const DRAIN_TIME: Duration = Duration::from_millis(100);
 const EXPECT: Duration = Duration::from_secs(1);
 /// The first memory for a body; then it doubles with what arrives, whatever was announced.
 const FIRST: usize = 64 * 1024;
-/// A body that has come so far gets room for all of it; memory that is not touched costs nothing.
+/// From this size on a body gets room for all of it; memory that is not touched costs nothing.
 const LARGE: usize = 1024 * 1024;
-/// What is made ready for one read: few enough bytes to be in near memory still when the kernel fills them.
-const READY: usize = 1024 * 1024;
+
 /// What a fetch wishes, the same for all its hops.
 #[derive(Clone)]
 pub struct Options {
@@ -756,23 +755,25 @@ impl Fetch {
     }
 }
 
-/// Makes `data`, which is full, longer: some bytes to read into, of room for `most` at the most. False if there is no
-/// memory for that.
+/// Makes `data`, which is full, longer, with zeros to read over: up to `most` bytes. False if there is no memory for that.
 fn grow(data: &mut Vec<u8>, most: u64) -> bool {
     let filled = data.len();
-    if filled == data.capacity() {
-        let most = usize::try_from(most).unwrap_or(usize::MAX).max(filled + 1);
-        let double = filled.saturating_mul(2).max(FIRST).min(most);
-        // Room for the whole of it spares moving, if it is not absurdly more; twice as much is always enough.
-        let whole = if filled >= LARGE { most.min(filled.saturating_mul(512)) } else { double };
-        let reserved = [whole, double].into_iter().find(|room| data.try_reserve_exact(room - filled).is_ok());
-        let Some(room) = reserved else { return false };
-        if room >= pages::WORTH {
-            pages::advise(data);
+    let most = usize::try_from(most).unwrap_or(usize::MAX).max(filled + 1);
+    let double = filled.saturating_mul(2).max(FIRST).min(most);
+    if double < LARGE {
+        let reserved = data.try_reserve_exact(double - filled).is_ok();
+        if reserved {
+            pages::lengthen(data, double);
         }
+        return reserved;
     }
-    let length = data.capacity().min(filled + READY);
-    pages::lengthen(data, length);
+    // Room for the whole of it spares moving, if it is not absurdly more; twice as much is always enough.
+    let whole = most.min(filled.saturating_mul(512)).max(double);
+    let Some(mut room) = [whole, double].into_iter().find_map(pages::zeroed) else { return false };
+    if let Some(place) = room.get_mut(..filled) {
+        place.copy_from_slice(data);
+    }
+    *data = room;
     true
 }
 
