@@ -1,38 +1,17 @@
 --- `ssl` of the drop-in: TLS around the sockets of `socket`, as LuaSec has it.
-local byte, char, concat, sub = string.byte, string.char, table.concat, string.sub
+local lists = require("caspian.net.compat.alpn")
 local ipairs, match, setfenv, type = ipairs, string.match, setfenv, type
 local unpack = unpack or table.unpack -- luacheck: ignore
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
---- Names as TLS writes them, each after a byte with its length; nil and why for a list that cannot be one.
-local function wire_of(names)
-  local parts = {}
-  for i, name in ipairs(names) do
-    if type(name) ~= "string" then return nil end
-    if #name == 0 then return nil, "invalid ALPN name (empty string)" end
-    if #name > 255 then return nil, "invalid ALPN name (length > 255)" end
-    parts[i] = char(#name) .. name
-  end
-  if parts[1] == nil then return nil, "invalid ALPN list (empty)" end
-  return concat(parts)
-end
-
-local function names_of(wire)
-  local names, at = {}, 1
-  while at <= #wire do
-    local length = byte(wire, at)
-    names[#names + 1] = sub(wire, at + 1, at + length)
-    at = at + 1 + length
-  end
-  return names
-end
+local wire_of, names_of = lists.wire, lists.names
 
 --- What a server answers to a client's protocols: a list, or a function that is given the client's.
 local function server_alpn(alpn)
   if type(alpn) == "function" then
-    return function(wire)
-      local chosen = alpn(names_of(wire))
+    return function(offered)
+      local chosen = alpn(names_of(offered))
       if type(chosen) == "string" then chosen = { chosen } end
       if type(chosen) ~= "table" then return nil end
       return (wire_of(chosen))

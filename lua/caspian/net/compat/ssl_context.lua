@@ -1,23 +1,12 @@
 --- `ssl.context` of the drop-in: what TLS connections begin with, asked for step by step. A step answers true, or false
 -- and why; `create` the context, or nil and why.
+local alpn = require("caspian.net.compat.alpn")
 local checks = require("caspian.net.compat.ssl_checks")
-local byte, setfenv, setmetatable, sub, type = string.byte, setfenv, setmetatable, string.sub, type
-local format, select = string.format, select
+local format, select, setfenv, setmetatable, type = string.format, select, setfenv, setmetatable, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local answer, bad, number_at, string_at = checks.answer, checks.bad, checks.number, checks.string
-
---- The names in a list as TLS writes them: each after a byte with its length.
-local function names_of(wire)
-  local names, at = {}, 1
-  while at <= #wire do
-    local length = byte(wire, at)
-    names[#names + 1] = sub(wire, at + 1, at + length)
-    at = at + 1 + length
-  end
-  return names
-end
 
 return function(native, cap)
   local module = {}
@@ -115,7 +104,7 @@ return function(native, cap)
 
   --- What a client offers, as a list in TLS's own form.
   function module.setalpn(context, wire)
-    local names = names_of(string_at(2, wire, "setalpn"))
+    local names = alpn.names(string_at(2, wire, "setalpn"))
     return (answer(native.context_alpn(context, names)))
   end
 

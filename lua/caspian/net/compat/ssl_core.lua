@@ -1,32 +1,22 @@
 --- `ssl.core` of the drop-in: connections, their methods, and what a server decides when it hears its client.
+local lists = require("caspian.net.compat.alpn")
 local checks = require("caspian.net.compat.ssl_checks")
-local byte, char, format, sub = string.byte, string.char, string.format, string.sub
-local concat = table.concat
+local format, sub = string.format, string.sub
 local ipairs, next, setfenv, setmetatable, tonumber, type = ipairs, next, setfenv, setmetatable, tonumber, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
+local wire_of, names_of = lists.wire, lists.names
 local answer, bad, string_at = checks.answer, checks.bad, checks.string
 
 local COPYRIGHT = "LuaSec 1.3.2, as the drop-in of caspian.net has it (rustls)"
 
---- A list of names as TLS writes it.
-local function wire_of(names)
-  local parts = {}
-  for i, name in ipairs(names) do parts[i] = char(#name) .. name end
-  return concat(parts)
-end
-
 --- The first name of a list in TLS's own form that is also among `names`.
 local function common(wire, names)
-  local at = 1
-  while at <= #wire do
-    local length = byte(wire, at)
-    local name = sub(wire, at + 1, at + length)
+  for _, name in ipairs(names_of(wire)) do
     for _, other in ipairs(names) do
       if name == other then return name end
     end
-    at = at + 1 + length
   end
 end
 
@@ -59,7 +49,7 @@ local function methods_of(native, contexts)
     local alpn
     local chooser = offered[1] and contexts.chooser(context)
     if chooser then
-      local wire = chooser(wire_of(offered))
+      local wire = chooser(wire_of(offered) or "")
       alpn = type(wire) == "string" and common(wire, offered) or nil
     end
     answer(native.choose(conn, context, alpn))
