@@ -109,15 +109,21 @@ pub fn peek(lua: &Lua, value: impl IntoLua) -> mlua::Result<Option<Rc<Socket>>> 
             ffi::lua_settop(state, 0);
         })?;
     }
-    if found.is_null() {
-        return Ok(None);
-    }
     // SAFETY: invariant 1: `found` came from `Rc::into_raw`, and the block that owns it is alive: the caller holds
     // the value, and no Lua ran since.
-    unsafe {
-        Rc::increment_strong_count(found);
-        Ok(Some(Rc::from_raw(found)))
+    Ok(unsafe { share(found) })
+}
+
+/// Another count of what a block owns; nothing for null.
+///
+/// # Safety
+/// `found` is null, or came from `Rc::into_raw` and is still owned.
+pub unsafe fn share<T>(found: *const T) -> Option<Rc<T>> {
+    if found.is_null() {
+        return None;
     }
+    Rc::increment_strong_count(found);
+    Some(Rc::from_raw(found))
 }
 
 /// The error that a hot method stashed, for `take_error`.

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 #![allow(unsafe_op_in_unsafe_fn)]
 
+use crate::lua::raw::share;
 use mlua::{Function, IntoLua, Lua, Table, Value, ffi};
 use std::{
     any::TypeId,
@@ -124,15 +125,9 @@ pub fn peek<T: Boxed>(lua: &Lua, value: impl IntoLua) -> mlua::Result<Option<Rc<
             ffi::lua_settop(state, 0);
         })?;
     }
-    if found.is_null() {
-        return Ok(None);
-    }
     // SAFETY: `found` came from `Rc::into_raw`, and the block that owns it is alive: the caller holds the value, and no Lua
     // ran since.
-    unsafe {
-        Rc::increment_strong_count(found);
-        Ok(Some(Rc::from_raw(found)))
-    }
+    Ok(unsafe { share(found) })
 }
 
 /// A C function as a Lua value.

@@ -25,7 +25,7 @@ use super::{
     object::{Object, Slot},
     words::{Answer, Arg, Class, Fail, Out, Outcome, Text},
 };
-use crate::bare::Bare;
+use crate::{bare::Bare, lua::raw::share};
 use mlua::{Function, Lua, Table, Value, ffi};
 use std::{
     borrow::Cow,
@@ -181,15 +181,9 @@ pub fn peek(lua: &Lua, value: &Value) -> mlua::Result<Option<Rc<Object>>> {
             ffi::lua_settop(state, 0);
         })?;
     }
-    if found.is_null() {
-        return Ok(None);
-    }
     // SAFETY: `found` came from `Rc::into_raw`, and the block that owns it is alive: the caller holds the value, and no
     // Lua ran since.
-    unsafe {
-        Rc::increment_strong_count(found);
-        Ok(Some(Rc::from_raw(found)))
-    }
+    Ok(unsafe { share(found) })
 }
 
 /// Takes over a descriptor that somebody else made.
