@@ -4,12 +4,15 @@
 //! host only) and the `dns` rows that are answers of plain addresses. The kinds `path`, `header`, `redirect`, and what
 //! a `url` row says about schemes, belong to the tests of the guard and of the HTTP client.
 
+mod tables;
+
 use caspian_net::{
     address::{Endpoint, Host},
     error::{Kind, Result},
     grants::{Grants, Spec},
 };
 use std::net::IpAddr;
+use tables::text;
 use url::Url;
 
 /// Rows where the contract's own words differ from what the table expects.
@@ -46,16 +49,6 @@ struct Row {
 
 fn rows() -> Vec<Row> {
     let table = include_str!("data/cases.tsv");
-    let text = |field: &str| -> String {
-        let mut text: String = serde_json::from_str(&format!("\"{field}\"")).expect("a JSON string");
-        while let Some(start) = text.find("{{rep:") {
-            let end = start + text[start..].find("}}").expect("a closed repetition");
-            let (unit, count) = text[start + 6..end].rsplit_once(':').expect("unit and count");
-            let repeated = unit.repeat(count.parse().expect("a count"));
-            text.replace_range(start..end + 2, &repeated);
-        }
-        text
-    };
     let row = |line: &str| {
         let fields: Vec<&str> = line.split('\t').collect();
         let [id, kind, input, context, expected, ..] = fields[..] else { panic!("{line}") };

@@ -1,9 +1,9 @@
 //! The guard's rules under attack: the rows `url` and `path` of `tests/data/cases.tsv`, whole.
 
-mod guard_support;
+mod tables;
 
 use caspian_net::guard::rules::{Refusal, RouteSpec, RuleSpec, Rules};
-use guard_support::{rows, text};
+use tables::{rows, text};
 
 /// Rows where the contract's own words, or what is asked here, differ from what the table expects.
 const DIFFERENCES: &[(&str, &str, &str)] = &[

@@ -1,6 +1,6 @@
 //! Paths: `tests/data/guard_paths.tsv` has what is matched and sent for what is written, and what is refused.
 
-mod guard_support;
+mod tables;
 
 use caspian_net::{
     error::Kind,
@@ -11,7 +11,7 @@ use caspian_net::{
         url::HttpUrl,
     },
 };
-use guard_support::{rows, text};
+use tables::{rows, text};
 
 /// The request line of the URL that a decision answers: the bytes that go out.
 fn request_line(url: &str, form: Form) -> String {

@@ -1,6 +1,7 @@
 //! The dialect of routes: `tests/data/guard_patterns.tsv` has what matches what, and with which parameters.
 
 mod guard_support;
+mod tables;
 
 use caspian_net::guard::{
     path::{Segments, canonical},
@@ -10,8 +11,8 @@ use caspian_net::http::url::HttpUrl;
 use guard_support::{
     numbers,
     oracle::{self, Source},
-    rows, text,
 };
+use tables::{rows, text};
 
 /// What a pattern says about a path: `no`, `yes`, or its parameters.
 fn ask(pattern: &str, path: &str) -> String {

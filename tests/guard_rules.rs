@@ -1,14 +1,16 @@
 //! Rules: what is refused when a guard is made, with the key that is wrong, and what each rule allows.
 
 mod guard_support;
+mod tables;
 
 use caspian_net::guard::{
     path::Segments,
     pattern::{Constraints, MAX_CONSTRAINT, MAX_GROUPS, MAX_NAME, MAX_PATTERN, Pattern},
     rules::{BadRule, MAX_METHODS, MAX_PORTS, MAX_ROUTES, MAX_RULES, MAX_URL, Refusal, RouteSpec, RuleSpec, Rules},
 };
-use guard_support::{numbers, oracle, rows, text};
+use guard_support::{numbers, oracle};
 use serde_json::Value;
+use tables::{rows, text};
 
 /// Rules as JSON has them; `https_only` defaults to true, as in the front.
 fn specs(json: &str) -> Vec<RuleSpec> {

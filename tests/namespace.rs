@@ -12,6 +12,7 @@
 #![allow(clippy::disallowed_methods, reason = "the test is the world outside")]
 
 mod names_support;
+mod tables;
 #[path = "namespace/world.rs"]
 mod world;
 
@@ -23,6 +24,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
+use tables::text;
 use world::{CONTROL, World, name_of};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/namespace/attempts.lua");
@@ -110,18 +112,6 @@ fn verdict(word: &str) -> Verdict {
         word if word.starts_with("deny") => Verdict::Deny,
         word => panic!("{word}"),
     }
-}
-
-/// A field of a table: the body of a JSON string, with repetitions.
-fn text(field: &str) -> String {
-    let mut text: String = serde_json::from_str(&format!("\"{field}\"")).expect("a JSON string");
-    while let Some(start) = text.find("{{rep:") {
-        let end = start + text[start..].find("}}").expect("a closed repetition");
-        let (unit, count) = text[start + 6..end].rsplit_once(':').expect("unit and count");
-        let repeated = unit.repeat(count.parse().expect("a count"));
-        text.replace_range(start..end + 2, &repeated);
-    }
-    text
 }
 
 fn flags(list: &[&str]) -> Vec<String> {
