@@ -17,8 +17,8 @@ import signal
 import ssl
 import sys
 import threading
-import traceback
 
+import daemon
 from aiosmtpd.smtp import SMTP, AuthResult
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler
@@ -112,16 +112,5 @@ async def main(directory, certificate, key, ready):
 
 
 if __name__ == "__main__":
-    waits, ready = os.pipe()
-    if os.fork():
-        os.close(ready)
-        sys.exit(0 if os.read(waits, 1) else 1)
-    os.setsid()
-    log = os.open(os.path.join(sys.argv[1], "mail_files.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for number in (1, 2):
-        os.dup2(log, number)
-    try:
-        asyncio.run(main(*sys.argv[1:4], ready))
-    except Exception:
-        traceback.print_exc()
-        os._exit(1)
+    log = os.path.join(sys.argv[1], "mail_files.log")
+    daemon.run(log, lambda ready: asyncio.run(main(*sys.argv[1:4], ready)))

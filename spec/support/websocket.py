@@ -13,9 +13,9 @@ import os
 import signal
 import ssl
 import sys
-import traceback
 import urllib.parse
 
+import daemon
 import websockets
 
 try:
@@ -172,16 +172,5 @@ async def main(directory, certificate, key, ready):
 
 if __name__ == "__main__":
     directory, certificate, key = (sys.argv[1:] + [None, None])[:3]
-    waits, ready = os.pipe()
-    if os.fork():
-        os.close(ready)
-        sys.exit(0 if os.read(waits, 1) else 1)
-    os.setsid()
-    log = os.open(os.path.join(directory, "websocket.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for number in (1, 2):
-        os.dup2(log, number)
-    try:
-        asyncio.run(main(directory, certificate, key, ready))
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
+    log = os.path.join(directory, "websocket.log")
+    daemon.run(log, lambda ready: asyncio.run(main(directory, certificate, key, ready)))

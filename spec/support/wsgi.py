@@ -12,9 +12,9 @@ background: when it returns, it is ready. Besides httpbin's own paths:
 import os
 import signal
 import sys
-import traceback
 import urllib.parse
 
+import daemon
 import httpbin
 import waitress
 
@@ -55,16 +55,4 @@ def main(directory, ready):
 
 
 if __name__ == "__main__":
-    waits, ready = os.pipe()
-    if os.fork():
-        os.close(ready)
-        sys.exit(0 if os.read(waits, 1) else 1)
-    os.setsid()
-    log = os.open(os.path.join(sys.argv[1], "httpbin.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for number in (1, 2):
-        os.dup2(log, number)
-    try:
-        main(sys.argv[1], ready)
-    except Exception:
-        traceback.print_exc()
-        os._exit(1)
+    daemon.run(os.path.join(sys.argv[1], "httpbin.log"), lambda ready: main(sys.argv[1], ready))
