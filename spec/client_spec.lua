@@ -10,12 +10,7 @@ local http = "http://127.0.0.1:" .. servers.http
 local https = "https://localhost:" .. servers.https
 local other = "http://127.0.0.1:" .. servers.other
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local read = require("spec.support.process").read
 
 local function write(path, text)
   local file = assert(io.open(path, "wb"))

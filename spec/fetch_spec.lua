@@ -9,12 +9,7 @@ local http = "http://127.0.0.1:" .. servers.http
 local other = "http://127.0.0.1:" .. servers.other
 local https = "https://localhost:" .. servers.https
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local read = require("spec.support.process").read
 
 -- A capability of the row's own, and so a pool of its own; ended after it.
 local mine

@@ -201,7 +201,7 @@ describe("a guard's names", function()
       -- Where nobody comes it is ended with the row.
       local second = peer.tcp([[
         local c = accept()
-        repeat local line = c:receive("*l") until not line or line == ""
+        head(c)
         c:send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         c:close()
       ]], "127.0.0.2")
@@ -353,7 +353,7 @@ describe("a guard's caps", function()
     assert.equal(1048576, #g.fetch(http .. "/files/1m").body)
     local server = peer.tcp[[
       local c = accept()
-      repeat local line = c:receive("*l") until not line or line == ""
+      head(c)
       c:send("HTTP/1.1 200 OK\r\n\r\n")
       local piece, sent = ("x"):rep(65536), 0
       while c:send(piece) do sent = sent + #piece end
@@ -368,12 +368,7 @@ end)
 describe("a guard over TLS", function()
   guards.fresh(before_each, after_each)
 
-  local function read(path)
-    local file = assert(io.open(path, "rb"))
-    local text = file:read("*a")
-    file:close()
-    return text
-  end
+  local read = process.read
 
   it("verifies by what the host says, and shows the host's certificate", function()
     local rule = { host = "localhost", ports = { servers.https, servers.mutual } }

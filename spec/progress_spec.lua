@@ -7,12 +7,7 @@ local wire = require("spec.support.wire")
 
 local http = "http://127.0.0.1:" .. servers.http
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local read = require("spec.support.process").read
 
 local mine
 local function fresh(before_each, after_each)

@@ -7,12 +7,7 @@ local process = require("spec.support.process")
 local servers = require("spec.support.servers")
 local wire = require("spec.support.wire")
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+local read = process.read
 
 local function with(options)
   options.ca_bundle = options.ca_bundle or servers.ca

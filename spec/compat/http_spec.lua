@@ -22,12 +22,7 @@ end
 local function answers(bytes)
   return peer.tcp(([[
     local c = accept()
-    local head = {}
-    repeat
-      local line = c:receive("*l")
-      head[#head + 1] = line
-    until not line or line == ""
-    report(table.concat(head, "\n"))
+    report(table.concat(head(c), "\n"))
     c:send(%q)
     c:shutdown("send")
     c:receive("*a")

@@ -24,12 +24,7 @@ end
 local function redirects(to)
   return peer.tcp(([[
     local c = accept()
-    local head = {}
-    repeat
-      local line = c:receive("*l")
-      head[#head + 1] = line
-    until not line or line == ""
-    report(table.concat(head, "\n"))
+    report(table.concat(head(c), "\n"))
     c:send("HTTP/1.1 302 Go\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n")
     c:close()]]):format(to))
 end
@@ -217,12 +212,7 @@ describe("ssl.https", function()
       assert.matches("^TLSv1%.3 localhost", (fetch(http.request, { url = base .. "/tls", proxy = proxy, cafile = servers.ca })))
       local p = peer.tcp[[
         local c = accept()
-        local head = {}
-        repeat
-          local line = c:receive("*l")
-          head[#head + 1] = line
-        until not line or line == ""
-        report(table.concat(head, "\n"))
+        report(table.concat(head(c), "\n"))
         c:send("HTTP/1.1 403 No\r\n\r\n")
         c:close()]]
       local body, err = fetch(http.request, {

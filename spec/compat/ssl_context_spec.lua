@@ -127,12 +127,7 @@ describe("drop-in: ssl.context", function()
   describe("fields", function() rows.declare(it, net, FIELDS, { prelude = prelude }) end)
   describe("steps", function() rows.declare(it, net, STEPS, { prelude = prelude }) end)
 
-  local function read(path)
-    local file = assert(io.open(path, "rb"))
-    local text = file:read("*a")
-    file:close()
-    return text
-  end
+  local read = require("spec.support.process").read
 
   it("takes PEM text for a path", function()
     local ssl = rows.install(net)("ssl")

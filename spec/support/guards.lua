@@ -45,12 +45,8 @@ end
 function guards.serve(count, answer)
   return peer.tcp(([[
     for _ = 1, %d do
-      local c, head = accept(), {}
-      repeat
-        local line = c:receive("*l")
-        head[#head + 1] = line
-      until not line or line == ""
-      report(table.concat(head, "|"))
+      local c = accept()
+      report(table.concat(head(c), "|"))
       c:send(%q)
       c:close()
     end

@@ -6,8 +6,8 @@
 ---   …
 ---   assert.same({ "bye" }, p:finish())
 ---
---- In a script: `socket` (LuaSocket), `accept()` for tcp and unix, `server` (or `udp`), `report(…)` to hand values back, and
---- `vanish()`, which ends the process without a goodbye on any layer. Every wait ends after ten seconds.
+--- In a script: `socket` (LuaSocket), `accept()` for tcp and unix, `server` (or `udp`), `head(c)` for the lines of an HTTP head,
+--- `report(…)` to hand values back, and `vanish()`, which ends the process without a goodbye on any layer. Every wait ends after ten seconds.
 
 local process = require("spec.support.process")
 local subject = require("spec.support.subject")
@@ -28,6 +28,14 @@ local function accept()
   local c = assert(server:accept())
   c:settimeout(10)
   return c
+end
+local function head(c)
+  local lines = {}
+  repeat
+    local line = c:receive("*l")
+    lines[#lines + 1] = line
+  until not line or line == ""
+  return lines
 end
 ]]
 

@@ -20,6 +20,14 @@ function process.file(text)
   return path
 end
 
+--- The bytes of a file.
+function process.read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
 --- Starts a shell command line. What it writes is read with `line` and `rest`; its standard error too if asked for.
 --- `files` are removed when it is done.
 function process.start(command, files)
