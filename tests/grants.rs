@@ -258,6 +258,9 @@ fn flags_read_and_written() {
             &["--deny-net=Private,x.com:25,10.0.0.0/8,unix:/a"],
             &["--deny-net=10.0.0.0/8", "--deny-net=private", "--deny-net=unix:/a", "--deny-net=x.com:25"],
         ),
+        // Hosts that a keyword could be meant by are told from it by their dot.
+        (&["--deny-net=Private.", "--deny-net=privat."], &["--deny-net=privat.", "--deny-net=private."]),
+        (&["--allow-net=private.:80", "--deny-net=db"], &["--allow-net=private.:80", "--deny-net=db"]),
         (&["--no-dns", "--net-log=/tmp/x"], &["--no-dns"]),
         (&[], &[]),
     ] {
@@ -311,6 +314,11 @@ fn flags_refused_by_name() {
         ("--allow-listen=1-", "port is missing"),
         ("--deny-net", "missing"),
         ("--deny-net=", "empty"),
+        ("--deny-net=*", "what no flag allows is denied"),
+        ("--deny-net=privat", "did you mean private? (a host of that name is written with a dot at its end: privat.)"),
+        ("--deny-net=prviate:80", "did you mean private?"),
+        ("--deny-net=loopback", "did you mean 127.0.0.0/8,[::1]?"),
+        ("--deny-net=link-local", "did you mean 169.254.0.0/16,[fe80::]/10?"),
         ("--net-log", "missing"),
         ("--net-log=", "empty"),
         ("--no-dns=1", "takes no value"),

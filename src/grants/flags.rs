@@ -4,6 +4,7 @@
 use super::{
     Grants,
     fence::Fence,
+    keyword,
     layer::Layer,
     ports::Ports,
     set::{Pattern, Rule, Set, truncated},
@@ -227,11 +228,13 @@ fn target(text: &str, purpose: Use) -> Result<Option<Rule>, String> {
         return Err("is a port without its host: several ports are joined by +, as in example.com:80+443".into());
     }
     let ports = ports.map_or(Ok(Ports::CONNECT), |ports| Ports::parse(ports, false))?;
-    let pattern = if host.eq_ignore_ascii_case("private") {
+    let pattern = if host.eq_ignore_ascii_case(keyword::PRIVATE) {
         match purpose {
             Use::Deny => Pattern::Private,
             _ => return Err("`private` can be denied, not allowed: name the addresses, as in 10.0.0.0/8".into()),
         }
+    } else if let (Use::Deny, Some(meant)) = (purpose, keyword::meant(host)) {
+        return Err(format!("did you mean {meant}? (a host of that name is written with a dot at its end: {host}.)"));
     } else if host.contains('*') {
         wildcard(host, purpose)?
     } else {
@@ -334,7 +337,10 @@ fn block(host: &str) -> Result<Option<Pattern>, String> {
 /// `*.example.com`, `**.example.com`.
 fn wildcard(host: &str, purpose: Use) -> Result<Pattern, String> {
     if host == "*" || host == "**" {
-        return Err("any host is the bare --allow-net".into());
+        return Err(match purpose {
+            Use::Deny => "what no flag allows is denied: leave the --allow-net out".into(),
+            _ => "any host is the bare --allow-net".into(),
+        });
     }
     let (kind, rest): (fn(Name) -> Pattern, &str) = match (host.strip_prefix("**."), host.strip_prefix("*.")) {
         (Some(rest), _) => (Pattern::Below, rest),

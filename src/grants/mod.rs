@@ -12,6 +12,7 @@
 mod fence;
 mod flags;
 mod index;
+mod keyword;
 mod layer;
 mod ports;
 mod proof;

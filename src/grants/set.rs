@@ -3,7 +3,7 @@
 //! The cost of an answer is flat: one hash lookup for the name, one for the parent of `*.`, one for each depth at
 //! which a `**.` stands, one binary search over disjoint ranges for an address, however many rules there are.
 
-use super::{index::Index, ports::Ports};
+use super::{index::Index, keyword, ports::Ports};
 use crate::address::{Host, Name, special, unmap};
 use ipnet::IpNet;
 use std::{
@@ -306,10 +306,12 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pattern::Any => Ok(()),
+            // As it has to be written, to be read as a host again.
+            Pattern::Name(name) if keyword::meant(name.as_str()).is_some() => write!(f, "{name}."),
             Pattern::Name(name) => write!(f, "{name}"),
             Pattern::Child(name) => write!(f, "*.{name}"),
             Pattern::Below(name) => write!(f, "**.{name}"),
-            Pattern::Private => f.write_str("private"),
+            Pattern::Private => f.write_str(keyword::PRIVATE),
             Pattern::Unix(path) => write!(f, "unix:{path}"),
             Pattern::Net(net) => {
                 match net.addr() {

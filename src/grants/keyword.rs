@@ -1,0 +1,76 @@
+//! The one keyword among hosts, `private`, and the words that are meant for it. A typing error in `--deny-net` would
+//! deny a host that nobody has, and nothing else: so such a word is no host until it ends with a dot, as absolute names
+//! may. Pure.
+
+/// Every address that is not global unicast.
+pub(super) const PRIVATE: &str = "private";
+
+/// Kinds of addresses, by the names that people have for them, and how they are written here.
+const KINDS: [(&str, &str); 3] = [
+    ("loopback", "127.0.0.0/8,[::1]"),
+    ("link-local", "169.254.0.0/16,[fe80::]/10"),
+    ("multicast", "224.0.0.0/4,[ff00::]/8"),
+];
+
+/// How many letters a typing error gets wrong.
+const SLIPS: usize = 2;
+
+/// What a host without a dot is probably meant for, as it is written; `None` for all that are hosts.
+pub(super) fn meant(host: &str) -> Option<&'static str> {
+    let host = host.to_ascii_lowercase();
+    if let Some((_, written)) = KINDS.iter().find(|(kind, _)| *kind == host) {
+        return Some(written);
+    }
+    // Hosts that are numbered (private1, private-2) are no slips.
+    let word = host.len().abs_diff(PRIVATE.len()) <= SLIPS && host.bytes().all(|b| b.is_ascii_lowercase());
+    (word && slips(host.as_bytes(), PRIVATE.as_bytes()) <= SLIPS).then_some(PRIVATE)
+}
+
+/// The least number of letters added, left out, replaced or swapped with the next one (optimal string alignment).
+fn slips(a: &[u8], b: &[u8]) -> usize {
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                let swapped = match i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    true => rows[i - 2][j - 2] + 1,
+                    false => replaced,
+                };
+                replaced.min(swapped).min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1)
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_meant() {
+        for (host, expected) in [
+            ("private", Some(PRIVATE)),
+            ("privat", Some(PRIVATE)),
+            ("privates", Some(PRIVATE)),
+            ("pirvate", Some(PRIVATE)),
+            ("PRIVTE", Some(PRIVATE)),
+            ("prviate", Some(PRIVATE)),
+            ("priv", None),
+            ("provider", None),
+            ("private1", None),
+            ("private-a", None),
+            ("private.", None),
+            ("db", None),
+            ("", None),
+            ("localhost", None),
+            ("Loopback", Some("127.0.0.0/8,[::1]")),
+            ("loopback.", None),
+        ] {
+            assert_eq!(meant(host), expected, "{host}");
+        }
+    }
+}
