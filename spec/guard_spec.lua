@@ -180,7 +180,7 @@ describe("the configuration of a guard", function()
     { { rules = one, policy = true }, "policy: must be a function" },
     { { rules = one, allow_private = 1 }, "allow_private: " },
     { { rules = one, allow_private = { 1 } }, "allow_private[1]: must be a string" },
-    { { rules = one, allow_private = { "10.0.0.1/8" } }, "allow_private: 10.0.0.1/8: " },
+    { { rules = one, allow_private = { "10.0.0.1/8" } }, "allow_private: 10.0.0.1/8: has bits outside its prefix: did you mean 10.0.0.0/8?" },
     { { rules = one, allow_private = { "private" } }, "allow_private: private: " },
     { { rules = one, allow_private = { "10.0.0.0/33" } }, "allow_private: " },
     { { rules = one, follow_redirects = 1 }, "follow_redirects: must be true or false" },

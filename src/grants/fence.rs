@@ -34,8 +34,13 @@ fn block(text: &str) -> Result<IpNet, UsageError> {
     let most = if ip.is_some_and(|ip| ip.is_ipv4()) { 32 } else { 128 };
     let plain = |text: &str| text == "0" || (!text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit()));
     let length = length.map_or(Some(most), |text| text.parse().ok().filter(|length| plain(text) && *length <= most));
-    let net = ip.zip(length).and_then(|(ip, length)| truncated(ip, length)).filter(|net| Some(net.addr()) == ip);
-    net.ok_or_else(|| UsageError::about(text, "not an address or a block, as in 10.0.0.0/8 or fd00::/8"))
+    let Some((ip, net)) = ip.zip(length).and_then(|(ip, length)| Some((ip, truncated(ip, length)?))) else {
+        return Err(UsageError::about(text, "not an address or a block, as in 10.0.0.0/8 or fd00::/8"));
+    };
+    if net.addr() != ip {
+        return Err(UsageError::about(text, &format!("has bits outside its prefix: did you mean {net}?")));
+    }
+    Ok(net)
 }
 
 #[cfg(test)]
@@ -105,7 +110,6 @@ mod tests {
             "10.0.0.0/33",
             "10.0.0.0/08",
             "10.0.0.0/+8",
-            "10.0.0.1/8",
             "10/8",
             "0x0a.0.0.0/8",
             "fd00::/129",
@@ -116,6 +120,15 @@ mod tests {
         ] {
             let why = Fence::parse(&[text]).unwrap_err().to_string();
             assert!(why.contains("not an address or a block"), "{text}: {why}");
+        }
+        for (text, meant) in [
+            ("10.0.0.1/8", "10.0.0.0/8"),
+            ("0.0.0.1/0", "0.0.0.0/0"),
+            ("fd00::1/8", "fd00::/8"),
+            ("[fd00::1]/8", "fd00::/8"),
+        ] {
+            let why = Fence::parse(&[text]).unwrap_err().to_string();
+            assert!(why.ends_with(&format!("did you mean {meant}?")), "{text}: {why}");
         }
     }
 }
