@@ -86,6 +86,11 @@ fn system(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
+/// What this machine calls itself, by uname(2).
+pub fn hostname() -> Vec<u8> {
+    rustix::system::uname().nodename().to_bytes().to_vec()
+}
+
 /// The port that /etc/services knows a service by, for "tcp" or "udp".
 pub fn service(name: &str, protocol: &str) -> Option<u16> {
     services(|port, of, names| (of == protocol && names.contains(&name)).then_some(port))

@@ -52,10 +52,7 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
         let host = told(inet::host(&host.as_bytes()))?;
         told(own.cap.net.grants().connect(&host, port).map(|_| true).map_err(Fail::from))
     })?;
-    define(lua, module, "gethostname", |_, ()| match std::fs::read_to_string("/proc/sys/kernel/hostname") {
-        Ok(name) => Ok(name.trim_end().to_owned()),
-        Err(e) => argument(0, e),
-    })
+    define(lua, module, "gethostname", |lua, ()| lua.create_string(resolve::hostname()).or_else(|e| argument(0, e)))
 }
 
 fn told<T>(outcome: Outcome<T>) -> Answer<T> {
