@@ -261,6 +261,14 @@ describe("drop-in: socket", function()
         "1.0 {on=true,timeout=7}" },
       { "linger off", [[ local a = pair() a:setoption("linger", { on = false, timeout = 0 }) return a:getoption("linger") ]],
         "{on=false,timeout=0}" },
+      { "close waits for no one", [[ local a, b = pair() a:settimeout(0) assert(a:setoption("linger", { on = true, timeout = 2 }))
+        local block, total = ("x"):rep(100000), 0 repeat local all, why, part = a:send(block) total = total + (all or part) until why
+        local start = socket.gettime() a:close() local took = socket.gettime() - start
+        return took < 1, total > 100000, #b:receive("*a") == total ]], "true true true", "close(2) waits, for as long as the option says" },
+      { "a long linger", [[ local a = pair() return a:setoption("linger", { on = true, timeout = 1e300 }), a:getoption("linger").timeout ]],
+        "1.0 65535", "modulo 65536" },
+      { "linger, then none", [[ local a = pair() a:setoption("linger", { on = true, timeout = 0 }) a:setoption("linger", { on = true, timeout = 9 })
+        local first = a:getoption("linger").timeout a:setoption("linger", { on = false, timeout = 9 }) return first, a:getoption("linger").on ]], "9 false" },
       { "linger without its fields", [[ local a = pair() return raised(function() a:setoption("linger", {}) end),
         raised(function() a:setoption("linger", { on = true }) end), raised(function() a:setoption("linger", 1) end) ]],
         [["bad argument #2 to 'setoption' (boolean 'on' field expected)" ]] ..

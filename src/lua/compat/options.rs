@@ -96,7 +96,9 @@ impl Setting {
     fn apply(&self, fd: BorrowedFd<'_>) -> Outcome<()> {
         let done = match &self.value {
             Value::Int(key, value) => option::set(fd, *key, *value),
-            Value::Linger(seconds) => option::set_linger(fd, *seconds),
+            // A wait in close(2) has no deadline, and a finalizer may be who closes. So the kernel hears of 0 alone, which
+            // resets; what else is to be sent goes out after the close, as without the option.
+            Value::Linger(seconds) => option::set_linger(fd, seconds.filter(|seconds| *seconds == 0)),
             Value::Device(name) => option::set_device(fd, name),
             Value::Interface(interface) => option::set_multicast_interface(fd, *interface),
             Value::Member { join, group, interface, index } => {
@@ -159,6 +161,15 @@ pub fn set(object: &Object, kind: u8, name: Arg<'_>, value: Arg<'_>, fields: &[A
     Ok(Answer::done())
 }
 
+/// How long the program wants a close to wait, which the kernel is not told.
+fn lingering(object: &Object) -> Option<u64> {
+    let settings = object.settings.try_borrow().ok()?;
+    settings.iter().find_map(|setting| match setting.value {
+        Value::Linger(seconds) => seconds,
+        _ => None,
+    })
+}
+
 fn read(shape: Shape, value: Arg<'_>, [on, timeout, group, interface]: &[Arg<'_>; 4]) -> Outcome<Value> {
     Ok(match shape {
         Shape::Bool(key) => Value::Int(key, value.boolean(3)?.into()),
@@ -167,7 +178,7 @@ fn read(shape: Shape, value: Arg<'_>, [on, timeout, group, interface]: &[Arg<'_>
             value.table(3)?;
             let Arg::Bool(on) = on else { return bad(3, "boolean 'on' field expected") };
             let Ok(seconds) = timeout.number(3) else { return bad(3, "number 'timeout' field expected") };
-            Value::Linger(on.then_some(seconds.max(0.0) as u64))
+            Value::Linger(on.then_some(seconds.clamp(0.0, 65535.0) as u64))
         }
         Shape::Device => Value::Device(value.text(3)?.to_vec()),
         Shape::Interface => match value.text(3)? {
@@ -221,7 +232,7 @@ pub fn get(object: &Object, kind: u8, name: Arg<'_>) -> Outcome<Answer> {
             Shape::Bool(key) => Out::Bool(option::get(fd, key).map_err(failed)? != 0),
             Shape::Int(key) => Out::Number(option::get(fd, key).map_err(failed)?.into()),
             Shape::Linger => {
-                let seconds = option::linger(fd).map_err(failed)?;
+                let seconds = lingering(object).or(option::linger(fd).map_err(failed)?);
                 Out::Linger(seconds.is_some(), seconds.unwrap_or(0) as i64)
             }
             Shape::Error => match option::take_error(fd) {
