@@ -63,8 +63,13 @@ pub fn wait(interests: &[Interest<'_>], deadline: &Deadline) -> Result<Vec<bool>
 }
 
 /// The same for descriptors that are known by their numbers, without a second look: one poll(2) unless it has to wait
-/// longer than a slice. Fails if a number is no open descriptor.
+/// longer than a slice. Fails if a number is no open descriptor. The numbers may be anybody's: nothing is done with one
+/// but this question.
 pub fn by_number(asked: &[(RawFd, Want)], deadline: &Deadline) -> Result<Vec<bool>> {
+    let closed = || Error::from_io("select", &Errno::BADF.into());
+    if asked.iter().any(|(fd, _)| *fd < 0) {
+        return Err(closed());
+    }
     let mut fds: Vec<_> = asked.iter().map(|(fd, want)| number(*fd, *want)).collect();
     loop {
         match poll_for(&mut fds, deadline.slice()) {
@@ -75,7 +80,7 @@ pub fn by_number(asked: &[(RawFd, Want)], deadline: &Deadline) -> Result<Vec<boo
                 }
             }
             Ok(_) if fds.iter().any(|fd| fd.revents().contains(PollFlags::NVAL)) => {
-                return Err(Error::from_io("select", &Errno::BADF.into()));
+                return Err(closed());
             }
             Ok(_) => return Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect()),
             Err(e) => return Err(Error::from_io("select", &e.into())),
@@ -89,6 +94,7 @@ fn number<'a>(fd: RawFd, want: Want) -> PollFd<'a> {
         Want::Read => PollFlags::IN,
         Want::Write => PollFlags::OUT,
     };
-    // SAFETY: poll(2) only looks at the number, and says so where it is not open.
+    // SAFETY: `by_number` has refused -1, which is no `BorrowedFd`; poll(2) only looks at the number, and says so where it
+    // is not open. The value lives no longer than that call's list.
     PollFd::from_borrowed_fd(unsafe { BorrowedFd::borrow_raw(fd) }, flags)
 }

@@ -45,6 +45,12 @@ describe("drop-in: select", function()
     { "what is no socket", [[ return (pcall(socket.select, { 1 }, nil, 0)) ]], "false" },
     { "a descriptor beyond all", [[ return (raised(function() socket.select({ { getfd = function() return 2^21 end } }, nil, 0) end):gsub("socket%.", "")) ]],
       [["bad argument #1 to 'select' (descriptor too large for set size)"]] },
+    { "numbers that are none, or odd", [[ local a, b = pair() b:send("x") local function of(fd) return { getfd = function() return fd end } end
+      local none = { of(-7), of(-0.5), of(0/0), of("x"), of(true), of({}), of(nil) } local odd = { of(a:getfd() + 0.5), of(tostring(b:getfd())) }
+      local r, w, why = socket.select(none, none, 0) local readable, writable = socket.select(odd, odd, 5)
+      return #r, #w, why, #readable, readable[1] == odd[1], #writable ]], [[0 0 "timeout" 1 true 2]] },
+    { "more numbers than there are descriptors", [[ local all = {} for n = 1, 5000 do all[n] = { getfd = function() return 60000 + n end } end
+      return raised(function() socket.select(all, all, 0) end) ]], [["select failed"]], "1024" },
     { "a descriptor that is not open", [[ return raised(function() socket.select({ { getfd = function() return 50 end } }, nil, 0) end) ]],
       [["select failed"]] },
     { "the size of a set", [[ return socket._SETSIZE >= 2^20 ]], "true", "N7: 1024" },

@@ -3,7 +3,7 @@
 local error, getmetatable, ipairs, pcall, rawget, setfenv, setmetatable =
   error, getmetatable, ipairs, pcall, rawget, setfenv, setmetatable
 local select, tonumber, tostring, type = select, tonumber, tostring, type
-local min = math.min
+local floor, min = math.floor, math.min
 local add_dns = require("caspian.net.compat.dns")
 local find, format, len = string.find, string.format, string.len
 local _ENV = {} -- luacheck: ignore
@@ -143,7 +143,7 @@ end
 local function descriptor(object)
   local getfd = object.getfd
   local fd = getfd ~= nil and tonumber((getfd(object)))
-  return fd and fd >= 0 and fd or nil
+  return fd and fd >= 0 and floor(fd) or nil
 end
 
 --- The descriptors of a list, and the object that each leads to. `ready`: where dirty objects go, if they are asked.
