@@ -280,7 +280,8 @@ describe("a body", function()
   end)
 
   it("from a path needs a capability that reads files", function()
-    fails.plainly("body_file", mine.fetch, http .. "/echo", { method = "POST", body_file = servers.dir .. "/files/1k" })
+    local words = "body_file: files are not permitted here: give the contents, not a path"
+    fails.plainly(words, mine.fetch, http .. "/echo", { method = "POST", body_file = servers.dir .. "/files/1k" })
   end)
 end)
 

@@ -64,7 +64,7 @@ impl Files {
     /// Where a path leads, if that may be read.
     fn resolve(&self, path: &str) -> Result<PathBuf, String> {
         if matches!(self, Files::No) {
-            return Err("files are not permitted here; give the PEM text or the bytes themselves".into());
+            return Err("files are not permitted here: give the contents, not a path".into());
         }
         // Resolved before it is compared, so that neither `..` nor a link leads out.
         let path = Path::new(path);
