@@ -204,6 +204,39 @@ describe("a wrong argument", function()
     end)
   end
 
+  -- code, what it raises where it stands
+  local slips = {
+    { 'net.tcp("a", 1, { timout = 1 })', [[bad argument #3 to 'tcp' (unknown option "timout"; did you mean "timeout"?)]] },
+    { 'net.tcp("a", 1, { Keep_alive = true })', [[#3 to 'tcp' (unknown option "Keep_alive"; did you mean "keepalive"?)]] },
+    { 'net.tcp("a", 1, { colour = 1 })', [[bad argument #3 to 'tcp' (unknown option "colour")]] },
+    { 'net.tcp("a", 1, { [true] = 1 })', "bad argument #3 to 'tcp' (unknown option true)" },
+    { 'net.tcp_listen("a", 1, { tls = { cret = "" } })',
+      [[bad argument #3 to 'tcp_listen' (tls: unknown option "cret"; did you mean "cert"?)]] },
+    { 'net.fetch("http://a", { retry = { attemps = 1 } })',
+      [[bad argument #2 to 'fetch' (retry: unknown option "attemps"; did you mean "attempts"?)]] },
+    { 'net.fetch("http://a", { body_multipart = { {}, { name = "x", dat = "" } } })', "body_multipart[1] has no name" },
+    { 'net.fetch("http://a", { body_multipart = { { name = "x", dat = "" } } })',
+      [[bad argument #2 to 'fetch' (body_multipart[1]: unknown option "dat"; did you mean "data"?)]] },
+    { 'net.fetch("http://a", { body_multipart = { x = { type = 1 } } })',
+      [[bad argument #2 to 'fetch' (part "x" of body_multipart: type must be a string, got 1)]] },
+    { 'net.fetch("http://a", { body_multipart = { x = {} } })', 'part "x" of body_multipart must have either data or a path' },
+    { 'net.fetch("http://a", { body_multipart = { x = true } })', 'part "x" of body_multipart must be a string or a table' },
+    { 'net.http.client.new{ cookie = true }', [[bad argument #1 to 'new' (unknown option "cookie"; did you mean "cookies"?)]] },
+    { 'net.class("puck.uno/socket/tcp").new{ hots = "a" }',
+      [[bad argument #1 to 'new' (unknown option "hots"; did you mean "host"?)]] },
+    { 'net.class("puck.uno/socket/udp").new{ famly = "inet" }', [[(unknown option "famly"; did you mean "family"?)]] },
+    { 'net.class("puck.uno/socket/ssl").new{ verfy = false }', [[(unknown option "verfy"; did you mean "verify"?)]] },
+    { 'net.class("puck.uno/socket/tcp_listener").new{ prot = 1 }', [[(unknown option "prot"; did you mean "port"?)]] },
+    { 'net.class("puck.uno/http/client").new{ timeot = 1 }', [[(unknown option "timeot"; did you mean "timeout"?)]] },
+    { 'net.http.guard{ rule = {} }', "bad argument #1 to 'guard' (rule: there is no such key; did you mean \"rules\"?)" },
+  }
+  for _, row in ipairs(slips) do
+    it("is told with its line and the nearest right one: " .. row[1], function()
+      local call = assert(load("local net = ...\nlocal r = " .. row[1] .. " return r", "=call"))
+      assert.equal(1, (fails.plainly(row[2], call, net):find("call:2: ", 1, true)))
+    end)
+  end
+
   it("of a method names the method", function()
     local s = net.tcp("127.0.0.1", servers.http)
     local methods = {

@@ -2,7 +2,7 @@
 -- Every check raises at the level of whoever called the public function that calls the check.
 local error, floor, huge, next, rawget, rawequal, setfenv, tostring, type =
   error, math.floor, math.huge, next, rawget, rawequal, setfenv, tostring, type
-local find, format = string.find, string.format
+local byte, find, format, lower, min = string.byte, string.find, string.format, string.lower, math.min
 local rawlen = rawlen -- luacheck: ignore (Lua 5.1 has none, and no __len of tables)
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -108,19 +108,50 @@ local KINDS = {
 }
 args.kinds = KINDS
 
+--- The least number of letters added, left out, replaced or swapped with the next one (optimal string alignment).
+local function slips(a, b)
+  local before, last
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    before, last, row = last, row, { [0] = i }
+    for j = 1, #b do
+      local x, y = byte(a, i), byte(b, j)
+      row[j] = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (x == y and 0 or 1))
+      if before and x == byte(b, j - 1) and y == byte(a, i - 1) then row[j] = min(row[j], before[j - 2] + 1) end
+    end
+  end
+  return row[#b]
+end
+
+--- What a message adds for a key that is none of `allowed`: `; did you mean "timeout"?` where one of them is near.
+local function hint(key, allowed)
+  if type(key) ~= "string" or #key > 40 then return "" end
+  local nearest, least = nil, #key < 5 and 1 or 2
+  for name in next, allowed do
+    local count = slips(lower(key), name)
+    -- Of several the first by name: the order of `next` is no order.
+    if count < least or count == least and not (nearest and nearest < name) then nearest, least = name, count end
+  end
+  return nearest and format("; did you mean %q?", nearest) or ""
+end
+args.hint = hint
+
 --- A plain copy of an option table, checked against `allowed` (option name to kind). The table is read raw: its
 -- metatable is never asked, and what was checked is what is used.
-function args.options(index, name, given, allowed, depth)
+-- @param place where a table stands that is not the argument itself: `retry`, `body_multipart[2]`
+function args.options(index, name, given, allowed, depth, place)
   if given == nil then return {} end
   depth = (depth or 0) + 1
   if type(given) ~= "table" then bad(index, name, "opts must be a table, got " .. show(given), depth) end
+  local before = place and place .. ": " or ""
   local copy = {}
   for key, value in next, given do
     local kind = type(key) == "string" and allowed[key]
-    if not kind then bad(index, name, "unknown option " .. show(key), depth) end
+    if not kind then bad(index, name, before .. "unknown option " .. show(key) .. hint(key, allowed), depth) end
     local test = KINDS[kind]
     if not test[1](value) then
-      bad(index, name, format("%s must be %s, got %s", key, test[2], show(value)), depth)
+      bad(index, name, format("%s%s must be %s, got %s", before, key, test[2], show(value)), depth)
     end
     if type(value) == "table" then
       local inner = {}

@@ -75,7 +75,7 @@ local function make(core, cap)
     args.string(1, "tcp_listen", "host", host)
     args.port(2, "tcp_listen", port, 0)
     opts = options(3, "tcp_listen", opts, LISTEN)
-    if opts.tls then opts.tls = options(3, "tcp_listen", opts.tls, sockets.server_tls) end
+    if opts.tls then opts.tls = options(3, "tcp_listen", opts.tls, sockets.server_tls, 0, "tls") end
     local socket = answer("tcp_listen", core.tcp_listen(cap, host, port, opts))
     return socket
   end
@@ -105,7 +105,7 @@ local function make(core, cap)
     local path, opts = own(net, ...)
     args.path(1, "unix_listen", path)
     opts = options(2, "unix_listen", opts, LISTEN)
-    if opts.tls then opts.tls = options(2, "unix_listen", opts.tls, sockets.server_tls) end
+    if opts.tls then opts.tls = options(2, "unix_listen", opts.tls, sockets.server_tls, 0, "tls") end
     local socket = answer("unix_listen", core.unix_listen(cap, path, opts))
     return socket
   end
@@ -168,27 +168,24 @@ local function make(core, cap)
     return (answer("grants", core.grants(cap)))
   end
 
-  --- A class whose `new` takes the function's arguments by name.
-  local function by_name(name, ...)
-    local names = { ... }
+  --- A class whose `new` takes the function's host and port among its options.
+  local function by_name(name, allowed)
+    allowed = merged(allowed, { host = "any", port = "any" }) -- the function looks at them
     local function new(given)
       if type(given) ~= "table" then bad(1, "new", "a table of options expected, got " .. args.show(given)) end
-      local opts, values = {}, {}
-      for key, value in next, given do opts[key] = value end
-      for index = 1, #names do
-        values[index], opts[names[index]] = opts[names[index]], nil
-      end
-      values[#names + 1] = opts
-      return functions[name](values[1], values[2], values[3]) -- a tail call: its errors blame the caller
+      local opts = options(1, "new", given, allowed)
+      local host, port = opts.host, opts.port
+      opts.host, opts.port = nil, nil
+      return functions[name](host, port, opts) -- a tail call: its errors blame the caller
     end
     return new
   end
 
   local classes = {
-    ["puck.uno/socket/tcp"] = by_name("tcp", "host", "port"),
-    ["puck.uno/socket/udp"] = by_name("udp", "host", "port"),
-    ["puck.uno/socket/ssl"] = by_name("ssl", "host", "port"),
-    ["puck.uno/socket/tcp_listener"] = by_name("tcp_listen", "host", "port"),
+    ["puck.uno/socket/tcp"] = by_name("tcp", STREAM),
+    ["puck.uno/socket/udp"] = by_name("udp", UDP),
+    ["puck.uno/socket/ssl"] = by_name("ssl", SSL),
+    ["puck.uno/socket/tcp_listener"] = by_name("tcp_listen", LISTEN),
   }
   http.extend(core, cap, net, functions, classes)
   websocket.extend(core, cap, net, functions)

@@ -61,7 +61,7 @@ local function fields(given, allowed, path)
   for key, value in next, given do
     local at = (path == "config" and "" or path .. ".") .. (type(key) == "string" and key or show(key))
     local test = kinds[type(key) == "string" and allowed[key] or false]
-    if not test then wrong(at, "there is no such key") end
+    if not test then wrong(at, "there is no such key" .. args.hint(key, allowed)) end
     if not test[1](value) then wrong(at, "must be " .. test[2] .. ", got " .. show(value)) end
     copy[key] = value
   end

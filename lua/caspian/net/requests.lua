@@ -61,7 +61,7 @@ local RETRY = {
 local function check_retry(value, name, at, depth)
   if value == nil or type(value) == "boolean" then return end
   if type(value) == "table" then
-    local given = args.options(at, name, value, RETRY, depth + 1)
+    local given = args.options(at, name, value, RETRY, depth + 1, "retry")
     for index, status in next, given.statuses or {} do
       if type(index) ~= "number" or not args.kinds.port[1](status) or status < 100 or status > 999 then
         bad(at, name, "retry.statuses must be a list of statuses, got " .. show(status), depth + 1)
@@ -192,23 +192,23 @@ local PART = { name = "string", data = "string", path = "string", filename = "st
 --- Parts of a multipart body, for the core: { { name =, bytes = | path =, filename =, type = }, … }
 local function parts_of(given, name, at, depth)
   local parts = {}
-  local function add(key, part)
+  local function add(key, part, place)
     if type(part) == "number" then part = tostring(part) end
     if type(part) == "string" then part = { data = part } end
     if type(part) ~= "table" then
-      bad(at, name, "body_multipart must hold strings and tables, got " .. show(part), depth + 2)
+      bad(at, name, place .. " must be a string or a table, got " .. show(part), depth + 2)
     end
-    part = args.options(at, name, part, PART, depth + 2)
+    part = args.options(at, name, part, PART, depth + 2, place)
     part.name = part.name or key
-    if not part.name then bad(at, name, "a part of body_multipart has no name", depth + 2) end
+    if not part.name then bad(at, name, place .. " has no name", depth + 2) end
     if (part.data == nil) == (part.path == nil) then
-      bad(at, name, "part " .. show(part.name) .. " of body_multipart must have either data or a path", depth + 2)
+      bad(at, name, place .. " must have either data or a path", depth + 2)
     end
     if part.path and part.filename == nil then
       local last = part.path
-      for place = #last, 1, -1 do
-        local letter = sub(last, place, place)
-        if letter == "/" or letter == "\\" then last = sub(last, place + 1) break end
+      for cut = #last, 1, -1 do
+        local letter = sub(last, cut, cut)
+        if letter == "/" or letter == "\\" then last = sub(last, cut + 1) break end
       end
       part.filename = last
     end
@@ -216,7 +216,7 @@ local function parts_of(given, name, at, depth)
     parts[#parts + 1] = part
   end
   if rawget(given, 1) ~= nil then
-    for index = 1, length(given) do add(nil, rawget(given, index)) end
+    for index = 1, length(given) do add(nil, rawget(given, index), "body_multipart[" .. index .. "]") end
     return { parts = parts }
   end
   local keys = {}
@@ -225,7 +225,7 @@ local function parts_of(given, name, at, depth)
     keys[#keys + 1] = key
   end
   sort(keys)
-  for _, key in next, keys do add(key, given[key]) end
+  for _, key in next, keys do add(key, given[key], "part " .. show(key) .. " of body_multipart") end
   return { parts = parts }
 end
 
@@ -249,7 +249,8 @@ local function body_of(core, opts, name, at, depth)
     local names, values = pairs_of(value, name, which, at, depth + 1)
     return { bytes = core.form_encode(names, values), type = "application/x-www-form-urlencoded" }
   elseif which == "body_multipart" then
-    return parts_of(value, name, at, depth + 1)
+    local source = parts_of(value, name, at, depth + 1) -- no tail call: its errors count the levels
+    return source
   elseif is_open_file(value, name, which, at, depth + 1) then
     return from_file(value)
   elseif type(value) == "string" then
