@@ -66,7 +66,10 @@ impl Host {
     pub fn from_url(host: url::Host<&str>) -> Result<Host, BadHost> {
         match host {
             url::Host::Domain(name) => {
-                well_formed(name)?;
+                // What is plain has nothing in it that is looked for.
+                if !is_plain(name) {
+                    well_formed(name)?;
+                }
                 Name::parse(name).map(Host::Name)
             }
             url::Host::Ipv4(ip) => Ok(Host::from(IpAddr::V4(ip))),
@@ -89,10 +92,11 @@ impl Host {
     }
 
     /// As an authority has it (RFC 3986 §3.2.2): IPv6 in brackets.
-    pub fn authority(&self) -> String {
+    pub fn authority(&self) -> Cow<'_, str> {
         match self {
-            Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]"),
-            other => other.to_string(),
+            Host::Name(name) => Cow::Borrowed(name.as_str()),
+            Host::Ip(IpAddr::V4(ip)) => Cow::Owned(ip.to_string()),
+            Host::Ip(IpAddr::V6(ip)) => Cow::Owned(format!("[{ip}]")),
         }
     }
 }
@@ -122,16 +126,17 @@ impl Name {
         } else if name.len() > 253 {
             Some("is longer than 253 octets")
         } else {
-            name.split('.').find_map(label_fault)
+            name.as_bytes().split(|byte| *byte == b'.').find_map(label_fault)
         };
         if let Some(fault) = fault {
             return Err(bad(text, fault));
         }
         // WHATWG URL, "ends in a number checker": what it would read as an address must not pass as a name.
-        let last = name.rsplit('.').next().unwrap_or(name);
-        let digits = last
-            .strip_prefix("0x")
-            .map_or_else(|| last.bytes().all(|b| b.is_ascii_digit()), |hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        let last = name.as_bytes().rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+        let digits = match last.strip_prefix(b"0x") {
+            Some(hex) => hex.iter().all(u8::is_ascii_hexdigit),
+            None => last.iter().all(u8::is_ascii_digit),
+        };
         if digits {
             let why = "is an odd spelling of an IPv4 address: write four decimal numbers without leading zeros";
             return Err(bad(text, why));
@@ -146,18 +151,18 @@ impl Name {
 
 /// True for what UTS 46 leaves as it is, as most names are and all that a URL parser hands over: it need not be asked.
 fn is_plain(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_'))
-        && !text.contains("xn--")
+    text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_'))
+        && !text.as_bytes().windows(4).any(|four| four == b"xn--")
 }
 
-fn label_fault(label: &str) -> Option<&'static str> {
+fn label_fault(label: &[u8]) -> Option<&'static str> {
     if label.is_empty() {
         Some("has an empty label")
     } else if label.len() > 63 {
         Some("has a label longer than 63 octets")
-    } else if label.starts_with('-') || label.ends_with('-') {
+    } else if label.starts_with(b"-") || label.ends_with(b"-") {
         Some("has a label that starts or ends with a hyphen")
-    } else if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+    } else if !label.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
         Some("has a character that host names do not have")
     } else {
         None

@@ -38,11 +38,9 @@ impl fmt::Display for Fault {
 
 /// The form of a parsed URL's path that is matched and sent.
 pub fn canonical(path: &str) -> Result<Cow<'_, str>, Fault> {
-    if memchr::memchr2(b'%', b';', path.as_bytes()).is_none() {
-        return match path.split('/').any(|segment| segment == "." || segment == "..") {
-            true => Err(Fault::Dot),
-            false => Ok(Cow::Borrowed(path)),
-        };
+    // What most paths have none of, and every fault has one of.
+    if memchr::memchr3(b'%', b';', b'.', path.as_bytes()).is_none() {
+        return Ok(Cow::Borrowed(path));
     }
     let path = unescape(path)?;
     path.split('/').try_for_each(refuse_segment)?;
@@ -57,16 +55,17 @@ pub(super) fn refuse_segment(segment: &str) -> Result<(), Fault> {
     }
 }
 
-/// Looks at a path before the URL parser has resolved its dot segments: what such a segment took away is refused, too.
-pub fn refuse(raw: &str) -> Result<(), Fault> {
-    if memchr::memchr2(b'%', b';', raw.as_bytes()).is_none() {
+/// Looks at the path of an `http` or `https` URL that parses, before the URL parser has resolved its dot segments: what
+/// such a segment took away is refused, too.
+pub fn refuse(url: &str) -> Result<(), Fault> {
+    if memchr::memchr2(b'%', b';', url.as_bytes()).is_none() {
         return Ok(());
     }
-    unescape(raw)?.split(['/', '\\']).try_for_each(dot_parameter)
+    unescape(as_written(url))?.split(['/', '\\']).try_for_each(dot_parameter)
 }
 
-/// The path in the text of an `http` or `https` URL that parses, as it was written.
-pub fn of_url(text: &str) -> &str {
+/// The path in the text of a URL that parses.
+fn as_written(text: &str) -> &str {
     let after = text.find(':').map_or("", |at| &text[at + 1..]).trim_start_matches(['/', '\\']);
     let path = after.bytes().position(|b| matches!(b, b'/' | b'\\' | b'?' | b'#')).map_or("", |at| &after[at..]);
     memchr::memchr2(b'?', b'#', path.as_bytes()).map_or(path, |end| &path[..end])
@@ -155,7 +154,8 @@ pub struct Segments<'p> {
 impl<'p> Segments<'p> {
     /// `path` begins with a slash.
     pub fn of(path: &'p str) -> Segments<'p> {
-        let mut ends: Vec<usize> = memchr::memchr_iter(b'/', path.as_bytes()).skip(1).collect();
+        let mut ends = Vec::with_capacity(16);
+        ends.extend(memchr::memchr_iter(b'/', path.as_bytes()).skip(1));
         // Without a trailing slash the last segment has no slash after it.
         if !path.ends_with('/') {
             ends.push(path.len());
@@ -217,7 +217,7 @@ mod tests {
             ("  https:h/a ", "/a "),
             ("http://h?/a", ""),
         ] {
-            assert_eq!(of_url(url), expected, "{url}");
+            assert_eq!(as_written(url), expected, "{url}");
         }
     }
 }

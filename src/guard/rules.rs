@@ -162,12 +162,12 @@ impl Rules {
 
     /// Decides about one request. `url` and `method` are an untrusted caller's.
     pub fn decide(&self, url: &[u8], method: &[u8]) -> Result<Decision<'_>, Refusal> {
-        let (text, url) = read(url)?;
+        let (text, parsed) = read(url)?;
         let method = Method::parse(method).map_err(|why| Refusal::Wrong(2, why))?;
-        let origin = url.origin();
+        let origin = parsed.origin();
         let refuse =
             |kind, why: String| Err(Refusal::Refused(Error::new(kind, why).at(origin.host.to_string(), origin.port)));
-        let path = match path::refuse(path::of_url(text)).and_then(|()| path::canonical(url.path())) {
+        let path = match path::refuse(text).and_then(|()| path::canonical(parsed.path())) {
             Ok(path) => path,
             Err(why) => {
                 return refuse(Kind::RequestNotAllowed, format!("the path of the URL {why}: a guard sends none"));
@@ -187,14 +187,15 @@ impl Rules {
                 Some(why) => return refuse(why.kind(), why.words(origin, &method)),
             },
         };
+        let mut url = [origin.scheme.name(), "://", parsed.authority(), &path].concat();
+        if let Some(query) = parsed.query() {
+            url.extend(["?", query]);
+        }
         Ok(Decision {
             rule,
             route,
             params: params.into_iter().map(|(name, value)| (name, value.to_owned())).collect(),
-            url: match url.query() {
-                Some(query) => format!("{origin}{path}?{query}"),
-                None => format!("{origin}{path}"),
-            },
+            url,
             origin: origin.clone(),
             path: path.into_owned(),
         })

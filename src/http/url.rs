@@ -46,7 +46,7 @@ impl Origin {
     /// The value of `Host`: the port only where it is not the scheme's own.
     pub fn authority(&self) -> String {
         let host = self.host.authority();
-        if self.port == self.scheme.default_port() { host.to_string() } else { format!("{host}:{}", self.port) }
+        if self.port == self.scheme.default_port() { host.into_owned() } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -89,7 +89,7 @@ impl HttpUrl {
     /// The same, for whoever answers differently to different faults.
     pub fn read(text: &str) -> Result<HttpUrl, (Fault, Invalid)> {
         let fail = |fault, why: String| Err((fault, Invalid(why)));
-        if let Some(bad) = text.chars().find(char::is_ascii_control) {
+        if let Some(bad) = text.bytes().find(u8::is_ascii_control).map(char::from) {
             return fail(Fault::Malformed, format!("URL contains the control character {bad:?}"));
         }
         let url = match ::url::Url::parse(text) {
