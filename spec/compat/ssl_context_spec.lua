@@ -103,6 +103,11 @@ local STEPS = {
   { "a wrong self", [[ return (raised(modules("ssl.context").setmode, 3, "client"):match("%((.*)%)")) ]], [["SSL:Context expected, got number"]] },
   { "another's object", [[ local c = modules("ssl.context") return (raised(c.setmode, io.stdout, "client"):match("%((.*)%)")) ]],
     [["SSL:Context expected, got userdata"]], "LuaSec knows names of types" },
+  { "another class's object", [[
+      local c, file = modules("ssl.context"), io.open(pem("ca"))
+      local x = modules("ssl.x509").load(file:read("*a"))
+      file:close()
+      return (raised(c.setmode, x, "client"):match("%((.*)%)")) ]], [["SSL:Context expected, got userdata"]], "LuaSec knows names of types" },
   { "contexts have a name", [[ local x = modules("ssl.context").create("any") return (tostring(x):gsub("0x%x+", "0x")), type(getmetatable(x).__index) ]],
     [["SSL context: 0x" "table"]] },
   { "a table with its metatable is none", [[
@@ -128,6 +133,13 @@ describe("drop-in: ssl.context", function()
   describe("steps", function() rows.declare(it, net, STEPS, { prelude = prelude }) end)
 
   local read = require("spec.support.process").read
+
+  it("is known by nothing that has a name in the registry", function()
+    local registry, known = debug.getregistry(), getmetatable(rows.install(net)("ssl.context").create("any"))
+    for name, value in pairs(registry) do
+      assert.falsy(type(name) == "string" and (value == known or type(value) == "table" and rawget(value, known)), name)
+    end
+  end)
 
   it("takes PEM text for a path", function()
     local ssl = rows.install(net)("ssl")

@@ -22,8 +22,6 @@ use std::{
 pub trait Boxed: 'static {
     /// The class by LuaSec's name, `SSL:Context`, for messages.
     const NAME: &'static str;
-    /// The registry's key of the set of metatables. Not LuaSec's, which may be in the same state.
-    const KEY: &'static CStr;
     /// What `tostring` begins with: `SSL context`.
     const WORD: &'static CStr;
 
@@ -57,6 +55,9 @@ pub fn expected<T: Boxed>(value: &Value) -> String {
     format!("{} expected, got {given}", T::NAME)
 }
 
+/// Its address is the registry's key of the set of metatables: a name would be another module's to take.
+static KNOWN: u8 = 0;
+
 /// A class of one installation, once its methods are there.
 pub type Class = OnceCell<Table>;
 
@@ -75,12 +76,11 @@ pub fn class<T: Boxed>(lua: &Lua, class: &Class, methods: Table) -> mlua::Result
             }
             ffi::lua_insert(state, 1);
             ffi::lua_setfield(state, 1, c"__index".as_ptr());
-            if !known::<T>(state) {
+            if !known(state) {
                 ffi::lua_settop(state, 1);
                 ffi::lua_createtable(state, 0, 1);
-                ffi::lua_pushstring(state, T::KEY.as_ptr());
                 ffi::lua_pushvalue(state, 2);
-                ffi::lua_rawset(state, ffi::LUA_REGISTRYINDEX);
+                ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, (&raw const KNOWN).cast());
             }
             ffi::lua_pushvalue(state, 1);
             ffi::lua_pushboolean(state, 1);
@@ -136,10 +136,9 @@ pub fn function(lua: &Lua, function: ffi::lua_CFunction) -> mlua::Result<Functio
     unsafe { lua.exec_raw((), |state| ffi::lua_pushcclosure(state, function, 0)) }
 }
 
-/// Pushes the set of the class's metatables; false, and something else, if there is none yet.
-unsafe fn known<T: Boxed>(state: *mut ffi::lua_State) -> bool {
-    ffi::lua_pushstring(state, T::KEY.as_ptr());
-    ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX) == ffi::LUA_TTABLE
+/// Pushes the set of our metatables; false, and something else, if there is none yet.
+unsafe fn known(state: *mut ffi::lua_State) -> bool {
+    ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, (&raw const KNOWN).cast()) == ffi::LUA_TTABLE
 }
 
 /// The block at `index` if the value there is of the class; null otherwise. Leaves the stack as it was.
@@ -149,7 +148,7 @@ unsafe fn block<T: Boxed>(state: *mut ffi::lua_State, index: c_int) -> *mut Bloc
     }
     let top = ffi::lua_gettop(state) - 1;
     let mut ours = false;
-    if known::<T>(state) {
+    if known(state) {
         ffi::lua_pushvalue(state, -2);
         ours = ffi::lua_rawget(state, -2) == ffi::LUA_TBOOLEAN;
     }
@@ -158,7 +157,7 @@ unsafe fn block<T: Boxed>(state: *mut ffi::lua_State, index: c_int) -> *mut Bloc
         return ptr::null_mut();
     }
     let block = ffi::lua_touserdata(state, index).cast::<Block>();
-    // Two types of one name would share a metatable.
+    // The set has the metatables of every class; the block says which one it is of.
     if (*block).kind == TypeId::of::<T>() { block } else { ptr::null_mut() }
 }
 

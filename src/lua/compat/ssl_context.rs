@@ -29,7 +29,6 @@ pub struct SslContext {
 impl Boxed for SslContext {
     const WORD: &'static CStr = c"SSL context";
     const NAME: &'static str = "SSL:Context";
-    const KEY: &'static CStr = c"caspian.net.SSL:Context";
 }
 
 impl SslContext {

@@ -28,7 +28,6 @@ use std::{
 
 impl Boxed for SslConn {
     const NAME: &'static str = "SSL:Connection";
-    const KEY: &'static CStr = c"caspian.net.SSL:Connection";
     const WORD: &'static CStr = c"SSL connection";
 
     fn suffix(&self) -> &'static CStr {

@@ -23,7 +23,6 @@ pub struct X509 {
 impl Boxed for X509 {
     const WORD: &'static CStr = c"X509 certificate";
     const NAME: &'static str = "SSL:Certificate";
-    const KEY: &'static CStr = c"caspian.net.SSL:Certificate";
 }
 
 /// A certificate as a Lua value.
