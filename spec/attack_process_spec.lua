@@ -1,0 +1,185 @@
+-- The attacker in Lua, in interpreters of their own: what would take this one with it. Each must print its word and
+-- nothing else.
+
+local child = require("spec.support.child")
+
+local rows = {
+  { "a finalizer that closes the socket whose bytes are being copied", [[
+    local net = launch{ "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
+    local l = net.tcp_listen("127.0.0.1", 0)
+    local c = net.tcp("127.0.0.1", l.local_port)
+    local s = l:accept()
+    collectgarbage("setpause", 100) collectgarbage("setstepmul", 10000)
+    local acts = { function() s:close() end, function() s:starttls{ timeout = 0.1 } end, function() s:shutdown("both") end,
+      function() s:recv(1, { timeout = 0 }) end, function() net.poll({ s }, 0) end }
+    local function trap(act)
+      -- Garbage that finds the socket "in use": a table of Lua 5.2 and later, a userdata of 5.1.
+      local function finalize() pcall(act) end
+      if newproxy then getmetatable(newproxy(true)).__gc = finalize else setmetatable({}, { __gc = finalize }) end
+    end
+    local good = 0
+    for round = 1, 400 do
+      local line = ("%08d"):format(round):rep(2048) .. "\n"
+      local sent = pcall(c.send_all, c, line)
+      for _ = 1, 20 do trap(acts[round % 5 + 1]) end
+      local ok, got = pcall(s.recv_line, s, { timeout = 5 })
+      if ok and got == line then good = good + 1 elseif ok and got ~= nil and round % 5 ~= 3 then print("torn", #got) end
+      collectgarbage() -- or what is left acts on the next round's socket
+      if not sent or not ok or got == nil or round % 5 > 0 then
+        c:close() s:close()
+        c = net.tcp("127.0.0.1", l.local_port) s = l:accept()
+      end
+    end
+    print(good > 0 and "whole")]], "whole" },
+  { "a second instance: the front again", [[
+    local net = launch{ "--allow-net=a.test" }
+    for name in pairs(package.loaded) do if name:find("caspian") then package.loaded[name] = nil end end
+    local ok, err = pcall(require("caspian.net").launch, { "--allow-net" })
+    print(ok, err:match("already launched"))]], "false\talready launched" },
+  { "a second instance: the core again, by another name and from a copy", [[
+    local net = launch{ "--allow-net=a.test" }
+    local path
+    for template in package.cpath:gmatch("[^;]+") do
+      local name = template:gsub("%?", "caspian_net")
+      local file = not path and io.open(name, "rb")
+      if file then path = name file:close() end
+    end
+    package.loaded.caspian_net = nil
+    local copy = os.tmpname()
+    local from, to = io.open(path, "rb"), io.open(copy, "wb")
+    to:write(from:read("*a")) to:close() from:close()
+    for _, open in ipairs{ package.loadlib(path, "luaopen_caspian_net"), package.loadlib(copy, "luaopen_caspian_net") } do
+      local core = open()
+      local cap, why = core.mint({ "--allow-net" }, { files = true })
+      print(cap, why, (select(2, core.allows(nil, "a.test", 1))) ~= nil, (pcall(core.tcp, core, "a.test", 1)))
+    end
+    os.remove(copy)]], "nil\talready launched\ttrue\ttrue\nnil\talready launched\ttrue\ttrue" },
+  { "the registry of the state and everything that require finds hold no capability", [[
+    local net = launch{ "--allow-net=a.test" }
+    local found, seen = {}, {}
+    local function walk(value, depth)
+      if type(value) ~= "table" or seen[value] or depth > 6 or value == net then return end
+      seen[value] = true
+      for k, v in next, value do
+        if v == net or k == net then found[#found + 1] = tostring(k) end
+        walk(k, depth + 1) walk(v, depth + 1)
+      end
+    end
+    local mine = net net = nil -- luacheck: ignore
+    walk(package.loaded, 0)
+    for name, module in pairs(package.loaded) do
+      if name:find("caspian") and type(module) == "table" then
+        for key, value in pairs(module) do if type(value) == "userdata" and key ~= "null" then found[#found + 1] = key end end
+      end
+    end
+    print(#found, mine ~= nil)]], "0\ttrue" },
+  { "environments lead nowhere", [[
+    local net = launch{ "--allow-net=a.test" }
+    local worst = "none"
+    if getfenv then
+      for _, f in ipairs{ net.tcp, net.fetch, net.narrow, net.http.client.new, net.http.jar().records, net.http.guard or print } do
+        if f ~= print then for k in pairs(getfenv(f)) do worst = k end pcall(setfenv, f, { core = 1, cap = 1 }) end
+      end
+      pcall(debug.setfenv, net, {})
+    end
+    print(worst, net.allows("a.test", 1), net.allows("b.test", 1))]], "none\ttrue\tfalse" },
+  { "bytecode of the front's functions cannot be had", [[
+    local net = launch{ "--allow-net=a.test" }
+    local function dump(f) return pcall(string.dump, f) end
+    -- A dump has no upvalues: run again, it has no capability.
+    local ok, code = dump(net.tcp)
+    local again = ok and (loadstring or load)(code)
+    print(again and (pcall(again, "a.test", 1)) or false)]], "false" },
+  { "deep tables and deep calls are errors", [[
+    local net = launch{ "--allow-net=127.0.0.1" }
+    local deep = {}
+    for _ = 1, 1000000 do deep = { deep } end
+    local function try(f, ...) local ok, err = pcall(f, ...) io.write(tostring(ok), type(err) == "string" and " " or "!", "") end
+    try(net.fetch, "http://127.0.0.1:1/", { body_json = deep })
+    try(net.fetch, "http://127.0.0.1:1/", { headers = deep })
+    try(net.narrow, deep)
+    try(net.fetch, "http://127.0.0.1:1/", { body_form = deep })
+    local function down(n) if n == 0 then return pcall(net.fetch, "http://127.0.0.1:1/") end return (down(n - 1)) end
+    try(error, "x")
+    for _, n in ipairs{ 100, 150, 180 } do coroutine.wrap(function() down(n) end)() end
+    print("end")]], "false false false false false end" },
+  { "sizes beyond memory are errors", [[
+    local net = launch{ "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
+    local l = net.tcp_listen("127.0.0.1", 0)
+    local c = net.tcp("127.0.0.1", l.local_port)
+    local s = l:accept()
+    c:send_all("x\n")
+    for _, n in ipairs{ 2 ^ 31, 2 ^ 40, 2 ^ 53 } do
+      assert(not pcall(s.recv_exact, s, n, { timeout = 0 }))
+      assert(not pcall(s.recv_line, s, { max = n, timeout = 0 }) or true)
+      assert(not pcall(net.fetch, "http://127.0.0.1:1/", { max_body_bytes = n }))
+      pcall(net.tcp_listen, "127.0.0.1", 0, { backlog = n })
+    end
+    print("end")]], "end" },
+  { "a thousand open sockets end with the state", [[
+    local net = launch{ "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
+    keep = {}
+    for i = 1, 900 do local ok, u = pcall(net.udp) if ok then keep[i] = u end end
+    print(#keep > 200)]], "true" },
+  { "finalizers that run when the state closes find errors, not memory", [[
+    local net = launch{ "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
+    local l = net.tcp_listen("127.0.0.1", 0)
+    local client = net.http.client.new{ timeout = 1 }
+    local jail = client:jail("127.0.0.1")
+    local function last()
+      pcall(net.tcp, "127.0.0.1", l.local_port) pcall(l.accept, l, { timeout = 0 }) pcall(client.get, client, "http://127.0.0.1:1/")
+      pcall(jail.fetch, "http://127.0.0.1:1/") pcall(net.narrow, {}) pcall(net.revoke) pcall(tostring, net)
+    end
+    keep = {}
+    for i = 1, 10 do
+      if newproxy then keep[i] = newproxy(true) getmetatable(keep[i]).__gc = last else keep[i] = setmetatable({}, { __gc = last }) end
+    end
+    print("end")]], "end" },
+  { "os.exit in a callback ends the process with its code", [[
+    local net = launch{ "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
+    local l = net.tcp_listen("127.0.0.1", 0)
+    print("before")
+    io.stdout:flush()
+    net.fetch("http://127.0.0.1:" .. l.local_port .. "/", { method = "POST", body = function() os.exit(0, true) end })
+    print("after")]], "before" },
+  { "the string metatable under other hands: the gate still sees what is used", [[
+    local net = launch{ "--allow-net=127.0.0.1" }
+    local meta = getmetatable("")
+    for name in pairs(string) do meta.__index = setmetatable({}, { __index = function() return function() return "127.0.0.1" end end }) end
+    meta.__concat, meta.__eq, meta.__len, meta.__tostring = function() return "127.0.0.1" end, function() return true end, nil, nil
+    local a, b = net.allows("8.8.8.8", 80), net.allows("127.0.0.1", 80)
+    local ok, err = pcall(net.tcp, "8.8.8.8", 80)
+    print(a, b, ok, rawget(err, "class"))]], "false\ttrue\tfalse\tpuck.uno/error/network/host_not_allowed" },
+  { "libraries under other hands: the front has its own", [[
+    local net = launch{ "--allow-net=127.0.0.1" }
+    local stdout, write, pcall, pairs, type, rawget, text = io.stdout, io.stdout.write, pcall, pairs, type, rawget, tostring
+    for _, lib in pairs{ string, table, math, coroutine, io, os } do
+      for name, f in pairs(lib) do if type(f) == "function" then lib[name] = function() return "127.0.0.1" end end end
+    end
+    for _, name in pairs{ "type", "next", "rawget", "rawequal", "select", "tostring", "error", "setmetatable", "getmetatable" } do
+      _G[name] = function() return "string" end
+    end
+    local a, b = net.allows("8.8.8.8", 80), net.allows("127.0.0.1", 80)
+    local ok, err = pcall(net.tcp, "8.8.8.8", 80)
+    write(stdout, text(a), " ", text(b), " ", text(ok), " ", rawget(err, "class"), "\n")]],
+    "false true false puck.uno/error/network/host_not_allowed" },
+  { "error objects are whole whoever makes them", [[
+    local net = launch{ "--allow-net=127.0.0.1" }
+    local _, err = pcall(net.tcp, "8.8.8.8", 80)
+    err.class, err.message = nil, setmetatable({}, { __tostring = function() return "x" end })
+    print(type(tostring(err)), err:is("network/timeout"))
+    err.class = {}
+    print(pcall(err.is, err, "x"))]], "string\tfalse\ntrue\tfalse" },
+}
+
+describe("in an interpreter of its own:", function()
+  for _, row in ipairs(rows) do
+    it(row[1], function()
+      -- Not on Lua 5.1: SECURITY.md says why.
+      if row[1]:find("^a finalizer") and _VERSION == "Lua 5.1" and not rawget(_G, "jit") then return end
+      local started = os.time()
+      assert.equal(row[3], child.run(row[2]))
+      assert(os.time() - started < 60)
+    end)
+  end
+end)

@@ -1,0 +1,104 @@
+--- One value of each type that a script can come by, and what it can call on them.
+
+local dropin = require("spec.support.rows")
+local net = require("spec.support.subject").net
+local servers = require("spec.support.servers")
+
+local zoo = {}
+
+local HTTP = "http://127.0.0.1:" .. servers.http
+local HERE = { "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
+
+--- The values by name; the second result ends them.
+function zoo.open()
+  local mine = net.narrow(HERE)
+  local listener = mine.tcp_listen("127.0.0.1", 0, { timeout = 5 })
+  local tcp = mine.tcp("127.0.0.1", listener.local_port, { timeout = 5 })
+  local client = mine.http.client.new{ har = true, timeout = 5 }
+  local response = client:get(HTTP .. "/hello")
+  local _, err = pcall(mine.tcp, "127.0.0.2", 1)
+  local request
+  local guard = mine.http.guard{
+    rules = { host = "127.0.0.1", https_only = false, ports = servers.http }, allow_private = true,
+    middleware = function(ctx, next) request = ctx.req return next() end,
+  }
+  local guarded = guard.fetch(HTTP .. "/hello")
+  local values = {
+    net = mine, http = mine.http, ["http.client"] = mine.http.client, client = client, jar = mine.http.jar(),
+    jail = client:jail("127.0.0.1"), response = response, stream = client:get(HTTP .. "/hello", { stream = true }),
+    tcp = tcp, accepted = listener:accept(), listener = listener, udp = mine.udp(),
+    ssl = mine.ssl("127.0.0.1", servers.https, { verify = false }),
+    events = mine.events(HTTP .. "/events"), websocket = mine.websocket("ws://127.0.0.1:" .. servers.websocket.ws .. "/echo"),
+    guard = guard, guarded = guarded, raw = request.raw, error = err,
+  }
+  return values, function() mine.revoke() end
+end
+
+--- Methods, by the type that has them.
+zoo.METHODS = {
+  tcp = { "send", "send_all", "recv", "recv_line", "recv_exact", "lines", "close", "shutdown", "starttls" },
+  ssl = { "send", "send_all", "recv", "recv_line", "recv_exact", "lines", "close", "shutdown", "peer_cert", "cipher",
+    "protocol", "alpn" },
+  udp = { "send", "send_to", "recv", "recv_from", "close", "join", "leave" },
+  listener = { "accept", "close" },
+  websocket = { "send", "recv", "messages", "ping", "close" },
+  client = { "fetch", "get", "head", "delete", "options", "post", "put", "patch", "jail", "close", "events", "fetch_all", "har" },
+  events = { "next", "each", "close" },
+  jar = { "records", "load", "set", "header", "clear" },
+  error = { "is" },
+}
+
+--- Functions that belong to one value and may be called with a dot: a wrong self is a wrong first argument of theirs.
+zoo.FUNCTIONS = {
+  net = { "tcp", "ssl", "tls", "udp", "tcp_listen", "listen", "udp_listen", "unix", "unix_listen", "poll", "narrow", "allows",
+    "fetch", "fetch_all", "events", "websocket", "resolve", "reverse_resolve", "class", "array" },
+  http = { "guard" },
+  ["http.client"] = { "new", "jail" },
+  jail = { "fetch" },
+  guard = { "fetch" },
+}
+
+zoo.ARGUMENTS = {
+  send = { "x" }, send_all = { "x" }, recv_exact = { 1 }, shutdown = { "both" }, send_to = { "x", "127.0.0.1", 9 },
+  join = { "224.0.0.251" }, leave = { "224.0.0.251" }, fetch = { HTTP }, get = { HTTP }, head = { HTTP }, delete = { HTTP },
+  options = { HTTP }, post = { HTTP }, put = { HTTP }, patch = { HTTP }, jail = { "127.0.0.1" }, events = { HTTP .. "/events" },
+  fetch_all = { { HTTP } }, load = { {} }, is = { "network" }, set = { HTTP, "a=b" }, header = { HTTP },
+  tcp = { "127.0.0.1", 9 }, ssl = { "127.0.0.1", 9 }, tls = { "127.0.0.1", 9 }, udp = { "127.0.0.1", 9 },
+  tcp_listen = { "127.0.0.1", 0 }, listen = { "127.0.0.1", 0 }, udp_listen = { "127.0.0.1", 0 }, unix = { "/run/x" },
+  unix_listen = { "/run/x" }, poll = { {}, 0 }, narrow = { {} }, allows = { "127.0.0.1", 9 }, websocket = { "ws://127.0.0.1:1/" },
+  resolve = { "127.0.0.1" }, reverse_resolve = { "127.0.0.1" }, class = { "puck.uno/socket/tcp" }, array = { {} },
+  guard = { { rules = { host = "127.0.0.1" } } }, new = { {} },
+}
+
+--- What is no self of anything here: seventeen values, those of `values` among them.
+function zoo.others(values, value)
+  return {
+    {}, setmetatable({}, { __index = value }), setmetatable({}, { __index = function() return print end }),
+    "string", 42, true, print, coroutine.create(function() end), io.stdout, net, values.response, values.tcp, values.udp,
+    values.client, values.jar, values.guard, values.error, values.jail,
+  }
+end
+
+--- One object of each class that the drop-in has, by name, with the table of its methods; the second result ends them.
+function zoo.dropin()
+  local mine = net.narrow(HERE)
+  local import = dropin.install(mine)
+  local socket, core, context = import("socket"), import("ssl.core"), import("ssl.context")
+  local server = assert(socket.bind("127.0.0.1", 0))
+  local _, port = server:getsockname()
+  local values = {
+    master = socket.tcp(), server = server, client = assert(socket.connect("127.0.0.1", port)), udp = socket.udp(),
+    connected = assert(socket.udp()), accepted = server:accept(),
+  }
+  assert(values.connected:setpeername("127.0.0.1", 9))
+  values.context = assert(context.create("any"))
+  context.setmode(values.context, "client")
+  values.connection = assert(core.create(values.context))
+  values.certificate = assert(import("ssl.x509").load(require("spec.support.process").read(servers.ca)))
+  for _, name in ipairs{ "master", "server", "client", "udp", "connected", "accepted", "connection" } do values[name]:settimeout(0) end
+  local classes = {}
+  for name, value in pairs(values) do classes[name] = getmetatable(value).__index end
+  return values, classes, function() mine.revoke() end
+end
+
+return zoo
