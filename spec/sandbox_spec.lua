@@ -41,7 +41,68 @@ local ROWS = {
       print(script('return collectgarbage("count") > 0, (pcall(collectgarbage, "stop"))'))]], "true\tfalse" },
 }
 
+-- A thousand dumps of real functions, broken in every way, by every door that compiles; prints how many got in.
+local BYTECODE = [==[
+  local sandbox = require("caspian.net.sandbox")
+  local up = 1
+  local function deep(...) local t = { ... } for i = 1, #t do t[i] = function() up = up + 1 return t, i, "\0", 1.5 end end return t end
+  local dumps = { string.dump(function() return 1 end), string.dump(deep), string.dump(sandbox.script), string.dump(function() while up do end end) }
+  local path = os.tmpname()
+  local box = sandbox.new{ dir = path:match("^(.*)/"), realpath = function(p) return p end, fs = true, entry = function(p) return p end }
+  local env = box.env
+  local seed = 1
+  local function below(n) seed = seed * 48271 % 2147483647 return seed % n end
+  local function noise(n) local t = {} for i = 1, n do t[i] = string.char(below(256)) end return table.concat(t) end
+  local function put(text, at, bytes, drop) return text:sub(1, at - 1) .. bytes .. text:sub(at + (drop or #bytes)) end
+  local BREAK = {
+    function(d) return d end,
+    function(d) return put(d, 40 + below(#d - 40), noise(1)) end,           -- the header is whole
+    function(d) return put(d, 40 + below(#d - 40), noise(8)) end,
+    function(d) return put(d, 40 + below(#d - 40), "", 1 + below(9)) end,
+    function(d) return put(d, 40 + below(#d - 40), noise(1 + below(9)), 0) end,
+    function(d) return d:sub(1, 34) .. noise(below(200)) end,
+    function(d) return put(d, 40 + below(#d - 40), ("\255"):rep(4)) end,
+    function(d) return d:sub(1, 1 + below(#d)) end,                         -- it ends anywhere
+    function(d) return put(d, 2 + below(32), noise(1)) end,                 -- the header is not whole
+    function(d) return "\27" .. noise(below(60)) end,
+    function(d) return d:sub(1, 4) .. noise(40) end,
+    function(d) return d:sub(2) end,                                        -- what goes for text is no Lua
+    function(d) return "\239\187\191" .. d end,
+    function(d) return "#!/bin/lua\n" .. d end,
+    function(d) return "\239\187\191#\n" .. d end,
+    function(d) return ("\239\187\191"):rep(2) .. d end,
+    function(d) return "\n" .. d end, function(d) return " " .. d end, function(d) return "\0" .. d end,
+    function(d) return "--\n" .. d end, function(d) return d .. d end, function(d) return "#" .. d end,
+  }
+  local function pieces(text, size)
+    local at = 1
+    return function() local piece = text:sub(at, at + size - 1) at = at + size return piece end
+  end
+  local got, count = 0, 0
+  local function never(f) if f then got = got + 1 end count = count + 1 end
+  local load = env.load
+  for round = 1, 1000 do
+    local text = BREAK[round % #BREAK + 1](dumps[below(#dumps) + 1])
+    never(load(text)) never(load(text, "=x", "b")) never(load(text, "=x", "bt")) never(load(text, "=x", "t", {}))
+    never(load(pieces(text, 1 + below(20)))) never(load(pieces(text, 1)))
+    if env.loadstring then never(env.loadstring(text)) end
+    never(sandbox.compile(sandbox.script(text), "=script", env))
+    local file = io.open(path, "wb") file:write(text) file:close()
+    never(env.loadfile(path)) never(env.loadfile(path, "b")) never((pcall(env.dofile, path)))
+    env.package.path = path never((pcall(env.require, "m" .. round)))
+  end
+  -- The doors are doors: text passes.
+  local file = io.open(path, "wb") file:write("return 7") file:close()
+  local open = load(pieces("return 7", 1)) and env.loadfile(path) and env.dofile(path) + env.require("text")
+  os.remove(path)
+  print(got, count > 10000, open)]==]
+
 describe("the sandbox", function()
+  it("holds: no bytecode, however it is broken, by no door", function()
+    assert.equal("0\ttrue\t14", child.run(BYTECODE))
+  end)
+
+
   for _, row in ipairs(ROWS) do
     it("holds: " .. row[1], function()
       assert.equal(row[3], child.run(PRELUDE .. row[2]))

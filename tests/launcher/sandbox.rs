@@ -171,6 +171,42 @@ fn nothing_gets_out() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Dumps of real functions, broken in many ways, as the script itself: by name, on standard input, and of a module.
+#[test]
+fn a_script_of_bytecode_does_not_start() {
+    let lua = mlua::Lua::new();
+    let dump = |code: &str| lua.load(code).into_function().unwrap().dump(false);
+    let whole =
+        [dump("return 1"), dump("local t = {} for i = 1, 9 do t[i] = function() return t, i, 1.5, 'x' end end")];
+    let tree = Tree::new("bytecode", &[("ok.lua", b"print(7)")]);
+    check(&tree.0, &[Row(&["ok.lua"], "", 0, "7\n", &[])]);
+    let mut seed = 1_u64;
+    let mut below = |bound: usize| {
+        seed = seed * 48_271 % 2_147_483_647;
+        seed as usize % bound
+    };
+    for round in 0..40 {
+        let mut bytes = whole[round % 2].clone();
+        match round / 2 % 5 {
+            0 => {}
+            1 => bytes[40 + below(20)] ^= 0x55,
+            2 => bytes.truncate(1 + below(bytes.len() - 1)),
+            3 => bytes[2 + below(30)] = 0xff,
+            _ => bytes.splice(..0, *b"\xef\xbb\xbf").for_each(drop),
+        }
+        std::fs::write(tree.0.join("broken.lua"), &bytes).unwrap();
+        let ways: [&[&str]; 3] = [&["broken.lua"], &["/dev/stdin"], &["-e", "require('broken')"]];
+        for way in ways {
+            let mut command = super::launcher();
+            let stdin = std::fs::File::open(tree.0.join("broken.lua")).unwrap();
+            let child = command.current_dir(&tree.0).args(way).stdin(stdin).spawn().unwrap();
+            let (status, out, err) = super::end(child);
+            assert_eq!((status, &*out), (1, ""), "{round} {way:?}: {err}");
+            assert!(err.contains("attempt to load a binary chunk"), "{round} {way:?}: {err}");
+        }
+    }
+}
+
 #[test]
 fn only_the_script_has_the_network() {
     let tree = Tree::new(
