@@ -214,6 +214,18 @@ TABLES["verification"] = {
   { "several certificates", [[
       local c = tls(nil, { certificate = false, key = false, certificates = { { certificate = pem("server"), key = key("server") } } })
       return c:getpeerverification() ]], [[true]] },
+  { "certificates of two kinds", [[
+      local both = { certificate = false, key = false, protocol = "any",
+        certificates = { { certificate = pem("rsa"), key = key("rsa") }, { certificate = pem("server"), key = key("server") } } }
+      local list = {}
+      for _, ciphers in ipairs{ "ALL:!aRSA", "ALL:!ECDSA" } do
+        local c = tls({ protocol = "tlsv1_2", ciphers = ciphers }, both)
+        list[#list + 1] = c:info("authentication")
+        both.protocol = "tlsv1_2"
+        c = tls({ ciphers = ciphers, protocol = "any" }, both)
+        list[#list + 1] = c:info("authentication")
+      end
+      return table.concat(list, " ") ]], [["ECDSA ECDSA RSA RSA"]] },
   { "a question about revocation hides nothing else", [[
       local c = tls({ cafile = pem("other-ca"), verifyext = { "lsec_continue", "crl_check" } }, { as = "under", cafile = false })
       local good, why = c:getpeerverification()

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::tls::{Version, pem, provider};
 use rustls::{
-    CipherSuite, ClientConfig, ServerConfig, SignatureScheme,
+    CipherSuite, ClientConfig, ServerConfig, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
     client::{ResolvesClientCert, Resumption},
     crypto::{CryptoProvider, SupportedKxGroup},
     pki_types::{CertificateDer, CertificateRevocationListDer, DnsName, ServerName, pem::PemObject},
@@ -231,7 +231,7 @@ impl Context {
         if versions.is_empty() {
             return Err("no protocols available");
         }
-        let provider = self.provider();
+        let provider = self.provider(&versions);
         let trust = Arc::clone(&self.trust);
         let purpose = match mode {
             Mode::Client => Purpose::Server,
@@ -290,7 +290,9 @@ impl Context {
         Ok(Built { trust, asked, chain, side, ignores_eof: self.ignores_eof })
     }
 
-    fn provider(&self) -> Arc<CryptoProvider> {
+    /// The suites and groups that were asked for. Suites of other versions would count in the choice of a server's
+    /// certificate: those of TLS 1.3 fit any.
+    fn provider(&self, versions: &[&SupportedProtocolVersion]) -> Arc<CryptoProvider> {
         let mut own = (*provider()).clone();
         let mut suites = Vec::new();
         for (chosen, is_13) in [(&self.ciphersuites, true), (&self.ciphers, false)] {
@@ -302,6 +304,7 @@ impl Context {
                 }
             }
         }
+        suites.retain(|suite: &SupportedCipherSuite| versions.contains(&suite.version()));
         own.cipher_suites = suites;
         if let Some(groups) = &self.groups {
             own.kx_groups = groups.clone();
@@ -335,7 +338,8 @@ impl Shown {
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.fitting(hello.signature_schemes())
+        // None that fits is for the handshake to tell: rustls would call it a matter of access.
+        self.fitting(hello.signature_schemes()).or_else(|| self.0.first().cloned())
     }
 }
 
