@@ -230,6 +230,23 @@ TABLES["verification"] = {
       local c = tls({ cafile = pem("other-ca"), verifyext = { "lsec_continue", "crl_check" } }, { as = "under", cafile = false })
       local good, why = c:getpeerverification()
       return good, why[1][1] ]], [[false "unable to get local issuer certificate"]], "OpenSSL asks about revocation first" },
+  { "revocation without a list, of the whole chain", [[
+      local function why(certificate, ...)
+        local list = {}
+        for _, verifyext in ipairs{ { "lsec_continue", "crl_check" }, { "lsec_continue", "crl_check", "crl_check_chain" } } do
+          local c = tls({ verifyext = verifyext, cafile = ... }, { as = certificate, cafile = false })
+          local _, complaints = c:getpeerverification()
+          local last = 0
+          for depth in pairs(complaints) do last = math.max(last, depth) end
+          for depth = 1, last do list[#list + 1] = depth - 1 .. " " .. table.concat(complaints[depth] or {}, ", ") end
+        end
+        return table.concat(list, "; ")
+      end
+      return why("server"), why("chain"), why("chain", pem("other-ca")) ]],
+    [["0 unable to get certificate CRL; 0 unable to get certificate CRL; 1 unable to get certificate CRL" ]] ..
+    [["0 unable to get certificate CRL; 0 unable to get certificate CRL; 1 unable to get certificate CRL; 2 unable to get certificate CRL" ]] ..
+    [["0 unable to get certificate CRL; 1 unable to get local issuer certificate; 0 unable to get certificate CRL; ]] ..
+    [[1 unable to get local issuer certificate, unable to get certificate CRL"]] },
   { "revocation without a list", [[ local c, s = ends{ verifyext = "crl_check" } return (select(2, shake(c, s))) ]],
     [["certificate verify failed"]] },
 }

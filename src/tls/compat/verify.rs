@@ -150,20 +150,23 @@ pub fn judge(
     let mut complaints = Vec::new();
     let trust = trust.or_machine(asked, name);
     let unasked = Asked { crl_check: false, crl_check_chain: false, ..*asked };
-    match path(&trust, &unasked, own, between, now) {
-        Err(error) if !believed_itself(&trust, own, now) => {
+    // A question about revocation must not hide where a chain leads, so that is looked at first, without it.
+    let above = match path(&trust, &unasked, own, between, now) {
+        Ok(above) => above,
+        Err(_) if believed_itself(&trust, own, now) => 0,
+        Err(error) => {
             complaints = chain_words(&error, own, between, now);
-            // What is revoked is not known of a chain that leads nowhere; that must not hide where it leads.
-            if (asked.crl_check || asked.crl_check_chain) && trust.crls.is_empty() {
-                complaints.push(Complaint { depth: 0, words: "unable to get certificate CRL" });
-            }
+            between.len()
         }
-        _ if unasked == *asked => {}
-        _ => {
-            if let Err(error) = path(&trust, asked, own, between, now) {
-                complaints = chain_words(&error, own, between, now);
-            }
-        }
+    };
+    if unasked != *asked && trust.crls.is_empty() {
+        let last = if asked.crl_check_chain { above } else { 0 };
+        complaints.extend((0..=last).map(|depth| Complaint { depth, words: "unable to get certificate CRL" }));
+    } else if unasked != *asked
+        && complaints.is_empty()
+        && let Err(error) = path(&trust, asked, own, between, now)
+    {
+        complaints = chain_words(&error, own, between, now);
     }
     if let Some(name) = name {
         let words = match name {
@@ -178,13 +181,14 @@ pub fn judge(
     complaints
 }
 
+/// How many certificates stand above the peer's own, the authority's included.
 fn path(
     trust: &Trust,
     asked: &Asked,
     own: &CertificateDer<'_>,
     between: &[CertificateDer<'_>],
     now: UnixTime,
-) -> Result<(), Pki> {
+) -> Result<usize, Pki> {
     let own = EndEntityCert::try_from(own)?;
     let crls: Vec<_> = trust.crls.iter().map(|crl| &**crl).collect();
     let revocation = if !asked.crl_check && !asked.crl_check_chain {
@@ -203,7 +207,9 @@ fn path(
         _ => Ok(()),
     };
     let algorithms = provider().signature_verification_algorithms.all;
-    own.verify_for_usage(algorithms, &trust.anchors, between, now, asked.purpose, revocation, Some(&within)).map(drop)
+    let usage = asked.purpose;
+    let path = own.verify_for_usage(algorithms, &trust.anchors, between, now, usage, revocation, Some(&within))?;
+    Ok(path.intermediate_certificates().count() + 1)
 }
 
 /// True for a certificate that is believed by name and has signed itself, within its time.
