@@ -261,6 +261,9 @@ describe("drop-in: socket", function()
         "1.0 {on=true,timeout=7}" },
       { "linger off", [[ local a = pair() a:setoption("linger", { on = false, timeout = 0 }) return a:getoption("linger") ]],
         "{on=false,timeout=0}" },
+      { "the collector hurries as much", [[ local all = {} collectgarbage() collectgarbage()
+        local before = collectgarbage("count") for n = 1, 100 do all[n] = keep(socket.tcp()) end
+        return (collectgarbage("count") - before) / 100 > 8 ]], "true" },
       { "close waits for no one", [[ local a, b = pair() a:settimeout(0) assert(a:setoption("linger", { on = true, timeout = 2 }))
         local block, total = ("x"):rep(100000), 0 repeat local all, why, part = a:send(block) total = total + (all or part) until why
         local start = socket.gettime() a:close() local took = socket.gettime() - start

@@ -24,6 +24,8 @@ pub trait Boxed: 'static {
     const NAME: &'static str;
     /// What `tostring` begins with: `SSL context`.
     const WORD: &'static CStr;
+    /// How large Lua takes a value to be, at least, in bytes: what the collector goes by.
+    const WEIGHT: usize = 0;
 
     /// What stands behind the address in `tostring`.
     fn suffix(&self) -> &'static CStr {
@@ -97,11 +99,11 @@ pub fn wrap<T: Boxed>(lua: &Lua, class: &Class, value: Rc<T>) -> mlua::Result<Va
     let Some(metatable) = class.get() else { return Err(mlua::Error::runtime("the class is not there")) };
     let raw = Rc::into_raw(value);
     let owned = Cell::new(false);
-    // SAFETY: as in `class`. The block is as large as what is written into it, and aligned for it (Lua aligns
+    // SAFETY: as in `class`. The block is at least as large as what is written into it, and aligned for it (Lua aligns
     // blocks for any C type). The metatable comes last: a block is known only once its pointer stands.
     let made = unsafe {
         lua.exec_raw(metatable, |state| {
-            let block = ffi::lua_newuserdata(state, size_of::<Block>()).cast::<Block>();
+            let block = ffi::lua_newuserdata(state, T::WEIGHT.max(size_of::<Block>())).cast::<Block>();
             block.write(Block { kind: TypeId::of::<T>(), value: raw.cast() });
             ffi::lua_insert(state, 1);
             ffi::lua_setmetatable(state, 1);

@@ -5,7 +5,7 @@
 //! could not be raised in LuaSocket's words.
 //!
 //! Invariants:
-//! 1. A userdata block is one pointer: null, or a `Rc<Object>` turned raw that the block owns. Scripts can read our
+//! 1. A userdata block begins with one pointer: null, or a `Rc<Object>` turned raw that the block owns. Scripts can read our
 //!    metatables and change what is in them, so what marks a block is which metatable it has, not what is in it: the
 //!    addresses of the ten stand in [`Classes`], which scripts cannot reach, and the ten live as long as it does.
 //!    Nobody but us gives one to a userdata (`setmetatable` takes tables only, and of a table Lua has no block; the
@@ -37,6 +37,10 @@ use std::{
 };
 
 const CLASSES: usize = Class::ALL.len();
+
+/// How large Lua takes a stream to be, in bytes. The originals' objects hold their buffer, ours a pointer: to the collector
+/// it would be next to nothing, and a program that leaves its sockets to it would have run out of descriptors long before.
+pub(super) const WEIGHT: usize = 8192;
 
 /// The addresses of an installation's metatables, in the order of [`Class::ALL`].
 struct Classes([*const c_void; CLASSES]);
@@ -156,7 +160,13 @@ pub fn wrap(lua: &Lua, metatables: &Table, object: Rc<Object>, class: Class) -> 
 
 /// Pushes a userdata that takes over `raw`, which is null from then on. `metatables` is the list's place.
 unsafe fn give(state: *mut ffi::lua_State, metatables: c_int, raw: &mut *const Object, class: Class) {
-    let block = ffi::lua_newuserdata(state, size_of::<*const Object>()).cast::<*const Object>();
+    let size = match class {
+        Class::UdpUnconnected | Class::UdpConnected | Class::DgramUnconnected | Class::DgramConnected => {
+            size_of::<*const Object>()
+        }
+        _ => WEIGHT,
+    };
+    let block = ffi::lua_newuserdata(state, size).cast::<*const Object>();
     block.write(ptr::null());
     ffi::lua_rawgeti(state, metatables, (class as usize + 1) as _);
     ffi::lua_setmetatable(state, -2);

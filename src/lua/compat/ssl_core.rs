@@ -29,6 +29,7 @@ use std::{
 impl Boxed for SslConn {
     const NAME: &'static str = "SSL:Connection";
     const WORD: &'static CStr = c"SSL connection";
+    const WEIGHT: usize = super::raw::WEIGHT;
 
     fn suffix(&self) -> &'static CStr {
         match self.state() {
