@@ -16,15 +16,9 @@ local function fresh(before_each, after_each)
 end
 
 local prelude = [[
-local function head(c)
-  local lines = {}
-  while true do
-    local line = c:receive("*l")
-    if not line or line == "" then return table.concat(lines, "\n") end
-    lines[#lines + 1] = line
-  end
+local function expects(lines)
+  return table.concat(lines, "\n"):lower():find("expect: 100%-continue") and "expects" or "plain"
 end
-local function expects(text) return text:lower():find("expect: 100%-continue") and "expects" or "plain" end
 ]]
 
 -- What the server does, what it reports, and the status that comes back.

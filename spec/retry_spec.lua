@@ -7,17 +7,9 @@ local wire = require("spec.support.wire")
 
 -- A peer that answers each connection with the next of `answers`; an empty one is a reset. Reports the request lines.
 local function serve(answers)
-  local script = { [[
-local function head(c)
-  local first
-  repeat
-    local line = c:receive('*l')
-    first = first or line
-  until not line or line == ''
-  return first
-end]] }
+  local script = {}
   for _, answer in ipairs(answers) do
-    script[#script + 1] = ("do local c = accept() report(head(c)) c:send(%q) c:close() end"):format(answer):gsub("\\\n", "\\n"):gsub("\r", "\\r")
+    script[#script + 1] = ("do local c = accept() report(head(c)[1]) c:send(%q) c:close() end"):format(answer):gsub("\\\n", "\\n"):gsub("\r", "\\r")
   end
   return peer.tcp(table.concat(script, "\n"))
 end
