@@ -1,30 +1,24 @@
-//! One TLS connection: handshake, read, write, end.
+//! One TLS connection: read, write, end; its handshake has a file of its own.
 //!
 //! Nothing is lost: a wait that times out or is interrupted leaves every byte, in and out, where the next call finds
 //! it, in the middle of a record too. What `write` accepted is on its way before anything else is. A connection at
 //! rest holds no buffer. A forked child refuses to use its parent's connection, and says nothing on it.
 
+mod handshake;
+
 use super::{
     Transport,
     buffer::{Buffer, LARGE},
-    cert::PeerCert,
-    client::ClientTls,
     fault,
     gauge::Gauge,
     records::{Engine, Sink, Then},
-    server::ServerTls,
 };
 use crate::{
-    address::Host,
     deadline::Deadline,
     error::{Error, Kind, Result},
     fork,
 };
-use rustls::{
-    ClientConfig, CommonState, Error as TlsError, HandshakeKind, ProtocolVersion, ServerConfig,
-    client::UnbufferedClientConnection, pki_types::ServerName, server::UnbufferedServerConnection,
-};
-use std::sync::Arc;
+use rustls::Error as TlsError;
 
 /// Reads in a row that may bring nothing for the caller (session tickets, key updates) where there is no deadline.
 const IDLE_TURNS: usize = 16;
@@ -32,8 +26,6 @@ const IDLE_TURNS: usize = 16;
 const CHUNK: usize = 64 * 1024;
 /// The largest record with its head (RFC 5246, section 6.2.3).
 const RECORD: usize = 5 + 16384 + 2048;
-/// What is asked for in a handshake: a usual chain of certificates.
-const HELLO: usize = 2 * RECORD;
 /// What may wait for its rest: a handshake message of 64 KiB (a long chain of certificates) and a record.
 const PENDING: usize = 64 * 1024 + RECORD;
 
@@ -73,50 +65,6 @@ enum End {
 }
 
 impl<T: Transport> Tls<T> {
-    /// The handshake of a client. `host` is what was dialled; it is named to the server and verified, unless the
-    /// `sni` option names another.
-    /// Errors: `tls`, `timeout`, `connection_reset`.
-    pub fn connect(transport: T, tls: &ClientTls, host: &Host, deadline: &Deadline) -> Result<Self> {
-        Tls::client(transport, tls.config(), tls.server_name(host)?)?.handshake(deadline)
-    }
-
-    /// The handshake of a server on an accepted connection.
-    /// Errors: `tls`, `timeout`, `connection_reset`.
-    pub fn accept(transport: T, tls: &ServerTls, deadline: &Deadline) -> Result<Self> {
-        Tls::server(transport, tls.config(), &[])?.handshake(deadline)
-    }
-
-    /// A client that has not begun its handshake: [`Tls::shake`] does it, in as many calls as it takes.
-    pub(super) fn client(transport: T, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self> {
-        let conn = UnbufferedClientConnection::new(config, name).map_err(|e| fault::error("TLS", &e))?;
-        Ok(Tls::new(transport, Engine::Client(Box::new(conn))))
-    }
-
-    /// A server that has not begun its handshake. `early`: bytes that were taken from the transport already.
-    pub(super) fn server(transport: T, config: Arc<ServerConfig>, early: &[u8]) -> Result<Self> {
-        let conn = UnbufferedServerConnection::new(config).map_err(|e| fault::error("TLS", &e))?;
-        let mut tls = Tls::new(transport, Engine::Server(Box::new(conn)));
-        tls.arrived_early(early);
-        Ok(tls)
-    }
-
-    /// The handshake leaves in the transport what comes behind it: for programs that wait with the descriptor alone
-    /// for what they have not read. Called before anything arrived.
-    pub(super) fn keep_to_records(&mut self) {
-        self.gauge = Some(Gauge::default());
-    }
-
-    /// Bytes for the handshake that were taken from the transport before it began.
-    pub(super) fn arrived_early(&mut self, early: &[u8]) {
-        if let Some(gauge) = &mut self.gauge {
-            gauge.arrived(early);
-        }
-        if let Some(to) = self.incoming.room(early.len()).get_mut(..early.len()) {
-            to.copy_from_slice(early);
-        }
-        self.incoming.filled(early.len());
-    }
-
     fn new(transport: T, engine: Engine) -> Self {
         Tls {
             engine,
@@ -133,92 +81,6 @@ impl<T: Transport> Tls<T> {
             gauge: None,
             generation: fork::generation(),
         }
-    }
-
-    fn handshake(mut self, deadline: &Deadline) -> Result<Self> {
-        let Err(e) = self.shake(deadline) else { return Ok(self) };
-        self.closed = true;
-        Err(e)
-    }
-
-    /// Goes on with the handshake to its end. After a timeout it may be called again; every other failure is final.
-    /// Errors: `tls`, `timeout`, `connection_reset`.
-    pub fn shake(&mut self, deadline: &Deadline) -> Result<()> {
-        self.own()?;
-        let mut stranger = None;
-        let result = loop {
-            if let Err(e) = self.turn(&mut [], &mut 0, Then::Rest) {
-                break Err(e);
-            }
-            // Record by record, a flight is answered once all of it is read: an answer in pieces would wait for
-            // acknowledgements (Nagle).
-            let at_hand = match self.next_record() {
-                Ok(at_hand) => at_hand,
-                Err(e) => break Err(e),
-            };
-            if at_hand.is_none() {
-                if let Err(e) = self.flush(deadline) {
-                    // A server that refuses may close before it has read all of the client's last flight: its alert,
-                    // which says why, is worth more than the reset.
-                    break Err(self.last_words().unwrap_or(e));
-                }
-                if !self.engine.state().is_handshaking() {
-                    break Ok(());
-                }
-                if self.end.is_some() {
-                    break Err(Error::new(Kind::ConnectionReset, "the peer closed the connection"));
-                }
-            }
-            let asked = self.gauge.as_ref().map_or(HELLO, Gauge::missing);
-            match at_hand.map_or_else(|| self.transport.read(self.incoming.room(asked), deadline), Ok) {
-                Ok(0) => {
-                    self.end = Some(End::Cut);
-                    break Err(Error::new(Kind::ConnectionReset, "the peer closed the connection"));
-                }
-                Ok(count) => {
-                    self.incoming.filled(count);
-                    if let Some(gauge) = &mut self.gauge {
-                        let bytes = self.incoming.bytes();
-                        gauge.arrived(bytes.get(bytes.len() - count..).unwrap_or_default());
-                    }
-                }
-                Err(e) => {
-                    self.incoming.filled(0);
-                    break Err(e);
-                }
-            }
-            stranger.get_or_insert_with(|| not_tls(self.incoming.bytes()));
-        };
-        self.incoming.park();
-        let Err(e) = result else { return Ok(()) };
-        // The alert that says what was wrong, if it can leave at once.
-        self.flush_now();
-        Err(match stranger.flatten() {
-            Some(words) if e.is(Kind::Tls) => Error::new(Kind::Tls, format!("{}: {words}", self.act())),
-            // It has the act in it.
-            _ if e.is(Kind::Tls) => e,
-            _ => e.context(&format!("{}: ", self.act())),
-        })
-    }
-
-    /// Of a handshake that keeps to records: what is there of the next one, read into `incoming`; `None` if nothing is.
-    fn next_record(&mut self) -> Result<Option<usize>> {
-        let Some(gauge) = &self.gauge else { return Ok(None) };
-        if self.end.is_some() || !self.engine.state().is_handshaking() {
-            return Ok(None);
-        }
-        let got = self.transport.read_now(self.incoming.room(gauge.missing()));
-        if !matches!(got, Ok(Some(1..))) {
-            self.incoming.filled(0);
-        }
-        got
-    }
-
-    /// After a failed write in the handshake: the alert that may explain it.
-    fn last_words(&mut self) -> Option<Error> {
-        let count = self.transport.read_now(self.incoming.room(RECORD)).ok().flatten();
-        self.incoming.filled(count.unwrap_or(0));
-        self.turn(&mut [], &mut 0, Then::Rest).err()
     }
 
     /// Reads what is there into `buf`, waiting until something is. 0 only after the peer's close_notify (or for an
@@ -415,11 +277,6 @@ impl<T: Transport> Tls<T> {
         self.fault.as_deref()
     }
 
-    /// True until the handshake is done.
-    pub fn is_handshaking(&self) -> bool {
-        self.engine.state().is_handshaking()
-    }
-
     /// True if encrypted bytes wait for the transport to take them.
     pub fn is_behind(&self) -> bool {
         !self.outgoing.is_empty()
@@ -433,40 +290,6 @@ impl<T: Transport> Tls<T> {
     /// True if the stream ended without the peer's close_notify.
     pub fn is_cut(&self) -> bool {
         matches!(self.end, Some(End::Cut))
-    }
-
-    /// What was negotiated.
-    pub(super) fn state(&self) -> &CommonState {
-        self.engine.state()
-    }
-
-    /// The certificate that the peer showed; `None` from a client that showed none.
-    pub fn peer_cert(&self) -> Option<PeerCert> {
-        self.engine.state().peer_certificates()?.first().map(|der| PeerCert::parse(der))
-    }
-
-    /// The cipher suite by its IANA name: `TLS_AES_128_GCM_SHA256`.
-    pub fn cipher(&self) -> String {
-        let suite = self.engine.state().negotiated_cipher_suite().and_then(|s| s.suite().as_str());
-        suite.unwrap_or_default().replacen("TLS13_", "TLS_", 1)
-    }
-
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub fn protocol(&self) -> &'static str {
-        match self.engine.state().protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => super::Version::Tls12.word(),
-            _ => super::Version::Tls13.word(),
-        }
-    }
-
-    /// The application protocol that both chose.
-    pub fn alpn(&self) -> Option<&[u8]> {
-        self.engine.state().alpn_protocol()
-    }
-
-    /// True if the session of an earlier connection was resumed.
-    pub fn resumed(&self) -> bool {
-        self.engine.state().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     pub fn transport(&self) -> &T {
@@ -616,16 +439,4 @@ fn whole_records(accepted: usize, size: usize, gone: usize) -> usize {
     let records = accepted.div_ceil(16384).max(1);
     let overhead = size.saturating_sub(accepted) / records;
     (gone / (16384 + overhead) * 16384).min(accepted)
-}
-
-/// Words for a peer whose first byte is no TLS record's (RFC 8446, section 5.1: 20 to 24), else `None`.
-fn not_tls(first: &[u8]) -> Option<String> {
-    if first.first().is_none_or(|byte| (20..=24).contains(byte)) {
-        return None;
-    }
-    let text: String = first.iter().take(24).take_while(|b| (32..127).contains(*b)).map(|b| char::from(*b)).collect();
-    Some(match text.len() {
-        0..4 => "the peer does not speak TLS".into(),
-        _ => format!("the peer does not speak TLS (it says {text:?})"),
-    })
 }
