@@ -1,11 +1,11 @@
 -- Contract 7: where a guard's requests go: policy, addresses, redirects, TLS, and caps on what comes back.
 
+local child = require("spec.support.child")
 local fails = require("spec.support.fails")
 local guards = require("spec.support.guards")
 local peer = require("spec.support.peer")
 local process = require("spec.support.process")
 local servers = require("spec.support.servers")
-local subject = require("spec.support.subject")
 
 local http, other, named = guards.http, guards.other, guards.named
 local guard, ports, inspected, serve, spelled = guards.make, guards.ports, guards.inspected, guards.serve, guards.spelled
@@ -157,33 +157,27 @@ end)
 
 -- Names with several addresses, in a mount namespace with a hosts file of the row's own; only where the system lets us.
 describe("a guard's names", function()
-  if os.execute("unshare -rm true 2>/dev/null") ~= 0 and os.execute("unshare -rm true 2>/dev/null") ~= true then
-    return pending("unshare -rm is not allowed here")
-  end
+  if not child.can_mount() then return pending("mount namespaces are not allowed here") end
   after_each(process.kill_all)
 
   local hosts = "127.0.0.1 two.test\n127.0.0.2 two.test\n127.0.0.1 mixed.test\n10.0.0.1 mixed.test\n127.0.0.1 web.corp.test\n"
 
   -- Runs code where `guard(config)`, `status(fetch, url)` (or the class of its error) and `seen`, what the policy was asked, are.
   local function run(code)
-    local paths = {
-      process.file(hosts), process.file("nameserver 127.0.0.1\nsearch corp.test\noptions timeout:1 attempts:1\n"),
-      process.file(subject.prelude .. [[
-        local net = launch{ "--allow-net" }
-        local seen = {}
-        local function guard(config)
-          config.allow_private = config.allow_private or { "127.0.0.0/8" }
-          return net.http.guard(config).fetch
-        end
-        local function status(fetch, url)
-          local ok, r = pcall(fetch, url, { timeout = 5 })
-          return ok and r.status or r.class and r.class:match("[^/]*$") or r
-        end
-      ]] .. code),
-    }
-    local words = { "mount --bind", paths[1], "/etc/hosts && mount --bind", paths[2], "/etc/resolv.conf && exec", subject.lua, paths[3] }
-    local shell = "unshare -rm sh -c " .. process.quote(table.concat(words, " ")) .. " 2>&1"
-    return (process.start(shell, paths):rest():gsub("%s+$", ""))
+    local files = { hosts = hosts, ["resolv.conf"] = "nameserver 127.0.0.1\nsearch corp.test\noptions timeout:1 attempts:1\n" }
+    local said = child.run_with(files, [[
+      local net = launch{ "--allow-net" }
+      local seen = {}
+      local function guard(config)
+        config.allow_private = config.allow_private or { "127.0.0.0/8" }
+        return net.http.guard(config).fetch
+      end
+      local function status(fetch, url)
+        local ok, r = pcall(fetch, url, { timeout = 5 })
+        return ok and r.status or r.class and r.class:match("[^/]*$") or r
+      end
+    ]] .. code)
+    return (said:gsub("%s+$", ""))
   end
 
   local policy = [[ policy = function(info) seen[#seen + 1] = tostring(info.resolved_ip) return info.resolved_ip ~= DENIED end ]]

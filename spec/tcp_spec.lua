@@ -1,5 +1,6 @@
 -- Contract 4: tcp sockets, against a peer that speaks LuaSocket.
 
+local child = require("spec.support.child")
 local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
 local peer = require("spec.support.peer")
@@ -30,6 +31,35 @@ describe("tcp", function()
     s:close()
     assert.same({ "hello", "bye" }, p:finish())
   end)
+
+  -- RFC 8305: neither order of the two is luck. The address that never answers is a listener whose queue is full.
+  for _, row in ipairs{ { "127.0.0.2", "127.0.0.3" }, { "127.0.0.3", "127.0.0.2" }, { "::1", "127.0.0.1" }, { "127.0.0.1", "::1" } } do
+    local silent, good = row[1], row[2]
+    it("connects to " .. good .. " though " .. silent .. ", behind the same name, never answers", function()
+      if not child.can_mount() then return pending("mount namespaces are not allowed here") end
+      local p = peer.tcp(([[
+        local function new() return (%q == "::1" and socket.tcp6 or socket.tcp4)() end
+        local full, queue = new(), {}
+        assert(full:bind(%q, (select(2, server:getsockname()))))
+        assert(full:listen(0))
+        for i = 1, 4 do queue[i] = new() queue[i]:settimeout(0) queue[i]:connect(full:getsockname()) end
+        accept():send("full\n")
+        accept():send("hello\n")
+      ]]):format(silent, silent), good)
+      local ready = net.tcp(good, p.port)
+      assert.equal("full\n", ready:recv_line())
+      ready:close()
+      local hosts = ("%s two.test\n%s two.test\n"):format(silent, good)
+      local said = child.run_with({ hosts = hosts }, ([[
+        local net = launch{ "--allow-net" }
+        print(select(2, pcall(net.tcp, %q, %d, { timeout = 0.1 })).class)
+        local s = net.tcp("two.test", %d, { timeout = 10 })
+        io.write(s.remote_host, " ", s:recv_line())
+      ]]):format(silent, p.port, p.port))
+      assert.equal("puck.uno/error/network/timeout\n" .. good .. " hello", said)
+      p:finish()
+    end)
+  end
 
   it("keeps every byte as it is", function()
     local all = {}

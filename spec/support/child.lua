@@ -1,4 +1,4 @@
---- Lua code in a fresh interpreter, where nothing was launched yet.
+--- Lua code in a fresh interpreter, where nothing was launched yet; also one whose system reads other files in /etc.
 
 local process = require("spec.support.process")
 local subject = require("spec.support.subject")
@@ -14,6 +14,33 @@ end
 --- Runs it to its end; what it wrote, without the last newline.
 function child.run(code)
   return (child.start(code):rest():gsub("\n$", ""))
+end
+
+local unshare -- the command that makes a mount namespace; false where nobody may
+
+--- True if `run_with` can be had: as root, or where anybody may have a namespace.
+function child.can_mount()
+  if unshare == nil then
+    unshare = false
+    for _, command in ipairs{ "unshare -m", "unshare -rm" } do
+      local ok = os.execute(command .. " mount --bind /etc/hosts /etc/hosts 2>/dev/null")
+      if ok == true or ok == 0 then unshare = command break end
+    end
+  end
+  return unshare and true
+end
+
+--- As `run`, where `files` of /etc have other texts: `{ hosts = "127.0.0.2 two.test\n" }`.
+function child.run_with(files, code)
+  local path = process.file(subject.prelude .. code)
+  local paths, words = { path }, {}
+  for name, text in pairs(files) do
+    paths[#paths + 1] = process.file(text)
+    words[#words + 1] = "mount --bind " .. paths[#paths] .. " /etc/" .. name .. " &&"
+  end
+  words[#words + 1] = "exec " .. subject.lua .. " " .. process.quote(path)
+  local running = process.start(unshare .. " sh -c " .. process.quote(table.concat(words, " ")) .. " 2>&1", paths)
+  return (running:rest():gsub("\n$", ""))
 end
 
 return child
