@@ -3,21 +3,60 @@
 //! A constraint sees one segment, all of it or what the texts around it leave; so it never crosses a slash. Its
 //! classes are ASCII, it is anchored at both ends, and it captures nothing.
 
-use super::{BadPattern, MAX_COMPILED, MAX_CONSTRAINT};
+use super::{
+    BadPattern, MAX_COMPILED, MAX_CONSTRAINT,
+    automaton::{Automaton, Classes},
+};
 use regex_lite::{Regex, RegexBuilder};
 use std::collections::HashMap;
 
 /// Compiled constraints, shared by the patterns of one guard.
 #[derive(Debug, Default)]
-pub struct Constraints(HashMap<String, Regex>);
+pub struct Constraints {
+    regexes: HashMap<String, Regex>,
+    alone: HashMap<String, Constraint>,
+    classes: Classes,
+}
+
+/// A constraint that nothing else varies beside: its text is known before it is asked.
+#[derive(Clone, Debug)]
+pub(super) enum Constraint {
+    Automaton(Automaton),
+    /// What is too large for that.
+    Regex(Regex),
+}
+
+impl Constraint {
+    /// True if it takes all of `text`.
+    pub fn takes(&self, text: &str) -> bool {
+        match self {
+            Constraint::Automaton(automaton) => automaton.takes(text),
+            Constraint::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
 
 impl Constraints {
     pub fn new() -> Constraints {
         Constraints::default()
     }
 
+    pub(super) fn alone(&mut self, source: &str) -> Result<Constraint, BadPattern> {
+        if let Some(constraint) = self.alone.get(source) {
+            return Ok(constraint.clone());
+        }
+        // The crate says what a constraint is, whoever matches it.
+        let regex = self.compile(&format!("^(?:{source})$"))?;
+        let constraint = match Automaton::new(source, &mut self.classes) {
+            Some(automaton) => Constraint::Automaton(automaton),
+            None => Constraint::Regex(regex),
+        };
+        self.alone.insert(source.to_owned(), constraint.clone());
+        Ok(constraint)
+    }
+
     pub(super) fn compile(&mut self, source: &str) -> Result<Regex, BadPattern> {
-        if let Some(regex) = self.0.get(source) {
+        if let Some(regex) = self.regexes.get(source) {
             return Ok(regex.clone());
         }
         let regex = RegexBuilder::new(source)
@@ -25,7 +64,7 @@ impl Constraints {
             .nest_limit(16)
             .build()
             .map_err(|why| BadPattern(format!("the constraint is refused: {why}")))?;
-        self.0.insert(source.to_owned(), regex.clone());
+        self.regexes.insert(source.to_owned(), regex.clone());
         Ok(regex)
     }
 }

@@ -1,6 +1,6 @@
 //! One segment of a pattern against one segment of a path.
 
-use super::{BadPattern, Constraints, Values};
+use super::{BadPattern, Constraints, Values, constraint::Constraint};
 use regex_lite::Regex;
 
 /// What a segment of a pattern is made of.
@@ -18,17 +18,13 @@ pub(super) enum Piece {
 #[derive(Clone, Debug)]
 pub(super) enum Segment {
     Text(Text),
-    /// One variable without a constraint, and the texts around it.
+    /// One variable, and the texts around it.
     Variable {
         before: Text,
         after: Text,
         least: usize,
         name: Option<usize>,
-    },
-    /// A constraint that is all of the segment.
-    Whole {
-        regex: Regex,
-        name: Option<usize>,
+        constraint: Option<Constraint>,
     },
     /// Anything else: its n-th group is the parameter `names[n]`.
     Mixed {
@@ -85,20 +81,19 @@ impl Segment {
         let variables = pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count();
         let place = pieces.iter().position(|piece| !matches!(piece, Piece::Text(_)));
         let Some(place) = place else { return Ok(Segment::Text(text(pieces.first()).unwrap_or_default())) };
-        let alone = pieces.len() == 1;
-        match &pieces[place] {
-            Piece::Constrained(name, source) if alone => {
-                Ok(Segment::Whole { regex: constraints.compile(&format!("^(?:{source})$"))?, name: *name })
-            }
-            variable @ (Piece::Named(_) | Piece::Any) if variables == 1 => {
-                let before = text(place.checked_sub(1).map(|at| &pieces[at])).unwrap_or_default();
-                let after = text(pieces.get(place + 1)).unwrap_or_default();
-                let name = if let Piece::Named(name) = variable { Some(*name) } else { None };
-                // A wildcard that is a segment by itself is one segment, and an empty one is none.
-                Ok(Segment::Variable { before, after, least: usize::from(name.is_some() || alone), name })
-            }
-            _ => Segment::mixed(&pieces, constraints),
+        if variables > 1 {
+            return Segment::mixed(&pieces, constraints);
         }
+        let (name, constraint) = match &pieces[place] {
+            Piece::Named(name) => (Some(*name), None),
+            Piece::Constrained(name, source) => (*name, Some(constraints.alone(source)?)),
+            Piece::Text(_) | Piece::Any => (None, None),
+        };
+        let before = text(place.checked_sub(1).map(|at| &pieces[at])).unwrap_or_default();
+        let after = text(pieces.get(place + 1)).unwrap_or_default();
+        // A variable that is a segment by itself is one segment, and an empty one is none.
+        let least = usize::from(pieces.len() == 1 || matches!(pieces[place], Piece::Named(_)));
+        Ok(Segment::Variable { before, after, least, name, constraint })
     }
 
     /// A parameter takes as few bytes as it can, `*` and a constraint as many as they can, from left to right.
@@ -130,7 +125,7 @@ impl Segment {
                 *work += text.0.len().min(segment.len());
                 text.is(segment.as_bytes())
             }
-            Segment::Variable { before, after, least, name } => {
+            Segment::Variable { before, after, least, name, constraint } => {
                 let around = before.0.len() + after.0.len();
                 if segment.len() < around + least {
                     return false;
@@ -142,18 +137,15 @@ impl Segment {
                 if !before.is(&bytes[..start]) || !after.is(&bytes[end..]) {
                     return false;
                 }
-                match name {
-                    Some(name) => segment.get(start..end).map(|value| values.push((*name, value))).is_some(),
-                    None => true,
-                }
-            }
-            Segment::Whole { regex, name } => {
-                *work += segment.len();
-                if segment.is_empty() || !regex.is_match(segment) {
-                    return false;
+                let Some(value) = segment.get(start..end) else { return false };
+                if let Some(constraint) = constraint {
+                    *work += value.len();
+                    if !constraint.takes(value) {
+                        return false;
+                    }
                 }
                 if let Some(name) = name {
-                    values.push((*name, segment));
+                    values.push((*name, value));
                 }
                 true
             }
