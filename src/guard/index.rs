@@ -1,16 +1,19 @@
 //! The routes of one host by what their patterns begin with, so that their number does not matter either.
 //!
 //! A tree of literal segments: a route is where the fixed segments at its beginning end. On the way of a path through
-//! the tree are all the routes that may match it, and few others.
+//! the tree are all the routes that may match it, and few others; of those a [`Sieve`] takes most. Nothing but this is
+//! touched for a route that it leaves out: with many rules what a decision costs is far memory.
+//!
+//! Segments are known by marks: two that share one only lead to a pattern that does not match then.
 
-use super::{path::Segments, pattern::Pattern};
-use std::collections::HashMap;
+use super::{
+    path::Segments,
+    pattern::{Form, Pattern},
+};
+use std::collections::BTreeMap;
 
 /// Deeper than this the segments of a pattern are not looked at here.
 const DEPTH: usize = 8;
-
-/// A rule, and a route of it; `None` for every path.
-pub(super) type Entry = (usize, Option<usize>);
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -20,49 +23,132 @@ pub(super) struct Index {
 
 #[derive(Debug, Default)]
 struct Node {
-    below: HashMap<Box<str>, usize>,
+    /// By marks.
+    below: BTreeMap<u64, usize>,
     /// In ascending order.
     entries: Vec<Entry>,
 }
 
+#[derive(Debug)]
+struct Entry {
+    rule: u32,
+    /// `None` for every path.
+    route: Option<u32>,
+    sieve: Sieve,
+}
+
+/// What can be said of the paths that a pattern matches without looking at it.
+#[derive(Clone, Copy, Debug)]
+struct Sieve {
+    /// How many segments they have.
+    least: u32,
+    most: u32,
+    /// Segments that each of them has: bits by their marks.
+    words: u64,
+}
+
+impl Sieve {
+    const EVERY: Sieve = Sieve { least: 0, most: u32::MAX, words: 0 };
+
+    fn of(pattern: &Pattern) -> Sieve {
+        let one = |form: &Form| {
+            let (least, most) = form.length();
+            Sieve {
+                least: number(least),
+                most: most.map_or(u32::MAX, number),
+                words: form.texts().fold(0, |words, text| words | bit(mark(text))),
+            }
+        };
+        let either = |one: Sieve, other: Sieve| Sieve {
+            least: one.least.min(other.least),
+            most: one.most.max(other.most),
+            words: one.words & other.words,
+        };
+        pattern.forms().iter().map(one).reduce(either).unwrap_or(Sieve::EVERY)
+    }
+
+    fn takes(&self, segments: u32, words: u64) -> bool {
+        (self.least..=self.most).contains(&segments) && self.words & words == self.words
+    }
+}
+
+impl Entry {
+    fn place(&self) -> (u32, Option<u32>) {
+        (self.rule, self.route)
+    }
+}
+
+/// Nothing that is counted here comes near the end of them.
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Short for a segment (FNV-1a). Only the author of the rules could make two share one, and they gain nothing by it.
+fn mark(segment: &str) -> u64 {
+    let one = |mark: u64, byte: u8| (mark ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    segment.bytes().fold(0xcbf2_9ce4_8422_2325, one)
+}
+
+fn bit(mark: u64) -> u64 {
+    1 << (mark >> 58)
+}
+
 impl Index {
-    /// Adds an entry, in ascending order.
-    pub fn add(&mut self, entry: Entry, pattern: Option<&Pattern>) {
+    /// Adds a route of a rule, or a rule without routes, in ascending order.
+    pub fn add(&mut self, rule: usize, route: Option<(usize, &Pattern)>) {
         if self.nodes.is_empty() {
             self.nodes.push(Node::default());
         }
-        let mut at = 0;
+        let (pattern, mut at) = (route.map(|(_, pattern)| pattern), 0);
         for segment in pattern.into_iter().flat_map(Pattern::beginning).take(DEPTH) {
-            at = match self.nodes[at].below.get(segment) {
-                Some(below) => *below,
-                None => {
-                    self.nodes.push(Node::default());
-                    let new = self.nodes.len() - 1;
-                    self.nodes[at].below.insert(segment.into(), new);
-                    new
-                }
-            };
+            let new = self.nodes.len();
+            at = *self.nodes[at].below.entry(mark(segment)).or_insert(new);
+            if at == new {
+                self.nodes.push(Node::default());
+            }
         }
-        self.nodes[at].entries.push(entry);
+        self.nodes[at].entries.push(Entry {
+            rule: number(rule),
+            route: route.map(|(nth, _)| number(nth)),
+            sieve: pattern.map_or(Sieve::EVERY, Sieve::of),
+        });
     }
 
-    /// The entries that a path may belong to, in ascending order.
-    pub fn find(&self, path: &Segments<'_>) -> impl Iterator<Item = Entry> {
+    /// The rules and routes (`None`: of every path) that a path may belong to, in ascending order.
+    pub fn find(&self, path: &Segments<'_>) -> impl Iterator<Item = (usize, Option<usize>)> {
+        let (mut marks, mut words) = ([0; DEPTH], 0);
+        for at in 0..path.len() {
+            let mark = mark(path.get(at));
+            words |= bit(mark);
+            if at < DEPTH {
+                marks[at] = mark;
+            }
+        }
+        let segments = number(path.len());
+        // The entries of each node on the way, the first one that the sieve takes in front.
         let mut lists: [&[Entry]; DEPTH + 1] = [&[]; DEPTH + 1];
-        let mut node = self.nodes.first();
-        for (depth, list) in lists.iter_mut().enumerate() {
-            let Some(here) = node else { break };
-            *list = &here.entries;
-            node = match depth < path.len() && !here.below.is_empty() {
-                true => here.below.get(path.get(depth)).and_then(|below| self.nodes.get(*below)),
-                false => None,
-            };
+        let sift = move |list: &mut &[Entry]| {
+            while let Some((first, rest)) = list.split_first()
+                && !first.sieve.takes(segments, words)
+            {
+                *list = rest;
+            }
+        };
+        let (mut node, mut depth) = (self.nodes.first(), 0);
+        while let Some(here) = node {
+            lists[depth] = &here.entries;
+            sift(&mut lists[depth]);
+            let mark = marks[..path.len().min(DEPTH)].get(depth);
+            node = mark.and_then(|mark| here.below.get(mark)).map(|at| &self.nodes[*at]);
+            depth += 1;
         }
         std::iter::from_fn(move || {
-            let list = lists.iter_mut().filter(|list| !list.is_empty()).min_by_key(|list| list[0])?;
+            let lists = lists[..depth].iter_mut().filter(|list| !list.is_empty());
+            let list = lists.min_by_key(|list| list[0].place())?;
             let (first, rest) = list.split_first()?;
             *list = rest;
-            Some(*first)
+            sift(list);
+            Some((first.rule as usize, first.route.map(|route| route as usize)))
         })
     }
 }

@@ -148,10 +148,10 @@ impl Rules {
             let rule = Rule::new(&key, spec, &mut constraints)?;
             covered.rules.push(index);
             match &rule.routes {
-                None => covered.index.add((index, None), None),
+                None => covered.index.add(index, None),
                 Some(routes) => {
                     for (nth, route) in routes.iter().enumerate() {
-                        covered.index.add((index, Some(nth)), Some(&route.pattern));
+                        covered.index.add(index, Some((nth, &route.pattern)));
                     }
                 }
             }

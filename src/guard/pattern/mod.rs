@@ -47,8 +47,9 @@ pub struct Pattern {
     forms: Vec<Form>,
 }
 
+/// One way to read a pattern: with some of its groups, without the others.
 #[derive(Clone, Debug)]
-struct Form(Vec<Part>);
+pub(super) struct Form(Box<[Part]>);
 
 #[derive(Clone, Debug)]
 enum Part {
@@ -90,6 +91,10 @@ impl Pattern {
         Some(values.into_iter().map(|(name, value)| (&*self.names[name], value)).collect())
     }
 
+    pub(super) fn forms(&self) -> &[Form] {
+        &self.forms
+    }
+
     /// The fixed segments that a path has to begin with; without those with escapes, which have several spellings.
     pub(super) fn beginning(&self) -> impl Iterator<Item = &str> {
         let (first, others) = self.forms.split_first().map_or((&[][..], &[][..]), |(first, others)| (&first.0, others));
@@ -110,6 +115,18 @@ impl Part {
 }
 
 impl Form {
+    /// The fewest segments of a path that matches, and the most, if they are not any number.
+    pub(super) fn length(&self) -> (usize, Option<usize>) {
+        let least = |part: &Part| if let Part::Many { least, .. } = part { *least } else { 1 };
+        let ones = self.0.iter().all(|part| matches!(part, Part::One(_)));
+        (self.0.iter().map(least).sum(), ones.then_some(self.0.len()))
+    }
+
+    /// The fixed segments anywhere in it; without those with escapes.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(Part::fixed)
+    }
+
     fn fits<'p>(&self, path: &Segments<'p>, values: &mut Values<'p>, work: &mut usize) -> bool {
         let parts = &self.0;
         let wildcards = parts.iter().filter(|part| matches!(part, Part::Many { .. })).count();

@@ -270,5 +270,5 @@ fn form(tokens: &[&Token], constraints: &mut Constraints) -> Result<Form, BadPat
     if matches!(parts.last(), Some(Part::One(Segment::Text(text))) if text.0.is_empty()) {
         parts.pop();
     }
-    Ok(Form(parts))
+    Ok(Form(parts.into()))
 }
