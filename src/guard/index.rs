@@ -51,7 +51,7 @@ impl Sieve {
     const EVERY: Sieve = Sieve { least: 0, most: u32::MAX, words: 0 };
 
     fn of(pattern: &Pattern) -> Sieve {
-        let one = |form: &Form| {
+        let one = |form: Form<'_>| {
             let (least, most) = form.length();
             Sieve {
                 least: number(least),
@@ -64,7 +64,7 @@ impl Sieve {
             most: one.most.max(other.most),
             words: one.words & other.words,
         };
-        pattern.forms().iter().map(one).reduce(either).unwrap_or(Sieve::EVERY)
+        pattern.forms().map(one).reduce(either).unwrap_or(Sieve::EVERY)
     }
 
     fn takes(&self, segments: u32, words: u64) -> bool {

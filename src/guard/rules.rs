@@ -114,7 +114,7 @@ struct Rule {
 #[derive(Debug)]
 struct Route {
     pattern: Pattern,
-    methods: Option<Vec<Method>>,
+    methods: Option<Box<[Method]>>,
 }
 
 impl Rules {

@@ -6,20 +6,20 @@
 //! has more than 64 positions, is left to that crate.
 
 use regex_lite::Regex;
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 /// Positions are bits of a word.
 const MAX_POSITIONS: usize = 64;
 /// What is looked at while reading: repetitions of nothing take no position.
 const MAX_STEPS: usize = 1024;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Automaton {
-    positions: Arc<[Position]>,
+    positions: Box<[Position]>,
     ends: Ends,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Position {
     /// The ASCII characters that it takes.
     class: u128,

@@ -8,18 +8,18 @@ use super::{
     automaton::{Automaton, Classes},
 };
 use regex_lite::{Regex, RegexBuilder};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Compiled constraints, shared by the patterns of one guard.
 #[derive(Debug, Default)]
 pub struct Constraints {
     regexes: HashMap<String, Regex>,
-    alone: HashMap<String, Constraint>,
+    alone: HashMap<String, Arc<Constraint>>,
     classes: Classes,
 }
 
 /// A constraint that nothing else varies beside: its text is known before it is asked.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Constraint {
     Automaton(Automaton),
     /// What is too large for that.
@@ -41,16 +41,16 @@ impl Constraints {
         Constraints::default()
     }
 
-    pub(super) fn alone(&mut self, source: &str) -> Result<Constraint, BadPattern> {
+    pub(super) fn alone(&mut self, source: &str) -> Result<Arc<Constraint>, BadPattern> {
         if let Some(constraint) = self.alone.get(source) {
             return Ok(constraint.clone());
         }
         // The crate says what a constraint is, whoever matches it.
         let regex = self.compile(&format!("^(?:{source})$"))?;
-        let constraint = match Automaton::new(source, &mut self.classes) {
+        let constraint = Arc::new(match Automaton::new(source, &mut self.classes) {
             Some(automaton) => Constraint::Automaton(automaton),
             None => Constraint::Regex(regex),
-        };
+        });
         self.alone.insert(source.to_owned(), constraint.clone());
         Ok(constraint)
     }

@@ -39,33 +39,38 @@ impl fmt::Display for BadPattern {
 
 impl std::error::Error for BadPattern {}
 
-/// A route's path, compiled.
+/// A route's path, compiled. Small and in one place, since among many rules it is far memory.
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    names: Vec<Box<str>>,
-    /// One for each way to take its groups or leave them, the one with all of them first.
-    forms: Vec<Form>,
+    names: Box<[Box<str>]>,
+    /// Of each form, with [`Part::Or`] between them.
+    parts: Box<[Part]>,
 }
 
-/// One way to read a pattern: with some of its groups, without the others.
-#[derive(Clone, Debug)]
-pub(super) struct Form(Box<[Part]>);
+/// One way to read a pattern, with some of its groups and without the others; the first one has all of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form<'s>(&'s [Part]);
 
 #[derive(Clone, Debug)]
 enum Part {
     One(Segment),
-    /// Any segments in a row, at least `least` (0 or 1).
+    /// Any segments in a row, at least one or none, too.
     Many {
-        least: usize,
-        name: Option<usize>,
+        least: u8,
+        name: Option<Place>,
     },
+    /// The next form begins.
+    Or,
 }
+
+/// Of a parameter, among the names of its pattern.
+type Place = u16;
 
 /// The parameters of a match: names, and the bytes that they stand for.
 pub type Params<'s, 'p> = Vec<(&'s str, &'p str)>;
 
 /// What a match found so far: places of parameters, and the bytes as they stand in the path.
-type Values<'p> = Vec<(usize, &'p str)>;
+type Values<'p> = Vec<(Place, &'p str)>;
 
 impl Pattern {
     /// Reads a pattern. `constraints` are those of other patterns, so that equal ones are compiled once.
@@ -82,25 +87,25 @@ impl Pattern {
     /// The same; adds to `work` the bytes of path and pattern that were looked at.
     pub fn find_counted<'s, 'p>(&'s self, path: &Segments<'p>, work: &mut usize) -> Option<Params<'s, 'p>> {
         let mut values = Vec::new();
-        self.forms.iter().find(|form| {
+        self.forms().find(|form| {
             values.clear();
             form.fits(path, &mut values, work)
         })?;
         // In the order of the pattern: what comes after a wildcard was found before what the wildcard took.
         values.sort_unstable_by_key(|(name, _)| *name);
-        Some(values.into_iter().map(|(name, value)| (&*self.names[name], value)).collect())
+        Some(values.into_iter().map(|(name, value)| (&*self.names[usize::from(name)], value)).collect())
     }
 
-    pub(super) fn forms(&self) -> &[Form] {
-        &self.forms
+    pub(super) fn forms(&self) -> impl Iterator<Item = Form<'_>> {
+        self.parts.split(|part| matches!(part, Part::Or)).map(Form)
     }
 
     /// The fixed segments that a path has to begin with; without those with escapes, which have several spellings.
     pub(super) fn beginning(&self) -> impl Iterator<Item = &str> {
-        let (first, others) = self.forms.split_first().map_or((&[][..], &[][..]), |(first, others)| (&first.0, others));
-        first.iter().enumerate().map_while(move |(at, part)| {
-            let text = part.fixed()?;
-            others.iter().all(|form| form.0.get(at).and_then(Part::fixed) == Some(text)).then_some(text)
+        (0..).map_while(|at| {
+            let mut texts = self.forms().map(|form| form.0.get(at).and_then(Part::fixed));
+            let first = texts.next().flatten()?;
+            texts.all(|text| text == Some(first)).then_some(first)
         })
     }
 }
@@ -114,21 +119,21 @@ impl Part {
     }
 }
 
-impl Form {
+impl<'s> Form<'s> {
     /// The fewest segments of a path that matches, and the most, if they are not any number.
     pub(super) fn length(&self) -> (usize, Option<usize>) {
-        let least = |part: &Part| if let Part::Many { least, .. } = part { *least } else { 1 };
+        let least = |part: &Part| if let Part::Many { least, .. } = part { usize::from(*least) } else { 1 };
         let ones = self.0.iter().all(|part| matches!(part, Part::One(_)));
         (self.0.iter().map(least).sum(), ones.then_some(self.0.len()))
     }
 
     /// The fixed segments anywhere in it; without those with escapes.
-    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn texts(&self) -> impl Iterator<Item = &'s str> + use<'s> {
         self.0.iter().filter_map(Part::fixed)
     }
 
     fn fits<'p>(&self, path: &Segments<'p>, values: &mut Values<'p>, work: &mut usize) -> bool {
-        let parts = &self.0;
+        let parts = self.0;
         let wildcards = parts.iter().filter(|part| matches!(part, Part::Many { .. })).count();
         // What comes before the first wildcard stands at the beginning, what comes after the last one at the end.
         let mut stretches = parts.split(|part| matches!(part, Part::Many { .. }));
@@ -141,8 +146,8 @@ impl Form {
         }
         let mut from = head.len();
         let many = parts.iter().filter_map(|part| match part {
-            Part::Many { least, name } => Some((*least, *name)),
-            Part::One(_) => None,
+            Part::Many { least, name } => Some((usize::from(*least), *name)),
+            Part::One(_) | Part::Or => None,
         });
         for (nth, ((least, name), after)) in many.zip(stretches).enumerate() {
             let Some(last) = path.len().checked_sub(after.len()) else { return false };
@@ -167,7 +172,7 @@ fn stretch<'p>(parts: &[Part], path: &Segments<'p>, at: usize, values: &mut Valu
     let before = values.len();
     let fits = parts.iter().enumerate().all(|(i, part)| match part {
         Part::One(segment) => segment.fits(path.get(at + i), values, work),
-        Part::Many { .. } => false,
+        Part::Many { .. } | Part::Or => false,
     });
     if !fits {
         values.truncate(before);

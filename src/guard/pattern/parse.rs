@@ -1,7 +1,7 @@
 //! The text of a pattern, read once from left to right.
 
 use super::{
-    BadPattern, Constraints, Form, MAX_GROUPS, MAX_NAME, MAX_PATTERN, Part, Pattern, constraint,
+    BadPattern, Constraints, MAX_GROUPS, MAX_NAME, MAX_PATTERN, Part, Pattern, Place, constraint,
     segment::{Piece, Segment, Text},
 };
 use crate::guard::path;
@@ -18,8 +18,8 @@ enum What {
     Piece(Piece),
     /// `**`, `:name*`, `:name+`: a whole segment.
     Many {
-        least: usize,
-        name: Option<usize>,
+        least: u8,
+        name: Option<Place>,
     },
 }
 
@@ -49,13 +49,15 @@ pub(super) fn pattern(text: &str, constraints: &mut Constraints) -> Result<Patte
     }
     let Reader { names, tokens, groups, .. } = reader;
     // Bit n of `left_out` is group n, the last one first: the more is taken, and the more to the left, the earlier.
-    let forms: Result<_, _> = (0..1usize << groups)
-        .map(|left_out| {
-            let kept = |token: &&Token| token.group.is_none_or(|group| left_out >> (groups - 1 - group) & 1 == 0);
-            form(&tokens.iter().filter(kept).collect::<Vec<_>>(), constraints)
-        })
-        .collect();
-    Ok(Pattern { names, forms: forms? })
+    let mut parts = Vec::new();
+    for left_out in 0..1usize << groups {
+        let kept = |token: &&Token| token.group.is_none_or(|group| left_out >> (groups - 1 - group) & 1 == 0);
+        if left_out > 0 {
+            parts.push(Part::Or);
+        }
+        parts.extend(form(&tokens.iter().filter(kept).collect::<Vec<_>>(), constraints)?);
+    }
+    Ok(Pattern { names: names.into(), parts: parts.into() })
 }
 
 fn fail<T>(at: usize, why: impl AsRef<str>) -> Result<T, BadPattern> {
@@ -123,7 +125,8 @@ impl Reader<'_> {
         if self.names.iter().any(|known| **known == *name) {
             return fail(at, format!("the parameter `:{name}` is there twice"));
         }
-        let place = self.names.len();
+        // A pattern is too short for more of them.
+        let place = Place::try_from(self.names.len()).unwrap_or(Place::MAX);
         self.names.push(name.into());
         self.at += 1 + end;
         let what = match self.rest().chars().next() {
@@ -212,7 +215,7 @@ impl Reader<'_> {
             encode(c, &mut encoded);
         }
         let text = path::unescape(&encoded).or_else(|why| fail(start, format!("the text {why}")))?;
-        self.push(start, What::Piece(Piece::Text(Text(upper(&text)))));
+        self.push(start, What::Piece(Piece::Text(Text(upper(&text).into()))));
         Ok(())
     }
 }
@@ -242,7 +245,7 @@ fn upper(text: &str) -> String {
 }
 
 /// The segments of one way to read the pattern.
-fn form(tokens: &[&Token], constraints: &mut Constraints) -> Result<Form, BadPattern> {
+fn form(tokens: &[&Token], constraints: &mut Constraints) -> Result<Vec<Part>, BadPattern> {
     let mut parts = Vec::new();
     // The first token is the slash that every pattern begins with.
     for segment in tokens.split(|token| matches!(token.what, What::Slash)).skip(1) {
@@ -270,5 +273,5 @@ fn form(tokens: &[&Token], constraints: &mut Constraints) -> Result<Form, BadPat
     if matches!(parts.last(), Some(Part::One(Segment::Text(text))) if text.0.is_empty()) {
         parts.pop();
     }
-    Ok(Form(parts.into()))
+    Ok(parts)
 }

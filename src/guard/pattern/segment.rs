@@ -1,18 +1,19 @@
 //! One segment of a pattern against one segment of a path.
 
-use super::{BadPattern, Constraints, Values, constraint::Constraint};
+use super::{BadPattern, Constraints, Place, Values, constraint::Constraint};
 use regex_lite::Regex;
+use std::sync::Arc;
 
 /// What a segment of a pattern is made of.
 #[derive(Clone, Debug)]
 pub(super) enum Piece {
     Text(Text),
     /// `:name`: one byte or more.
-    Named(usize),
+    Named(Place),
     /// `*`: any bytes, none too.
     Any,
     /// `:name(constraint)`, `(constraint)`.
-    Constrained(Option<usize>, String),
+    Constrained(Option<Place>, String),
 }
 
 #[derive(Clone, Debug)]
@@ -22,20 +23,20 @@ pub(super) enum Segment {
     Variable {
         before: Text,
         after: Text,
-        least: usize,
-        name: Option<usize>,
-        constraint: Option<Constraint>,
+        least: u8,
+        name: Option<Place>,
+        constraint: Option<Arc<Constraint>>,
     },
     /// Anything else: its n-th group is the parameter `names[n]`.
     Mixed {
         regex: Regex,
-        names: Vec<usize>,
+        names: Box<[Place]>,
     },
 }
 
 /// Fixed bytes, escapes in upper case; a path may write those in lower case, too (RFC 3986 section 6.2.2.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Text(pub String);
+pub(super) struct Text(pub Box<str>);
 
 impl Text {
     fn is(&self, bytes: &[u8]) -> bool {
@@ -68,7 +69,7 @@ impl Segment {
         // Left-out groups leave neighbouring texts.
         pieces.dedup_by(|next, piece| match (piece, next) {
             (Piece::Text(text), Piece::Text(more)) => {
-                text.0.push_str(&more.0);
+                text.0 = [&*text.0, &more.0].concat().into();
                 true
             }
             _ => false,
@@ -92,7 +93,7 @@ impl Segment {
         let before = text(place.checked_sub(1).map(|at| &pieces[at])).unwrap_or_default();
         let after = text(pieces.get(place + 1)).unwrap_or_default();
         // A variable that is a segment by itself is one segment, and an empty one is none.
-        let least = usize::from(pieces.len() == 1 || matches!(pieces[place], Piece::Named(_)));
+        let least = u8::from(pieces.len() == 1 || matches!(pieces[place], Piece::Named(_)));
         Ok(Segment::Variable { before, after, least, name, constraint })
     }
 
@@ -115,7 +116,7 @@ impl Segment {
             }
         }
         source.push('$');
-        Ok(Segment::Mixed { regex: constraints.compile(&source)?, names })
+        Ok(Segment::Mixed { regex: constraints.compile(&source)?, names: names.into() })
     }
 
     pub fn fits<'p>(&self, segment: &'p str, values: &mut Values<'p>, work: &mut usize) -> bool {
@@ -127,7 +128,7 @@ impl Segment {
             }
             Segment::Variable { before, after, least, name, constraint } => {
                 let around = before.0.len() + after.0.len();
-                if segment.len() < around + least {
+                if segment.len() < around + usize::from(*least) {
                     return false;
                 }
                 *work += around;
