@@ -120,8 +120,8 @@ impl Index {
         for at in 0..path.len() {
             let mark = mark(path.get(at));
             words |= bit(mark);
-            if at < DEPTH {
-                marks[at] = mark;
+            if let Some(place) = marks.get_mut(at) {
+                *place = mark;
             }
         }
         let segments = number(path.len());
