@@ -7,6 +7,7 @@ use crate::{
     grants::{Bindable, Granted, GrantedPath, Permitted},
     names::{self, Lookup},
     net::Net,
+    panics::point,
     resolve,
     tls::{ClientTls, Tls},
     wire::Wire,
@@ -60,6 +61,7 @@ pub fn dial(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn
 }
 
 fn attempt(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn, Timings)> {
+    point("dial");
     let mut timings = Timings::default();
     let started = now();
     let addresses = addresses(net, target, deadline)?;

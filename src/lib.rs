@@ -2,7 +2,7 @@
 //!
 //! The map of the house is ARCHITECTURE.md. Floors, from the ground up; a room opens doors only downward:
 //!
-//! - ground: [`error`], [`deadline`], [`address`]: words that everyone shares
+//! - ground: [`error`], [`deadline`], [`address`], [`panics`]: words that everyone shares
 //! - floor 1: [`grants`], [`guard`] and the pure rooms of [`http`]: decisions, no I/O, no clock
 //! - floor 2: [`resolve`], [`wire`], [`conn`], [`udp`], [`bare`], [`tls`], [`poll`]: the world outside
 //! - floor 3: [`dial`], `http::client`, `http::pool`: grants × network × protocol
@@ -26,6 +26,7 @@ pub mod mime;
 pub mod names;
 pub mod net;
 pub mod pages;
+pub mod panics;
 pub mod poll;
 pub mod resolve;
 pub mod tls;

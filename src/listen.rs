@@ -4,6 +4,7 @@ use crate::{
     deadline::{Deadline, SLICE, check_interrupt},
     error::{Error, Result},
     grants::{Bindable, GrantedPath},
+    panics::{contained, point},
     wire::{Want, Wire, unmap, wait},
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -74,6 +75,7 @@ impl Listener {
             }
             match self.socket.accept() {
                 Ok((socket, peer)) => {
+                    point("accept");
                     let peer = match peer.as_socket() {
                         Some(address) => unmap(address).to_string(),
                         None => self.name.to_string(),
@@ -111,12 +113,15 @@ impl AsFd for Listener {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Only the file that this listener made, and not from a forked child that inherited the listener.
-        let same = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|meta| meta.file_type().is_socket() && (meta.dev(), meta.ino()) == self.inode);
-        if same && self.generation == crate::fork::generation() {
-            let _ = std::fs::remove_file(&self.path);
-        }
+        contained(|| {
+            // Only the file that this listener made, and not from a forked child that inherited the listener.
+            let same = std::fs::symlink_metadata(&self.path)
+                .is_ok_and(|meta| meta.file_type().is_socket() && (meta.dev(), meta.ino()) == self.inode);
+            if same && self.generation == crate::fork::generation() {
+                let _ = std::fs::remove_file(&self.path);
+            }
+            point("drop of a listener");
+        });
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Kind, Result},
     grants::{Bindable, Granted, GrantedPath, Grants, Permitted},
     log::Log,
+    panics::point,
     tls::{ClientConfigs, ClientOptions, ClientTls, SharedOptions},
 };
 use serde_json::Value;
@@ -53,6 +54,7 @@ impl Net {
 
     /// What both this one and `spec` allow. A snapshot that dies with its parent.
     pub fn narrow(&self, spec: &Grants) -> Net {
+        point("narrow");
         Net(Arc::new(Inner {
             grants: self.0.grants.narrow(spec),
             log: self.0.log.clone(),

@@ -7,6 +7,7 @@ use crate::{
     deadline::Deadline,
     error::{Error, Kind, Result},
     grants::Granted,
+    panics::{contained, point},
     wire::{Want, wait},
 };
 use std::{
@@ -14,7 +15,7 @@ use std::{
     net::IpAddr,
     os::{fd::AsFd, unix::net::UnixStream},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -48,16 +49,18 @@ fn ask(name: &str, deadline: &Deadline) -> Result<Vec<IpAddr>> {
         .name("resolve".into())
         .stack_size(256 * 1024)
         .spawn(move || {
-            let found = system(&asked);
-            if let Ok(mut place) = given.lock() {
+            contained(|| {
+                let found = system(&asked);
+                let mut place = given.lock().unwrap_or_else(PoisonError::into_inner);
+                point("resolve");
                 *place = Some(found);
-            }
+            });
             drop(slot);
             let _ = (&there).write(&[1]);
         })
         .map_err(|e| failed(&e))?;
     wait(here.as_fd(), Want::Read, deadline, what)?;
-    let found = answer.lock().ok().and_then(|mut place| place.take());
+    let found = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
     match found {
         Some(Ok(addresses)) if addresses.is_empty() => {
             Err(Error::new(Kind::DnsFailure, format!("{}: the name has no address", what())))

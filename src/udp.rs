@@ -4,6 +4,7 @@ use crate::{
     deadline::{Deadline, check_interrupt},
     error::{Error, Kind, Result},
     grants::{Bindable, Permitted},
+    panics::point,
     wire::{Want, unmap, wait},
 };
 use rustix::{
@@ -133,6 +134,7 @@ impl Udp {
             loop {
                 match rustix::net::recvfrom(&self.socket, &mut *room, RecvFlags::DONTWAIT) {
                     Ok((count, _, from)) => {
+                        point("datagram");
                         let from = from.and_then(|a| SocketAddr::try_from(a).ok()).map(unmap);
                         return Ok((room.get(..count).unwrap_or_default().to_vec(), from));
                     }

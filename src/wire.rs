@@ -8,6 +8,7 @@ use crate::{
     deadline::{Deadline, SLICE, check_interrupt},
     error::{Error, Kind, Result},
     grants::{Bindable, GrantedPath, Permitted},
+    panics::point,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -120,6 +121,7 @@ impl Wire {
                 self.wait(Want::Read, deadline)?;
             }
             let flags = if asleep { flags } else { flags | RecvFlags::DONTWAIT };
+            point("read");
             match rustix::net::recv(&self.socket, &mut *buf, flags) {
                 Ok((count, _)) => return Ok(count),
                 Err(Errno::AGAIN | Errno::INTR) => {
@@ -163,6 +165,7 @@ impl Wire {
 
     /// Writes what the kernel takes now; `None` if it takes nothing.
     pub fn write_now(&self, bytes: &[u8]) -> Result<Option<usize>> {
+        point("write");
         // NOSIGNAL: a peer that went away is an error of this call, never a SIGPIPE for the process.
         match rustix::net::send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(count) => Ok(Some(count)),
@@ -331,6 +334,7 @@ fn race(peer: &str, addresses: Vec<SocketAddr>, local: Option<&Bindable>, deadli
                 None => {}
             }
         }
+        point("connect");
         let mut slice = deadline.slice();
         if waiting.len() > 0 {
             slice = slice.min(head_start.left().unwrap_or(slice));

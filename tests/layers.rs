@@ -18,6 +18,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("address", 0, &["error"]),
     ("fork", 0, &[]),
     ("pages", 0, &[]),
+    ("panics", 0, &["error"]),
     // floor 1: pure decisions, no I/O, no clock
     ("grants", 1, &[]),
     ("json", 1, &[]),

@@ -17,6 +17,7 @@ use crate::{
         request::Method,
         url::{Fault, HttpUrl, Origin, Scheme},
     },
+    panics::point,
 };
 use std::{collections::HashMap, fmt};
 
@@ -163,6 +164,7 @@ impl Rules {
     /// Decides about one request. `url` and `method` are an untrusted caller's.
     pub fn decide(&self, url: &[u8], method: &[u8]) -> Result<Decision<'_>, Refusal> {
         let (text, parsed) = read(url)?;
+        point("decision");
         let method = Method::parse(method).map_err(|why| Refusal::Wrong(2, why))?;
         let origin = parsed.origin();
         let refuse =

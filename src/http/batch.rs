@@ -7,6 +7,7 @@ use super::{client::Step, stream::Stream, url::Origin};
 use crate::{
     deadline::{Deadline, SLICE, check_interrupt, set_probe},
     error::{Error, Kind, Result},
+    panics::{caught, contained, point},
 };
 use std::{
     cell::RefCell,
@@ -73,7 +74,7 @@ pub fn gather(streams: Vec<&mut Stream>, limits: &Limits) -> Result<Vec<Result<(
         let mut none = None;
         for _ in 0..count.min(limits.parallel.max(1)) {
             let (shared, whole) = (&shared, whole.clone());
-            let work = move || shared.work(limits.per_origin.max(1), &whole);
+            let work = move || contained(|| shared.work(limits.per_origin.max(1), &whole));
             match thread::Builder::new().name(OP.into()).spawn_scoped(scope, work) {
                 Ok(_) => running += 1,
                 Err(e) => none = Some(Error::from_io("fetch_all: start a thread", &e)),
@@ -125,7 +126,7 @@ impl<'a> Shared<'a> {
         while let Some((index, stream, origin)) = self.next(per_origin) {
             let done = match whole.timeout().is_some() && whole.is_past() {
                 true => Err(whole.error(OP)),
-                false => fetch(stream, whole),
+                false => caught(|| fetch(stream, whole)),
             };
             let mut state = self.state();
             if let Some(place) = state.done.get_mut(index) {
@@ -146,6 +147,7 @@ impl<'a> Shared<'a> {
             if state.waiting.is_empty() || self.cancelled.load(Relaxed) {
                 return None;
             }
+            point("fetch_all, with its lock");
             let State { waiting, busy, .. } = &mut *state;
             let has_room = |(_, stream): &(usize, &mut Stream)| {
                 busy.get(stream.fetch.request().url.origin()).is_none_or(|count| *count < per_origin)
@@ -178,6 +180,7 @@ thread_local! {
 
 fn fetch(stream: &mut Stream, whole: &Deadline) -> Result<()> {
     stream.fetch.begin(whole);
+    point("fetch_all");
     match stream.fetch.step()? {
         Step::Head => stream.gather(),
         Step::Piece | Step::Sent => {

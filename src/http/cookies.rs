@@ -9,7 +9,7 @@ pub mod date;
 mod line;
 
 use super::url::{HttpUrl, Scheme};
-use crate::address::Host;
+use crate::{address::Host, panics::point};
 use line::Line;
 use std::{
     collections::BTreeMap,
@@ -135,6 +135,7 @@ impl Jar {
         if !prefix_holds(&record, line.path.is_some()) || (!https && (record.secure || self.is_guarded(&record, now))) {
             return false;
         }
+        point("cookie, with its lock");
         self.put(record, now);
         true
     }

@@ -10,7 +10,10 @@ use super::{
     fields::Fields,
     response::{Budget, EmptyLine, Head, may_be_http, parse_head},
 };
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    panics::point,
+};
 use std::{ops::Range, time::Duration};
 
 /// Interim responses before the final one.
@@ -82,6 +85,7 @@ impl Exchange {
 
     /// Looks at `input` up to the first event in it. Call again with what is left, and more.
     pub fn feed(&mut self, input: &[u8]) -> Result<Fed> {
+        point("exchange");
         self.untouched &= input.is_empty();
         let fed = match &mut self.at {
             At::Head => self.head(input),

@@ -17,6 +17,7 @@ use crate::{
     deadline::{Deadline, pause},
     error::{Error, Kind, Result},
     net::Net,
+    panics::point,
 };
 use std::{ops::Range, time::Duration};
 
@@ -117,6 +118,7 @@ impl Feed {
             }
             let waiting = self.buffer.get(self.waiting.clone()).unwrap_or_default();
             if !waiting.is_empty() {
+                point("event");
                 match self.parser.feed(waiting) {
                     Ok((used, event)) => {
                         self.waiting.start += used;

@@ -9,6 +9,7 @@ use crate::{
     conn::Conn,
     deadline::now,
     grants::{Granted, GrantedPath},
+    panics::point,
     tls::{Identity, PeerCert},
 };
 use std::{
@@ -146,6 +147,7 @@ impl Pool {
         if shelf.closed {
             return;
         }
+        point("pool, with its lock");
         let of_key = shelf.idle.iter().filter(|idle| idle.key == key).count();
         if of_key >= limits.per_origin {
             let oldest = shelf.idle.iter().position(|idle| idle.key == key);

@@ -25,6 +25,7 @@ use crate::{
     error::{Error, Kind, Result},
     grants::Granted,
     net::Net,
+    panics::point,
     tls::{ClientOptions, ClientTls},
 };
 use std::{net::IpAddr, sync::Arc};
@@ -119,6 +120,7 @@ impl Trip<'_> {
     fn through(&self, mut key: Key, proxy: &Proxy, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
         let Origin { host, port, .. } = self.origin;
         let granted = self.net.connect(self.op, host, *port)?;
+        point("proxy");
         let gate = self.net.connect(self.op, &proxy.endpoint.host, proxy.endpoint.port)?;
         let outer = match proxy.kind {
             // The proxy is not the origin: what the caller knows or shows of that one is not for it, and a proxy that

@@ -3,7 +3,7 @@
 //! Why not `Err`: mlua would turn it into an opaque userdata. A failure of the network becomes a plain table with the
 //! metatable that the front registered; a wrong argument becomes its text and its index, and the front raises both.
 
-use crate::error::Error;
+use crate::{error::Error, panics::point};
 use mlua::{IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 /// Why a call of the core failed.
@@ -56,6 +56,7 @@ pub fn set_error_metatable(lua: &Lua, metatable: Table) -> mlua::Result<()> {
 
 /// The error as Lua sees it: a table with the contract's fields and the shared metatable.
 pub fn error_object(lua: &Lua, error: &Error) -> mlua::Result<Table> {
+    point("error object");
     let fields = error.fields();
     let object = lua.create_table()?;
     object.raw_set("class", format!("puck.uno/error/network/{}", fields.kind.word()))?;

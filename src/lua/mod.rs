@@ -26,6 +26,7 @@ mod websocket;
 use answer::{Answer, Failure, argument, failed, reply};
 use capability::{Capability, Held};
 
+use crate::panics;
 use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
 use std::rc::Rc;
 
@@ -49,6 +50,7 @@ impl Drop for Farewell {
 
 /// Makes the core table.
 pub fn core(lua: &Lua) -> mlua::Result<Table> {
+    panics::hush();
     raw::remember(lua)?;
     lua.set_named_registry_value("caspian.net.farewell", lua.create_userdata(Farewell)?)?;
     let core = lua.create_table()?;
@@ -85,6 +87,8 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     progress::register(lua, &core)?;
     names::register(lua, &core)?;
     compat::register(lua, &core)?;
+    #[cfg(feature = "panics")]
+    core.raw_set("panic_at", lua.create_function(|_, point| Ok(panics::arm(point)))?)?;
     Ok(core)
 }
 
@@ -121,5 +125,8 @@ type Act = dyn Fn(&Lua, MultiValue) -> mlua::Result<MultiValue>;
 
 /// One shape for all functions: what mlua wraps around a function of a type of its own would be in the binary for each.
 fn callback(lua: &Lua, act: Box<Act>) -> mlua::Result<Function> {
-    lua.create_function(move |lua, arguments: MultiValue| act(lua, arguments))
+    // A panic must not reach mlua, which would hand scripts a value without class or fields.
+    lua.create_function(move |lua, arguments: MultiValue| {
+        panics::caught(|| Ok(act(lua, arguments))).unwrap_or_else(|err| failed(lua, err.into()))
+    })
 }

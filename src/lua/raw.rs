@@ -18,12 +18,14 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::socket::{Call, Reply, Socket};
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    panics::{caught, contained},
+};
 use mlua::{Function, IntoLua, Lua, Table, Value, ffi};
 use std::{
     cell::{Cell, RefCell},
     ffi::{CStr, c_int, c_void},
-    panic::{AssertUnwindSafe, catch_unwind},
     ptr,
     rc::Rc,
 };
@@ -212,7 +214,7 @@ unsafe extern "C-unwind" fn finalize(state: *mut ffi::lua_State) -> c_int {
             let socket = block.replace(ptr::null());
             if !socket.is_null() {
                 // A panic of a destructor must not cross into the collector.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(Rc::from_raw(socket))));
+                contained(|| drop(Rc::from_raw(socket)));
             }
         }
     }
@@ -246,17 +248,18 @@ enum Outcome {
 
 /// Runs the method. Everything with a destructor lives and dies in here.
 fn outcome(socket: &Socket, call: &Call<'_>, run: fn(&Socket, &Call<'_>) -> Result<Reply>) -> Outcome {
-    let done = catch_unwind(AssertUnwindSafe(|| match run(socket, call) {
-        Ok(Reply::Nil) => Outcome::Nil,
-        Ok(Reply::True) => Outcome::True,
-        Ok(Reply::Count(count)) => Outcome::Count(count),
-        Ok(Reply::Front(length)) => match socket.pin(length) {
-            Some(bytes) => Outcome::Span { start: bytes.cast(), length: bytes.len() },
-            None => stash(Error::new(Kind::Socket, "internal error: the buffer is shorter than promised")),
-        },
-        Err(error) => stash(error),
-    }));
-    done.unwrap_or_else(|_| stash(Error::new(Kind::Socket, "internal error: a panic was caught")))
+    let done = caught(|| {
+        Ok(match run(socket, call)? {
+            Reply::Nil => Outcome::Nil,
+            Reply::True => Outcome::True,
+            Reply::Count(count) => Outcome::Count(count),
+            Reply::Front(length) => match socket.pin(length) {
+                Some(bytes) => Outcome::Span { start: bytes.cast(), length: bytes.len() },
+                None => return Err(Error::new(Kind::Socket, "internal error: the buffer is shorter than promised")),
+            },
+        })
+    });
+    done.unwrap_or_else(stash)
 }
 
 fn stash(error: Error) -> Outcome {

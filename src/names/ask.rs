@@ -10,6 +10,7 @@ use super::{
 use crate::{
     deadline::Deadline,
     error::Error,
+    panics::{contained, point},
     wire::{Want, wait},
 };
 use hickory_resolver::{
@@ -121,7 +122,7 @@ pub fn ask(query: Query, way: Way, deadline: &Deadline, what: impl Fn() -> Strin
     thread::Builder::new()
         .name("names".into())
         .stack_size(1 << 20)
-        .spawn(move || work(query, way, there, &given))
+        .spawn(move || contained(|| work(query, way, there, &given)))
         .map_err(failed)?;
     wait(here.as_fd(), Want::Read, deadline, what).map_err(Fault::Known)?;
     let found = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -156,6 +157,7 @@ fn work(query: Query, way: Way, caller: UnixStream, place: &Mutex<Option<Result<
 async fn search(query: Query, way: Way) -> Result<Found, Fault> {
     let resolver = way.resolver().map_err(fault)?;
     let mut nothing = None;
+    point("names");
     for name in query.names {
         let found = match query.kind {
             Some(kind) => lookup(resolver.clone(), name, kind).await,

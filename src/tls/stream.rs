@@ -17,6 +17,7 @@ use crate::{
     deadline::Deadline,
     error::{Error, Kind, Result},
     fork,
+    panics::{contained, point},
 };
 use rustls::Error as TlsError;
 
@@ -98,6 +99,7 @@ impl<T: Transport> Tls<T> {
             let room = self.incoming.room(wanted(buf.len()));
             match self.transport.read(room, deadline) {
                 Ok(count) => {
+                    point("TLS record");
                     let filled = self.arrived(count, buf);
                     if filled > 0 {
                         return Ok(filled);
@@ -399,7 +401,10 @@ impl<T: Transport> Tls<T> {
 
 impl<T: Transport> Drop for Tls<T> {
     fn drop(&mut self) {
-        self.close_notify();
+        contained(|| {
+            point("drop of TLS");
+            self.close_notify();
+        });
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     deadline::{Deadline, SLICE},
     error::{Error, Kind, Result},
     net::Net,
+    panics::{contained, point},
 };
 use std::{net::Shutdown, time::Duration};
 
@@ -165,6 +166,7 @@ impl WebSocket {
     /// The next message, or the peer's goodbye.
     pub fn recv(&mut self, deadline: &Deadline) -> Result<Received> {
         self.look(deadline)?;
+        point("websocket");
         match (self.next.take(), &self.closed) {
             (Some((form, message)), _) => Ok(Received::Message(form, message)),
             (None, Some(goodbye)) => Ok(Received::Closed(goodbye.clone())),
@@ -421,7 +423,10 @@ impl WebSocket {
 
 impl Drop for WebSocket {
     fn drop(&mut self) {
-        self.leave();
+        contained(|| {
+            point("drop of a WebSocket");
+            self.leave();
+        });
     }
 }
 

@@ -7,13 +7,12 @@
 #![allow(unsafe_code)]
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use crate::lua::raw::share;
+use crate::{lua::raw::share, panics::contained};
 use mlua::{Function, IntoLua, Lua, Table, Value, ffi};
 use std::{
     any::TypeId,
     cell::{Cell, OnceCell},
     ffi::{CStr, c_int, c_void},
-    panic::{AssertUnwindSafe, catch_unwind},
     ptr,
     rc::Rc,
 };
@@ -179,10 +178,10 @@ unsafe extern "C-unwind" fn finalize<T: Boxed>(state: *mut ffi::lua_State) -> c_
             let value = std::mem::replace(&mut (*block).value, ptr::null()).cast::<T>();
             if !value.is_null() {
                 // A panic of a destructor must not cross into the collector.
-                let _ = catch_unwind(AssertUnwindSafe(|| {
+                contained(|| {
                     let value = Rc::from_raw(value);
                     value.end();
-                }));
+                });
             }
         }
     }
@@ -195,7 +194,7 @@ unsafe extern "C-unwind" fn finish<T: Boxed>(state: *mut ffi::lua_State) -> c_in
     unsafe {
         let value = held::<T>(state, 1);
         if !value.is_null() {
-            let _ = catch_unwind(AssertUnwindSafe(|| (*value).end()));
+            contained(|| (*value).end());
         }
     }
     0

@@ -12,10 +12,10 @@ use super::{
     stream::{Bytes, Got, Pattern, Streaming, part},
     words::{Class, Fail},
 };
+use crate::panics::quietly;
 use mlua::{Function, Lua, ffi};
 use std::{
     ffi::{CStr, c_int},
-    panic::{AssertUnwindSafe, catch_unwind},
     ptr,
 };
 
@@ -102,10 +102,10 @@ unsafe fn send(state: *mut ffi::lua_State, find: Find) -> c_int {
 
 /// How much of it went, and why not more: plain data; `Plain::Bool` for an interruption.
 fn sent(object: &dyn Streaming, data: &[u8]) -> (usize, Plain) {
-    let done = catch_unwind(AssertUnwindSafe(|| {
+    let done = quietly(|| {
         let (sent, why) = object.send(data);
         (sent, plain_why(why))
-    }));
+    });
     done.unwrap_or((0, Plain::Fixed("internal error: a panic was caught")))
 }
 
@@ -215,7 +215,7 @@ struct Received {
 
 fn received(object: &dyn Streaming, pattern: Pattern, have: usize, max: Option<usize>) -> Received {
     let nothing = |why| Received { start: ptr::null(), length: 0, spent: 0, own: Plain::own(Vec::new()), why };
-    let done = catch_unwind(AssertUnwindSafe(|| {
+    let done = quietly(|| {
         let Got { bytes, spent, why } = object.receive(pattern, have, max);
         let why = plain_why(why);
         // What arrived stays for the next call.
@@ -233,6 +233,6 @@ fn received(object: &dyn Streaming, pattern: Pattern, have: usize, max: Option<u
                 Received { start: ptr::null(), length: 0, spent, own: Plain::own(bytes), why }
             }
         }
-    }));
-    done.unwrap_or_else(|_| nothing(Plain::Fixed("internal error: a panic was caught")))
+    });
+    done.unwrap_or_else(|| nothing(Plain::Fixed("internal error: a panic was caught")))
 }

@@ -9,7 +9,10 @@
 // The `unsafe fn`s below have one condition: `state` is a live Lua state with the arguments of the call on its stack.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use crate::mime::{self, Out, Rest};
+use crate::{
+    mime::{self, Out, Rest},
+    panics::{point, quietly},
+};
 use mlua::{Lua, Table, ffi};
 use std::{ffi::c_int, mem::MaybeUninit, ptr, slice};
 
@@ -80,7 +83,14 @@ unsafe fn emit_into<T: Copy>(
 ) -> (T, usize) {
     ptr::write_bytes(buffer, 0, room);
     let mut out = Out::new(slice::from_raw_parts_mut(buffer, room));
-    let answer = write(&mut out);
+    let answer = quietly(|| {
+        point("mime");
+        write(&mut out)
+    });
+    let Some(answer) = answer else {
+        ffi::luaL_error(state, c"internal error: a panic was caught".as_ptr());
+        ffi::lua_error(state)
+    };
     let length = out.len();
     ffi::lua_pushlstring(state, buffer.cast(), length);
     (answer, length)

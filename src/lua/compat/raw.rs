@@ -25,13 +25,16 @@ use super::{
     object::{Object, Slot},
     words::{Answer, Arg, Class, Fail, Out, Outcome, Text},
 };
-use crate::{bare::Bare, lua::raw::share};
+use crate::{
+    bare::Bare,
+    lua::raw::share,
+    panics::{contained, quietly},
+};
 use mlua::{Function, Lua, Table, Value, ffi};
 use std::{
     borrow::Cow,
     ffi::{CStr, c_int, c_void},
     os::fd::{FromRawFd, OwnedFd, RawFd},
-    panic::{AssertUnwindSafe, catch_unwind},
     ptr,
     rc::Rc,
 };
@@ -235,7 +238,7 @@ unsafe extern "C-unwind" fn finalize(state: *mut ffi::lua_State) -> c_int {
             let object = block.replace(ptr::null());
             if !object.is_null() {
                 // A panic of a destructor must not cross into the collector.
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(Rc::from_raw(object))));
+                contained(|| drop(Rc::from_raw(object)));
             }
         }
     }
@@ -317,8 +320,7 @@ fn panicked<T>() -> Outcome<T> {
 
 /// Runs a method. Everything with a destructor lives and dies in here.
 fn caught(run: impl FnOnce() -> Outcome<Answer>) -> Done {
-    let done = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| panicked());
-    match done {
+    match quietly(run).unwrap_or_else(panicked) {
         Err(fail) => Done::fail(fail),
         Ok(answer) => {
             let mut values = [Plain::Nil; 4];

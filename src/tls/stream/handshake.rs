@@ -7,6 +7,7 @@ use crate::{
     address::Host,
     deadline::Deadline,
     error::{Error, Kind, Result},
+    panics::point,
     tls::{
         Transport, Version,
         cert::PeerCert,
@@ -81,6 +82,7 @@ impl<T: Transport> Tls<T> {
     /// Errors: `tls`, `timeout`, `connection_reset`.
     pub fn shake(&mut self, deadline: &Deadline) -> Result<()> {
         self.own()?;
+        point("handshake");
         let mut stranger = None;
         let result = loop {
             if let Err(e) = self.turn(&mut [], &mut 0, Then::Rest) {

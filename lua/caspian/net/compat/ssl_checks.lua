@@ -1,5 +1,5 @@
 --- Argument checks of the drop-in's TLS modules: errors as LuaSec raises them.
-local error, format, setfenv, tostring, type = error, string.format, setfenv, tostring, type
+local error, format, rawget, setfenv, tostring, type = error, string.format, rawget, setfenv, tostring, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -12,9 +12,11 @@ local function bad(index, words, name, depth)
 end
 checks.bad = bad
 
---- The values of a function of the core; raises where it says that an argument is wrong. Called by public functions.
+--- The values of a function of the core, with words for an error object; raises where it says that an argument is wrong.
+-- Called by public functions.
 function checks.answer(first, second, index, ...)
   if first == nil and type(index) == "number" and type(second) == "string" then bad(index, second, nil, 1) end
+  if first == nil and type(second) == "table" then second = rawget(second, "message") end
   return first, second, index, ...
 end
 

@@ -1,0 +1,182 @@
+-- Panics are defects, so there are none to try this with: the build with the feature `panics` has named points that panic
+-- when they are told to (src/panics.rs). Each row is an interpreter of its own: a panic must come out as an error object, or
+-- not at all; nothing of it is on standard error; no lock stays shut; no socket stays open. `./test panics` builds and runs this.
+--
+-- On any other build there is nothing to do.
+local found, core = pcall(require, "caspian_net")
+if not found or not core.panic_at then return end
+
+local child = require("spec.support.child")
+
+local PRELUDE = ([[
+local lfs, servers = require("lfs"), dofile(%q)
+local arm = require("caspian_net").panic_at
+local socket = servers.dir .. "/panics.sock"
+local net = launch{ "--allow-net", "--allow-listen=127.0.0.1:0", "--allow-listen=unix:" .. socket }
+local http, https = "http://127.0.0.1:" .. servers.http, "https://localhost:" .. servers.https
+local function sockets()
+  collectgarbage() collectgarbage()
+  local count = 0
+  for name in lfs.dir("/proc/self/fd") do
+    local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target")
+    if target and target:match("^socket:") then count = count + 1 end
+  end
+  return count
+end
+-- `use(make())` works. Then the same with the point armed: an error of `class`, or none where that is nil. After it the
+-- same object works or says that it does not, and another one works.
+local function try(point, class, make, use)
+  local mine = net.narrow{ "--allow-net", "--allow-listen=127.0.0.1:0", "--allow-listen=unix:" .. socket }
+  local before = sockets()
+  use(make(mine), mine)
+  collectgarbage() collectgarbage()
+  arm(point)
+  local made, object = pcall(make, mine)
+  local ok, err = made, object
+  if made then ok, err = pcall(use, object, mine) end
+  if not class then object, err = nil, nil collectgarbage() collectgarbage() end
+  assert(arm() == nil, "the point was not passed")
+  if class then
+    assert(not ok, "there was no error")
+    assert(type(err) == "table" and err.is and err:is("network/" .. class), tostring(err))
+    assert(class ~= "socket" or err.message:find("internal error: a panic at src/[%%w/]+%%.rs:%%d+ was caught"), err.message)
+  else
+    assert(ok, tostring(err))
+  end
+  if made and object ~= nil then
+    ok, err = pcall(use, object, mine)
+    assert(ok or type(err) == "table" and err:is("network"), tostring(err))
+    if type(object) == "userdata" then object:close() end
+  end
+  use(make(mine), mine)
+  mine.revoke()
+  object = nil -- luacheck: ignore
+  local patience = os.time() + 3
+  while sockets() > before do assert(os.time() < patience, "a socket is left open") end
+  print("held")
+end
+local function pair(mine)
+  local listener = mine.tcp_listen("127.0.0.1", 0, { timeout = 3 })
+  local client = mine.tcp("127.0.0.1", listener.local_port, { timeout = 3 })
+  return { client = client, server = listener:accept(), listener = listener }
+end
+local function nothing() return true end
+]]):format(os.getenv("CASPIAN_SERVERS"))
+
+local ROWS = {
+  -- sockets
+  { "dial", "socket", "nothing", "function(_, mine) mine.tcp('127.0.0.1', servers.http):close() end" },
+  { "connect", "socket", "nothing", "function(_, mine) mine.tcp('127.0.0.1', servers.http):close() end" },
+  { "resolve", "dns_failure", "nothing", "function(_, mine) mine.tcp('localhost', servers.http):close() end" },
+  { "read", "socket", "pair", "function(o) o.client:send_all('x\\ny\\n') assert(o.server:recv_line()) end" },
+  { "write", "socket", "pair", "function(o) o.client:send_all('x\\ny\\n') assert(o.server:recv_line()) end" },
+  { "accept", "socket", "function(mine) return mine.tcp_listen('127.0.0.1', 0, { timeout = 0.5 }) end",
+    "function(l, mine) local c = mine.tcp('127.0.0.1', l.local_port) l:accept():close() c:close() end" },
+  { "handshake", "socket", "nothing",
+    "function(_, mine) mine.ssl('localhost', servers.https, { verify = false }):close() end" },
+  { "handshake", "socket", "function(mine) return mine.tcp('localhost', servers.https) end",
+    "function(s) s:starttls{ verify = false }:close() end" },
+  { "TLS record", "socket", "function(mine) return mine.ssl('localhost', servers.https, { verify = false, timeout = 3 }) end",
+    "function(s) s:send_all('GET /hello HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n') assert(s:recv_line()) end" },
+  { "datagram", "socket", "function(mine) return mine.udp_listen('127.0.0.1', 0, { timeout = 1 }) end",
+    "function(u, mine) mine.udp('127.0.0.1', u.local_port):send('x') assert(u:recv(10) == 'x') end" },
+  { "narrow", "socket", "nothing", "function(_, mine) assert(mine.narrow{ '--allow-net=a.test' }.allows('a.test', 1)) end" },
+  { "error object", "socket", "nothing",
+    "function(_, mine) local _, e = pcall(mine.narrow{}.tcp, 'a.test', 1) if not e:is('network/host_not_allowed') then error(e, 0) end end" },
+  -- names
+  { "names", "dns_failure", "nothing",
+    [[function(_, mine)
+      round = (round or 0) + 1 -- what is known is not asked again
+      mine.resolve(({ 'www', 'v4', 'alias', 'www' })[round] .. '.spec.test', round < 4 and 'a' or 'aaaa', { server = '127.0.0.1:' .. servers.dns })
+    end]] },
+  -- HTTP
+  { "exchange", "socket", "function(mine) return mine.http.client.new{} end", "function(c) assert(c:get(http .. '/hello').ok) end" },
+  { "exchange", "socket", "function(mine) return mine.fetch(http .. '/files/64k', { stream = true }) end",
+    "function(r) assert(r:read(10)) assert(r:read()) end" },
+  { "decode", "socket", "function(mine) return mine.http.client.new{} end", "function(c) assert(#c:get(http .. '/gzip').body > 60000) end" },
+  { "cookie, with its lock", "socket", "function(mine) return mine.http.client.new{ cookies = true } end",
+    "function(c) assert(c:get(http .. '/cookies').ok) end" },
+  { "pool, with its lock", "socket", "function(mine) return mine.http.client.new{} end", "function(c) assert(c:get(http .. '/hello').ok) end" },
+  { "proxy", "socket", "function(mine) return mine.http.client.new{ proxy = 'http://127.0.0.1:' .. servers.proxy.http } end",
+    "function(c) assert(c:get(http .. '/hello').ok) end" },
+  { "fetch_all", "socket", "nothing", [[function(_, mine)
+      local all = mine.fetch_all({ http .. '/hello', http .. '/json', http .. '/hello' }, { parallel = 2 })
+      local failed for _, one in ipairs(all) do if not one.status then assert(not failed) failed = one end end
+      if failed then error(failed, 0) end
+    end]] },
+  { "fetch_all, with its lock", nil, "nothing", [[function(_, mine)
+      for _, one in ipairs(mine.fetch_all({ http .. '/hello', http .. '/json', http .. '/hello' }, { parallel = 2 })) do assert(one.ok) end
+    end]] },
+  { "event", "socket", "function(mine) return mine.events(http .. '/events', { timeout = 2 }) end", "function(e) assert(e:next().data == 'one') end" },
+  { "websocket", "socket", "function(mine) return mine.websocket('ws://127.0.0.1:' .. servers.websocket.ws .. '/echo', { timeout = 3 }) end",
+    "function(w) w:send('x') assert(w:recv() == 'x') end" },
+  -- guards
+  { "decision", "socket", [[function(mine) return mine.http.guard{ allow_private = true,
+      rules = { host = '127.0.0.1', https_only = false, ports = servers.http } } end]], "function(g) assert(g.fetch(http .. '/hello').ok) end" },
+  { "exchange", "socket", [[function(mine) return mine.http.guard{ allow_private = true,
+      rules = { host = '127.0.0.1', https_only = false, ports = servers.http } } end]], "function(g) assert(g.fetch(http .. '/hello').ok) end" },
+  -- destructors
+  { "drop of TLS", nil, "function(mine) return mine.ssl('localhost', servers.https, { verify = false }) end", "function(s) s:close() end" },
+  { "drop of TLS", nil, "function(mine) return { mine.ssl('localhost', servers.https, { verify = false }) } end", "nothing" },
+  { "drop of TLS", nil, "function(mine) return mine.fetch(https .. '/files/64k', { stream = true, verify = false }) end", "nothing" },
+  { "drop of a WebSocket", nil, "function(mine) return { mine.websocket('ws://127.0.0.1:' .. servers.websocket.ws .. '/echo') } end", "nothing" },
+  { "drop of a listener", nil, "function(mine) collectgarbage() collectgarbage() os.remove(socket) return { mine.unix_listen(socket) } end",
+    "nothing" },
+}
+
+-- The drop-in says nil and why, as the original does.
+local DROPIN = [[
+local package = { loaded = {}, preload = {} }
+local import = require("caspian.net.compat").install(net, package)
+local socket, mime = import("socket"), import("mime.core")
+local server = assert(socket.bind("127.0.0.1", 0))
+local function connected()
+  local client = assert(socket.connect("127.0.0.1", (select(2, server:getsockname()))))
+  local other = assert(server:accept())
+  client:settimeout(2) other:settimeout(2)
+  return client, other
+end
+local words = "internal error: a panic was caught"
+for _, point in ipairs{ "write", "read" } do
+  local client, other = connected()
+  arm(point)
+  local sent, why = client:send("x\n")
+  local got, other_why = other:receive()
+  assert((why or other_why) == words and not (sent and got), tostring(why) .. tostring(other_why))
+  assert(arm() == nil)
+  client:send("y\n")
+  assert(other:receive():find("[xy]"))
+  client:close() other:close()
+end
+arm("mime")
+local ok, why = pcall(mime.b64, "abc")
+assert(not ok and why:find(words, 1, true) and mime.b64("abc") == "YWJj", tostring(why))
+local ssl = import("ssl")
+local raw = assert(socket.connect("127.0.0.1", servers.https))
+local conn = assert(ssl.wrap(raw, { mode = "client", protocol = "any", verify = "none" }))
+arm("handshake")
+ok, why = conn:dohandshake()
+assert(not ok and type(why) == "string", tostring(why))
+conn = nil raw = nil arm("drop of TLS") collectgarbage() collectgarbage()
+print("held")]]
+
+describe("a panic", function()
+  local count = {}
+  for _, row in ipairs(ROWS) do
+    count[row[1]] = (count[row[1]] or 0) + 1
+    it(("at %s (%d)"):format(row[1], count[row[1]]), function()
+      local class = row[2] and ("%q"):format(row[2]) or "nil"
+      assert.equal("held", child.run(PRELUDE .. ("try(%q, %s, %s, %s)"):format(row[1], class, row[3], row[4])))
+    end)
+  end
+
+  it("in the drop-in", function()
+    assert.equal("held", child.run(PRELUDE .. DROPIN))
+  end)
+
+  it("has been tried at twenty points and more", function()
+    local points = 0
+    for _ in pairs(count) do points = points + 1 end
+    assert(points >= 20, points)
+  end)
+end)
