@@ -84,7 +84,7 @@ describe("a server that sends", function()
   for _, row in ipairs(rows) do
     it(row[1], function()
       local mine = net.narrow{ "--allow-net=127.0.0.1" }
-      local p = peer.tcp("local c = accept() repeat local line = c:receive('*l') until line == '' or not line c:send("
+      local p = peer.tcp("local c = accept() head(c) c:send("
         .. source(row[2]) .. ") c:close()")
       local url = "http://127.0.0.1:" .. p.port .. "/"
       if row.body then
@@ -103,7 +103,7 @@ describe("a server that sends", function()
 
   it("trailers, which never become headers", function()
     local mine = net.narrow{ "--allow-net=127.0.0.1" }
-    local p = peer.tcp("local c = accept() repeat local line = c:receive('*l') until line == '' or not line c:send("
+    local p = peer.tcp("local c = accept() head(c) c:send("
       .. source(ok .. "Transfer-Encoding: chunked\r\n\r\n0\r\nX-Late: yes\r\nSet-Cookie: a=b\r\n\r\n") .. ") c:close()")
     local r = mine.fetch("http://127.0.0.1:" .. p.port .. "/")
     assert.equal("yes", r.trailers["x-late"])
@@ -119,13 +119,12 @@ describe("a kept connection", function()
   -- What the server does on the first connection after one good answer; then whether a second connection comes.
   local good = source(ok .. "Content-Length: 2\r\n\r\nok")
   local reading = [[
-    local function request(c) repeat local line = c:receive("*l") until line == "" or not line end
-    local c = accept() request(c) c:send(]] .. good .. [[)
+    local c = accept() head(c) c:send(]] .. good .. [[)
   ]]
 
   it("that was closed meanwhile is replaced without a word", function()
     local mine = net.narrow{ "--allow-net=127.0.0.1" }
-    local p = peer.tcp(reading .. "c:close() c = accept() request(c) c:send(" .. good .. ") report('second')")
+    local p = peer.tcp(reading .. "c:close() c = accept() head(c) c:send(" .. good .. ") report('second')")
     local url = "http://127.0.0.1:" .. p.port .. "/"
     assert.equal("ok", mine.fetch(url).body)
     assert.equal("ok", mine.fetch(url).body)
@@ -135,7 +134,7 @@ describe("a kept connection", function()
 
   it("that dies under an idempotent request: once more, on a new one", function()
     local mine = net.narrow{ "--allow-net=127.0.0.1" }
-    local p = peer.tcp(reading .. "request(c) c:close() c = accept() request(c) c:send(" .. good .. ") report('again')")
+    local p = peer.tcp(reading .. "head(c) c:close() c = accept() head(c) c:send(" .. good .. ") report('again')")
     local url = "http://127.0.0.1:" .. p.port .. "/"
     mine.fetch(url)
     assert.equal("ok", mine.fetch(url).body)
@@ -145,7 +144,7 @@ describe("a kept connection", function()
 
   it("that dies under a POST: never again", function()
     local mine = net.narrow{ "--allow-net=127.0.0.1" }
-    local p = peer.tcp(reading .. "request(c) c:close() server:settimeout(0.2) report(tostring(server:accept()))")
+    local p = peer.tcp(reading .. "head(c) c:close() server:settimeout(0.2) report(tostring(server:accept()))")
     local url = "http://127.0.0.1:" .. p.port .. "/"
     mine.fetch(url)
     local ok_, err = pcall(mine.fetch, url, { method = "POST", body = "x" })
@@ -159,9 +158,8 @@ describe("a kept connection", function()
     local mine = net.narrow{ "--allow-net=127.0.0.1" }
     local stray = source(ok .. "Content-Length: 2\r\n\r\nok" .. ok .. "Content-Length: 5\r\n\r\nstray")
     local p = peer.tcp([[
-      local function request(c) repeat local line = c:receive("*l") until line == "" or not line end
-      local c = accept() request(c) c:send(]] .. stray .. [[)
-      c = accept() request(c) c:send(]] .. good .. ") report('second')")
+      local c = accept() head(c) c:send(]] .. stray .. [[)
+      c = accept() head(c) c:send(]] .. good .. ") report('second')")
     local url = "http://127.0.0.1:" .. p.port .. "/"
     assert.equal("ok", mine.fetch(url).body)
     assert.equal("ok", mine.fetch(url).body)
@@ -173,9 +171,8 @@ describe("a kept connection", function()
     local mine = net.narrow{ "--allow-net=127.0.0.1" }
     local closing = source(ok .. "Connection: close\r\nContent-Length: 2\r\n\r\nok")
     local p = peer.tcp([[
-      local function request(c) repeat local line = c:receive("*l") until line == "" or not line end
-      local c = accept() request(c) c:send(]] .. closing .. [[)
-      local d = accept() request(d) d:send(]] .. good .. ") report('second')")
+      local c = accept() head(c) c:send(]] .. closing .. [[)
+      local d = accept() head(d) d:send(]] .. good .. ") report('second')")
     local url = "http://127.0.0.1:" .. p.port .. "/"
     mine.fetch(url)
     mine.fetch(url)
