@@ -1,23 +1,13 @@
 #!/bin/sh
 # Builds the launcher, starts a WebSocket server by another author (Debian's python3-websockets), and lets Ann and Bob
 # talk through it with examples/chat.lua, each under the one grant that it takes.
-set -eu
-cd "$(dirname "$0")/.."
-cargo build --quiet
-caspian_net=${CARGO_TARGET_DIR:-target}/debug/caspian-net
-
-work=$(mktemp -d)
-# shellcheck disable=SC2317 # called by the trap
-stop() {
-  [ ! -s "$work/websocket.pid" ] || kill "$(cat "$work/websocket.pid")"
-  rm -rf "$work"
-}
-trap stop EXIT
-trap 'exit 130' INT TERM
+# shellcheck source=examples/serving.sh
+. "$(dirname "$0")/serving.sh"
 
 python=python3
 "$python" -c 'import websockets' 2>/dev/null || python=/usr/bin/python3
 "$python" spec/support/websocket.py "$work"
+server=$(cat "$work/websocket.pid")
 port=$(sed -n 's/.*{ ws = \([0-9]*\).*/\1/p' "$work/websocket.lua")
 room="ws://127.0.0.1:$port/chat?name="
 
