@@ -12,7 +12,7 @@
 //! | G | proxies and credentials | `http_proxy.rs`, `hostile/identity.rs`, `src/http/auth/tests.rs` |
 //! | H | the request's side | `hostile/requests.rs`; multipart (79): `src/http/multipart.rs` |
 //! | I | URLs | `hostile/requests.rs`, `src/http/url.rs`, `grants.rs` |
-//! | J | WebSockets, Server-Sent Events | `websocket.rs`, `src/http/websocket/`; `hostile/events.rs`, `src/http/events.rs` |
+//! | J | WebSockets, Server-Sent Events | `websocket/`, `src/http/websocket/`; `hostile/events.rs`, `src/http/events.rs` |
 //!
 //! Every row has a deadline; several run at a time.
 
@@ -26,6 +26,7 @@ mod cuts;
 mod events;
 #[path = "hostile/framing.rs"]
 mod framing;
+mod http_support;
 #[path = "hostile/identity.rs"]
 mod identity;
 #[path = "hostile/json.rs"]

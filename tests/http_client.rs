@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "the tests are the world outside")]
 #![allow(clippy::type_complexity, reason = "a table's type is read in its rows")]
 
+mod http_support;
+
 use caspian_net::{
     error::{Error, Kind, Result},
     grants::Grants,
@@ -16,6 +18,7 @@ use caspian_net::{
     },
     net::Net,
 };
+use http_support::request;
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -141,33 +144,6 @@ fn serve(
         }
     }
     Some(stream)
-}
-
-/// A request, as text; `None` if the client went away before one.
-fn request(stream: &mut TcpStream, whole: bool) -> Option<String> {
-    let mut text = Vec::new();
-    while !text.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        if stream.read(&mut byte).ok()? == 0 {
-            return None;
-        }
-        text.push(byte[0]);
-    }
-    let head = String::from_utf8(text.clone()).unwrap();
-    let lower = head.to_ascii_lowercase();
-    if whole && let Some(at) = lower.find("content-length: ") {
-        let length = lower[at + 16..].split("\r\n").next().unwrap().parse().unwrap();
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).ok()?;
-        text.extend_from_slice(&body);
-    } else if whole && lower.contains("transfer-encoding: chunked") {
-        while !text.ends_with(b"0\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).ok()?;
-            text.push(byte[0]);
-        }
-    }
-    Some(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn answer(text: &str) -> Turn {

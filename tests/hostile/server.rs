@@ -1,6 +1,9 @@
 //! A scripted server on loopback, plain or TLS: what it does on each connection, in order, and what it saw.
 
-use crate::tls_support::{Pki, leaf, rustls_server};
+use crate::{
+    http_support::request,
+    tls_support::{Pki, leaf, rustls_server},
+};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::{
     io::{Read, Write},
@@ -260,29 +263,4 @@ pub fn filled(bytes: &[u8], ports: [u16; 2]) -> Vec<u8> {
         }
     }
     out
-}
-
-/// A request, as text; `None` if the client went away before its end.
-fn request(stream: &mut dyn Stream, whole: bool) -> Option<String> {
-    let mut text = Vec::new();
-    let mut byte = [0];
-    while !text.ends_with(b"\r\n\r\n") {
-        if stream.read(&mut byte).ok()? == 0 {
-            return None;
-        }
-        text.push(byte[0]);
-    }
-    let lower = String::from_utf8_lossy(&text).to_ascii_lowercase();
-    if whole && let Some(at) = lower.find("content-length: ") {
-        let length = lower[at + 16..].split("\r\n").next().unwrap().parse().unwrap();
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).ok()?;
-        text.extend_from_slice(&body);
-    } else if whole && lower.contains("transfer-encoding: chunked") {
-        while !text.ends_with(b"0\r\n\r\n") {
-            stream.read_exact(&mut byte).ok()?;
-            text.push(byte[0]);
-        }
-    }
-    Some(String::from_utf8_lossy(&text).into_owned())
 }
