@@ -1,4 +1,4 @@
--- The rows `header` (of requests) and `redirect` of tests/data/cases.tsv. The others of that table: tests/grants.rs,
+-- The rows `header` (of requests) and `redirect` of tests/data/cases.tsv. The others of that table: tests/grants/cases.rs,
 -- tests/guard_cases.rs, tests/namespace.rs. What a hostile answer does is tests/hostile_servers.rs.
 
 local guards = require("spec.support.guards")

@@ -6,12 +6,12 @@
 //! | A | redirects and credentials | `hostile/redirects.rs`; which addresses a name may have (17): `layers.rs` |
 //! | B | framing and smuggling | `hostile/framing.rs`; without sockets, cut in every way: `http_framing.rs` |
 //! | C | the pool | `hostile/pool.rs`, [`many_idle_hosts`]; forks and collected sockets (49): `spec/life_spec.lua` |
-//! | D | time | `hostile/time.rs`, [`an_address_that_does_not_answer`]; a silent name server (52): `names.rs` |
+//! | D | time | `hostile/time.rs`, [`an_address_that_does_not_answer`]; a silent name server (52): `names/` |
 //! | E | memory and decoding | `hostile/memory.rs`, `hostile/json.rs`, `hostile/codings.rs`, `src/http/decode/tests.rs` |
 //! | F | cookies | `hostile/identity.rs`, `src/http/cookies/tests.rs` |
 //! | G | proxies and credentials | `http_proxy.rs`, `hostile/identity.rs`, `src/http/auth/tests.rs` |
 //! | H | the request's side | `hostile/requests.rs`; multipart (79): `src/http/multipart.rs` |
-//! | I | URLs | `hostile/requests.rs`, `src/http/url.rs`, `grants.rs` |
+//! | I | URLs | `hostile/requests.rs`, `src/http/url.rs`, `grants/cases.rs` |
 //! | J | WebSockets, Server-Sent Events | `websocket/`, `src/http/websocket/`; `hostile/events.rs`, `src/http/events.rs` |
 //!
 //! Every row has a deadline; several run at a time.

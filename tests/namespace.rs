@@ -129,7 +129,7 @@ fn own_rows() -> Vec<Row> {
     include_str!("data/hosts.tsv").lines().skip(1).map(row).collect()
 }
 
-/// The rows of `cases.tsv` that name a host and a port, or a URL. The others are `grants.rs`'s.
+/// The rows of `cases.tsv` that name a host and a port, or a URL. The others are `grants/cases.rs`'s.
 fn case_rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for line in include_str!("data/cases.tsv").lines().skip(1) {

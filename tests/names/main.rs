@@ -1,0 +1,215 @@
+//! `net.resolve` against name servers that lie: one scripted server on loopback, over UDP and TCP. What it answers is a
+//! table; here are the cache, the gate, and the ways that a question takes.
+
+#![allow(clippy::disallowed_methods, reason = "tests look at the clock, and find free ports")]
+
+mod answers;
+#[path = "../names_support/mod.rs"]
+mod names_support;
+
+use caspian_net::{
+    deadline::{Deadline, set_probe},
+    error::Result,
+    grants::Grants,
+    names::{Names, Question, Record, Type, server},
+    net::Net,
+};
+use names_support::*;
+use std::{
+    net::TcpListener,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+fn net(flags: &[&str]) -> Net {
+    Net::new(Grants::parse(flags).unwrap()).unwrap()
+}
+
+fn question(host: &str, kind: &str, at: &Server) -> Question {
+    let mut question = Question::new("resolve", host).unwrap();
+    question.kind = Type::parse(kind);
+    question.server = Some(server(&at.address.to_string()).unwrap());
+    question
+}
+
+fn show(answer: Result<Arc<[Record]>>) -> String {
+    match answer {
+        Ok(records) => {
+            let text = |record: &Record| match record.text() {
+                Some(text) => String::from_utf8_lossy(text).into_owned(),
+                None => format!("{record:?}"),
+            };
+            records.iter().map(text).collect::<Vec<_>>().join(" ")
+        }
+        Err(e) => format!("!{}", e.kind().word()),
+    }
+}
+
+fn ask(host: &str, kind: &str, script: Script, seconds: f64) -> String {
+    let at = serve(script);
+    let deadline = Deadline::after(Duration::from_secs_f64(seconds));
+    show(Names::default().resolve(&net(&["--allow-net"]), &question(host, kind, &at), &deadline))
+}
+
+#[test]
+fn the_cache() {
+    let script: Script = |q| {
+        vec![match &*q.name {
+            "kept.test" => q.a([192, 0, 2, u8::try_from(q.nth).unwrap()]),
+            "brief.test" => q.answer(&[record(&q.name, A, 0, &[192, 0, 2, u8::try_from(q.nth).unwrap()])]),
+            "none.test" => q.reply(NXDOMAIN, &[], &[soa("test", 60)]),
+            "unsaid.test" => q.reply(NXDOMAIN, &[], &[]),
+            _ => q.reply(SERVFAIL, &[], &[]),
+        }]
+    };
+    // name, queries of the first call, of the second
+    let rows = [("kept.test", 1, 0), ("brief.test", 1, 1), ("none.test", 1, 0), ("unsaid.test", 1, 1)];
+    let (net, deadline) = (net(&["--allow-net"]), Deadline::after(Duration::from_secs(5)));
+    for (host, first, second) in rows {
+        let at = serve(script);
+        let names = Names::default();
+        let mut count = 0;
+        let mut times = |names: &Names, question: &Question| {
+            let answer = show(names.resolve(&net, question, &deadline));
+            let all = at.udp.load(Ordering::SeqCst) + at.tcp.load(Ordering::SeqCst);
+            let new = all - count;
+            count = all;
+            (new, answer)
+        };
+        let question = question(host, "a", &at);
+        let (asked, answer) = times(&names, &question);
+        assert_eq!(asked, first, "{host}");
+        let (asked, again) = times(&names, &question);
+        assert_eq!((asked, again == answer), (second, second == 0 || host == "unsaid.test"), "{host}");
+        // Another capability, another way, another kind: asked anew.
+        assert!(times(&Names::default(), &question).0 > 0, "{host}");
+        let mut other = question.clone();
+        other.tcp = true;
+        assert!(times(&names, &other).0 > 0, "{host}");
+        other.kind = Some(Type::Txt);
+        assert!(times(&names, &other).0 > 0, "{host}");
+        let elsewhere = serve(script);
+        other = question.clone();
+        other.server = Some(server(&elsewhere.address.to_string()).unwrap());
+        let _ = names.resolve(&net, &other, &deadline);
+        assert!(elsewhere.udp.load(Ordering::SeqCst) > 0, "{host}");
+    }
+}
+
+/// What the gate refuses costs no packet; what is cached passes the gate all the same.
+#[test]
+fn the_gate() {
+    let at = serve(|q| vec![q.a([192, 0, 2, 1])]);
+    let own = format!("--allow-net={}", at.address);
+    let denied = format!("--deny-net={}", at.address);
+    let rows: &[(&[&str], &str, &str, &str)] = &[
+        (&["--allow-net"], "x.test", "a", "192.0.2.1"),
+        (&[&own, "--allow-net=x.test"], "x.test", "a", "192.0.2.1"),
+        (&[&own, "--allow-net=x.test:443"], "X.TEST.", "a", "192.0.2.1"),
+        (&[&own, "--allow-net=x.test"], "y.test", "a", "!host_not_allowed"),
+        (&["--allow-net=x.test"], "x.test", "a", "!host_not_allowed"),
+        (&["--allow-net=x.test", "--allow-net=127.0.0.1:9"], "x.test", "a", "!port_not_allowed"),
+        (&["--allow-net", &denied], "x.test", "a", "!port_not_allowed"),
+        (&["--allow-net", "--deny-net=127.0.0.0/8"], "x.test", "a", "!host_not_allowed"),
+        (&["--allow-net", "--deny-net=x.test"], "x.test", "a", "!host_not_allowed"),
+        (&["--allow-net", "--deny-net=**.test"], "x.test", "mx", "!host_not_allowed"),
+        (&["--allow-net", "--no-dns"], "x.test", "a", "!host_not_allowed"),
+        (&["--allow-net", "--no-dns"], "1.0.0.127.in-addr.arpa", "ptr", "!host_not_allowed"),
+        // The name of an address, asked for in the way of the DNS, is a question about the address.
+        (&["--allow-net", "--deny-net=192.0.2.9"], "9.2.0.192.in-addr.arpa", "ptr", "!host_not_allowed"),
+        (&["--allow-net", "--deny-net=**.arpa"], "9.2.0.192.in-addr.arpa", "ptr", "!host_not_allowed"),
+        (&[&own, "--allow-net=192.0.2.9"], "9.2.0.192.in-addr.arpa", "ptr", "!dns_failure"),
+        (&["--allow-listen"], "x.test", "a", "!host_not_allowed"),
+    ];
+    let deadline = Deadline::after(Duration::from_secs(5));
+    for (flags, host, kind, expected) in rows {
+        let before = at.udp.load(Ordering::SeqCst);
+        let got = show(Names::default().resolve(&net(flags), &question(host, kind, &at), &deadline));
+        assert_eq!(got, *expected, "{flags:?} {host}");
+        let asked = at.udp.load(Ordering::SeqCst) - before;
+        assert_eq!(asked > 0, !expected.contains("allowed"), "{flags:?} {host}: {asked} packets");
+    }
+    let (net, names) = (net(&["--allow-net"]), Names::default());
+    assert_eq!(show(names.resolve(&net, &question("x.test", "a", &at), &deadline)), "192.0.2.1");
+    net.revoke();
+    assert_eq!(show(names.resolve(&net, &question("x.test", "a", &at), &deadline)), "!socket");
+}
+
+#[test]
+fn reverse() {
+    let script: Script = |q| {
+        vec![match &*q.name {
+            "1.2.0.192.in-addr.arpa" => q.answer(&[record(&q.name, PTR, 60, &name("one.test"))]),
+            "2.2.0.192.in-addr.arpa" => q.answer(&[record(&q.name, PTR, 60, b"\x03a\0b\0")]),
+            "3.2.0.192.in-addr.arpa" => q.reply(SERVFAIL, &[], &[]),
+            name if name.ends_with("8.b.d.0.1.0.0.2.ip6.arpa") => q.answer(&[record(&q.name, PTR, 60, b"\x03six\0")]),
+            _ => q.reply(NXDOMAIN, &[], &[soa("arpa", 60)]),
+        }]
+    };
+    let at = serve(script);
+    let rows = [
+        ("192.0.2.1", "one.test"),
+        ("::ffff:192.0.2.1", "one.test"),
+        ("2001:db8::1", "six"),
+        ("192.0.2.9", "nil"),
+        ("192.0.2.2", "!dns_failure"),
+        ("192.0.2.3", "!dns_failure"),
+    ];
+    let (net, names) = (net(&["--allow-net"]), Names::default());
+    for (ip, expected) in rows {
+        let answer = names.reverse(&net, &question(ip, "ptr", &at), &Deadline::after(Duration::from_secs(5)));
+        let got = match answer {
+            Ok(None) => "nil".into(),
+            Ok(Some(record)) => show(Ok(vec![record].into())),
+            Err(e) => show(Err(e)),
+        };
+        assert_eq!(got, expected, "{ip}");
+    }
+}
+
+#[test]
+fn the_ways() {
+    // TCP only: not one datagram.
+    let at = serve(|q| vec![q.a([192, 0, 2, 1])]);
+    let deadline = Deadline::after(Duration::from_secs(5));
+    let net = net(&["--allow-net"]);
+    let mut over_tcp = question("x.test", "a", &at);
+    over_tcp.tcp = true;
+    assert_eq!(show(Names::default().resolve(&net, &over_tcp, &deadline)), "192.0.2.1");
+    assert_eq!((at.udp.load(Ordering::SeqCst), at.tcp.load(Ordering::SeqCst)), (0, 1));
+    // A deadline of zero asks nobody, and knows what is known.
+    let names = Names::default();
+    let now = Deadline::after(Duration::ZERO);
+    let x = question("x.test", "a", &at);
+    assert_eq!(show(names.resolve(&net, &x, &now)), "!timeout");
+    assert_eq!(at.udp.load(Ordering::SeqCst), 0);
+    names.resolve(&net, &x, &deadline).unwrap();
+    assert_eq!(show(names.resolve(&net, &x, &now)), "192.0.2.1");
+    // Nobody there.
+    let mut nobody = over_tcp.clone();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    nobody.server = Some(([127, 0, 0, 1].into(), port));
+    assert_eq!(show(names.resolve(&net, &nobody, &deadline)), "!dns_failure");
+    // A server that takes the connection and says nothing.
+    let mute = serve(|q| if q.tcp { vec![] } else { vec![q.reply(TRUNCATED, &[], &[])] });
+    let started = Instant::now();
+    let half = Deadline::after(Duration::from_millis(500));
+    assert_eq!(show(names.resolve(&net, &question("x.test", "a", &mute), &half)), "!timeout");
+    assert!(started.elapsed() < Duration::from_secs(2));
+    // Ctrl-C.
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            set_probe(|| true);
+            let started = Instant::now();
+            let answer = Names::default().resolve(&net, &question("x.test", "a", &mute), &Deadline::never());
+            assert_eq!(show(answer), "!socket");
+            assert!(started.elapsed() < Duration::from_secs(2));
+        });
+    });
+    // A literal is its own answer.
+    let literal = |kind: &str, ip: &str| show(names.resolve(&net, &question(ip, kind, &mute), &half));
+    assert_eq!(literal("", "::ffff:10.0.0.1"), "10.0.0.1");
+    assert_eq!(literal("aaaa", "10.0.0.1"), "!dns_failure");
+    assert_eq!(literal("a", "10.0.0.1"), "10.0.0.1");
+}
