@@ -179,14 +179,7 @@ fn attempt(
         object.family.set(Some(family));
     }
     // Whatever comes of it, from now on it is a stream: a program may wait for it, and use it, on its own.
-    object.with_slot(|slot| {
-        let mut item = slot.item()?;
-        *item = match std::mem::replace(&mut *item, Item::None) {
-            Item::Bare(bare) => Item::Stream(Conn::plain(bare.into_wire(peer))),
-            other => other,
-        };
-        Outcome::Ok(())
-    })?;
+    object.turn_into_stream(peer)?;
     object.with_fd(|fd| match bare::connect(fd, to)? {
         Progress::Done => Ok(()),
         Progress::Started if clock().is_now() => words(TIMEOUT),

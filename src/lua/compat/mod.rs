@@ -73,19 +73,19 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 fn install(lua: &Lua, home: &Rc<Home>) -> mlua::Result<Table> {
     let module = lua.create_table()?;
     let metatables = raw::classes(lua, methods::of)?;
-    let v = |name, family, datagrams, class| {
+    let maker = |name, family, datagrams, class| {
         let (home, metatables) = (Rc::clone(home), metatables.clone());
         let make = lua.create_function(move |lua, ()| create(lua, &home, &metatables, family, datagrams, class))?;
         module.raw_set(name, make)
     };
-    v("tcp", None, false, Class::TcpMaster)?;
-    v("tcp4", Some(Family::V4), false, Class::TcpMaster)?;
-    v("tcp6", Some(Family::V6), false, Class::TcpMaster)?;
-    v("udp", None, true, Class::UdpUnconnected)?;
-    v("udp4", Some(Family::V4), true, Class::UdpUnconnected)?;
-    v("udp6", Some(Family::V6), true, Class::UdpUnconnected)?;
-    v("stream", Some(Family::Unix), false, Class::StreamMaster)?;
-    v("dgram", Some(Family::Unix), true, Class::DgramUnconnected)?;
+    maker("tcp", None, false, Class::TcpMaster)?;
+    maker("tcp4", Some(Family::V4), false, Class::TcpMaster)?;
+    maker("tcp6", Some(Family::V6), false, Class::TcpMaster)?;
+    maker("udp", None, true, Class::UdpUnconnected)?;
+    maker("udp4", Some(Family::V4), true, Class::UdpUnconnected)?;
+    maker("udp6", Some(Family::V6), true, Class::UdpUnconnected)?;
+    maker("stream", Some(Family::Unix), false, Class::StreamMaster)?;
+    maker("dgram", Some(Family::Unix), true, Class::DgramUnconnected)?;
     define(lua, &module, "poll", select)?;
     define(lua, &module, "gettime", |_, ()| Ok(wall().as_secs_f64()))?;
     define(lua, &module, "sleep", |_, seconds: f64| {

@@ -4,7 +4,7 @@
 use super::{
     options::Setting,
     stream::{Pattern, easy},
-    words::{Class, Fail, NO_DESCRIPTOR, Outcome, words},
+    words::{BUSY, Class, Fail, NO_DESCRIPTOR, Outcome, words},
 };
 use crate::{
     bare::{Bare, Family},
@@ -105,12 +105,12 @@ impl Slot {
     pub fn item(&self) -> Outcome<RefMut<'_, Item>> {
         match self.item.try_borrow_mut() {
             Ok(item) if !self.pinned.get() => Ok(item),
-            _ => words("the socket is in use by another call"),
+            _ => words(BUSY),
         }
     }
 
     pub fn look(&self) -> Outcome<Ref<'_, Item>> {
-        self.item.try_borrow().map_err(|_| Fail::Words("the socket is in use by another call".into()))
+        self.item.try_borrow().map_err(|_| Fail::Words(BUSY))
     }
 
     /// The item; in mid-copy nothing, and the slot is emptied after it.
@@ -287,6 +287,18 @@ impl Object {
         let old = self.with_slot(|slot| slot.item().map(|mut place| std::mem::replace(&mut *place, item)))?;
         drop(old);
         Ok(())
+    }
+
+    /// Makes a stream of its socket, or of what will be one when its connection stands: from now on it has a buffer.
+    pub fn turn_into_stream(&self, peer: &str) -> Outcome<()> {
+        self.with_slot(|slot| {
+            let mut item = slot.item()?;
+            *item = match std::mem::replace(&mut *item, Item::None) {
+                Item::Bare(bare) => Item::Stream(Conn::plain(bare.into_wire(peer))),
+                other => other,
+            };
+            Ok(())
+        })
     }
 
     /// Closes it. What is buffered can still be received. Fine more than once.

@@ -323,10 +323,6 @@ fn say_goodbye(conn: &mut Conn) {
 /// Told apart from every other word where Lua's own error is raised.
 pub const INTERRUPTED: Text = Text::Borrowed("interrupted!");
 
-pub fn busy() -> Text {
-    "the socket is in use by another call".into()
-}
-
 impl Streaming for SslConn {
     fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
         let room = room(pattern, have, max);
@@ -345,7 +341,6 @@ impl Streaming for SslConn {
             },
         };
         self.received.set(self.received.get() + got.spent as f64);
-        // What a reader of everything has got at a clean end is all of it.
         got.why = got.why.map(|why| self.stopped(why));
         got
     }

@@ -2,9 +2,9 @@
 
 use super::{
     object::{Clock, Item},
-    ssl::{CUT, SslConn, State, WANT_READ, WANT_WRITE, busy},
+    ssl::{CUT, SslConn, State, WANT_READ, WANT_WRITE},
     ssl_context::SslContext,
-    words::{CLOSED, Text},
+    words::{BUSY, CLOSED, Text},
 };
 use crate::{
     conn::Conn,
@@ -47,7 +47,7 @@ impl SslConn {
         if let Some(words) = &*self.failed.borrow() {
             return Step::Failed(words.clone());
         }
-        let Ok(mut clock) = self.clock.try_borrow_mut() else { return Step::Failed(busy()) };
+        let Ok(mut clock) = self.clock.try_borrow_mut() else { return Step::Failed(BUSY) };
         if first {
             *clock = None;
         }
@@ -75,7 +75,7 @@ impl SslConn {
 
     /// Up to the point where there is TLS; `None` once there is.
     fn begin(&self, clock: &Clock) -> Option<Step> {
-        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Some(Step::Failed(busy())) };
+        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Some(Step::Failed(BUSY)) };
         loop {
             match std::mem::replace(&mut *begin, Begin::Nothing) {
                 Begin::Nothing => {
@@ -111,7 +111,7 @@ impl SslConn {
                 }
                 Begin::Heard(wire, bytes) => {
                     *begin = Begin::Heard(wire, bytes);
-                    return Some(Step::Failed(busy()));
+                    return Some(Step::Failed(BUSY));
                 }
             }
         }
@@ -135,7 +135,7 @@ impl SslConn {
 
     /// A server's answer to the client's first words: as `context` has its certificates, and with that protocol.
     pub fn choose(&self, context: &SslContext, alpn: Option<Vec<u8>>) -> Result<(), Text> {
-        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Err(busy()) };
+        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Err(BUSY) };
         match std::mem::replace(&mut *begin, Begin::Nothing) {
             Begin::Heard(wire, bytes) => {
                 if !std::ptr::eq(context, &raw const *self.context) {
@@ -151,7 +151,7 @@ impl SslConn {
             }
             other => {
                 *begin = other;
-                Err(busy())
+                Err(BUSY)
             }
         }
     }

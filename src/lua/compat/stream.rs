@@ -170,7 +170,6 @@ pub fn drain(left: &mut Vec<u8>, pattern: Pattern, have: usize, room: usize) -> 
     Got { bytes: Bytes::Own(bytes), spent, why: why.map(Fail::Words) }
 }
 
-/// Reads by a pattern into the connection's buffer.
 /// Of what is buffered: how long the answer is, and how much of the buffer it spends. `None` where it is not all there,
 /// or is not one piece of the buffer.
 pub fn easy(bytes: &[u8], pattern: Pattern) -> Option<(usize, usize)> {
@@ -188,6 +187,7 @@ pub fn easy(bytes: &[u8], pattern: Pattern) -> Option<(usize, usize)> {
     }
 }
 
+/// Reads by a pattern into the connection's buffer. `have` counts towards a number of bytes; `room`: what the call may take.
 pub fn read(conn: &mut Conn, pattern: Pattern, have: usize, room: usize, clock: &Clock) -> Got {
     match pattern {
         Pattern::Line => line(conn, room, clock),

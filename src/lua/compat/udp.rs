@@ -4,7 +4,7 @@ use super::{
     inet,
     object::Object,
     raw::Args,
-    words::{Answer, Arg, Class, Fail, Out, Outcome, words},
+    words::{Answer, Arg, BUSY, Class, Fail, Out, Outcome, words},
 };
 use crate::{
     bare::{self, Bare, Family, Name},
@@ -46,7 +46,7 @@ pub fn datagram(object: &Object, size: Arg<'_>) -> Outcome<(Vec<u8>, Option<Name
     socket(object, |bare| {
         SCRATCH.with(|scratch| {
             let Ok(mut scratch) = scratch.try_borrow_mut() else {
-                return words("the socket is in use by another call");
+                return words(BUSY);
             };
             scratch.resize(MOST, 0);
             let room = scratch.get_mut(..size).unwrap_or_default();

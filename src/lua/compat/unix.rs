@@ -1,14 +1,13 @@
 //! Unix sockets, by the paths that the gate has granted.
 
 use super::{
-    object::{Item, Object},
+    object::Object,
     raw::Args,
     udp,
     words::{Answer, Arg, CLOSED, Class, Out, Outcome, TIMEOUT, words},
 };
 use crate::{
     bare::{self, Name, Progress},
-    conn::Conn,
     deadline::{Deadline, pause},
     grants::GrantedPath,
 };
@@ -57,14 +56,7 @@ pub fn connect(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
         }
     };
     done.inspect_err(|_| object.close())?;
-    object.with_slot(|slot| {
-        let mut item = slot.item()?;
-        *item = match std::mem::replace(&mut *item, Item::None) {
-            Item::Bare(bare) => Item::Stream(Conn::plain(bare.into_wire(&format!("unix:{}", to.path().display())))),
-            other => other,
-        };
-        Outcome::Ok(())
-    })?;
+    object.turn_into_stream(&format!("unix:{}", to.path().display()))?;
     Ok(Answer::done().becomes(Class::StreamClient))
 }
 

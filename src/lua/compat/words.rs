@@ -9,6 +9,8 @@ pub type Text = Cow<'static, str>;
 
 pub const CLOSED: Text = Cow::Borrowed("closed");
 pub const TIMEOUT: Text = Cow::Borrowed("timeout");
+/// What is told while another call has the socket: a hook or a finalizer may run anywhere.
+pub const BUSY: Text = Cow::Borrowed("the socket is in use by another call");
 /// What a socket says that has no descriptor yet.
 pub const NO_DESCRIPTOR: Text = Cow::Borrowed("Bad file descriptor");
 
