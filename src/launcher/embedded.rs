@@ -8,6 +8,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.capability", include_str!("../../lua/caspian/net/capability.lua")),
     ("caspian.net.compat", include_str!("../../lua/caspian/net/compat.lua")),
     ("caspian.net.compat.alpn", include_str!("../../lua/caspian/net/compat/alpn.lua")),
+    ("caspian.net.compat.callables", include_str!("../../lua/caspian/net/compat/callables.lua")),
     ("caspian.net.compat.dns", include_str!("../../lua/caspian/net/compat/dns.lua")),
     ("caspian.net.compat.ftp", include_str!("../../lua/caspian/net/compat/ftp.lua")),
     ("caspian.net.compat.headers", include_str!("../../lua/caspian/net/compat/headers.lua")),

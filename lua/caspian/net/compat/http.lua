@@ -2,6 +2,7 @@
 --
 -- What it does that LuaSocket's does not: it sends no line break inside a line, keeps credentials to the origin they were
 -- meant for, frames strictly, reads heads with a cap and one deadline, and never makes a failed upload look complete.
+local selectable = require("caspian.net.compat.callables").selectable
 local make_url = require("caspian.net.compat.url")
 local message = require("caspian.net.compat.message")
 local error, ipairs, next, setfenv, setmetatable, tostring, type =
@@ -18,14 +19,6 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 --- Bytes of a chunk that are handed over at once; a larger one comes in pieces.
 local PIECE = 1048576
-
---- A callable that `select` takes for the socket beneath, as LuaSocket's sources and sinks are.
-local function selectable(c, call)
-  return setmetatable({
-    getfd = function() return c:getfd() end,
-    dirty = function() return c:dirty() end,
-  }, { __call = call })
-end
 
 --- Reads a chunked body (RFC 9112, 7.1). Trailers go into `headers` if there is such a table, and nowhere else.
 local function chunked_source(c, headers)

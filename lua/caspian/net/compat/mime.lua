@@ -1,19 +1,10 @@
 --- `mime` of the drop-in: filters for the transfer encodings of MIME, for long lines and for line ends.
 --
 -- The functions that do the work are `mime.core`'s, which is native; both are one table, as in LuaSocket.
-local error, setfenv, tostring, type = error, setfenv, tostring, type
+local choose = require("caspian.net.compat.callables").choose
+local setfenv = setfenv
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
-
---- A function that picks a maker of filters by its name, `default` if none is given. Whoever extends `makers` extends it.
-local function choose(makers)
-  return function(name, one, two)
-    if type(name) ~= "string" then name, one, two = "default", name, one end
-    local make = makers[name]
-    if not make then error("unknown key (" .. tostring(name) .. ")", 3) end
-    return make(one, two)
-  end
-end
 
 return function(import)
   local M = import("mime.core")

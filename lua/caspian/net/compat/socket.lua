@@ -1,10 +1,11 @@
 --- `socket`, for programs that were written for LuaSocket 3: the functions around the native objects.
 -- Answers what the original answers: a value, or `nil` and why; what is raised is raised in the original's words.
+local add_dns = require("caspian.net.compat.dns")
+local callables = require("caspian.net.compat.callables")
 local error, getmetatable, ipairs, pcall, rawget, setfenv, setmetatable =
   error, getmetatable, ipairs, pcall, rawget, setfenv, setmetatable
 local select, tonumber, tostring, type = select, tonumber, tostring, type
 local floor, min = math.floor, math.min
-local add_dns = require("caspian.net.compat.dns")
 local find, format, len = string.find, string.format, string.len
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -72,25 +73,9 @@ end
 
 -- Sources and sinks ---------------------------------------------------------------------------------------------------
 
---- Something to call that `select` can wait for.
-local function selectable(sock, call)
-  return setmetatable({
-    getfd = function() return sock:getfd() end,
-    dirty = function() return sock:dirty() end,
-  }, { __call = call })
-end
-
 local function add_streams(M)
-  M.BLOCKSIZE = 2048
-
-  function M.choose(choices)
-    return function(name, first, second)
-      if type(name) ~= "string" then name, first, second = "default", name, first end
-      local make = choices[name]
-      if not make then error("unknown key (" .. tostring(name) .. ")", 3) end
-      return make(first, second)
-    end
-  end
+  M.BLOCKSIZE, M.choose = 2048, callables.choose
+  local selectable = callables.selectable
 
   local sinks, sources = {}, {}
   M.sinkt, M.sourcet = sinks, sources
