@@ -68,7 +68,7 @@ impl Buffer {
     }
 
     /// Room for `count` more bytes behind those that are there.
-    fn room(&mut self, count: usize) -> &mut [u8] {
+    fn room(&mut self, count: usize) -> Result<&mut [u8]> {
         if self.data.is_empty() {
             self.data = SPARE_BUFFER.try_with(|spare| spare.take()).unwrap_or_default();
         }
@@ -80,11 +80,20 @@ impl Buffer {
             if self.data.len() < wanted {
                 // Doubling keeps the copying linear however the bytes drip in.
                 let length = wanted.max(self.data.len().min(64 << 20) * 2);
-                pages::lengthen(&mut self.data, length);
+                pages::lengthen(&mut self.data, length).or_else(|_| pages::lengthen(&mut self.data, wanted))?;
             }
         }
         let tail = self.tail;
-        self.data.get_mut(tail..).unwrap_or_default()
+        Ok(self.data.get_mut(tail..).unwrap_or_default())
+    }
+
+    /// All that is there, without a copy.
+    fn take(&mut self) -> Vec<u8> {
+        let mut data = std::mem::take(&mut self.data);
+        data.truncate(self.tail);
+        data.drain(..self.head);
+        (self.head, self.tail) = (0, 0);
+        data
     }
 
     fn filled(&mut self, count: usize) {
@@ -266,7 +275,7 @@ impl Conn {
         if self.ended {
             return Ok(Some(0));
         }
-        let room = self.buffer.room(READ);
+        let room = self.buffer.room(READ)?;
         let length = room.len().min(READ);
         let room = room.get_mut(..length).unwrap_or_default();
         let read = match &mut self.stream {
@@ -284,7 +293,7 @@ impl Conn {
         if self.ended {
             return Ok(0);
         }
-        let room = self.buffer.room(count);
+        let room = self.buffer.room(count)?;
         let room = match room.len() {
             long if long > count => room.get_mut(..count).unwrap_or_default(),
             _ => room,
@@ -345,8 +354,8 @@ impl Conn {
                 deadline.check("recv_exact")?;
             }
             if self.fill_for(count - self.buffer.len(), deadline)? == 0 {
-                let partial = self.buffered().to_vec();
-                self.consume(partial.len());
+                let partial = self.buffer.take();
+                self.searched = 0;
                 let words = format!("recv_exact: the stream ended after {} of {count} bytes", partial.len());
                 return Err(Error::new(Kind::ConnectionReset, words).partial(partial));
             }

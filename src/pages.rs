@@ -2,8 +2,12 @@
 //!
 //! Fresh memory is given page by page, and of receiving a large body that is the dearest part: a few large pages cost
 //! a fraction of many small ones.
+//!
+//! What a peer or a script sizes is asked for here: where there is no memory for it, that is an error. (Rust ends the
+//! process where an allocation fails that has no other way out.)
 #![allow(unsafe_code)]
 
+use crate::error::{Error, Kind, Result};
 use std::{
     alloc::{Layout, alloc_zeroed},
     ptr::NonNull,
@@ -12,15 +16,63 @@ use std::{
 /// Buffers from this size on are worth the advice, in bytes.
 const WORTH: usize = 4 * 1024 * 1024;
 
+/// What a large piece of memory must leave for the small ones, which Rust cannot do without, in bytes.
+const SPARE: usize = 1024 * 1024;
+
 /// Makes `buffer` `length` bytes long, with zeros. In a module built for size `Vec::resize` writes byte after byte, which
 /// takes longer than to receive them; this copies.
-pub fn lengthen(buffer: &mut Vec<u8>, length: usize) {
+/// Errors: `too_large` where there is no memory for that.
+pub fn lengthen(buffer: &mut Vec<u8>, length: usize) -> Result<()> {
     static ZEROS: [u8; 8192] = [0; 8192];
-    buffer.reserve(length.saturating_sub(buffer.len()));
+    reserve(buffer, length.saturating_sub(buffer.len()))?;
     while let Some(zeros) = ZEROS.get(..length.saturating_sub(buffer.len()).min(ZEROS.len())).filter(|z| !z.is_empty())
     {
         buffer.extend_from_slice(zeros);
     }
+    Ok(())
+}
+
+/// Makes room for `more` bytes.
+pub fn reserve(buffer: &mut Vec<u8>, more: usize) -> Result<()> {
+    // Twice as much as there was, or where that is too much, what is needed.
+    let reserved = buffer.try_reserve(more).or_else(|_| buffer.try_reserve_exact(more));
+    if reserved.is_ok() && (more < SPARE || has(SPARE)) {
+        return Ok(());
+    }
+    Err(no_memory(buffer.len().saturating_add(more)))
+}
+
+/// Adds `bytes` at the end.
+pub fn append(buffer: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
+    reserve(buffer, bytes.len())?;
+    buffer.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// A copy of `bytes`.
+pub fn copied(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut copy = room(bytes.len())?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
+/// Nothing yet, with room for `length` bytes.
+pub fn room(length: usize) -> Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    match buffer.try_reserve_exact(length) {
+        Ok(()) if length < SPARE || has(SPARE) => Ok(buffer),
+        _ => Err(no_memory(length)),
+    }
+}
+
+/// Is there memory for so many bytes now? It may be gone the next moment.
+pub fn has(length: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(length).is_ok()
+}
+
+#[cold]
+fn no_memory(length: usize) -> Error {
+    Error::new(Kind::TooLarge, format!("no memory for {length} bytes"))
 }
 
 /// So many zeros, which cost nothing before they are touched: fresh memory is zeros already. With large pages where that is
@@ -33,6 +85,9 @@ pub fn zeroed(length: usize) -> Option<Vec<u8>> {
     // them is initialized: it is zero.
     let mut buffer = unsafe { Vec::from_raw_parts(start.as_ptr(), length, length) };
     if length >= WORTH {
+        if !has(SPARE) {
+            return None;
+        }
         advise(&mut buffer);
     }
     Some(buffer)
@@ -61,11 +116,23 @@ mod tests {
     fn lengthened_with_zeros() {
         for (from, to) in [(0, 0), (0, 1), (5, 3), (5, 5), (3, 8192), (3, 8195), (1, 100_000)] {
             let mut buffer = vec![7; from];
-            lengthen(&mut buffer, to);
+            lengthen(&mut buffer, to).unwrap();
             let mut expected = vec![7; from];
             expected.resize(to.max(from), 0);
             assert_eq!(buffer, expected);
         }
+    }
+
+    #[test]
+    fn what_there_is_no_memory_for_is_an_error() {
+        let mut buffer = vec![7; 3];
+        for error in
+            [lengthen(&mut buffer, isize::MAX as usize).unwrap_err(), reserve(&mut buffer, usize::MAX).unwrap_err()]
+        {
+            assert!(error.is(Kind::TooLarge), "{error}");
+        }
+        append(&mut buffer, b"abc").unwrap();
+        assert_eq!(copied(&buffer).unwrap(), b"\x07\x07\x07abc");
     }
 
     #[test]

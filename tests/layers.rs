@@ -17,7 +17,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("deadline", 0, &["error"]),
     ("address", 0, &["error"]),
     ("fork", 0, &[]),
-    ("pages", 0, &[]),
+    ("pages", 0, &["error"]),
     ("panics", 0, &["error"]),
     // floor 1: pure decisions, no I/O, no clock
     ("grants", 1, &[]),

@@ -7,6 +7,7 @@ use super::{client::Step, stream::Stream, url::Origin};
 use crate::{
     deadline::{Deadline, SLICE, check_interrupt, set_probe},
     error::{Error, Kind, Result},
+    pages,
     panics::{caught, contained, point},
 };
 use std::{
@@ -21,6 +22,12 @@ use std::{
 };
 
 const OP: &str = "fetch_all";
+/// Of each thread, in bytes. What is reserved counts where a process may have so much address space and no more.
+const STACK: usize = 1 << 20;
+/// What must be left when a thread is started besides the first, in bytes: so much, and for the work of each so much more.
+/// (Larger than what glibc, having seen it freed, would keep for later.)
+const SPARE: usize = 40 << 20;
+const EACH: usize = 2 << 20;
 
 /// How many at once.
 #[derive(Clone, Debug)]
@@ -73,9 +80,13 @@ pub fn gather(streams: Vec<&mut Stream>, limits: &Limits) -> Result<Vec<Result<(
         let mut running = 0;
         let mut none = None;
         for _ in 0..count.min(limits.parallel.max(1)) {
+            // Stacks must not take the last of the memory: see `pages`.
+            if running > 0 && !pages::has(SPARE + running * EACH) {
+                break;
+            }
             let (shared, whole) = (&shared, whole.clone());
             let work = move || contained(|| shared.work(limits.per_origin.max(1), &whole));
-            match thread::Builder::new().name(OP.into()).spawn_scoped(scope, work) {
+            match thread::Builder::new().name(OP.into()).stack_size(STACK).spawn_scoped(scope, work) {
                 Ok(_) => running += 1,
                 Err(e) => none = Some(Error::from_io("fetch_all: start a thread", &e)),
             }

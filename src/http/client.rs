@@ -284,8 +284,8 @@ impl Fetch {
             talk.push(piece, &self.deadline)?
         } else {
             let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
-            chunk.extend_from_slice(piece);
-            chunk.extend_from_slice(b"\r\n");
+            pages::append(&mut chunk, piece)?;
+            pages::append(&mut chunk, b"\r\n")?;
             talk.push(&chunk, &self.deadline)?
         };
         if answered || upload.is_over() {
@@ -761,11 +761,7 @@ fn grow(data: &mut Vec<u8>, most: u64) -> bool {
     let most = usize::try_from(most).unwrap_or(usize::MAX).max(filled + 1);
     let double = filled.saturating_mul(2).max(FIRST).min(most);
     if double < LARGE {
-        let reserved = data.try_reserve_exact(double - filled).is_ok();
-        if reserved {
-            pages::lengthen(data, double);
-        }
-        return reserved;
+        return data.try_reserve_exact(double - filled).is_ok() && pages::lengthen(data, double).is_ok();
     }
     // Room for the whole of it spares moving, if it is not absurdly more; twice as much is always enough.
     let whole = most.min(filled.saturating_mul(512)).max(double);

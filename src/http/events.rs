@@ -3,7 +3,10 @@
 //! Pure: knows nothing of connections and time; who reconnects asks here for [`Parser::last_id`] and [`Parser::retry`].
 //! Lines end with CR, LF or CRLF, wherever the reads are cut. Text is UTF-8, with U+FFFD for what is not.
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    pages,
+};
 use std::time::Duration;
 
 /// Bytes of one event, its lines together. The default.
@@ -97,17 +100,17 @@ impl Parser {
                 return Err(Error::new(Kind::TooLarge, format!("an event is larger than {} bytes", self.most)));
             }
             let Some(end) = end else {
-                self.line.extend_from_slice(part);
+                pages::append(&mut self.line, part)?;
                 break;
             };
             used += 1;
             self.after_cr = rest.get(end) == Some(&b'\r');
             let event = if self.line.is_empty() {
-                self.take_line(part)
+                self.take_line(part)?
             } else {
-                self.line.extend_from_slice(part);
+                pages::append(&mut self.line, part)?;
                 let line = std::mem::take(&mut self.line);
-                self.take_line(&line)
+                self.take_line(&line)?
             };
             if event.is_some() {
                 return Ok((used, event));
@@ -137,20 +140,18 @@ impl Parser {
         used
     }
 
-    fn take_line(&mut self, line: &[u8]) -> Option<Event> {
+    fn take_line(&mut self, line: &[u8]) -> Result<Option<Event>> {
         if line.is_empty() {
-            return self.dispatch();
+            return Ok(self.dispatch());
         }
-        let (name, value) = match memchr::memchr(b':', line) {
-            Some(at) => (line.get(..at)?, line.get(at + 1..)?),
-            None => (line, &b""[..]),
-        };
+        let mut halves = line.splitn(2, |byte| *byte == b':');
+        let (name, value) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match name {
-            b"event" => self.name = value.to_vec(),
+            b"event" => self.name = pages::copied(value)?,
             b"data" => {
-                self.data.extend_from_slice(value);
-                self.data.push(b'\n');
+                pages::append(&mut self.data, value)?;
+                pages::append(&mut self.data, b"\n")?;
             }
             // Control characters, NUL among them, cannot go back in a header.
             b"id" if value.len() <= MAX_ID && !value.iter().any(u8::is_ascii_control) => self.id = text(value),
@@ -160,7 +161,7 @@ impl Parser {
             }
             _ => (),
         }
-        None
+        Ok(None)
     }
 
     /// An empty line: the event is complete, if it has data.
@@ -168,9 +169,14 @@ impl Parser {
         self.last_id.clone_from(&self.id);
         let (name, mut data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
         data.pop()?;
-        let name = if name.is_empty() { "message".into() } else { text(&name) };
-        Some(Event { name, data: text(&data), id: self.last_id.clone() })
+        let name = if name.is_empty() { "message".into() } else { owned(name) };
+        Some(Event { name, data: owned(data), id: self.last_id.clone() })
     }
+}
+
+/// What is UTF-8 stays where it is.
+fn owned(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|e| text(e.as_bytes()))
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -37,6 +37,11 @@ impl Fields {
         self.rows.push(Row { name: start..middle, value: middle..self.text.len() });
     }
 
+    /// Bytes of all names and values.
+    pub fn size(&self) -> usize {
+        self.text.len()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         // The ranges are ours, made by `push` over a buffer that only grows.
         self.rows.iter().map(|row| (&self.text[row.name.clone()], &self.text[row.value.clone()]))

@@ -66,6 +66,9 @@ pub struct Payload {
     pub replayable: bool,
 }
 
+/// Bytes of the names and values of one request's headers: no server takes nearly as much.
+const MAX_FIELDS: usize = 1 << 20;
+
 /// One request of one hop.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -112,6 +115,9 @@ impl Request {
             "host" if self.fields.has("host") => return Invalid::because("header Host is given twice"),
             "host" if !is_host(value) => return Invalid::because("header Host is not a host"),
             _ => (),
+        }
+        if self.fields.size() + name.len() + value.len() > MAX_FIELDS {
+            return Invalid::because(format!("the headers are larger than {MAX_FIELDS} bytes"));
         }
         self.fields.push(name, value);
         Ok(())

@@ -116,7 +116,7 @@ impl Stream {
             self.head = 0;
         }
         let start = self.buffer.len();
-        pages::lengthen(&mut self.buffer, start + wanted.clamp(1, PIECE));
+        pages::lengthen(&mut self.buffer, start + wanted.clamp(1, PIECE))?;
         let read = self.fetch.read(self.buffer.get_mut(start..).unwrap_or_default());
         self.buffer.truncate(start + *read.as_ref().unwrap_or(&0));
         read

@@ -25,7 +25,7 @@ pub enum Source {
 /// A stretch of a body.
 #[derive(Clone)]
 pub enum Part {
-    Bytes(Arc<[u8]>),
+    Bytes(Arc<Vec<u8>>),
     /// So many bytes of an open file, from that place on.
     File {
         file: Arc<File>,
@@ -51,8 +51,8 @@ impl Part {
 }
 
 impl Source {
-    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Source {
-        Source::Parts(vec![Part::Bytes(bytes.into())])
+    pub fn bytes(bytes: impl Into<Vec<u8>>) -> Source {
+        Source::Parts(vec![Part::Bytes(Arc::new(bytes.into()))])
     }
 
     /// What the head says about it.
@@ -172,9 +172,9 @@ mod tests {
     #[test]
     fn parts_are_one_body_and_can_be_sent_again() {
         let source = Source::Parts(vec![
-            Part::Bytes(b"ab".as_slice().into()),
-            Part::Bytes(b"".as_slice().into()),
-            Part::Bytes(b"c".as_slice().into()),
+            Part::Bytes(Arc::new(b"ab".to_vec())),
+            Part::Bytes(Arc::new(Vec::new())),
+            Part::Bytes(Arc::new(b"c".to_vec())),
         ]);
         assert_eq!(source.payload(None).length, Some(3));
         let mut upload = Upload::new(source);

@@ -30,6 +30,9 @@ impl Scheme {
     }
 }
 
+/// No URL is longer, in bytes: browsers take no more than twice as much.
+pub const MAX_URL: usize = 1 << 20;
+
 /// Scheme, host and port: what has to be the same for a connection or a credential to be shared (RFC 6454).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
@@ -89,6 +92,9 @@ impl HttpUrl {
     /// The same, for whoever answers differently to different faults.
     pub fn read(text: &str) -> Result<HttpUrl, (Fault, Invalid)> {
         let fail = |fault, why: String| Err((fault, Invalid(why)));
+        if text.len() > MAX_URL {
+            return fail(Fault::Malformed, format!("URL is longer than {MAX_URL} bytes"));
+        }
         if let Some(bad) = text.bytes().find(u8::is_ascii_control).map(char::from) {
             return fail(Fault::Malformed, format!("URL contains the control character {bad:?}"));
         }

@@ -282,7 +282,13 @@ pub fn strings(list: &Table, name: &str, index: usize) -> Answer<Vec<String>> {
     Ok(all)
 }
 
+/// Of one flag or host of a list, in bytes.
+const MAX_TEXT: usize = 4 << 20;
+
 fn text(string: &LuaString, name: &str, index: usize) -> Answer<String> {
+    if string.as_bytes().len() > MAX_TEXT {
+        return argument(index, format!("{name}: longer than {MAX_TEXT} bytes"));
+    }
     match string.to_str() {
         Ok(text) => Ok(text.to_string()),
         Err(_) => argument(index, format!("{name}: not valid UTF-8")),

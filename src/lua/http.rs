@@ -33,11 +33,13 @@ use crate::{
     },
     names::Lookup,
     net::Net,
+    pages,
 };
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
 use std::{
     cell::{Cell, RefCell, RefMut},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -136,9 +138,10 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         lua.create_string(json::encode(lua, &value, index)?).or_else(|e| argument(0, e))
     })?;
     define(lua, core, "json_decode", |lua, text: LuaString| json::decode(lua, &text.as_bytes()))?;
-    define(lua, core, "form_encode", |_, (names, values): (Vec<LuaString>, Vec<LuaString>)| {
+    define(lua, core, "form_encode", |lua, (names, values): (Vec<LuaString>, Vec<LuaString>)| {
         let pairs: Vec<_> = names.iter().zip(&values).map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
-        Ok(form::encode(pairs.iter().map(|(name, value)| (&**name, &**value))))
+        let form = form::encode(pairs.iter().map(|(name, value)| (&**name, &**value)))?;
+        lua.create_string(form).or_else(|e| argument(0, e))
     })?;
     clients(lua, core)?;
     define(lua, core, "http_start", start)?;
@@ -454,7 +457,7 @@ fn source(body: &Options<'_>, files: &Files) -> Answer<(Option<Source>, Option<S
 /// `bytes`, or the file at `path`.
 fn part(of: &Options<'_>, name: &str, files: &Files) -> Answer<Part> {
     if let Some(bytes) = of.find::<LuaString>("bytes")? {
-        return Ok(Part::Bytes(bytes.as_bytes().to_vec().into()));
+        return Ok(Part::Bytes(Arc::new(pages::copied(&bytes.as_bytes())?)));
     }
     let Some(path) = of.text("path")? else {
         return argument(of.index, format!("{name} has neither bytes nor a path"));
@@ -479,10 +482,10 @@ fn multipart(of: &Options<'_>, parts: &[Table], files: &Files) -> Answer<(Source
             content_type: given.text("type")?,
         };
         let before = multipart::before(&head, &boundary, at == 0);
-        all.push(Part::Bytes(before.or_else(|why| argument(of.index, format!("{name}: {why}")))?.into()));
+        all.push(Part::Bytes(Arc::new(before.or_else(|why| argument(of.index, format!("{name}: {why}")))?)));
         all.push(part(&given, &name, files)?);
     }
-    all.push(Part::Bytes(multipart::after(&boundary, parts.is_empty()).into()));
+    all.push(Part::Bytes(Arc::new(multipart::after(&boundary, parts.is_empty()))));
     Ok((Source::Parts(all), multipart::content_type(&boundary)))
 }
 
@@ -549,8 +552,16 @@ pub(super) fn text(lua: &Lua, head: Option<&Head>, body: &LuaString) -> Answer<L
     let encoding = label.and_then(encoding_rs::Encoding::for_label).unwrap_or(encoding_rs::UTF_8);
     // A byte order mark wins, as in browsers; what cannot be decoded becomes U+FFFD.
     let bytes = body.as_bytes();
-    let (text, _, _) = encoding.decode(&bytes);
-    lua.create_string(&*text).or_else(|e| argument(0, e))
+    let (encoding, mark) = encoding_rs::Encoding::for_bom(&bytes).unwrap_or((encoding, 0));
+    let bytes = bytes.get(mark..).unwrap_or_default();
+    if encoding == encoding_rs::UTF_8 && std::str::from_utf8(bytes).is_ok() {
+        return lua.create_string(bytes).or_else(|e| argument(0, e));
+    }
+    let mut decoder = encoding.new_decoder_without_bom_handling();
+    let most = decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(usize::MAX);
+    let mut text = String::from_utf8(pages::room(most)?).unwrap_or_default();
+    let _ = decoder.decode_to_string(bytes, &mut text, true);
+    lua.create_string(text).or_else(|e| argument(0, e))
 }
 
 /// Status, reason and version of a response.

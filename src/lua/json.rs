@@ -4,7 +4,10 @@
 //! an array; a table that Lua made is an array if its keys are 1 to n. Read raw: no metamethod is asked.
 
 use super::answer::{Answer, argument};
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    pages,
+};
 use mlua::{IntoLua, Lua, Table, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -120,15 +123,22 @@ pub fn encode(lua: &Lua, value: &Value, index: usize) -> Answer<Vec<u8>> {
 /// On failure `path` leads to the value that is at fault.
 fn write(value: &Value, arrays: Option<&Table>, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
     match value {
-        value if value.is_null() => out.extend_from_slice(b"null"),
-        Value::Boolean(flag) => out.extend_from_slice(if *flag { b"true" } else { b"false" }),
-        Value::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
-        Value::Number(number) => return write_number(*number, out),
-        Value::String(text) => return write_text(&text.as_bytes(), out),
-        Value::Table(table) => return write_table(table, arrays, path, out),
-        other => return Err(format!("is a {}, which JSON has not", other.type_name())),
+        value if value.is_null() => put(out, b"null"),
+        Value::Boolean(flag) => put(out, if *flag { b"true" } else { b"false" }),
+        Value::Integer(number) => put(out, number.to_string().as_bytes()),
+        Value::Number(number) => write_number(*number, out),
+        Value::String(text) => write_text(&text.as_bytes(), out),
+        Value::Table(table) => write_table(table, arrays, path, out),
+        other => Err(format!("is a {}, which JSON has not", other.type_name())),
     }
-    Ok(())
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), String> {
+    pages::append(out, bytes).map_err(no_memory)
+}
+
+fn no_memory(error: Error) -> String {
+    format!("is too large: {}", error.fields().message)
 }
 
 fn write_number(number: f64, out: &mut Vec<u8>) -> Result<(), String> {
@@ -140,14 +150,16 @@ fn write_number(number: f64, out: &mut Vec<u8>) -> Result<(), String> {
         && number == number.trunc()
         && number.abs() < 1e15
     {
-        out.extend_from_slice(format!("{number:.0}").as_bytes());
-        return Ok(());
+        return put(out, format!("{number:.0}").as_bytes());
     }
-    serde_json::to_writer(out, &number).map_err(|e| e.to_string())
+    put(out, serde_json::to_string(&number).map_err(|e| e.to_string())?.as_bytes())
 }
 
 fn write_text(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is a string that is not valid UTF-8".to_owned())?;
+    // A byte may become six: \\u001f.
+    let escapes = bytes.iter().filter(|byte| **byte < b' ' || matches!(byte, b'"' | b'\\')).count();
+    pages::reserve(out, bytes.len() + 5 * escapes + 2).map_err(no_memory)?;
     serde_json::to_writer(out, text).map_err(|e| e.to_string())
 }
 
@@ -162,40 +174,41 @@ fn write_table(table: &Table, arrays: Option<&Table>, path: &mut Vec<String>, ou
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair.map_err(|e| e.to_string())?;
         match &key {
-            Value::String(name) => entries.push((name.as_bytes().to_vec(), value)),
+            Value::String(name) => entries.push((pages::copied(&name.as_bytes()).map_err(no_memory)?, value)),
             Value::Integer(_) | Value::Number(_) => indices += 1,
             other => return Err(format!("has a {} as a key", other.type_name())),
         }
     }
     if entries.is_empty() && indices == length && (marked || length > 0) {
-        out.push(b'[');
+        put(out, b"[")?;
         for at in 1..=length {
             if at > 1 {
-                out.push(b',');
+                put(out, b",")?;
             }
             let item: Value = table.raw_get(at).map_err(|e| e.to_string())?;
             path.push(format!("[{at}]"));
             write(&item, arrays, path, out)?;
             path.pop();
         }
-        out.push(b']');
+        put(out, b"]")?;
         return Ok(());
     }
     if indices > 0 {
         return Err("is neither an array (its keys are not 1 to n) nor an object (its keys are not strings)".into());
     }
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-    out.push(b'{');
+    put(out, b"{")?;
     for (at, (name, value)) in entries.iter().enumerate() {
         if at > 0 {
-            out.push(b',');
+            put(out, b",")?;
         }
-        path.push(format!(".{}", String::from_utf8_lossy(name)));
+        // Of a long name enough to find it by.
+        path.push(format!(".{}", String::from_utf8_lossy(name.get(..80).unwrap_or(name))));
         write_text(name, out)?;
-        out.push(b':');
+        put(out, b":")?;
         write(value, arrays, path, out)?;
         path.pop();
     }
-    out.push(b'}');
+    put(out, b"}")?;
     Ok(())
 }

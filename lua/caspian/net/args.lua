@@ -37,14 +37,35 @@ function args.own(owner, first, ...)
   return first, ...
 end
 
+--- What is copied and looked through, as all strings but contents are: in bytes.
+local MOST = 4 * 1024 * 1024
+args.MOST = MOST
+
 function args.string(index, name, what, value)
+  if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value), 1) end
+  if #value > MOST then bad(index, name, what .. " is longer than " .. MOST .. " bytes", 1) end
+  return value
+end
+
+--- What goes out as it is, of any length.
+function args.bytes(index, name, what, value)
   if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value), 1) end
   return value
 end
 
+--- Options that are contents.
+local CONTENTS = { body = true, body_json = true, data = true }
+
+--- Raises for a string that is too long.
+function args.short(index, name, what, value, depth)
+  if type(value) == "string" and #value > MOST then
+    bad(index, name, what .. " is longer than " .. MOST .. " bytes", (depth or 0) + 1)
+  end
+end
+
 --- A file system path: what the system would cut at a NUL is refused.
 function args.path(index, name, value)
-  if type(value) ~= "string" or value == "" or find(value, "%c") then
+  if type(value) ~= "string" or value == "" or #value > MOST or find(value, "%c") then
     bad(index, name, "path must be a string without control characters, got " .. show(value), 1)
   end
   return value
@@ -153,6 +174,7 @@ function args.options(index, name, given, allowed, depth, place)
     if not test[1](value) then
       bad(index, name, format("%s%s must be %s, got %s", before, key, test[2], show(value)), depth)
     end
+    if not CONTENTS[key] then args.short(index, name, before .. key, value, depth) end
     if type(value) == "table" then
       local inner = {}
       for k, v in next, value do inner[k] = v end

@@ -63,6 +63,7 @@ local function fields(given, allowed, path)
     local test = kinds[type(key) == "string" and allowed[key] or false]
     if not test then wrong(at, "there is no such key" .. args.hint(key, allowed)) end
     if not test[1](value) then wrong(at, "must be " .. test[2] .. ", got " .. show(value)) end
+    if type(value) == "string" and #value > args.MOST then wrong(at, "is longer than " .. args.MOST .. " bytes") end
     copy[key] = value
   end
   return copy

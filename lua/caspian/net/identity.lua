@@ -25,6 +25,9 @@ local RECORD = {
   created = "whole",
 }
 
+--- More than three times what a jar keeps.
+local MOST = 10000
+
 local METHODS = {}
 
 local function behind(self, name)
@@ -44,8 +47,9 @@ end
 function METHODS.load(self, list)
   local state = behind(self, "load")
   if type(list) ~= "table" then bad(1, "load", "a list of records expected, got " .. show(list)) end
-  local records = {}
-  for index = 1, length(list) do
+  local records, count = {}, length(list)
+  if count > MOST then bad(1, "load", "a list of at most " .. MOST .. " records expected, got " .. count) end
+  for index = 1, count do
     local record = rawget(list, index)
     if type(record) ~= "table" then bad(1, "load", "records must be tables, got " .. show(record)) end
     records[index] = args.options(1, "load", record, RECORD)
@@ -116,6 +120,7 @@ function M.auth(value, name, at, depth)
     if type(part) ~= "string" then
       bad(at, name, "auth." .. known .. " must be a string, got a " .. type(part), depth + 1)
     end
+    args.short(at, name, "auth." .. known, part, depth + 1)
     if given[known] then bad(at, name, "auth." .. known .. " is given twice", depth + 1) end
     given[known] = part
   end

@@ -91,6 +91,7 @@ local function value_of(name, at, header, value, depth)
   if kind ~= "string" then
     bad(at, name, "the value of header " .. show(header) .. " must be a string, got " .. show(value), depth + 1)
   end
+  args.short(at, name, "the value of header " .. show(header), value, depth + 1)
   return value
 end
 
@@ -247,7 +248,9 @@ local function body_of(core, opts, name, at, depth)
     return { bytes = bytes, type = "application/json" }
   elseif which == "body_form" then
     local names, values = pairs_of(value, name, which, at, depth + 1)
-    return { bytes = core.form_encode(names, values), type = "application/x-www-form-urlencoded" }
+    local bytes, err = core.form_encode(names, values)
+    if bytes == nil then raise(name, err, nil, at, depth + 1) end
+    return { bytes = bytes, type = "application/x-www-form-urlencoded" }
   elseif which == "body_multipart" then
     local source = parts_of(value, name, at, depth + 1) -- no tail call: its errors count the levels
     return source

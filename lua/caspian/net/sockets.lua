@@ -104,14 +104,14 @@ local function define(core)
 
   --- Sends a datagram to the default peer; the number of bytes.
   function udp.send(self, bytes, opts)
-    args.string(1, "send", "bytes", bytes)
+    args.bytes(1, "send", "bytes", bytes)
     opts = options(2, "send", opts, TIMEOUT)
     return (answer("send", core.udp_send(self, bytes, opts.timeout)))
   end
 
   --- Sends a datagram; the gate is asked each time.
   function udp.send_to(self, bytes, host, port, opts)
-    args.string(1, "send_to", "bytes", bytes)
+    args.bytes(1, "send_to", "bytes", bytes)
     args.string(2, "send_to", "host", host)
     args.port(3, "send_to", port)
     opts = options(4, "send_to", opts, TIMEOUT)

@@ -32,7 +32,7 @@ local function define(core, class)
   function methods.send(self, data, kind, opts)
     local at = 3
     if type(kind) == "table" and opts == nil then kind, opts, at = nil, kind, 2 end
-    args.string(1, "send", "data", data)
+    args.bytes(1, "send", "data", data)
     if kind ~= nil and kind ~= "text" and kind ~= "binary" then
       bad(2, "send", "kind must be \"text\" or \"binary\", got " .. show(kind))
     end

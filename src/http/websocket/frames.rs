@@ -146,7 +146,7 @@ impl Reader {
             } else {
                 // What is behind `filled` is room that `room` made and that was not needed.
                 self.message.truncate(self.filled);
-                self.message.extend_from_slice(piece);
+                pages::append(&mut self.message, piece)?;
                 self.took(here)?;
             }
             if let Some(event) = self.finished()? {
@@ -157,19 +157,19 @@ impl Reader {
 
     /// Room for payload that may be read straight from the connection, once the input is used up; report it with
     /// [`Reader::took`], and ask [`Reader::finished`] then. Empty where that is not worth it.
-    pub fn room(&mut self) -> &mut [u8] {
+    pub fn room(&mut self) -> Result<&mut [u8]> {
         let left = match self.frame {
             Some(Open { opcode: OpCode::Data(_), left, .. }) if left >= DIRECT => left,
-            _ => return &mut [],
+            _ => return Ok(&mut []),
         };
         // Doubling keeps the copying linear; never more than the frame is long.
         let more = usize::try_from(left.min(STEP.max(self.filled as u64))).unwrap_or(usize::MAX);
         let wanted = self.filled.saturating_add(more);
         if (self.message.len() - self.filled) < more / 2 {
-            pages::lengthen(&mut self.message, wanted);
+            pages::lengthen(&mut self.message, wanted)?;
         }
         let most = wanted.min(self.message.len());
-        self.message.get_mut(self.filled..most).unwrap_or_default()
+        Ok(self.message.get_mut(self.filled..most).unwrap_or_default())
     }
 
     /// `count` bytes of payload came, no more than there was room for.
@@ -336,37 +336,38 @@ pub fn is_sendable(code: u16) -> bool {
 }
 
 /// Appends a message as one frame, masked.
-pub fn message(form: Form, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+pub fn message(form: Form, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> {
     let opcode = match form {
         Form::Text => OpCode::Data(Data::Text),
         Form::Binary => OpCode::Data(Data::Binary),
     };
-    append(opcode, payload, mask, out);
+    append(opcode, payload, mask, out)
 }
 
 /// Appends a ping, masked. No more than [`MAX_CONTROL`] bytes.
-pub fn ping(payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
-    append(OpCode::Control(Control::Ping), payload, mask, out);
+pub fn ping(payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> {
+    append(OpCode::Control(Control::Ping), payload, mask, out)
 }
 
 /// Appends the answer to a ping, masked.
-pub fn pong(payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
-    append(OpCode::Control(Control::Pong), payload, mask, out);
+pub fn pong(payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> {
+    append(OpCode::Control(Control::Pong), payload, mask, out)
 }
 
 /// Appends a close frame, masked; an empty one for the code 1005.
-pub fn close(goodbye: &Goodbye, mask: [u8; 4], out: &mut Vec<u8>) {
+pub fn close(goodbye: &Goodbye, mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> {
     let mut payload = Vec::new();
     if goodbye.code != 1005 {
         payload.extend_from_slice(&goodbye.code.to_be_bytes());
         payload.extend_from_slice(goodbye.reason.as_bytes());
     }
-    append(OpCode::Control(Control::Close), &payload, mask, out);
+    append(OpCode::Control(Control::Close), &payload, mask, out)
 }
 
-fn append(opcode: OpCode, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+fn append(opcode: OpCode, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> {
     let header = FrameHeader { is_final: true, opcode, mask: Some(mask), ..FrameHeader::default() };
-    out.reserve(payload.len() + MAX_HEAD);
+    pages::reserve(out, payload.len() + MAX_HEAD)?;
     // Writing to a vector does not fail.
-    let _ = Frame::from_payload(header, payload.to_vec().into()).format(out);
+    let _ = Frame::from_payload(header, pages::copied(payload)?.into()).format(out);
+    Ok(())
 }

@@ -145,13 +145,13 @@ impl WebSocket {
         self.say(deadline, |mask, out| frames::ping(payload, mask, out))
     }
 
-    fn say(&mut self, deadline: &Deadline, frame: impl FnOnce([u8; 4], &mut Vec<u8>)) -> Result<()> {
+    fn say(&mut self, deadline: &Deadline, frame: impl FnOnce([u8; 4], &mut Vec<u8>) -> Result<()>) -> Result<()> {
         self.usable()?;
         if let Some(goodbye) = &self.closed {
             return Err(Error::new(Kind::Socket, format!("the peer closed the WebSocket ({})", goodbye.code)));
         }
         self.flush(deadline).map_err(|e| e.sent(0))?;
-        frame(mask()?, &mut self.out);
+        frame(mask()?, &mut self.out)?;
         let size = self.out.len();
         let done = self.flush(deadline);
         done.map_err(|e| {
@@ -189,7 +189,7 @@ impl WebSocket {
         }
         self.usable()?;
         if !self.leaving {
-            frames::close(goodbye, mask()?, &mut self.out);
+            frames::close(goodbye, mask()?, &mut self.out)?;
             self.leaving = true;
         }
         self.flush(deadline)?;
@@ -206,7 +206,7 @@ impl WebSocket {
             // Going away; a peer that does not read hears nothing.
             let goodbye = Goodbye { code: 1001, reason: String::new() };
             if let Ok(mask) = mask() {
-                frames::close(&goodbye, mask, &mut self.out);
+                let _ = frames::close(&goodbye, mask, &mut self.out);
                 let _ = self.flush(&Deadline::after(Duration::ZERO));
             }
         }
@@ -278,7 +278,7 @@ impl WebSocket {
     /// Reads once; true if that completed a message.
     fn fill(&mut self, deadline: &Deadline) -> Result<bool> {
         let Some(conn) = &mut self.conn else { return Err(gone()) };
-        let room = self.reader.room();
+        let room = self.reader.room()?;
         let direct = !room.is_empty();
         // While a pong waits for the peer to read, look up from time to time.
         let unsent = !self.out.is_empty() || self.pong.is_some();
@@ -335,7 +335,7 @@ impl WebSocket {
                 match self.leaving {
                     // After our close frame nothing follows, not even a pong.
                     true => (),
-                    false if self.out.len() < PONGS => frames::pong(&payload, mask()?, &mut self.out),
+                    false if self.out.len() < PONGS => frames::pong(&payload, mask()?, &mut self.out)?,
                     false => self.pong = Some(payload),
                 }
                 Ok(false)
@@ -343,7 +343,7 @@ impl WebSocket {
             Event::Close(goodbye) => {
                 self.pong = None;
                 if !self.leaving {
-                    frames::close(&goodbye, mask()?, &mut self.out);
+                    frames::close(&goodbye, mask()?, &mut self.out)?;
                 }
                 self.closed = Some(goodbye);
                 self.farewell();
@@ -374,7 +374,7 @@ impl WebSocket {
                 self.out.shrink_to(KEEP);
                 return Ok(());
             };
-            frames::pong(&payload, mask()?, &mut self.out);
+            frames::pong(&payload, mask()?, &mut self.out)?;
         }
     }
 
@@ -412,7 +412,7 @@ impl WebSocket {
         if err.is(Kind::Protocol) && !self.leaving {
             let goodbye = Goodbye { code: frames::code_for(&err), reason: String::new() };
             if let Ok(mask) = mask() {
-                frames::close(&goodbye, mask, &mut self.out);
+                let _ = frames::close(&goodbye, mask, &mut self.out);
             }
         }
         self.farewell();
