@@ -151,7 +151,7 @@ impl Names {
     }
 
     fn find(&self, net: &Net, question: &Question, deadline: &Deadline) -> std::result::Result<Arc<[Record]>, Fault> {
-        let name = self.admit(net, question)?;
+        self.admit(net, question)?;
         // A literal is its own answer.
         let literal = question.host.ip().filter(|_| question.kind != Some(Type::Ptr));
         if let Some(ip) = literal {
@@ -170,9 +170,8 @@ impl Names {
             Some((ip, port)) => Some(self.server(net, question, ip, port)?),
             None => None,
         };
-        let system = self.system();
         if server.is_none()
-            && let Some(found) = system.hosts(&name, question.kind)
+            && let Some(found) = self.system().hosts(&question.host, question.kind)
         {
             return Ok(found);
         }
@@ -181,6 +180,7 @@ impl Names {
         if let Some(known) = self.cache().find(&key) {
             return known;
         }
+        let (name, system) = (name(&question.host)?, self.system());
         let names = match server.is_some() || absolute || question.host.ip().is_some() {
             true => vec![name],
             false => system.candidates(&name, |candidate| allowed(net, candidate)),
@@ -208,21 +208,15 @@ impl Names {
         answer.map(|Found { records, .. }| records)
     }
 
-    /// The gate, and the name to ask for.
-    fn admit(&self, net: &Net, question: &Question) -> std::result::Result<Name, Fault> {
-        let Some(name) = question.host.name() else {
-            net.lookup(question.op, &question.host).map_err(Fault::Known)?;
-            return Ok(question.host.ip().map(Name::from).unwrap_or_default());
-        };
-        let mut name = Name::from_ascii(name).map_err(|e| Fault::Other(e.to_string()))?;
-        name.set_fqdn(true);
-        match reversed(&name) {
+    /// The gate.
+    fn admit(&self, net: &Net, question: &Question) -> std::result::Result<(), Fault> {
+        let host = &question.host;
+        let granted = match address(host) {
             // The spelled-out question for an address's name is a question about that address.
-            Some(ip) if !net.grants().denies(&question.host) => net.lookup(question.op, &Host::from(ip)),
-            _ => net.lookup(question.op, &question.host),
-        }
-        .map_err(Fault::Known)?;
-        Ok(name)
+            Some(ip) if !net.grants().denies(host) => net.lookup(question.op, &Host::from(ip)),
+            _ => net.lookup(question.op, host),
+        };
+        granted.map(drop).map_err(Fault::Known)
     }
 
     /// A server of the caller's own is connected to like any other host.
@@ -268,9 +262,21 @@ fn allowed(net: &Net, name: &Name) -> bool {
     Host::parse(&text).is_ok_and(|host| !net.grants().denies(&host))
 }
 
-/// The address that a name under `in-addr.arpa` or `ip6.arpa` stands for.
-fn reversed(name: &Name) -> Option<IpAddr> {
-    let net = name.parse_arpa_name().ok()?;
+/// The absolute name to ask for.
+fn name(host: &Host) -> std::result::Result<Name, Fault> {
+    let Some(text) = host.name() else { return Ok(host.ip().map(Name::from).unwrap_or_default()) };
+    let mut name = Name::from_ascii(text).map_err(|e| Fault::Other(e.to_string()))?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+/// The address that a host is, or that a name under `in-addr.arpa` or `ip6.arpa` stands for.
+fn address(host: &Host) -> Option<IpAddr> {
+    if let Host::Ip(ip) = host {
+        return Some(*ip);
+    }
+    host.name().filter(|text| text.ends_with(".arpa"))?;
+    let net = name(host).ok()?.parse_arpa_name().ok()?;
     (net.prefix_len() == net.max_prefix_len()).then(|| net.addr())
 }
 
@@ -310,13 +316,16 @@ mod tests {
     #[test]
     fn spelled_out_addresses() {
         let rows = [
+            ("1.2.3.4", Some("1.2.3.4")),
             ("4.3.2.1.in-addr.arpa.", Some("1.2.3.4")),
+            ("4.3.2.1.IN-ADDR.ARPA", Some("1.2.3.4")),
             ("3.2.1.in-addr.arpa.", None),
+            ("4.3.2.1.in-addr.arpa.example", None),
             ("example.com.", None),
             ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.", Some("::1")),
         ];
         for (name, expected) in rows {
-            let ip = reversed(&Name::from_ascii(name).unwrap()).map(|ip| ip.to_string());
+            let ip = address(&Host::parse(name).unwrap()).map(|ip| ip.to_string());
             assert_eq!(ip.as_deref(), expected, "{name}");
         }
     }

@@ -2,10 +2,10 @@
 //! when they change. The environment (`RES_OPTIONS`, `LOCALDOMAIN`, `HOSTALIASES`) has no say.
 
 use super::{
+    address,
     record::{Record, Type},
-    reversed,
 };
-use crate::address::unmap;
+use crate::address::{Host, unmap};
 use hickory_resolver::{
     config::{NameServerConfig, ResolverOpts},
     proto::rr::Name,
@@ -93,14 +93,13 @@ impl System {
     }
 
     /// What the hosts file says, if anything. One family of addresses there answers for both.
-    pub fn hosts(&self, name: &Name, kind: Option<Type>) -> Option<Arc<[Record]>> {
+    pub fn hosts(&self, host: &Host, kind: Option<Type>) -> Option<Arc<[Record]>> {
         let records: Vec<Record> = match kind {
             Some(Type::Ptr) => {
-                self.hosts.names.get(&reversed(name)?).map(|name| Record::plain(name.clone())).into_iter().collect()
+                self.hosts.names.get(&address(host)?).map(|name| Record::plain(name.clone())).into_iter().collect()
             }
             None | Some(Type::A | Type::Aaaa) => {
-                let text = name.to_ascii().to_ascii_lowercase();
-                let addresses = self.hosts.addresses.get(text.trim_end_matches('.'))?;
+                let addresses = self.hosts.addresses.get(host.name()?)?;
                 let wanted = |ip: &&IpAddr| kind.is_none_or(|kind| ip.is_ipv4() == (kind == Type::A));
                 addresses.iter().filter(wanted).map(|ip| Record::address(*ip)).collect()
             }
@@ -174,9 +173,11 @@ mod tests {
             // The first name of the first line.
             ("1.0.0.10.in-addr.arpa.", Some(Type::Ptr), "one.test"),
             ("2.0.0.10.in-addr.arpa.", Some(Type::Ptr), ""),
+            ("10.0.0.1", Some(Type::Ptr), "one.test"),
+            ("::1", Some(Type::Ptr), "two.test"),
         ];
         for (name, kind, expected) in rows {
-            let found = system.hosts(&Name::from_ascii(name).unwrap(), kind);
+            let found = system.hosts(&Host::parse(name).unwrap(), kind);
             let texts: Vec<_> = found.iter().flat_map(|found| found.iter()).collect();
             let texts: Vec<_> = texts.iter().map(|r| String::from_utf8_lossy(r.text().unwrap())).collect();
             assert_eq!(texts.join(" "), expected, "{name} {kind:?}");
