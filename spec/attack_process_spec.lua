@@ -163,6 +163,28 @@ local rows = {
     local ok, err = pcall(net.tcp, "8.8.8.8", 80)
     write(stdout, text(a), " ", text(b), " ", text(ok), " ", rawget(err, "class"), "\n")]],
     "false true false puck.uno/error/network/host_not_allowed" },
+  { "what is compiled at its first use is what was there before: package, libraries and globals under other hands", [[
+    local net = launch{ "--allow-net=127.0.0.1" }
+    local write, stdout, pcall, rawget, text = io.stdout.write, io.stdout, pcall, rawget, tostring
+    local function other() write(stdout, "other hands\n") return "x" end
+    for _, name in pairs{ "lazy", "guard", "guarded", "middleware", "args", "objects", "requests", "errors" } do
+      package.preload["caspian.net." .. name], package.loaded["caspian.net." .. name] = other, { make = other }
+    end
+    local searchers = package.searchers or package.loaders
+    for i = 1, #searchers do searchers[i] = other end
+    package.path, package.config, package.searchpath = "/nowhere/?.lua", "?", other
+    for _, lib in pairs{ string, table, math, coroutine, io, os } do
+      for name, f in pairs(lib) do if type(f) == "function" then lib[name] = other end end
+    end
+    for _, name in pairs{ "type", "next", "rawget", "rawequal", "select", "tostring", "error", "setmetatable", "getmetatable",
+      "pcall", "rawset", "require", "load", "loadstring", "setfenv", "getfenv", "collectgarbage", "dofile", "loadfile" } do
+      _G[name] = other
+    end
+    for _ = 1, 2 do
+      local guard = net.http.guard{ rules = { host = "127.0.0.1" } }
+      local ok, err = pcall(guard.fetch, "https://8.8.8.8/")
+      write(stdout, text(ok), " ", rawget(err, "class"), "\n")
+    end]], ("false puck.uno/error/network/host_not_allowed\n"):rep(2):sub(1, -2) },
   { "error objects are whole whoever makes them", [[
     local net = launch{ "--allow-net=127.0.0.1" }
     local _, err = pcall(net.tcp, "8.8.8.8", 80)

@@ -39,6 +39,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.http", include_str!("../../lua/caspian/net/http.lua")),
     ("caspian.net.identity", include_str!("../../lua/caspian/net/identity.lua")),
     ("caspian.net.launcher", include_str!("../../lua/caspian/net/launcher.lua")),
+    ("caspian.net.lazy", include_str!("../../lua/caspian/net/lazy.lua")),
     ("caspian.net.middleware", include_str!("../../lua/caspian/net/middleware.lua")),
     ("caspian.net.names", include_str!("../../lua/caspian/net/names.lua")),
     ("caspian.net.objects", include_str!("../../lua/caspian/net/objects.lua")),

@@ -2,9 +2,9 @@
 -- Everything that calls back into Lua is driven from the front, step by step.
 local args = require("caspian.net.args")
 local events = require("caspian.net.events")
-local guard = require("caspian.net.guard")
 local har = require("caspian.net.har")
 local identity = require("caspian.net.identity")
+local lazy = require("caspian.net.lazy")
 local objects = require("caspian.net.objects")
 local requests = require("caspian.net.requests")
 local responses = require("caspian.net.responses")
@@ -19,6 +19,8 @@ local answer, bad, length, own, merged, show = args.answer, args.bad, args.lengt
 local states, readonly, sealed = objects.states, objects.readonly, objects.sealed
 local CLIENT, REQUEST, can_guard, add_headers = requests.CLIENT, requests.REQUEST, requests.can_guard, requests.add_headers
 local prepare, reporter, converse, respond = requests.prepare, requests.reporter, requests.converse, responses.respond
+
+local guard = lazy("caspian.net.guard", "caspian.net.guarded", "caspian.net.middleware")
 
 --- What a client may say about its pool.
 local POOL = {
@@ -353,7 +355,7 @@ local function extend(core, cap, net, functions, classes)
   --- A fetch for code that is not trusted, which does only what `config` says; and the function that closes it.
   function http.guard(...)
     local config = own(functions.http, ...)
-    local object, close = guard.make(core, cap, config)
+    local object, close = guard().make(core, cap, config)
     return object, close
   end
 

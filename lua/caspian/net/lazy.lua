@@ -1,0 +1,75 @@
+--- Modules that few programs use, compiled when they are first asked for.
+--
+-- Read now, from where `require` would take them, and compiled later: nothing that is done to `package`, to the globals or
+-- to files in between has a say in what they are, since a module of the front is near capabilities.
+local io, load, loadstring, next, require, select, setfenv, type =
+  io, load, loadstring, next, require, select, setfenv, type -- luacheck: ignore (5.1 has loadstring and setfenv)
+local find, gmatch, gsub, match, sub = string.find, string.gmatch, string.gsub, string.match, string.sub
+local globals, package = _G, package
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+--- How our files require others.
+local REQUIRE = 'require("'
+
+--- The text of a module, and its file; none where `require` would have found it in another way than by `package.path`.
+local function read(name)
+  local searchers = package.searchers or package.loaders -- luacheck: ignore
+  if not io or package.loaded[name] or package.preload[name] or #searchers ~= 4 then return nil end
+  local relative = gsub(name, "%.", sub(package.config, 1, 1))
+  for template in gmatch(package.path, "[^;]+") do
+    local path = gsub(template, "%?", relative)
+    local file = io.open(path, "rb")
+    if file then
+      local text = file:read("*a")
+      file:close()
+      return text, path
+    end
+  end
+end
+
+--- The globals as they are now.
+local function snapshot()
+  local copy = {}
+  for name, value in next, globals do copy[name] = value end
+  for _, library in next, { "coroutine", "math", "string", "table" } do
+    local members = {}
+    for name, value in next, globals[library] do members[name] = value end
+    copy[library] = members
+  end
+  return copy
+end
+
+--- What gives a module, compiled at the first call.
+-- @param ... its name, and those of the modules that only it requires; what else they require is loaded now
+return function(...)
+  local first = ...
+  local texts, files, modules = {}, {}, {}
+  for index = 1, select("#", ...) do
+    local name = select(index, ...)
+    texts[name], files[name] = read(name)
+    if type(texts[name]) ~= "string" then
+      local module = require(first)
+      return function() return module end
+    end
+  end
+  for _, text in next, texts do
+    local _, at = find(text, REQUIRE, 1, true)
+    while at do
+      local name = match(text, "^[%w_.]+", at + 1)
+      if not texts[name] then modules[name] = require(name) end
+      _, at = find(text, REQUIRE, at, true)
+    end
+  end
+  local env = snapshot()
+  local function module_of(name)
+    if not modules[name] then
+      local text, chunk = texts[name], "@" .. files[name]
+      local run = setfenv and setfenv(loadstring(text, chunk), env) or load(text, chunk, "t", env)
+      modules[name], texts[name] = run(name), nil
+    end
+    return modules[name]
+  end
+  env.require = module_of
+  return function() return module_of(first) end
+end
