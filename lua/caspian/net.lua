@@ -8,7 +8,7 @@ local native = require("caspian_net")
 local args = require("caspian.net.args")
 local capability = require("caspian.net.capability")
 local errors = require("caspian.net.errors")
-local http = require("caspian.net.http")
+local objects = require("caspian.net.objects")
 local sockets = require("caspian.net.sockets")
 local websocket = require("caspian.net.websocket")
 local find, loaded, preload = string.find, package.loaded, package.preload
@@ -74,7 +74,7 @@ local function open(name, at, grants, opts)
   end
   local defined, why = core.set_error_metatable(errors.metatable)
   if not defined then bad(0, name, why, 1) end
-  args.answer(name, core.set_array_metatable(http.array))
+  args.answer(name, core.set_array_metatable(objects.ARRAY))
   websocket.define(core, sockets.define(core))
   local cap, err, index = core.mint(grants, { files = files })
   if err ~= nil then bad(index == 0 and 0 or at, name, err, 1) end

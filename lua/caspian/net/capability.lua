@@ -2,7 +2,7 @@
 -- The capability itself never leaves the front: it is an upvalue, and nothing on the table leads back to it.
 local args = require("caspian.net.args")
 local sockets = require("caspian.net.sockets")
-local http = require("caspian.net.http")
+local lazy = require("caspian.net.lazy")
 local websocket = require("caspian.net.websocket")
 local dns = require("caspian.net.names")
 local error, next, rawget, setfenv, setmetatable, type = error, next, rawget, setfenv, setmetatable, type
@@ -18,6 +18,10 @@ local LISTEN = { timeout = "seconds", backlog = "count", tls = "table" }
 local UDP = merged(LOCAL, { broadcast = "boolean", reuse = "boolean", family = "string" })
 local UDP_LISTEN = { timeout = "seconds", broadcast = "boolean", reuse = "boolean" }
 local SPEC = { allow_net = "any", allow_listen = "any", deny_net = "any", dns = "boolean" }
+
+--- HTTP is most of the front: a program that does not use it does not wait for it.
+local front = lazy("caspian.net.http", "caspian.net.requests", "caspian.net.responses", "caspian.net.identity",
+  "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded", "caspian.net.middleware")
 
 --- The capability behind each `%net`, for the front's own files.
 local behind = setmetatable({}, { __mode = "k" })
@@ -187,14 +191,22 @@ local function make(core, cap)
     ["puck.uno/socket/ssl"] = by_name("ssl", SSL),
     ["puck.uno/socket/tcp_listener"] = by_name("tcp_listen", LISTEN),
   }
-  http.extend(core, cap, net, functions, classes)
-  websocket.extend(core, cap, net, functions)
+  websocket.extend(core, cap, front, net, functions)
   dns.extend(core, cap, net, functions)
+
+  -- What is not there is HTTP's, or nobody's.
+  local client = answer("http", core.http_client(cap))
+  local function extend()
+    if not client then return end
+    front("caspian.net.http").extend(core, cap, client, front, net, functions, classes)
+    client = nil
+  end
 
   --- The class behind a name, as a table with `new{…}`: `net.class("puck.uno/socket/tcp").new{ host =, port = }`.
   function functions.class(...)
     local url = own(net, ...)
     args.string(1, "class", "url", url)
+    if not classes[url] then extend() end
     local new = classes[url]
     if not new then bad(1, "class", "there is no class " .. args.show(url)) end
     -- Made anew for each that asks: what one holder does to it, another never sees.
@@ -205,12 +217,14 @@ local function make(core, cap)
     __name = "caspian.net",
     __metatable = false,
     __index = function(_, name)
+      if functions[name] == nil then extend() end
       return functions[name]
     end,
     __newindex = function(_, name)
       error("a network capability cannot be changed (" .. args.show(name) .. ")", 2)
     end,
     __pairs = function()
+      extend()
       return function(_, key)
         return next(functions, key)
       end, net, nil

@@ -4,7 +4,6 @@ local args = require("caspian.net.args")
 local events = require("caspian.net.events")
 local har = require("caspian.net.har")
 local identity = require("caspian.net.identity")
-local lazy = require("caspian.net.lazy")
 local objects = require("caspian.net.objects")
 local requests = require("caspian.net.requests")
 local responses = require("caspian.net.responses")
@@ -16,11 +15,9 @@ local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local answer, bad, length, own, merged, show = args.answer, args.bad, args.length, args.own, sockets.merged, args.show
-local states, readonly, sealed = objects.states, objects.readonly, objects.sealed
+local states, readonly, sealed, ARRAY = objects.states, objects.readonly, objects.sealed, objects.ARRAY
 local CLIENT, REQUEST, can_guard, add_headers = requests.CLIENT, requests.REQUEST, requests.can_guard, requests.add_headers
 local prepare, reporter, converse, respond = requests.prepare, requests.reporter, requests.converse, responses.respond
-
-local guard = lazy("caspian.net.guard", "caspian.net.guarded", "caspian.net.middleware")
 
 --- What a client may say about its pool.
 local POOL = {
@@ -28,9 +25,6 @@ local POOL = {
   max_idle_per_origin = "whole",  -- 16
   idle_timeout = "seconds",       -- 90; unless the server says less
 }
-
---- Marks decoded arrays, so that an empty one goes back as an array.
-local ARRAY = { __name = "caspian.net.array", __metatable = false }
 
 --- Does a request. Called by public functions only (for the level of its errors).
 local function perform(name, client, url, given, at, method, body)
@@ -265,8 +259,10 @@ function client.__close(self)
 end
 
 --- Adds the HTTP functions and classes to a `%net` around `cap`.
-local function extend(core, cap, net, functions, classes)
-  local shared = { core = core, client = answer("http", core.http_client(cap)), defaults = {}, headers = {} }
+-- @param of_all the client that its functions share
+-- @param front `require` for modules that are loaded when they are first used
+local function extend(core, cap, of_all, front, net, functions, classes)
+  local shared = { core = core, client = of_all, defaults = {}, headers = {} }
 
   --- Does a request and returns the response. opts: see CLIENT and REQUEST above.
   function functions.fetch(...)
@@ -355,7 +351,7 @@ local function extend(core, cap, net, functions, classes)
   --- A fetch for code that is not trusted, which does only what `config` says; and the function that closes it.
   function http.guard(...)
     local config = own(functions.http, ...)
-    local object, close = guard().make(core, cap, config)
+    local object, close = front("caspian.net.guard").make(core, cap, config)
     return object, close
   end
 
@@ -381,4 +377,4 @@ local function fields(given, name, at, depth)
   return names, values
 end
 
-return { extend = extend, array = ARRAY, fields = fields }
+return { extend = extend, fields = fields }

@@ -1,9 +1,9 @@
---- Modules that few programs use, compiled when they are first asked for.
+--- Modules that not every program uses, compiled when they are first asked for.
 --
 -- Read now, from where `require` would take them, and compiled later: nothing that is done to `package`, to the globals or
 -- to files in between has a say in what they are, since a module of the front is near capabilities.
-local io, load, loadstring, next, require, select, setfenv, type =
-  io, load, loadstring, next, require, select, setfenv, type -- luacheck: ignore (5.1 has loadstring and setfenv)
+local io, load, loadstring, next, require, setfenv, type =
+  io, load, loadstring, next, require, setfenv, type -- luacheck: ignore (5.1 has loadstring and setfenv)
 local find, gmatch, gsub, match, sub = string.find, string.gmatch, string.gsub, string.match, string.sub
 local globals, package = _G, package
 local _ENV = {} -- luacheck: ignore
@@ -23,6 +23,8 @@ local function read(name)
     if file then
       local text = file:read("*a")
       file:close()
+      -- Compiled by somebody else, it does not say what it requires.
+      if sub(text, 1, 1) == "\27" then return nil end
       return text, path
     end
   end
@@ -32,26 +34,26 @@ end
 local function snapshot()
   local copy = {}
   for name, value in next, globals do copy[name] = value end
-  for _, library in next, { "coroutine", "math", "string", "table" } do
+  for _, name in next, { "coroutine", "io", "math", "string", "table" } do
     local members = {}
-    for name, value in next, globals[library] do members[name] = value end
-    copy[library] = members
+    for key, value in next, globals[name] or {} do members[key] = value end
+    copy[name] = globals[name] and members
   end
+  copy._G = copy
   return copy
 end
 
---- What gives a module, compiled at the first call.
--- @param ... its name, and those of the modules that only it requires; what else they require is loaded now
+--- A `require` for modules that are compiled when they are first asked for.
+-- @param ... their names; what else they require is loaded now
 return function(...)
-  local first = ...
   local texts, files, modules = {}, {}, {}
-  for index = 1, select("#", ...) do
-    local name = select(index, ...)
-    texts[name], files[name] = read(name)
-    if type(texts[name]) ~= "string" then
-      local module = require(first)
-      return function() return module end
+  for _, name in next, { ... } do
+    local text, path = read(name)
+    if type(text) ~= "string" then
+      for _, each in next, { ... } do modules[each] = require(each) end
+      return function(known) return modules[known] end
     end
+    texts[name], files[name] = text, path
   end
   for _, text in next, texts do
     local _, at = find(text, REQUIRE, 1, true)
@@ -62,7 +64,7 @@ return function(...)
     end
   end
   local env = snapshot()
-  local function module_of(name)
+  function env.require(name)
     if not modules[name] then
       local text, chunk = texts[name], "@" .. files[name]
       local run = setfenv and setfenv(loadstring(text, chunk), env) or load(text, chunk, "t", env)
@@ -70,6 +72,5 @@ return function(...)
     end
     return modules[name]
   end
-  env.require = module_of
-  return function() return module_of(first) end
+  return env.require
 end

@@ -9,6 +9,9 @@ local show = args.show
 --- What is behind the objects that scripts hold: by object, gone with it.
 local states = setmetatable({}, { __mode = "k" })
 
+--- Marks decoded arrays, so that an empty one goes back as an array.
+local ARRAY = { __name = "caspian.net.array", __metatable = false }
+
 local function readonly(self, name)
   error(tostring(self) .. " cannot be changed (" .. show(name) .. ")", 2)
 end
@@ -28,4 +31,4 @@ local function sealed(label, members, text)
   })
 end
 
-return { states = states, readonly = readonly, sealed = sealed }
+return { ARRAY = ARRAY, states = states, readonly = readonly, sealed = sealed }

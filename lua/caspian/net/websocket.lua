@@ -1,6 +1,5 @@
 --- WebSockets (RFC 6455): `net.websocket` and the class of what it returns.
 local args = require("caspian.net.args")
-local http = require("caspian.net.http")
 local error, setfenv, type = error, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -93,13 +92,14 @@ local function define(core, class)
 end
 
 --- Adds the function to a `%net` around `cap`.
-local function extend(core, cap, net, functions)
+-- @param front `require` for modules that are loaded when they are first used
+local function extend(core, cap, front, net, functions)
   --- Opens a WebSocket. opts: see OPTIONS above.
   function functions.websocket(...)
     local url, opts = own(net, ...)
     args.string(1, "websocket", "url", url)
     opts = options(2, "websocket", opts, OPTIONS)
-    local names, values = http.fields(opts.headers or {}, "websocket", 2, 1)
+    local names, values = front("caspian.net.http").fields(opts.headers or {}, "websocket", 2, 1)
     -- The handshake is one of HTTP/1.1, and a server that offers more must be told so.
     opts.headers, opts.alpn = nil, { "http/1.1" }
     local socket = answer("websocket", core.websocket(cap, url, names, values, opts))
