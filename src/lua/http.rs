@@ -4,7 +4,7 @@
 //! callbacks of Lua by Lua, never through here.
 
 use super::{
-    answer::{Answer, argument},
+    answer::{Answer, argument, three},
     capability::{Capability, Ends, Files, strings},
     cookies, define, held, json,
     options::Options,
@@ -145,20 +145,8 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     clients(lua, core)?;
     define(lua, core, "http_start", start)?;
-    // http_fetch(as http_start) -> call, status, reason, version, body: a request that Lua has no part in, in one step
-    define(lua, core, "http_fetch", |lua, given: Given| {
-        let call = start(lua, given)?;
-        let (status, reason, version, body) = {
-            let mut stream = call.0.stream()?;
-            if stream.fetch.step()? != Step::Head {
-                return argument(2, "this body comes in pieces");
-            }
-            let (status, reason, version) = head(lua, &stream)?;
-            let body = stream.rest()?;
-            (status, reason, version, lua.create_string(body).or_else(|e| argument(0, e))?)
-        };
-        Ok((call, status, reason, version, body))
-    })?;
+    // http_fetch(as http_start) -> call, status, body: a request that Lua has no part in, in one step
+    core.raw_set("http_fetch", lua.create_function(|lua, given: Given| three(lua, fetch(lua, given)))?)?;
     // http_step(call) -> true for the head, false where a piece of body is asked for, "sent" after one (`paced`)
     define(lua, core, "http_step", |lua, call: AnyUserData| match peek(&call)?.stream()?.fetch.step()? {
         Step::Head => Ok(Value::Boolean(true)),
@@ -170,6 +158,19 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         Ok(true)
     })?;
     responses(lua, core)
+}
+
+/// See `http_fetch`.
+fn fetch(lua: &Lua, given: Given) -> Answer<(HeldCall, u16, LuaString)> {
+    let call = start(lua, given)?;
+    let (status, body) = {
+        let mut stream = call.0.stream()?;
+        if stream.fetch.step()? != Step::Head {
+            return argument(2, "this body comes in pieces");
+        }
+        (stream.fetch.head().map_or(0, |head| head.status), stream.rest()?)
+    };
+    Ok((call, status, lua.create_string(body).or_else(|e| argument(0, e))?))
 }
 
 fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {

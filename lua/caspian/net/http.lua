@@ -29,8 +29,14 @@ local POOL = {
 --- Does a request. Called by public functions only (for the level of its errors).
 local function perform(name, client, url, given, at, method, body)
   local core = client.core
-  local call, pump, opts, status, reason, version, text = prepare(name, client, url, given, at, 2, method, body)
-  if status then return responses.made(core, call, status, reason, version, text) end
+  if client.plain and given == nil and body == nil and type(url) == "string" then
+    -- What most requests are, and then there is nothing to prepare.
+    local call, status, text = core.http_fetch(client.client, url, method or "GET")
+    if call == nil then requests.raise(name, status, text, at, 1) end
+    return responses.made(core, call, status, text)
+  end
+  local call, pump, opts, status, text = prepare(name, client, url, given, at, 2, method, body)
+  if status then return responses.made(core, call, status, text) end
   local report = reporter(core, call, opts)
   if not client.har then
     converse(core, call, pump, report)
@@ -122,7 +128,8 @@ local function jail(client, hosts)
     if type(err) == "string" then bad(1, "jail", err, 1) end
     error(err, 0)
   end
-  local jailed = { core = core, client = inner, defaults = client.defaults, headers = client.headers }
+  local jailed = { core = core, client = inner, defaults = client.defaults, headers = client.headers,
+    plain = requests.is_plain(client.defaults) }
   local members = {}
   local object = sealed("jail", members)
   function members.fetch(...)
@@ -262,7 +269,7 @@ end
 -- @param of_all the client that its functions share
 -- @param front `require` for modules that are loaded when they are first used
 local function extend(core, cap, of_all, front, net, functions, classes)
-  local shared = { core = core, client = of_all, defaults = {}, headers = {} }
+  local shared = { core = core, client = of_all, defaults = {}, headers = {}, plain = true }
 
   --- Does a request and returns the response. opts: see CLIENT and REQUEST above.
   function functions.fetch(...)
@@ -312,7 +319,7 @@ local function extend(core, cap, of_all, front, net, functions, classes)
     if inner == nil then requests.raise("new", err, index, 1, 1) end
     local object = setmetatable({}, client)
     states[object] = { core = core, client = inner, defaults = defaults, headers = headers,
-      har = recorded and har.new() or nil }
+      har = recorded and har.new() or nil, plain = not recorded and requests.is_plain(defaults) }
     if allow ~= nil then set_allow(states[object], allow, 2) end
     return object
   end

@@ -299,10 +299,18 @@ local function wishes(opts)
   return told
 end
 
+--- True if a client's defaults leave nothing to be done here for a request that says nothing of its own.
+local function is_plain(defaults)
+  for option in next, defaults do
+    if OURS[option] or option == "stream" then return false end
+  end
+  return true
+end
+
 --- Checks a request and makes its call, which has not begun; also the function that makes its body, and its options.
 -- `client`: { core =, client =, defaults =, headers = }; `at`: which argument the options are; `allowed`: which there
 -- may be; `begin`: the core's function that makes the call. Where Lua has nothing to do between the URL and the end of
--- the body, all of it is done here, in one step of the core's: then also status, reason, version and body.
+-- the body, all of it is done here, in one step of the core's: then also status and body.
 local function prepare(name, client, url, given, at, depth, method, body, allowed, begin)
   local core = client.core
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
@@ -340,10 +348,10 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
   end
   local names, values = flatten(headers)
   local whole = not (begin or pump or opts.stream or opts.save or opts.on_progress or opts.progress or client.har)
-  local call, status, reason, version, body_text = (begin or whole and core.http_fetch or core.http_start)(
+  local call, status, text = (begin or whole and core.http_fetch or core.http_start)(
     client.client, url, method or opts.method or "GET", names, values, source, told)
-  if call == nil then raise(name, status, reason, at, depth) end
-  return call, pump, opts, status, reason, version, body_text
+  if call == nil then raise(name, status, text, at, depth) end
+  return call, pump, opts, status, text
 end
 
 --- The function that tells how far a request is, if anybody wants to know: (done, total, what, last).
@@ -382,6 +390,6 @@ end
 
 return {
   CLIENT = CLIENT, REQUEST = REQUEST, can_guard = can_guard, add_headers = add_headers, flatten = flatten,
-  is_open_file = is_open_file, raise = raise, check_retry = check_retry, wishes = wishes, body_of = body_of,
+  is_open_file = is_open_file, is_plain = is_plain, raise = raise, check_retry = check_retry, wishes = wishes, body_of = body_of,
   prepare = prepare, reporter = reporter, converse = converse,
 }

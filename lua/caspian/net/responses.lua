@@ -119,9 +119,19 @@ local LAZY = {
   raw_headers = function(core, call) return core.http_fields(call, "raw_headers") end,
   trailers = function(core, call) return core.http_fields(call, "trailers") end,
   timings = function(core, call) return core.http_info(call, "timings") end,
+  ok = function(_, _, status) return status >= 200 and status < 300 end,
+  reason = function(core, call)
+    local _, reason = core.http_head(call)
+    return reason
+  end,
+  version = function(core, call)
+    local _, _, version = core.http_head(call)
+    return version
+  end,
   url = function(core, call) return core.http_info(call, "url") end,
   redirect_chain = function(core, call) return core.http_info(call, "chain") end,
 }
+LAZY["ok?"] = LAZY.ok
 --- Those that are not final before the body is over.
 local FINAL = { trailers = true, timings = true }
 
@@ -152,7 +162,7 @@ function response.__index(self, name)
   if value ~= nil then return value end
   local make, method = LAZY[name], RESPONSE[name]
   if make then
-    value = make(state.core, state.call)
+    value = make(state.core, state.call, fields.status)
     if FINAL[name] and not state.core.http_info(state.call, "over") then return value end
   elseif method then
     value = bound(method, state)
@@ -164,8 +174,7 @@ function response.__index(self, name)
 end
 
 function response.__tostring(self)
-  local fields = states[self].fields
-  return "response " .. tostring(fields.status) .. (fields.reason ~= "" and " " .. fields.reason or "")
+  return "response " .. tostring(self.status) .. (self.reason ~= "" and " " .. self.reason or "")
 end
 
 function response.__close(self)
@@ -197,20 +206,18 @@ local function store(core, call, report, file)
 end
 
 --- The response of a call whose head is here; `body` where it was gathered, `report` where a stream is told of.
-local function made(core, call, status, reason, version, body, report, saved)
-  local ok = status >= 200 and status < 300
+local function made(core, call, status, body, report, saved)
   local object = setmetatable({}, response)
   states[object] = {
-    core = core, call = call, body = body, report = report,
-    fields = { status = status, ok = ok, ["ok?"] = ok, reason = reason, version = version, body = body, saved = saved },
+    core = core, call = call, body = body, report = report, fields = { status = status, body = body, saved = saved },
   }
   return object
 end
 
 --- Reads what is to be read of a call whose head is here. `report` is told how far it is; `file` takes the body of a 2xx.
 local function respond(core, call, stream, report, file)
-  local status, reason, version = core.http_head(call)
-  if status == nil then answer("fetch", status, reason, version) end
+  local status, why, index = core.http_head(call)
+  if status == nil then answer("fetch", status, why, index) end
   local body, err, saved
   if file and status >= 200 and status < 300 then
     saved = store(core, call, report, file)
@@ -222,7 +229,7 @@ local function respond(core, call, stream, report, file)
     end
     if body == nil then error(err, 0) end
   end
-  return made(core, call, status, reason, version, body, stream and report or nil, saved)
+  return made(core, call, status, body, stream and report or nil, saved)
 end
 
 return { respond = respond, made = made }
