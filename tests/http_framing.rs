@@ -63,7 +63,7 @@ fn run(asked: Asked, pieces: &[&[u8]], eof: bool) -> End {
         (true, Some(head)) => End::Done {
             status: head.status,
             body,
-            trailers: exchange.trailers().len(),
+            trailers: exchange.take_trailers().len(),
             interims,
             reusable: exchange.reusable() && buffer.is_empty(),
             left: buffer,

@@ -26,5 +26,5 @@ pub fn read(bytes: &[u8], cut: usize) -> Option<(Option<u16>, Vec<u8>, usize, us
         }
     }
     exchange.finish().ok()?;
-    Some((status, body, exchange.trailers().len(), buffer.len()))
+    Some((status, body, exchange.take_trailers().len(), buffer.len()))
 }

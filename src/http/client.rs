@@ -161,7 +161,7 @@ pub enum Step {
 pub struct Fetch {
     net: Net,
     pool: Pool,
-    options: Options,
+    options: Arc<Options>,
     deadline: Deadline,
     request: Request,
     upload: Option<Upload>,
@@ -202,8 +202,14 @@ enum At {
 
 impl Fetch {
     /// Nothing happens before the first [`Fetch::step`]. `source` is the body that `request.payload` speaks of.
-    pub fn new(net: &Net, pool: &Pool, request: Request, source: Option<Source>, options: Options) -> Fetch {
-        let started = now();
+    pub fn new(
+        net: &Net,
+        pool: &Pool,
+        request: Request,
+        source: Option<Source>,
+        options: impl Into<Arc<Options>>,
+    ) -> Fetch {
+        let (started, options) = (now(), options.into());
         Fetch {
             net: net.clone(),
             pool: pool.clone(),
@@ -450,7 +456,7 @@ impl Fetch {
             upgrade: self.request.fields().has("upgrade"),
             deadline: &limited(&self.deadline, self.options.connect_timeout),
         };
-        let Route { key, link, reused, form, mut own } = trip.route(&mut self.timings)?;
+        let Route { link, reused, form, mut own } = trip.route(&mut self.timings)?;
         self.reached = true;
         self.introduce(&mut own)?;
         self.timings.reused = reused;
@@ -458,7 +464,7 @@ impl Fetch {
         self.since = now();
         let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
         let expecting = self.expects() && self.upload.is_some();
-        let talk = self.talk.insert(Talk::new(key, link, reused, asked));
+        let talk = self.talk.insert(Talk::new(link, reused, asked));
         let mut out = self.request.head(form, &own);
         if let Some(upload) = self.upload.as_mut().filter(|_| !expecting) {
             // Head and beginning of the body in one go: a small request is one packet.
@@ -608,7 +614,8 @@ impl Fetch {
             self.auth = None;
             // A certificate says who we are, to whom it was meant for.
             if self.options.tls.client_cert.is_some() {
-                self.options.tls.change(|tls| (tls.client_cert, tls.client_key) = (None, None));
+                let options = Arc::make_mut(&mut self.options);
+                options.tls.change(|tls| (tls.client_cert, tls.client_key) = (None, None));
             }
         }
         self.drain();
@@ -677,14 +684,14 @@ impl Fetch {
 
     /// The answer is complete: the connection goes back to the pool if it can.
     fn finish(&mut self) {
-        let Some(talk) = self.talk.take() else { return };
+        let Some(mut talk) = self.talk.take() else { return };
         lap(&mut self.since, &mut self.timings.receive);
         self.timings.total = self.since.duration_since(self.started);
-        self.trailers = talk.exchange.trailers().clone();
+        self.trailers = talk.exchange.take_trailers();
         let sent = self.upload.as_ref().is_none_or(Upload::is_over) && talk.failure.is_none();
         let wanted = !self.request.fields().lists("connection", "close");
         if sent && wanted && talk.exchange.reusable() && talk.link.conn.buffered().is_empty() {
-            self.pool.checkin(talk.key, talk.link, talk.exchange.lifetime());
+            self.pool.checkin(talk.link, talk.exchange.lifetime());
         }
     }
 

@@ -190,16 +190,13 @@ impl Exchange {
     }
 
     /// Fields after a chunked body. Never headers: nothing in them may change how the response is understood.
-    pub fn trailers(&self) -> &Fields {
-        &self.trailers
+    pub fn take_trailers(&mut self) -> Fields {
+        std::mem::take(&mut self.trailers)
     }
 
     fn head(&mut self, input: &[u8]) -> Result<Fed> {
-        if self.text.len() < 8 {
-            let front: Vec<u8> = self.text.iter().chain(input.iter().take(8)).copied().collect();
-            if !may_be_http(&front) {
-                return Err(broken("the answer is not HTTP/1.1 or HTTP/1.0"));
-            }
+        if self.text.len() < 8 && !may_be_http(self.text.iter().chain(input)) {
+            return Err(broken("the answer is not HTTP/1.1 or HTTP/1.0"));
         }
         let end = self.line.find(input);
         let used = end.unwrap_or(input.len());

@@ -43,13 +43,21 @@ impl Fields {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        // The ranges are ours, made by `push` over a buffer that only grows.
-        self.rows.iter().map(|row| (&self.text[row.name.clone()], &self.text[row.value.clone()]))
+        self.rows.iter().map(|row| (self.part(&row.name), self.part(&row.value)))
+    }
+
+    /// The ranges are ours, made by `push` over a buffer that only grows.
+    fn part(&self, range: &Range<usize>) -> &[u8] {
+        &self.text[range.start..range.end]
     }
 
     /// Every value of `name`, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        // Most names differ in length: those are not looked at.
+        let named = move |row: &&Row| {
+            row.name.end - row.name.start == name.len() && self.part(&row.name).eq_ignore_ascii_case(name.as_bytes())
+        };
+        self.rows.iter().filter(named).map(|row| self.part(&row.value))
     }
 
     /// The first value of `name`.
@@ -58,7 +66,7 @@ impl Fields {
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.first(name).is_some()
+        self.all(name).next().is_some()
     }
 
     /// The members of `name` as one comma-separated list over all its lines, trimmed; empty members included, so that

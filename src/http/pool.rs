@@ -75,8 +75,9 @@ impl Proof<'_> {
     }
 }
 
-/// An open connection and what is known about its peer.
+/// An open connection, what it is good for and what is known about its peer. Lives in a box: it goes from hand to hand.
 pub struct Link {
+    pub key: Key,
     pub conn: Conn,
     /// Read once, when the connection was made.
     pub cert: Option<Arc<PeerCert>>,
@@ -99,8 +100,7 @@ struct Shelf {
 }
 
 struct Idle {
-    key: Key,
-    link: Link,
+    link: Box<Link>,
     until: Instant,
 }
 
@@ -114,7 +114,7 @@ impl Pool {
     }
 
     /// An idle connection that may carry a request of this key.
-    pub fn checkout(&self, key: &Key, proof: &Proof<'_>) -> Option<Link> {
+    pub fn checkout(&self, key: &Key, proof: &Proof<'_>) -> Option<Box<Link>> {
         if !proof.covers(key) {
             return None;
         }
@@ -122,7 +122,7 @@ impl Pool {
             // Taken one by one, so that the lock is not held while a socket is looked at or closed.
             let mut idle = {
                 let mut shelf = self.shelf();
-                let at = shelf.idle.iter().rposition(|idle| idle.key == *key)?;
+                let at = shelf.idle.iter().rposition(|idle| idle.link.key == *key)?;
                 shelf.idle.remove(at)
             };
             if idle.until > now() && idle.link.conn.is_idle_clean() {
@@ -133,7 +133,7 @@ impl Pool {
 
     /// Takes back a connection whose last answer was read to its end. `lifetime` is what the server said it keeps idle
     /// connections for.
-    pub fn checkin(&self, key: Key, link: Link, lifetime: Option<Duration>) {
+    pub fn checkin(&self, link: Box<Link>, lifetime: Option<Duration>) {
         // The server's clock started before ours: leave before it does.
         let limits = self.shelf().limits;
         let slack = |said: Duration| said - (said / 2).min(Duration::from_secs(1));
@@ -148,9 +148,9 @@ impl Pool {
             return;
         }
         point("pool, with its lock");
-        let of_key = shelf.idle.iter().filter(|idle| idle.key == key).count();
+        let of_key = shelf.idle.iter().filter(|idle| idle.link.key == link.key).count();
         if of_key >= limits.per_origin {
-            let oldest = shelf.idle.iter().position(|idle| idle.key == key);
+            let oldest = shelf.idle.iter().position(|idle| idle.link.key == link.key);
             gone.extend(oldest.map(|at| shelf.idle.remove(at)));
         }
         if shelf.idle.len() >= limits.idle {
@@ -161,7 +161,7 @@ impl Pool {
                 gone.push(shelf.idle.remove(0));
             }
         }
-        shelf.idle.push(Idle { key, link, until });
+        shelf.idle.push(Idle { link, until });
         // Closing sockets needs no lock.
         drop(shelf);
         drop(gone);

@@ -140,7 +140,7 @@ impl EmptyLine {
 }
 
 /// True as long as `bytes` can be the beginning of a response: tells a server of another protocol at its first bytes.
-pub(super) fn may_be_http(bytes: &[u8]) -> bool {
+pub(super) fn may_be_http<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> bool {
     b"HTTP/1.".iter().zip(bytes).all(|(want, have)| want == have)
 }
 

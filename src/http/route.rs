@@ -35,8 +35,7 @@ const MAX_TRIES: usize = 4;
 
 /// A connection, and how to speak on it.
 pub(super) struct Route {
-    pub key: Key,
-    pub link: Link,
+    pub link: Box<Link>,
     /// It was open already.
     pub reused: bool,
     pub form: Form,
@@ -85,14 +84,14 @@ impl Trip<'_> {
         self.options.resolve.iter().find(|(at, _)| at == endpoint).map(|(_, ip)| *ip)
     }
 
-    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Link> {
+    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Box<Link>> {
         if self.fresh { None } else { self.pool.checkout(key, proof) }
     }
 
     fn straight(&self, key: Key, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
         let granted = self.net.connect(self.op, &key.origin.host, key.origin.port)?;
         if let Some(link) = self.idle(&key, &Proof::Name(&granted)) {
-            return Ok(Route::reused(key, link));
+            return Ok(Route::reused(link));
         }
         let names = self.options.names.as_ref();
         let target = Target { op: self.op, granted: &granted, address: key.address, names, local: None, tls };
@@ -105,7 +104,7 @@ impl Trip<'_> {
         let path = self.net.unix(self.op, path, false)?;
         key.unix = Some(path.path().to_owned());
         if let Some(link) = self.idle(&key, &Proof::Path(&path)) {
-            return Ok(Route::reused(key, link));
+            return Ok(Route::reused(link));
         }
         let started = now();
         let conn = dial_unix(self.net, self.op, &path, self.deadline)?;
@@ -145,7 +144,7 @@ impl Trip<'_> {
             route
         };
         if let Some(link) = self.idle(&key, &Proof::Through(&granted, &gate)) {
-            return Ok(spoken(Route::reused(key, link)));
+            return Ok(spoken(Route::reused(link)));
         }
         let mut hosts = vec![host.clone()];
         if key.by_address || host.ip().is_some() {
@@ -221,12 +220,12 @@ impl Trip<'_> {
 
 impl Route {
     fn new(key: Key, conn: Conn) -> Route {
-        let link = Link { cert: conn.peer_cert().map(Arc::new), conn };
-        Route { key, link, reused: false, form: Form::Origin, own: Fields::new() }
+        let link = Box::new(Link { key, cert: conn.peer_cert().map(Arc::new), conn });
+        Route { link, reused: false, form: Form::Origin, own: Fields::new() }
     }
 
-    fn reused(key: Key, link: Link) -> Route {
-        Route { key, link, reused: true, form: Form::Origin, own: Fields::new() }
+    fn reused(link: Box<Link>) -> Route {
+        Route { link, reused: true, form: Form::Origin, own: Fields::new() }
     }
 }
 

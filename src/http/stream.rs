@@ -13,7 +13,7 @@ const PIECE: usize = 64 * 1024;
 
 /// A fetch, and what of its body was read too far.
 pub struct Stream {
-    pub fetch: Fetch,
+    pub fetch: Box<Fetch>,
     /// `buffer[head..]` is not handed out yet.
     buffer: Vec<u8>,
     head: usize,
@@ -21,7 +21,7 @@ pub struct Stream {
 
 impl Stream {
     pub fn new(fetch: Fetch) -> Stream {
-        Stream { fetch, buffer: Vec::new(), head: 0 }
+        Stream { fetch: Box::new(fetch), buffer: Vec::new(), head: 0 }
     }
 
     /// What is there, waiting until something is; at most `max`. Empty at the end.

@@ -6,7 +6,7 @@ use super::{
     body::{Asked, Framing},
     broken,
     exchange::{Event, Exchange},
-    pool::{Key, Link},
+    pool::Link,
     response::Head,
 };
 use crate::{
@@ -20,8 +20,7 @@ const DIRECT: u64 = 32 * 1024;
 
 /// A connection with one request on it.
 pub(super) struct Talk {
-    pub key: Key,
-    pub link: Link,
+    pub link: Box<Link>,
     pub exchange: Exchange,
     pub reused: bool,
     /// A final head that came while the request was still being sent.
@@ -33,8 +32,8 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    pub fn new(key: Key, link: Link, reused: bool, asked: Asked) -> Talk {
-        Talk { key, link, exchange: Exchange::new(asked), reused, early: None, continued: false, failure: None }
+    pub fn new(link: Box<Link>, reused: bool, asked: Asked) -> Talk {
+        Talk { link, exchange: Exchange::new(asked), reused, early: None, continued: false, failure: None }
     }
 
     /// Sends all of `bytes`, unless the server answers before that: then true, and the answer is to be received.

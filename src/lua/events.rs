@@ -20,6 +20,7 @@ use mlua::{AnyUserData, IntoLuaMulti, Lua, Table, UserData};
 use std::{
     cell::{RefCell, RefMut},
     rc::Rc,
+    sync::Arc,
 };
 
 /// A stream, open or not any more.
@@ -74,7 +75,7 @@ fn open(lua: &Lua, given: Given) -> Answer<HeldFeed> {
     let max_event_bytes = opts.find::<f64>("max_event_bytes")?.map_or(MAX_EVENT, |n| n as usize);
     let Prepared { cap, net, pool, request, source, options, .. } = prepare(lua, "events", given)?;
     let deadline = Deadline::new(options.timeout).start();
-    let wishes = Wishes { options, reconnect, max_event_bytes, last_id };
+    let wishes = Wishes { options: Arc::unwrap_or_clone(options), reconnect, max_event_bytes, last_id };
     let feed = Rc::new(Open(RefCell::new(Feed::open(&net, &pool, request, source, wishes, &deadline)?)));
     cap.opened(Rc::<Open>::downgrade(&feed));
     Ok(HeldFeed(feed))

@@ -27,6 +27,7 @@ use crate::{
     names::Lookup,
 };
 use mlua::{AnyUserData, Lua, LuaString, Table, UserData};
+use std::sync::Arc;
 
 const OP: &str = "fetch";
 
@@ -48,7 +49,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let fence = Grants::guard(None, open.as_deref()).or_else(|why| argument(1, format!("allow_private: {why}")))?;
         let net = cap.net.narrow(&spec).narrow(&fence);
         let mut wishes = Wishes::default();
-        wishes.options.names = Some(Lookup::default());
+        Arc::make_mut(&mut wishes.options).names = Some(Lookup::default());
         Ok(client(&cap, net, Files::No, Limits::default(), wishes))
     })?;
     // guard_check(client, opts): are these options of requests right?
@@ -136,10 +137,10 @@ fn start(lua: &Lua, (clock, share, given): (AnyUserData, u32, Table)) -> Answer<
     let Prepared { net, pool, request, source, mut options, .. } = prepare(lua, OP, given)?;
     let deadline = clocked(&clock)?;
     let part = deadline.left().map(|left| left / share.max(1)).filter(|_| share > 1);
-    options.connect_timeout = match (options.connect_timeout, part) {
-        (Some(own), Some(part)) => Some(own.min(part)),
-        (own, part) => own.or(part),
-    };
+    if let Some(part) = part {
+        let connect = &mut Arc::make_mut(&mut options).connect_timeout;
+        *connect = Some(connect.map_or(part, |own| own.min(part)));
+    }
     Ok(HeldCall::new(Fetch::new(&net, &pool, request, source, options).under(&deadline)))
 }
 

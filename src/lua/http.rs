@@ -52,7 +52,6 @@ pub(super) struct Client {
     pool: Pool,
     /// For `cookies = true`.
     jar: SharedJar,
-    logins: Logins,
     /// What a request wishes that says nothing of its own.
     wishes: Wishes,
     /// The URL that was asked for last, as the caller wrote it and as it was read: who asks again and again asks for the
@@ -214,14 +213,15 @@ fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-pub(super) fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limits, wishes: Wishes) -> HeldClient {
+pub(super) fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limits, mut wishes: Wishes) -> HeldClient {
+    // What one client has learnt of servers' challenges is not for another.
+    Arc::make_mut(&mut wishes.options).logins = Logins::default();
     let client = Rc::new(Client {
         cap: Rc::clone(cap),
         net: RefCell::new(net),
         files,
         pool: Pool::with(limits),
         jar: SharedJar::default(),
-        logins: Logins::default(),
         wishes,
         last: RefCell::default(),
         closed: Cell::new(false),
@@ -260,7 +260,7 @@ pub(super) struct Prepared {
     pub pool: Pool,
     pub request: Request,
     pub source: Option<Source>,
-    pub options: client::Options,
+    pub options: Arc<client::Options>,
     /// The response's body is read in pieces.
     pub streamed: bool,
 }
@@ -297,11 +297,10 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
     for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
         request.field(&name.as_bytes(), &value.as_bytes()).or_else(wrong)?;
     }
-    let Wishes { mut options, streamed } = match opts {
+    let Wishes { options, streamed } = match opts {
         Some(opts) => of.wishes(&Options::new(lua, Some(opts), 2))?,
         None => of.wishes.clone(),
     };
-    options.logins = of.logins.clone();
     if options.proxy.is_some() && request.fields().has("proxy-authorization") {
         return argument(2, "header Proxy-Authorization: give the credentials in the URL of the option `proxy`");
     }
@@ -315,7 +314,7 @@ fn wrong<T>(why: Invalid) -> Answer<T> {
 /// What requests wish: a client's defaults, or those with one request's own options over them.
 #[derive(Clone, Default)]
 pub(super) struct Wishes {
-    pub options: client::Options,
+    pub options: Arc<client::Options>,
     /// The response's body is read in pieces.
     streamed: bool,
 }
@@ -323,7 +322,7 @@ pub(super) struct Wishes {
 /// `base` with what the front has gathered over it. Who the client is (`cookies`, `auth`) is told with each request.
 fn options(opts: &Options<'_>, net: &Net, files: &Files, jar: &SharedJar, base: &Wishes) -> Answer<Wishes> {
     let mut wishes = base.clone();
-    let options = &mut wishes.options;
+    let options = Arc::make_mut(&mut wishes.options);
     let mut trust = false;
     for name in opts.names()? {
         match &*name.as_bytes() {
