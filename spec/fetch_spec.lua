@@ -135,6 +135,7 @@ describe("framing", function()
   local rows = {
     { "a length", "/files/64k", function() return read(servers.dir .. "/files/64k") end },
     { "a length of a megabyte", "/files/1m", function() return read(servers.dir .. "/files/1m") end },
+    { "a length of three megabytes and three", "/files/3m", function() return read(servers.dir .. "/files/3m") end },
     { "a length of one", "/files/1", function() return "x" end },
     { "a length of nothing", "/files/0", function() return "" end },
     { "chunked", "/chunked", function() return long end },

@@ -80,6 +80,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("lua/compat/boxed.rs", "the drop-in's objects have metatables that programs may see"),
     ("lua/raw.rs", "the hot path of the binding speaks the C API"),
+    ("lua/long.rs", "a long string is written in the block that Lua's allocator gives"),
     ("lua/compat/mime.rs", "filters call mime.core for every piece: the C API"),
     ("lua/compat/raw.rs", "the drop-in's classes are made by hand on the C API"),
     ("lua/compat/hot.rs", "the hot path of the drop-in speaks the C API"),

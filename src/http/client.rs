@@ -348,6 +348,14 @@ impl Fetch {
         }
     }
 
+    /// Bytes of the body that are still to come, where that is known for certain.
+    pub fn left(&self) -> Option<u64> {
+        match (&self.talk, self.framing) {
+            (Some(talk), Some(Framing::Length(_))) if self.decoder.is_none() => Some(talk.exchange.pending()),
+            _ => None,
+        }
+    }
+
     /// True once the body was read to its end.
     pub fn is_over(&self) -> bool {
         self.at == At::Body && self.talk.is_none() && self.decoder.is_none()

@@ -28,6 +28,17 @@ impl Fields {
         Fields { text: Vec::with_capacity(bytes), rows: Vec::with_capacity(count) }
     }
 
+    /// The fields that lie within `text`, by name and value: all of it is copied once, and each is
+    /// found by its place. An empty part may lie elsewhere.
+    pub(super) fn within<'a>(text: &[u8], fields: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let place = |part: &[u8]| {
+            let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize).min(text.len());
+            start..(start + part.len()).min(text.len())
+        };
+        let rows = fields.map(|(name, value)| Row { name: place(name), value: place(value) }).collect();
+        Fields { text: text.to_vec(), rows }
+    }
+
     /// Appends a field, whatever is there already. Checks nothing: see [`super::request::Request::field`].
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let start = self.text.len();

@@ -172,7 +172,7 @@ pub fn parse_head(bytes: &[u8], budget: &mut Budget) -> Result<Head> {
     if !(100..=999).contains(&status) {
         return Err(broken(format!("status {status:03} is not one of HTTP")));
     }
-    Ok(Head { version, status, reason: reason(bytes).to_vec(), fields: keep(response.headers, bytes.len()) })
+    Ok(Head { version, status, reason: reason(bytes).to_vec(), fields: keep(response.headers, bytes) })
 }
 
 /// Reads a trailer section: fields to empty line, nothing after it.
@@ -182,7 +182,7 @@ pub(super) fn parse_trailers(bytes: &[u8], budget: &mut Budget) -> Result<Fields
     match httparse::parse_headers(bytes, room) {
         Ok(Status::Complete((length, fields))) if length == bytes.len() => {
             budget.take(length, fields.len())?;
-            Ok(keep(fields, length))
+            Ok(keep(fields, bytes))
         }
         Ok(_) => Err(broken("the trailers do not end where their empty line is")),
         Err(Bad::TooManyHeaders) => Err(too_many()),
@@ -190,12 +190,8 @@ pub(super) fn parse_trailers(bytes: &[u8], budget: &mut Budget) -> Result<Fields
     }
 }
 
-fn keep(parsed: &[Header<'_>], bytes: usize) -> Fields {
-    let mut fields = Fields::with_capacity(parsed.len(), bytes);
-    for field in parsed {
-        fields.push(field.name.as_bytes(), field.value);
-    }
-    fields
+fn keep(parsed: &[Header<'_>], bytes: &[u8]) -> Fields {
+    Fields::within(bytes, parsed.iter().map(|field| (field.name.as_bytes(), field.value)))
 }
 
 /// The reason phrase of a status line that httparse accepted: it drops one that is not ASCII, we keep the bytes.

@@ -221,11 +221,11 @@ impl Trip<'_> {
 impl Route {
     fn new(key: Key, conn: Conn) -> Route {
         let link = Box::new(Link { key, cert: conn.peer_cert().map(Arc::new), conn });
-        Route { link, reused: false, form: Form::Origin, own: Fields::new() }
+        Route { link, reused: false, form: Form::Origin, own: Fields::with_capacity(4, 256) }
     }
 
     fn reused(link: Box<Link>) -> Route {
-        Route { link, reused: true, form: Form::Origin, own: Fields::new() }
+        Route { link, reused: true, form: Form::Origin, own: Fields::with_capacity(4, 256) }
     }
 }
 

@@ -91,6 +91,13 @@ impl Stream {
         self.exact(usize::MAX)
     }
 
+    /// Bytes that [`Stream::rest`] is going to give, where that is known for certain and none were read too far.
+    pub fn left(&self) -> Option<usize> {
+        let left =
+            self.fetch.left().filter(|left| self.held().is_empty() && *left <= self.fetch.options().max_body_bytes);
+        usize::try_from(left?).ok()
+    }
+
     fn held(&self) -> &[u8] {
         self.buffer.get(self.head..).unwrap_or_default()
     }

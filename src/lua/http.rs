@@ -7,6 +7,7 @@ use super::{
     answer::{Answer, argument, three},
     capability::{Capability, Ends, Files, strings},
     cookies, define, held, json,
+    long::{self, Maker},
     options::Options,
     sockets::cert_table,
 };
@@ -167,9 +168,33 @@ fn fetch(lua: &Lua, given: Given) -> Answer<(HeldCall, u16, LuaString)> {
         if stream.fetch.step()? != Step::Head {
             return argument(2, "this body comes in pieces");
         }
-        (stream.fetch.head().map_or(0, |head| head.status), stream.rest()?)
+        (stream.fetch.head().map_or(0, |head| head.status), rest(lua, &mut stream)?)
     };
-    Ok((call, status, lua.create_string(body).or_else(|e| argument(0, e))?))
+    Ok((call, status, body))
+}
+
+/// All that is left of a body. A large one is read to where Lua keeps it.
+fn rest(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
+    /// Memory is touched piece by piece, so that it is still in the cache when it is read over.
+    const PIECE: usize = 256 * 1024;
+    let length = stream.left().unwrap_or_default();
+    let maker = if length < long::WORTH { None } else { Maker::new(lua) };
+    let Some(maker) = maker else { return copied(lua, stream) };
+    // Announcing costs a server nothing: it gets room for no more than 512 times what it has sent.
+    let (mut filled, _) = stream.ahead(PIECE.max(length / 512))?;
+    let Some(mut place) = maker.room(length) else { return copied(lua, stream) };
+    place.window(0, filled).copy_from_slice(&stream.exact(filled)?);
+    while filled < length {
+        match stream.fetch.read(place.window(filled, PIECE))? {
+            0 => return Err(Error::new(Kind::Protocol, "the body is shorter than announced").op("fetch").into()),
+            count => filled += count,
+        }
+    }
+    place.finish().ok_or_else(|| Error::new(Kind::TooLarge, "no memory for the body").op("fetch").into())
+}
+
+fn copied(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
+    lua.create_string(stream.rest()?).or_else(|e| argument(0, e))
 }
 
 fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
@@ -515,9 +540,9 @@ fn responses(lua: &Lua, core: &Table) -> mlua::Result<()> {
             "piece" => stream.piece(count)?,
             "exact" => stream.exact(count)?,
             "line" => stream.line()?,
-            _ => stream.rest()?,
+            _ => return rest(lua, &mut stream).map(Value::String),
         };
-        if bytes.is_empty() && how != "rest" {
+        if bytes.is_empty() {
             return Ok(Value::Nil);
         }
         lua.create_string(bytes).map(Value::String).or_else(|e| argument(0, e))

@@ -13,6 +13,7 @@ mod guard;
 mod guarded;
 mod http;
 mod json;
+mod long;
 mod names;
 mod options;
 mod polling;
