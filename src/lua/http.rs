@@ -35,6 +35,7 @@ use crate::{
     names::Lookup,
     net::Net,
     pages,
+    panics,
 };
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
 use std::{
@@ -146,7 +147,13 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     clients(lua, core)?;
     define(lua, core, "http_start", start)?;
     // http_fetch(as http_start) -> call, status, body: a request that Lua has no part in, in one step
-    core.raw_set("http_fetch", lua.create_function(|lua, given: Given| three(lua, fetch(lua, given)))?)?;
+    core.raw_set(
+        "http_fetch",
+        lua.create_function(|lua, given: Given| {
+            let answer = panics::caught(|| Ok(fetch(lua, given)));
+            three(lua, answer.unwrap_or_else(|panic| Err(panic.into())))
+        })?,
+    )?;
     // http_step(call) -> true for the head, false where a piece of body is asked for, "sent" after one (`paced`)
     define(lua, core, "http_step", |lua, call: AnyUserData| match peek(&call)?.stream()?.fetch.step()? {
         Step::Head => Ok(Value::Boolean(true)),
