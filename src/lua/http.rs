@@ -34,8 +34,7 @@ use crate::{
     },
     names::Lookup,
     net::Net,
-    pages,
-    panics,
+    pages, panics,
 };
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
 use std::{
