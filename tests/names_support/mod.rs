@@ -116,7 +116,8 @@ pub struct Server {
 }
 
 /// Serves until the test process ends: its threads wait for nobody.
-pub fn serve(script: Script) -> Server {
+pub fn serve(script: impl Fn(&Asked) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Server {
+    let script = Arc::new(script);
     let (udp, tcp) = loop {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
@@ -124,12 +125,12 @@ pub fn serve(script: Script) -> Server {
         }
     };
     let server = Server { address: tcp.local_addr().unwrap(), udp: Arc::default(), tcp: Arc::default() };
-    let count = Arc::clone(&server.udp);
+    let (count, here) = (Arc::clone(&server.udp), Arc::clone(&script));
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok((length, peer)) = udp.recv_from(&mut buffer) {
             let asked = Asked::read(&buffer[..length], false, count.fetch_add(1, Ordering::SeqCst));
-            for message in script(&asked) {
+            for message in here(&asked) {
                 let _ = udp.send_to(&message, peer);
             }
         }
@@ -137,7 +138,7 @@ pub fn serve(script: Script) -> Server {
     let count = Arc::clone(&server.tcp);
     thread::spawn(move || {
         for stream in tcp.incoming() {
-            let (mut stream, count) = (stream.unwrap(), Arc::clone(&count));
+            let (mut stream, count, script) = (stream.unwrap(), Arc::clone(&count), Arc::clone(&script));
             thread::spawn(move || {
                 let mut length = [0; 2];
                 while stream.read_exact(&mut length).is_ok() {

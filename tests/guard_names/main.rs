@@ -3,7 +3,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests are the world outside")]
 
+mod cases;
+#[path = "../names_support/mod.rs"]
 mod names_support;
+#[path = "../tables/mod.rs"]
+mod tables;
 
 use caspian_net::{
     address::{Endpoint, Host},
@@ -40,7 +44,7 @@ struct World {
     dns: Server,
 }
 
-fn world(script: Script) -> World {
+fn world(script: impl Fn(&Asked) -> Vec<Vec<u8>> + Send + Sync + 'static) -> World {
     let reached = Arc::new(AtomicUsize::new(0));
     let (one, two) = loop {
         let one = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -76,9 +80,13 @@ impl World {
     }
 
     fn fetch(&self, pool: &Pool, options: &Options) -> Result<String> {
-        let url = HttpUrl::parse(&format!("http://x.test:{}/", self.port)).unwrap();
+        self.fetch_from("x.test", pool, options, 10.0)
+    }
+
+    fn fetch_from(&self, host: &str, pool: &Pool, options: &Options, seconds: f64) -> Result<String> {
+        let url = HttpUrl::parse(&format!("http://{host}:{}/", self.port)).unwrap();
         let request = Request::new(Method::GET, url, None);
-        let deadline = Deadline::after(Duration::from_secs(10));
+        let deadline = Deadline::after(Duration::from_secs_f64(seconds));
         let mut fetch = Fetch::new(&self.net, pool, request, None, options.clone()).under(&deadline);
         while fetch.step()? != Step::Head {}
         Ok(String::from_utf8(fetch.body()?).unwrap())
