@@ -49,6 +49,10 @@ describe("drop-in: select", function()
       local none = { of(-7), of(-0.5), of(0/0), of("x"), of(true), of({}), of(nil) } local odd = { of(a:getfd() + 0.5), of(tostring(b:getfd())) }
       local r, w, why = socket.select(none, none, 0) local readable, writable = socket.select(odd, odd, 5)
       return #r, #w, why, #readable, readable[1] == odd[1], #writable ]], [[0 0 "timeout" 1 true 2]] },
+    { "an object that closes its neighbour", [[ local a, b = pair() b:send("x") local mean = { getfd = function() a:close() return -1 end }
+      return raised(function() socket.select({ a, mean }, nil, 0) end), #socket.select({ mean, a }, nil, 0) ]], [["select failed" 0]] },
+    { "an object that raises", [[ local a = pair() local mean = { getfd = function() error("mean", 0) end }
+      return raised(function() socket.select({ a, mean }, { mean }, 0) end), #(select(2, socket.select({ a }, { a }, 0))) ]], [["mean" 1]] },
     { "more numbers than there are descriptors", [[ local all = {} for n = 1, 5000 do all[n] = { getfd = function() return 60000 + n end } end
       return raised(function() socket.select(all, all, 0) end) ]], [["select failed"]], "1024" },
     { "a descriptor that is not open", [[ return raised(function() socket.select({ { getfd = function() return 50 end } }, nil, 0) end) ]],
