@@ -33,6 +33,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.compat.url", include_str!("../../lua/caspian/net/compat/url.lua")),
     ("caspian.net.errors", include_str!("../../lua/caspian/net/errors.lua")),
     ("caspian.net.events", include_str!("../../lua/caspian/net/events.lua")),
+    ("caspian.net.files", include_str!("../../lua/caspian/net/files.lua")),
     ("caspian.net.guard", include_str!("../../lua/caspian/net/guard.lua")),
     ("caspian.net.guarded", include_str!("../../lua/caspian/net/guarded.lua")),
     ("caspian.net.har", include_str!("../../lua/caspian/net/har.lua")),

@@ -1,5 +1,5 @@
 //! Where a path really leads, for `--allow-fs=DIR` and for the modules beside a script: symlinks and `..` resolved.
-//! Decides nothing: sandbox.lua compares the answer with what is allowed.
+//! Decides nothing: files.lua compares the answer with what is allowed.
 
 use mlua::{Function, Lua, LuaString};
 use std::{

@@ -10,6 +10,9 @@ local loadstring, setfenv = rawget(_G, "loadstring"), rawget(_G, "setfenv") -- L
 local byte, find, format, gmatch, gsub, match, sub = string.byte, string.find, string.format, string.gmatch,
       string.gsub, string.match, string.sub
 local concat = table.concat
+local files = require("caspian.net.files")
+local SEPARATOR, beneath, permission, relabel, add_files =
+      files.SEPARATOR, files.beneath, files.permission, files.relabel, files.add
 local host = {
   _G = _G, io = io, os = os, package = package, debug = debug, string = string, table = table, math = math,
   coroutine = coroutine, utf8 = rawget(_G, "utf8"), bit = rawget(_G, "bit"), bit32 = rawget(_G, "bit32"),
@@ -94,117 +97,6 @@ end
 
 --- Compiles text, never bytecode, with `env` for its globals. Returns the function, or nil and the message.
 sandbox.compile = compile
-
--- Files ---------------------------------------------------------------------------------------------------------------
-
-local SEPARATOR = sub(host.package.config or "/", 1, 1)
-
---- True if `path` is in `dir`, at any depth. Both canonical.
-local function beneath(path, dir)
-  if sub(dir, -1) ~= SEPARATOR then
-    dir = dir .. SEPARATOR
-  end
-  return sub(path, 1, #dir) == dir
-end
-
--- The kernel's doors (/proc/self/mem writes to this very process) are files of no directory.
-local NEVER = { "/proc", "/sys" }
-
-local DENIED = 13 -- EACCES, as the third result of io functions
-
---- Returns `permit(path, as_entry)`: the canonical path if `opts.fs` allows files there, or nil, why not and the number
--- for it. With `as_entry` the last name is not followed (what removing and renaming work on).
-local function permission(opts)
-  local fs, realpath, entry = opts.fs, opts.realpath, opts.entry
-  return function(path, as_entry)
-    if type(path) ~= "string" or find(path, "\0", 1, true) then
-      return nil, "not a path", DENIED
-    end
-    local real, why, code = (as_entry and entry or realpath)(path)
-    if not real then
-      return nil, path .. ": " .. why, code
-    end
-    for _, dir in ipairs(NEVER) do
-      if real == dir or beneath(real, dir) then
-        return nil, path .. ": not allowed in the sandbox", DENIED
-      end
-    end
-    if fs == true then
-      return real
-    end
-    for _, dir in ipairs(fs) do
-      if beneath(real, dir) then
-        return real
-      end
-    end
-    return nil, path .. ": not allowed (--allow-fs=DIR names other directories)", DENIED
-  end
-end
-
---- The system's message speaks of the canonical path; the script knows the one it gave.
-local function relabel(path, real, file, why, code)
-  if not file and type(why) == "string" and sub(why, 1, #real) == real then
-    why = path .. sub(why, #real + 1)
-  end
-  return file, why, code
-end
-
-local function add_files(io, os, permit, everywhere)
-  local hio, hos = host.io, host.os
-  function io.open(path, ...)
-    local real, why, code = permit(path)
-    if not real then
-      return nil, why, code
-    end
-    return relabel(path, real, hio.open(real, ...))
-  end
-  for _, name in ipairs{ "input", "output" } do
-    local set = hio[name]
-    io[name] = function(file)
-      if type(file) == "string" then
-        local real, why = permit(file)
-        if not real then
-          error(why, 2)
-        end
-        file = real
-      end
-      return set(file)
-    end
-  end
-  function io.lines(path, ...)
-    if path == nil then
-      return hio.lines(path, ...)
-    end
-    local real, why = permit(path)
-    if not real then
-      error(why, 2)
-    end
-    return hio.lines(real, ...)
-  end
-  io.tmpfile = hio.tmpfile
-  function os.remove(path)
-    local real, why, code = permit(path, true)
-    if not real then
-      return nil, why, code
-    end
-    return relabel(path, real, hos.remove(real))
-  end
-  function os.rename(from, to)
-    local source, why, code = permit(from, true)
-    if not source then
-      return nil, why, code
-    end
-    local target
-    target, why, code = permit(to, true)
-    if not target then
-      return nil, why, code
-    end
-    return relabel(from, source, hos.rename(source, target))
-  end
-  if everywhere then
-    os.tmpname = hos.tmpname
-  end
-end
 
 -- Modules -------------------------------------------------------------------------------------------------------------
 
