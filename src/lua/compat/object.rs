@@ -330,7 +330,8 @@ impl Object {
         }
         // Refused in mid-copy: the buffer must stay where it is.
         self.with_slot(|slot| slot.item().map(drop))?;
-        let new = match self.home.find(number) {
+        let known = if number < 0 { None } else { self.home.find(number) };
+        let new = match known {
             _ if number < 0 => Slot::new(Item::None),
             Some(slot) => slot,
             None if self.home.native => Slot::new(match class {

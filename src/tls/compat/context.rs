@@ -143,8 +143,9 @@ impl Context {
     /// The suites of TLS 1.2, as a cipher string of OpenSSL; false if it selects none.
     pub fn set_ciphers(&mut self, text: &str) -> bool {
         let chosen = suites::ciphers(text);
+        let good = chosen.is_some();
         self.ciphers = chosen.or(self.ciphers.take());
-        suites::ciphers(text).is_some()
+        good
     }
 
     /// The suites of TLS 1.3; false if the list names none, or one that does not exist.
