@@ -72,7 +72,9 @@ local BYTECODE = [==[
     function(d) return "\239\187\191#\n" .. d end,
     function(d) return ("\239\187\191"):rep(2) .. d end,
     function(d) return "\n" .. d end, function(d) return " " .. d end, function(d) return "\0" .. d end,
-    function(d) return "--\n" .. d end, function(d) return d .. d end, function(d) return "#" .. d end,
+    function(d) return "--\n" .. d end, function(d) return d .. d end,
+    -- A dump without a newline would be a first line of `#` and nothing else: an empty script.
+    function(d) return "#" .. d .. "\n" .. d end,
   }
   local function pieces(text, size)
     local at = 1
