@@ -3,7 +3,7 @@
 use super::{
     answer::{argument, error_object},
     define,
-    http::peek,
+    responses::peek,
     socket::seconds,
 };
 use crate::http::batch::{Limits, gather};

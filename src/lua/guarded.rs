@@ -7,9 +7,11 @@ use super::{
     answer::{Answer, argument},
     capability::{Files, strings},
     define, held,
-    http::{Given, HeldCall, Prepared, Wishes, client, owner, peek, prepare, resolve},
+    http::{Given, Prepared, client, owner, prepare},
     options::Options,
+    responses::{self, HeldCall, peek},
     socket::seconds,
+    wishes::{Wishes, resolve},
 };
 use crate::{
     deadline::{DEFAULT, Deadline},
@@ -90,7 +92,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             fields.push(b"content-type", &kind.as_bytes());
         }
         let head = Head { version: Version::Http11, status: 200, reason: Vec::new(), fields };
-        super::http::text(lua, Some(&head), &body)
+        responses::text(lua, Some(&head), &body)
     })
 }
 

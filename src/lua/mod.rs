@@ -5,6 +5,7 @@
 
 mod answer;
 mod batch;
+mod bodies;
 mod capability;
 mod compat;
 mod cookies;
@@ -20,9 +21,11 @@ mod polling;
 mod progress;
 mod properties;
 mod raw;
+mod responses;
 mod socket;
 mod sockets;
 mod websocket;
+mod wishes;
 
 use answer::{Answer, Failure, argument, failed, reply};
 use capability::{Capability, Held};

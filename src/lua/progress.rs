@@ -3,7 +3,7 @@
 use super::{
     answer::{Answer, argument},
     define,
-    http::peek,
+    responses::peek,
 };
 use crate::{deadline::wall, http::record::Record};
 use mlua::{AnyUserData, Lua, Table, UserData, Value};

@@ -4,10 +4,10 @@ use super::{
     answer::{Answer, argument},
     capability::Capability,
     define, held,
-    http::{proxy, resolve},
     options::Options,
     socket::{Class, Item, Socket, seconds},
     sockets::{peek, wrap},
+    wishes::{proxy, resolve},
 };
 use crate::{
     deadline::Deadline,

@@ -1,0 +1,215 @@
+//! Calls under way and what came of them: heads, fields and bodies for Lua.
+
+use super::{
+    answer::{Answer, argument},
+    capability::Ends,
+    define,
+    long::{self, Maker},
+    sockets::cert_table,
+};
+use crate::{
+    error::{Error, Kind},
+    http::{
+        client::{self, Fetch},
+        fields::Fields,
+        response::Head,
+        stream::Stream,
+    },
+    pages,
+};
+use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
+use std::{
+    cell::{RefCell, RefMut},
+    rc::Rc,
+    time::Duration,
+};
+
+/// A request under way, or a response.
+pub(super) struct Call(RefCell<Stream>);
+
+pub(super) struct HeldCall(pub Rc<Call>);
+
+impl UserData for HeldCall {}
+
+impl HeldCall {
+    pub(super) fn new(fetch: Fetch) -> HeldCall {
+        HeldCall(Rc::new(Call(RefCell::new(Stream::new(fetch)))))
+    }
+}
+
+impl Ends for Call {
+    fn end(&self) {
+        if let Ok(mut stream) = self.0.try_borrow_mut() {
+            stream.fetch.close();
+        }
+    }
+}
+
+impl Call {
+    pub(super) fn stream(&self) -> Answer<RefMut<'_, Stream>> {
+        match self.0.try_borrow_mut() {
+            Ok(stream) => Ok(stream),
+            Err(_) => Err(Error::new(Kind::Socket, "the response is in use by another call").into()),
+        }
+    }
+}
+
+pub(super) fn peek(value: &AnyUserData) -> Answer<Rc<Call>> {
+    match value.borrow::<HeldCall>() {
+        Ok(call) => Ok(Rc::clone(&call.0)),
+        Err(_) => argument(0, "not an HTTP call"),
+    }
+}
+
+pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    // http_head(call) -> status, reason, version
+    define(lua, core, "http_head", |lua, call: AnyUserData| head(lua, &*peek(&call)?.stream()?))?;
+    // http_fields(call, "headers" | "trailers" | "raw_headers")
+    define(lua, core, "http_fields", |lua, (call, what): (AnyUserData, String)| {
+        let call = peek(&call)?;
+        let stream = call.stream()?;
+        let empty = Fields::new();
+        let head = stream.fetch.head().map_or(&empty, |head| &head.fields);
+        let made = match &*what {
+            "raw_headers" => raw_fields(lua, head),
+            "trailers" => fields(lua, stream.fetch.trailers()),
+            _ => fields(lua, head),
+        };
+        made.or_else(|e| argument(0, e))
+    })?;
+    // http_read(call, "piece" | "exact" | "line" | "rest", count) -> bytes, or nil at the end
+    define(lua, core, "http_read", |lua, (call, how, count): (AnyUserData, String, Option<f64>)| {
+        let call = peek(&call)?;
+        let mut stream = call.stream()?;
+        // A count beyond the address space is as good as its end.
+        let count = count.map_or(64 * 1024, |n| n as usize);
+        let bytes = match &*how {
+            "piece" => stream.piece(count)?,
+            "exact" => stream.exact(count)?,
+            "line" => stream.line()?,
+            _ => return rest(lua, &mut stream).map(Value::String),
+        };
+        if bytes.is_empty() {
+            return Ok(Value::Nil);
+        }
+        lua.create_string(bytes).map(Value::String).or_else(|e| argument(0, e))
+    })?;
+    // http_text(call, body) -> the body in UTF-8, by the charset that the server names
+    define(lua, core, "http_text", |lua, (call, body): (AnyUserData, LuaString)| {
+        let call = peek(&call)?;
+        let stream = call.stream()?;
+        text(lua, stream.fetch.head(), &body)
+    })?;
+    define(lua, core, "http_info", |lua, (call, what): (AnyUserData, String)| {
+        let call = peek(&call)?;
+        let stream = call.stream()?;
+        let made = match &*what {
+            "timings" => timings(lua, &stream.fetch.timings()).map(Value::Table),
+            "url" => stream.fetch.request().url.to_text().into_lua(lua),
+            "chain" => stream.fetch.chain().to_vec().into_lua(lua),
+            "cert" => stream.fetch.cert().map(|cert| cert_table(lua, cert)).transpose().and_then(|t| t.into_lua(lua)),
+            _ => Ok(Value::Boolean(stream.fetch.is_over())),
+        };
+        made.or_else(|e| argument(0, e))
+    })?;
+    define(lua, core, "http_drop", |_, call: AnyUserData| {
+        peek(&call)?.stream()?.fetch.close();
+        Ok(true)
+    })
+}
+
+/// All that is left of a body. A large one is read to where Lua keeps it.
+pub(super) fn rest(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
+    /// Memory is touched piece by piece, so that it is still in the cache when it is read over.
+    const PIECE: usize = 256 * 1024;
+    let length = stream.left().unwrap_or_default();
+    let maker = if length < long::WORTH { None } else { Maker::new(lua) };
+    let Some(maker) = maker else { return copied(lua, stream) };
+    // Announcing costs a server nothing: it gets room for no more than 512 times what it has sent.
+    let (mut filled, _) = stream.ahead(PIECE.max(length / 512))?;
+    let Some(mut place) = maker.room(length) else { return copied(lua, stream) };
+    place.window(0, filled).copy_from_slice(&stream.exact(filled)?);
+    while filled < length {
+        match stream.fetch.read(place.window(filled, PIECE))? {
+            0 => return Err(Error::new(Kind::Protocol, "the body is shorter than announced").op("fetch").into()),
+            count => filled += count,
+        }
+    }
+    place.finish().ok_or_else(|| Error::new(Kind::TooLarge, "no memory for the body").op("fetch").into())
+}
+
+fn copied(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
+    lua.create_string(stream.rest()?).or_else(|e| argument(0, e))
+}
+
+/// A body in UTF-8, by the charset that the head names.
+pub(super) fn text(lua: &Lua, head: Option<&Head>, body: &LuaString) -> Answer<LuaString> {
+    let label = head.and_then(Head::charset);
+    let encoding = label.and_then(encoding_rs::Encoding::for_label).unwrap_or(encoding_rs::UTF_8);
+    // A byte order mark wins, as in browsers; what cannot be decoded becomes U+FFFD.
+    let bytes = body.as_bytes();
+    let (encoding, mark) = encoding_rs::Encoding::for_bom(&bytes).unwrap_or((encoding, 0));
+    let bytes = bytes.get(mark..).unwrap_or_default();
+    if encoding == encoding_rs::UTF_8 && std::str::from_utf8(bytes).is_ok() {
+        return lua.create_string(bytes).or_else(|e| argument(0, e));
+    }
+    let mut decoder = encoding.new_decoder_without_bom_handling();
+    let most = decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(usize::MAX);
+    let mut text = String::from_utf8(pages::room(most)?).unwrap_or_default();
+    let _ = decoder.decode_to_string(bytes, &mut text, true);
+    lua.create_string(text).or_else(|e| argument(0, e))
+}
+
+/// Status, reason and version of a response.
+fn head(lua: &Lua, stream: &Stream) -> Answer<(u16, LuaString, &'static str)> {
+    let Some(head) = stream.fetch.head() else { return argument(0, "there is no response yet") };
+    let reason = lua.create_string(&head.reason).or_else(|e| argument(0, e))?;
+    Ok((head.status, reason, head.version.number()))
+}
+
+/// Lower-case names; repeated fields joined with `, `, but `set-cookie`, which is an array (RFC 9110, section 5.3).
+fn fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(0, fields.len())?;
+    let mut cookies = Vec::new();
+    for (name, value) in fields.iter() {
+        let name = name.to_ascii_lowercase();
+        if name == b"set-cookie" {
+            cookies.push(lua.create_string(value)?);
+            continue;
+        }
+        let name = lua.create_string(name)?;
+        match table.raw_get::<Option<LuaString>>(&name)? {
+            Some(before) => {
+                table.raw_set(name, lua.create_string([&*before.as_bytes(), b", ", value].concat())?)?;
+            }
+            None => table.raw_set(name, lua.create_string(value)?)?,
+        }
+    }
+    if !cookies.is_empty() {
+        table.raw_set("set-cookie", cookies)?;
+    }
+    Ok(table)
+}
+
+/// `{ { name, value }, … }` as sent.
+fn raw_fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
+    let table = lua.create_table_with_capacity(fields.len(), 0)?;
+    for (name, value) in fields.iter() {
+        table.raw_push([lua.create_string(name)?, lua.create_string(value)?])?;
+    }
+    Ok(table)
+}
+
+fn timings(lua: &Lua, timings: &client::Timings) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    let put = |name: &str, time: Duration| table.raw_set(name, time.as_secs_f64());
+    put("dns", timings.dns)?;
+    put("connect", timings.connect)?;
+    put("tls", timings.tls)?;
+    put("send", timings.send)?;
+    put("wait", timings.wait)?;
+    put("receive", timings.receive)?;
+    put("total", timings.total)?;
+    table.raw_set("reused", timings.reused)?;
+    Ok(table)
+}

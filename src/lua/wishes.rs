@@ -1,0 +1,150 @@
+//! What requests wish: the options that the front has gathered, as the HTTP client takes them.
+
+use super::{
+    answer::{Answer, argument},
+    capability::Files,
+    cookies,
+    options::Options,
+};
+use crate::{
+    address::{Endpoint, Host},
+    http::{
+        auth::{Credentials, Schemes},
+        client,
+        cookies::SharedJar,
+        proxy::Proxy,
+        retry::Retry,
+    },
+    net::Net,
+};
+use mlua::{LuaString, Table, Value};
+use std::{sync::Arc, time::Duration};
+
+/// What requests wish: a client's defaults, or those with one request's own options over them.
+#[derive(Clone, Default)]
+pub(super) struct Wishes {
+    pub options: Arc<client::Options>,
+    /// The response's body is read in pieces.
+    pub streamed: bool,
+}
+
+/// `base` with what the front has gathered over it. Who the client is (`cookies`, `auth`) is told with each request.
+pub(super) fn options(opts: &Options<'_>, net: &Net, files: &Files, jar: &SharedJar, base: &Wishes) -> Answer<Wishes> {
+    let mut wishes = base.clone();
+    let options = Arc::make_mut(&mut wishes.options);
+    let mut trust = false;
+    for name in opts.names()? {
+        match &*name.as_bytes() {
+            b"timeout" => options.timeout = opts.timeout()?,
+            b"connect_timeout" => options.connect_timeout = opts.seconds("connect_timeout")?.flatten(),
+            b"read_timeout" => options.read_timeout = opts.seconds("read_timeout")?.flatten(),
+            b"follow_redirects" => options.follow_redirects = opts.flag("follow_redirects", true)?,
+            b"max_redirects" => options.max_redirects = opts.find::<f64>("max_redirects")?.unwrap_or_default() as usize,
+            b"allow_downgrade" => options.redirects.allow_downgrade = opts.flag("allow_downgrade", false)?,
+            b"forward_headers" => options.redirects.forward_headers = opts.list("forward_headers")?,
+            b"verify" | b"ca_bundle" | b"client_cert" | b"client_key" | b"pins" => trust = true,
+            b"max_body_bytes" => {
+                options.max_body_bytes = opts.find::<f64>("max_body_bytes")?.unwrap_or_default() as u64
+            }
+            b"resolve" => options.resolve = resolve(opts)?,
+            b"unix" => options.unix = opts.text("unix")?,
+            b"proxy" => options.proxy = proxy(opts)?,
+            b"retry" => options.retry = retry(opts)?,
+            b"paced" => options.paced = opts.flag("paced", false)?,
+            b"record" => options.record = opts.flag("record", false)?,
+            b"decompress" => options.decompress = opts.flag("decompress", true)?,
+            b"cookies" => options.cookies = chosen(opts, jar)?,
+            b"auth" => options.auth = auth(opts)?,
+            b"stream" => wishes.streamed = opts.flag("stream", false)?,
+            // Of whoever called: an event stream has some of its own.
+            _ => (),
+        }
+    }
+    if options.proxy.is_some() && options.unix.is_some() {
+        return argument(opts.index, "proxy and unix exclude each other");
+    }
+    if trust {
+        options.tls = opts.trust(files, &options.tls)?.into();
+        // A wrong certificate or key is found now, whatever the URL; a right one is built once.
+        net.shared_tls(&options.tls).or_else(|why| argument(opts.index, &why.fields().message))?;
+    }
+    Ok(wishes)
+}
+
+/// `cookies = true`, for the client's own jar, or a jar.
+fn chosen(opts: &Options<'_>, own: &SharedJar) -> Answer<Option<SharedJar>> {
+    match opts.find::<Value>("cookies")? {
+        None | Some(Value::Boolean(false)) => Ok(None),
+        Some(Value::UserData(jar)) => cookies::held(&jar).map(Some),
+        Some(_) => Ok(Some(own.clone())),
+    }
+}
+
+/// `auth = { user =, password =, scheme = }` or `{ bearer = }`.
+fn auth(opts: &Options<'_>) -> Answer<Option<Credentials>> {
+    let Some(table) = opts.find::<Table>("auth")? else { return Ok(None) };
+    let given = opts.of(table);
+    let bytes = |name| Answer::Ok(given.find::<LuaString>(name)?.map(|text| text.as_bytes().to_vec()));
+    let made = match bytes("bearer")? {
+        Some(token) => Credentials::bearer(&token),
+        None => {
+            let schemes = match given.text("scheme")?.as_deref() {
+                Some("basic") => Schemes::Basic,
+                Some("digest") => Schemes::Digest,
+                _ => Schemes::Any,
+            };
+            Credentials::user(&bytes("user")?.unwrap_or_default(), &bytes("password")?.unwrap_or_default(), schemes)
+        }
+    };
+    made.map(Some).or_else(|why| argument(opts.index, why))
+}
+
+/// `retry = 3`, or `{ attempts =, backoff =, statuses = { … }, max_wait = }`.
+fn retry(opts: &Options<'_>) -> Answer<Option<Retry>> {
+    let number = |n: f64| n.clamp(0.0, f64::from(u32::MAX)) as u32;
+    match opts.find::<Value>("retry")? {
+        None | Some(Value::Boolean(false)) => Ok(None),
+        Some(Value::Boolean(true)) => Ok(Some(Retry::default())),
+        Some(Value::Table(table)) => {
+            let given = opts.of(table);
+            let default = Retry::default();
+            let wait =
+                |name, default| Answer::Ok(given.seconds(name)?.map_or(default, |time| time.unwrap_or(Duration::MAX)));
+            let statuses = given.find::<Vec<f64>>("statuses")?.map(|list| list.iter().map(|n| *n as u16).collect());
+            Ok(Some(Retry {
+                attempts: given.find::<f64>("attempts")?.map_or(default.attempts, number),
+                backoff: wait("backoff", default.backoff)?,
+                statuses: statuses.unwrap_or(default.statuses),
+                max_wait: wait("max_wait", default.max_wait)?,
+            }))
+        }
+        Some(_) => Ok(Some(Retry { attempts: number(opts.find("retry")?.unwrap_or_default()), ..Retry::default() })),
+    }
+}
+
+/// `proxy = "SCHEME://[USER:PASSWORD@]HOST[:PORT]"`.
+pub fn proxy(opts: &Options<'_>) -> Answer<Option<Proxy>> {
+    let Some(url) = opts.text("proxy")? else { return Ok(None) };
+    if opts.find::<Value>("unix")?.is_some() {
+        return argument(opts.index, "proxy and unix exclude each other");
+    }
+    Proxy::parse(&url).map(Some).or_else(|why| argument(opts.index, why))
+}
+
+/// `resolve = { ["host:port"] = ip }`.
+pub fn resolve(opts: &Options<'_>) -> Answer<Vec<(Endpoint, std::net::IpAddr)>> {
+    let Some(table) = opts.find::<Table>("resolve")? else { return Ok(Vec::new()) };
+    let mut list = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let Ok((Value::String(at), Value::String(ip))) = pair else {
+            return argument(opts.index, "resolve must be a table from \"host:port\" to an address");
+        };
+        let (at, ip) = (at.to_string_lossy(), ip.to_string_lossy());
+        let endpoint = Endpoint::parse(&at).or_else(|why| argument(opts.index, format!("resolve: {at}: {why}")))?;
+        match Host::parse(&ip).ok().and_then(|host| host.ip()) {
+            Some(ip) => list.push((endpoint, ip)),
+            None => return argument(opts.index, format!("resolve: {ip} is not an IP address")),
+        }
+    }
+    Ok(list)
+}
