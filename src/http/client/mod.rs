@@ -4,37 +4,36 @@
 //! response's as they come; nobody is called back from here. Every hop asks the grants anew, and one deadline spans
 //! all hops. A connection whose state is not known for certain is closed, never shared.
 
+mod options;
+mod reading;
+
+pub use options::{Options, Timings};
+
 use super::{
-    auth::{Auth, Credentials, Logins},
+    auth::Auth,
     body::{Asked, Framing},
     broken,
-    cookies::SharedJar,
     decode::{self, Decoder},
     fields::Fields,
     pool::Pool,
-    proxy::Proxy,
     record::Record,
-    redirect::{self, Rules},
+    redirect,
     request::Request,
     response::Head,
     retry::Retry,
     route::{Route, Trip},
     talk::{Talk, limited},
     upload::{Source, Upload},
-    url::Origin,
 };
 use crate::{
-    address::Endpoint,
-    deadline::{DEFAULT, Deadline, now, pause, wall},
+    deadline::{Deadline, now, pause, wall},
     error::{Error, Kind, Result},
-    names::Lookup,
     net::Net,
     pages,
-    tls::{ClientOptions, PeerCert, SharedOptions},
+    tls::PeerCert,
 };
 use std::{
-    net::IpAddr,
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -46,105 +45,6 @@ const DRAIN: u64 = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_millis(100);
 /// How long a server may take to say 100 Continue; then the body goes anyway.
 const EXPECT: Duration = Duration::from_secs(1);
-/// The first memory for a body; then it doubles with what arrives, whatever was announced.
-const FIRST: usize = 64 * 1024;
-/// From this size on a body gets room for all of it; memory that is not touched costs nothing.
-const LARGE: usize = 1024 * 1024;
-
-/// What a fetch wishes, the same for all its hops.
-#[derive(Clone)]
-pub struct Options {
-    /// Of everything together. Defaults to 30 seconds; `None` is for ever.
-    pub timeout: Option<Duration>,
-    /// Of DNS, TCP and TLS of each hop. Defaults to what is left of `timeout`.
-    pub connect_timeout: Option<Duration>,
-    /// The longest silence of the server. Defaults to what is left of `timeout`.
-    pub read_timeout: Option<Duration>,
-    /// Defaults to true.
-    pub follow_redirects: bool,
-    /// Defaults to 10.
-    pub max_redirects: usize,
-    pub redirects: Rules,
-    pub tls: SharedOptions,
-    /// The largest body that [`Fetch::body`] gathers. Defaults to 256 MiB.
-    pub max_body_bytes: u64,
-    /// Addresses to dial instead of asking DNS.
-    pub resolve: Vec<(Endpoint, IpAddr)>,
-    /// Path of the socket to speak HTTP over.
-    pub unix: Option<String>,
-    /// Where to go through. Environment variables are never asked.
-    pub proxy: Option<Proxy>,
-    /// Idempotent requests that failed in passing are made again. Defaults to `None`: they are not.
-    pub retry: Option<Retry>,
-    /// Come back after each piece of the request's body. Defaults to false.
-    pub paced: bool,
-    /// Keep what is asked and answered ([`Fetch::records`]). Defaults to false.
-    pub record: bool,
-    /// Content codings are offered, and undone. Defaults to true.
-    pub decompress: bool,
-    /// Sends what is in there, and keeps what servers set. Defaults to `None`.
-    pub cookies: Option<SharedJar>,
-    /// For the first origin only, and wherever a redirect leads within it.
-    pub auth: Option<Credentials>,
-    /// What is known of servers' challenges.
-    pub logins: Logins,
-    /// Who is asked for addresses. Defaults to the system's resolver.
-    pub names: Option<Lookup>,
-    /// A field for requests to that origin only, on whichever hop: it comes from there.
-    pub bound: Option<(Origin, &'static str, Vec<u8>)>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            timeout: Some(DEFAULT),
-            connect_timeout: None,
-            read_timeout: None,
-            follow_redirects: true,
-            max_redirects: 10,
-            redirects: Rules::default(),
-            tls: plain_tls(),
-            max_body_bytes: 256 << 20,
-            resolve: Vec::new(),
-            unix: None,
-            proxy: None,
-            retry: None,
-            paced: false,
-            record: false,
-            decompress: true,
-            cookies: None,
-            auth: None,
-            logins: Logins::default(),
-            names: None,
-            bound: None,
-        }
-    }
-}
-
-/// What HTTP asks of TLS where the caller asks for nothing.
-fn plain_tls() -> SharedOptions {
-    static PLAIN: LazyLock<SharedOptions> =
-        LazyLock::new(|| ClientOptions { alpn: vec![b"http/1.1".to_vec()], ..ClientOptions::default() }.into());
-    PLAIN.clone()
-}
-
-/// Where the time went. Sums over all hops.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Timings {
-    pub dns: Duration,
-    pub connect: Duration,
-    pub tls: Duration,
-    /// The request, head and body.
-    pub send: Duration,
-    /// From the request's last byte to the final head.
-    pub wait: Duration,
-    /// From there to the body's last byte.
-    pub receive: Duration,
-    /// From the start to the body's last byte.
-    pub total: Duration,
-    /// The last hop went over a connection that was open already.
-    pub reused: bool,
-}
 
 /// What [`Fetch::step`] got to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,54 +238,6 @@ impl Fetch {
         &self.trailers
     }
 
-    /// Bytes that the body is going to have, where the server said so: coded ones say nothing.
-    pub fn announced(&self) -> Option<u64> {
-        match self.framing {
-            _ if self.decoder.is_some() => None,
-            Some(Framing::Length(length)) => Some(length),
-            Some(Framing::Empty) => Some(0),
-            _ => None,
-        }
-    }
-
-    /// Bytes of the body that are still to come, where that is known for certain.
-    pub fn left(&self) -> Option<u64> {
-        match (&self.talk, self.framing) {
-            (Some(talk), Some(Framing::Length(_))) if self.decoder.is_none() => Some(talk.exchange.pending()),
-            _ => None,
-        }
-    }
-
-    /// True once the body was read to its end.
-    pub fn is_over(&self) -> bool {
-        self.at == At::Body && self.talk.is_none() && self.decoder.is_none()
-    }
-
-    /// Reads body into `into`: at least one byte, 0 at its end.
-    pub fn read(&mut self, into: &mut [u8]) -> Result<usize> {
-        if self.at != At::Body {
-            return Err(Error::new(Kind::Socket, "there is no body to read").op(OP));
-        }
-        if into.is_empty() || self.is_over() {
-            return Ok(0);
-        }
-        let done = self.usable().and_then(|()| self.read_inner(into));
-        done.map_err(|err| self.fail(err))
-    }
-
-    /// The same with a deadline for this read, which takes the place of the one before. If it passes, the next read goes
-    /// on from there.
-    pub fn read_within(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
-        if self.at != At::Body || into.is_empty() || self.is_over() {
-            return self.read(into);
-        }
-        self.deadline = deadline.clone();
-        match self.usable().and_then(|()| self.read_inner(into)) {
-            Err(err) if err.is(Kind::Timeout) => Err(err),
-            done => done.map_err(|err| self.fail(err)),
-        }
-    }
-
     /// An error once the capability was revoked, or in a child of the process that made the connection.
     fn usable(&self) -> Result<()> {
         self.net.alive()?;
@@ -395,55 +247,6 @@ impl Fetch {
             }
             _ => Ok(()),
         }
-    }
-
-    fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {
-        let Some(mut decoder) = self.decoder.take() else { return self.receive(into) };
-        let done = decoder.read(into, |coded| self.receive(coded));
-        if !matches!(done, Ok(0)) {
-            self.decoder = Some(decoder);
-        }
-        done
-    }
-
-    /// Reads what the connection has.
-    fn receive(&mut self, into: &mut [u8]) -> Result<usize> {
-        while let Some(talk) = &mut self.talk {
-            // A server that always has something to say would never make us wait, and only waits look at the clock.
-            if self.deadline.is_past() && !self.deadline.is_now() {
-                return Err(self.deadline.error("read the body"));
-            }
-            let deadline = limited(&self.deadline, self.options.read_timeout);
-            let count = talk.read(into, &deadline)?;
-            if talk.exchange.ended() {
-                self.finish();
-            }
-            if count > 0 {
-                return Ok(count);
-            }
-        }
-        Ok(0)
-    }
-
-    /// Gathers the body. `too_large` past [`Options::max_body_bytes`].
-    pub fn body(&mut self) -> Result<Vec<u8>> {
-        let most = self.options.max_body_bytes;
-        let announced = self.announced();
-        let mut data: Vec<u8> = Vec::new();
-        let mut filled = 0;
-        while !self.is_over() {
-            if announced.is_some_and(|n| n > most) || filled as u64 > most {
-                let words = format!("the body is larger than max_body_bytes ({most})");
-                return Err(self.fail(Error::new(Kind::TooLarge, words)));
-            }
-            if filled == data.len() && !grow(&mut data, announced.unwrap_or(most.saturating_add(1))) {
-                let words = format!("no memory for a body of more than {filled} bytes");
-                return Err(self.fail(Error::new(Kind::TooLarge, words)));
-            }
-            filled += self.read(data.get_mut(filled..).unwrap_or_default())?;
-        }
-        data.truncate(filled);
-        Ok(data)
     }
 
     /// Ends it here. What was not read is lost, and the connection with it.
@@ -768,24 +571,6 @@ impl Fetch {
         };
         err.op(OP).url(self.request.url.public()).at(origin.host.to_string(), origin.port)
     }
-}
-
-/// Makes `data`, which is full, longer, with zeros to read over: up to `most` bytes. False if there is no memory for that.
-fn grow(data: &mut Vec<u8>, most: u64) -> bool {
-    let filled = data.len();
-    let most = usize::try_from(most).unwrap_or(usize::MAX).max(filled + 1);
-    let double = filled.saturating_mul(2).max(FIRST).min(most);
-    if double < LARGE {
-        return data.try_reserve_exact(double - filled).is_ok() && pages::lengthen(data, double).is_ok();
-    }
-    // Room for the whole of it spares moving, if it is not absurdly more; twice as much is always enough.
-    let whole = most.min(filled.saturating_mul(512)).max(double);
-    let Some(mut room) = [whole, double].into_iter().find_map(pages::zeroed) else { return false };
-    if let Some(place) = room.get_mut(..filled) {
-        place.copy_from_slice(data);
-    }
-    *data = room;
-    true
 }
 
 /// Any number, so that clients that failed together do not come back together.

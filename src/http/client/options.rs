@@ -1,0 +1,112 @@
+//! What a fetch wishes, and where its time went.
+
+use super::super::{
+    auth::{Credentials, Logins},
+    cookies::SharedJar,
+    proxy::Proxy,
+    redirect::Rules,
+    retry::Retry,
+    url::Origin,
+};
+use crate::{
+    address::Endpoint,
+    deadline::DEFAULT,
+    names::Lookup,
+    tls::{ClientOptions, SharedOptions},
+};
+use std::{net::IpAddr, sync::LazyLock, time::Duration};
+
+/// What a fetch wishes, the same for all its hops.
+#[derive(Clone)]
+pub struct Options {
+    /// Of everything together. Defaults to 30 seconds; `None` is for ever.
+    pub timeout: Option<Duration>,
+    /// Of DNS, TCP and TLS of each hop. Defaults to what is left of `timeout`.
+    pub connect_timeout: Option<Duration>,
+    /// The longest silence of the server. Defaults to what is left of `timeout`.
+    pub read_timeout: Option<Duration>,
+    /// Defaults to true.
+    pub follow_redirects: bool,
+    /// Defaults to 10.
+    pub max_redirects: usize,
+    pub redirects: Rules,
+    pub tls: SharedOptions,
+    /// The largest body that [`super::Fetch::body`] gathers. Defaults to 256 MiB.
+    pub max_body_bytes: u64,
+    /// Addresses to dial instead of asking DNS.
+    pub resolve: Vec<(Endpoint, IpAddr)>,
+    /// Path of the socket to speak HTTP over.
+    pub unix: Option<String>,
+    /// Where to go through. Environment variables are never asked.
+    pub proxy: Option<Proxy>,
+    /// Idempotent requests that failed in passing are made again. Defaults to `None`: they are not.
+    pub retry: Option<Retry>,
+    /// Come back after each piece of the request's body. Defaults to false.
+    pub paced: bool,
+    /// Keep what is asked and answered ([`super::Fetch::records`]). Defaults to false.
+    pub record: bool,
+    /// Content codings are offered, and undone. Defaults to true.
+    pub decompress: bool,
+    /// Sends what is in there, and keeps what servers set. Defaults to `None`.
+    pub cookies: Option<SharedJar>,
+    /// For the first origin only, and wherever a redirect leads within it.
+    pub auth: Option<Credentials>,
+    /// What is known of servers' challenges.
+    pub logins: Logins,
+    /// Who is asked for addresses. Defaults to the system's resolver.
+    pub names: Option<Lookup>,
+    /// A field for requests to that origin only, on whichever hop: it comes from there.
+    pub bound: Option<(Origin, &'static str, Vec<u8>)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            timeout: Some(DEFAULT),
+            connect_timeout: None,
+            read_timeout: None,
+            follow_redirects: true,
+            max_redirects: 10,
+            redirects: Rules::default(),
+            tls: plain_tls(),
+            max_body_bytes: 256 << 20,
+            resolve: Vec::new(),
+            unix: None,
+            proxy: None,
+            retry: None,
+            paced: false,
+            record: false,
+            decompress: true,
+            cookies: None,
+            auth: None,
+            logins: Logins::default(),
+            names: None,
+            bound: None,
+        }
+    }
+}
+
+/// What HTTP asks of TLS where the caller asks for nothing.
+fn plain_tls() -> SharedOptions {
+    static PLAIN: LazyLock<SharedOptions> =
+        LazyLock::new(|| ClientOptions { alpn: vec![b"http/1.1".to_vec()], ..ClientOptions::default() }.into());
+    PLAIN.clone()
+}
+
+/// Where the time went. Sums over all hops.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    pub dns: Duration,
+    pub connect: Duration,
+    pub tls: Duration,
+    /// The request, head and body.
+    pub send: Duration,
+    /// From the request's last byte to the final head.
+    pub wait: Duration,
+    /// From there to the body's last byte.
+    pub receive: Duration,
+    /// From the start to the body's last byte.
+    pub total: Duration,
+    /// The last hop went over a connection that was open already.
+    pub reused: bool,
+}

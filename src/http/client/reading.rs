@@ -1,0 +1,133 @@
+//! The body of the response, as it arrives or gathered: decoded, capped, under the deadline.
+
+use super::{
+    super::{body::Framing, talk::limited},
+    At, Fetch, OP,
+};
+use crate::{
+    deadline::Deadline,
+    error::{Error, Kind, Result},
+    pages,
+};
+
+/// The first memory for a body; then it doubles with what arrives, whatever was announced.
+const FIRST: usize = 64 * 1024;
+/// From this size on a body gets room for all of it; memory that is not touched costs nothing.
+const LARGE: usize = 1024 * 1024;
+
+impl Fetch {
+    /// Bytes that the body is going to have, where the server said so: coded ones say nothing.
+    pub fn announced(&self) -> Option<u64> {
+        match self.framing {
+            _ if self.decoder.is_some() => None,
+            Some(Framing::Length(length)) => Some(length),
+            Some(Framing::Empty) => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the body that are still to come, where that is known for certain.
+    pub fn left(&self) -> Option<u64> {
+        match (&self.talk, self.framing) {
+            (Some(talk), Some(Framing::Length(_))) if self.decoder.is_none() => Some(talk.exchange.pending()),
+            _ => None,
+        }
+    }
+
+    /// True once the body was read to its end.
+    pub fn is_over(&self) -> bool {
+        self.at == At::Body && self.talk.is_none() && self.decoder.is_none()
+    }
+
+    /// Reads body into `into`: at least one byte, 0 at its end.
+    pub fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        if self.at != At::Body {
+            return Err(Error::new(Kind::Socket, "there is no body to read").op(OP));
+        }
+        if into.is_empty() || self.is_over() {
+            return Ok(0);
+        }
+        let done = self.usable().and_then(|()| self.read_inner(into));
+        done.map_err(|err| self.fail(err))
+    }
+
+    /// The same with a deadline for this read, which takes the place of the one before. If it passes, the next read goes
+    /// on from there.
+    pub fn read_within(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
+        if self.at != At::Body || into.is_empty() || self.is_over() {
+            return self.read(into);
+        }
+        self.deadline = deadline.clone();
+        match self.usable().and_then(|()| self.read_inner(into)) {
+            Err(err) if err.is(Kind::Timeout) => Err(err),
+            done => done.map_err(|err| self.fail(err)),
+        }
+    }
+
+    fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {
+        let Some(mut decoder) = self.decoder.take() else { return self.receive(into) };
+        let done = decoder.read(into, |coded| self.receive(coded));
+        if !matches!(done, Ok(0)) {
+            self.decoder = Some(decoder);
+        }
+        done
+    }
+
+    /// Reads what the connection has.
+    fn receive(&mut self, into: &mut [u8]) -> Result<usize> {
+        while let Some(talk) = &mut self.talk {
+            // A server that always has something to say would never make us wait, and only waits look at the clock.
+            if self.deadline.is_past() && !self.deadline.is_now() {
+                return Err(self.deadline.error("read the body"));
+            }
+            let deadline = limited(&self.deadline, self.options.read_timeout);
+            let count = talk.read(into, &deadline)?;
+            if talk.exchange.ended() {
+                self.finish();
+            }
+            if count > 0 {
+                return Ok(count);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Gathers the body. `too_large` past [`super::Options::max_body_bytes`].
+    pub fn body(&mut self) -> Result<Vec<u8>> {
+        let most = self.options.max_body_bytes;
+        let announced = self.announced();
+        let mut data: Vec<u8> = Vec::new();
+        let mut filled = 0;
+        while !self.is_over() {
+            if announced.is_some_and(|n| n > most) || filled as u64 > most {
+                let words = format!("the body is larger than max_body_bytes ({most})");
+                return Err(self.fail(Error::new(Kind::TooLarge, words)));
+            }
+            if filled == data.len() && !grow(&mut data, announced.unwrap_or(most.saturating_add(1))) {
+                let words = format!("no memory for a body of more than {filled} bytes");
+                return Err(self.fail(Error::new(Kind::TooLarge, words)));
+            }
+            filled += self.read(data.get_mut(filled..).unwrap_or_default())?;
+        }
+        data.truncate(filled);
+        Ok(data)
+    }
+}
+
+/// Makes `data`, which is full, longer, with zeros to read over: up to `most` bytes. False if there is no memory for that.
+fn grow(data: &mut Vec<u8>, most: u64) -> bool {
+    let filled = data.len();
+    let most = usize::try_from(most).unwrap_or(usize::MAX).max(filled + 1);
+    let double = filled.saturating_mul(2).max(FIRST).min(most);
+    if double < LARGE {
+        return data.try_reserve_exact(double - filled).is_ok() && pages::lengthen(data, double).is_ok();
+    }
+    // Room for the whole of it spares moving, if it is not absurdly more; twice as much is always enough.
+    let whole = most.min(filled.saturating_mul(512)).max(double);
+    let Some(mut room) = [whole, double].into_iter().find_map(pages::zeroed) else { return false };
+    if let Some(place) = room.get_mut(..filled) {
+        place.copy_from_slice(data);
+    }
+    *data = room;
+    true
+}
