@@ -26,6 +26,11 @@ pub(super) fn meant(host: &str) -> Option<&'static str> {
     (word && slips(host.as_bytes(), PRIVATE.as_bytes()) <= SLIPS).then_some(PRIVATE)
 }
 
+/// What a host ends with so that it is read as a host: a dot where it could be meant for something else.
+pub(super) fn dot(host: &str) -> &'static str {
+    if meant(host).is_some() { "." } else { "" }
+}
+
 /// The least number of letters added, left out, replaced or swapped with the next one (optimal string alignment).
 fn slips(a: &[u8], b: &[u8]) -> usize {
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];

@@ -143,7 +143,7 @@ impl Grants {
     pub fn missing(&self, requires: &[Endpoint]) -> Vec<String> {
         let mut seen = BTreeSet::new();
         let refused = requires.iter().filter(|need| !self.allows(&need.host, need.port) && seen.insert(*need));
-        refused.map(|need| format!("--allow-net={need}")).collect()
+        refused.map(|need| allowing(&need.host, Some(need.port))).collect()
     }
 
     /// Whether connecting to that host and port is granted: the answer of [`Grants::connect`] without its words.
@@ -172,7 +172,7 @@ impl Grants {
             return Ok(Granted(Endpoint { host: host.clone(), port: 0 }));
         }
         match denied.is_empty() {
-            true => refused(format!("{subject} is not allowed; --allow-net={} would allow it", host.authority())),
+            true => refused(format!("{subject} is not allowed; {} would allow it", allowing(host, None))),
             false => refused(format!("{subject} is not allowed: --deny-net forbids it")),
         }
     }
@@ -327,7 +327,7 @@ impl Grants {
                 format!("{subject} is not allowed: {rule} forbids it")
             }
             Refusal::NoDns => format!("{subject} is not allowed: --no-dns forbids names, only IP literals connect"),
-            Refusal::Absent(i) => self.words(&subject, &format!("--allow-net={endpoint}"), Some(i)),
+            Refusal::Absent(i) => self.words(&subject, &allowing(host, Some(port)), Some(i)),
             Refusal::Fenced(special) => {
                 let kind = with_article(special.kind());
                 format!("{subject} is not allowed: it is {kind}, which is closed to this guard (allow_private)")
@@ -373,6 +373,13 @@ impl Grants {
 /// An address as messages name it: by its kind.
 fn kind(ip: IpAddr) -> String {
     with_article(special(ip).map_or("denied address", Special::kind))
+}
+
+/// The flag that would allow a host, or one port of it: it reads back as that.
+fn allowing(host: &Host, port: Option<u16>) -> String {
+    let host = host.authority();
+    let dot = keyword::dot(&host);
+    port.map_or_else(|| format!("--allow-net={host}{dot}"), |port| format!("--allow-net={host}{dot}:{port}"))
 }
 
 fn with_article(kind: &str) -> String {

@@ -306,9 +306,7 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Pattern::Any => Ok(()),
-            // As it has to be written, to be read as a host again.
-            Pattern::Name(name) if keyword::meant(name.as_str()).is_some() => write!(f, "{name}."),
-            Pattern::Name(name) => write!(f, "{name}"),
+            Pattern::Name(name) => write!(f, "{name}{}", keyword::dot(name.as_str())),
             Pattern::Child(name) => write!(f, "*.{name}"),
             Pattern::Below(name) => write!(f, "**.{name}"),
             Pattern::Private => f.write_str(keyword::PRIVATE),

@@ -134,6 +134,11 @@ fn flags_and_answers() {
     for (flags, target, expected) in [
         (&["--allow-net=example.com:443"][..], "example.com:443", None),
         (
+            &["--allow-net=private.:443"],
+            "private:80",
+            Some(n("port", "connect to private:80 is not allowed; --allow-net=private.:80 would allow it")),
+        ),
+        (
             &["--allow-net=example.com:443"],
             "example.com:80",
             Some(n("port", "connect to example.com:80 is not allowed; --allow-net=example.com:80 would allow it")),
