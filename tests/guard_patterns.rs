@@ -5,7 +5,7 @@ mod tables;
 
 use caspian_net::guard::{
     path::{Segments, canonical},
-    pattern::{Constraints, Pattern},
+    pattern::{Pattern, Shared},
 };
 use caspian_net::http::url::HttpUrl;
 use guard_support::{
@@ -16,7 +16,7 @@ use tables::{rows, text};
 
 /// What a pattern says about a path: `no`, `yes`, or its parameters.
 fn ask(pattern: &str, path: &str) -> String {
-    let compiled = Pattern::parse(pattern, &mut Constraints::new()).unwrap_or_else(|why| panic!("{pattern}: {why}"));
+    let compiled = Pattern::parse(pattern, &mut Shared::new()).unwrap_or_else(|why| panic!("{pattern}: {why}"));
     let url = HttpUrl::parse(&format!("http://h{path}")).expect("a URL");
     let Ok(path) = canonical(url.path()) else { return "no".into() };
     match compiled.find(&Segments::of(&path)) {
@@ -69,7 +69,7 @@ fn the_matcher_agrees_with_an_oracle() {
         let mut source = Source::new(&mut source);
         let tokens = source.pattern();
         let text = oracle::write(&tokens);
-        let pattern = Pattern::parse(&text, &mut Constraints::new()).unwrap_or_else(|why| panic!("{text}: {why}"));
+        let pattern = Pattern::parse(&text, &mut Shared::new()).unwrap_or_else(|why| panic!("{text}: {why}"));
         for _ in 0..8 {
             let path = source.path(&tokens);
             let expected = oracle::find(&tokens, &path);
@@ -105,8 +105,7 @@ fn matching_is_linear() {
         ("/:x((?:a+)+b)", "a"),
         ("/:a:b:c:d:e", "a"),
     ] {
-        let compiled =
-            Pattern::parse(pattern, &mut Constraints::new()).unwrap_or_else(|why| panic!("{pattern}: {why}"));
+        let compiled = Pattern::parse(pattern, &mut Shared::new()).unwrap_or_else(|why| panic!("{pattern}: {why}"));
         let work = |length: usize| {
             let path = format!("/{}", unit.repeat(length / unit.len()));
             let mut work = 0;

@@ -5,7 +5,7 @@ mod tables;
 
 use caspian_net::guard::{
     path::Segments,
-    pattern::{Constraints, MAX_CONSTRAINT, MAX_GROUPS, MAX_NAME, MAX_PATTERN, Pattern},
+    pattern::{MAX_CONSTRAINT, MAX_GROUPS, MAX_NAME, MAX_PATTERN, Pattern, Shared},
     rules::{BadRule, MAX_METHODS, MAX_PORTS, MAX_ROUTES, MAX_RULES, MAX_URL, Refusal, RouteSpec, RuleSpec, Rules},
 };
 use guard_support::{numbers, oracle};
@@ -253,7 +253,7 @@ fn the_first_rule_and_route_decide() {
                 ports.contains(&port).then_some(())?;
                 let Some(routes) = &spec.routes else { return Some(0) };
                 let nth = routes.iter().position(|route| {
-                    let pattern = Pattern::parse(&route.path, &mut Constraints::new()).expect("a pattern");
+                    let pattern = Pattern::parse(&route.path, &mut Shared::new()).expect("a pattern");
                     let asked = route.methods.as_ref().is_none_or(|methods| methods[0] == method);
                     asked && pattern.find(&Segments::of(&path)).is_some()
                 });

@@ -6,13 +6,13 @@ mod oracle;
 
 use caspian_net::guard::{
     path::Segments,
-    pattern::{Constraints, Pattern},
+    pattern::{Pattern, Shared},
 };
 
 /// Any pattern on any path.
 fn any(pattern: &str, path: &str) {
     let path = format!("/{path}");
-    let Ok(compiled) = Pattern::parse(pattern, &mut Constraints::new()) else { return };
+    let Ok(compiled) = Pattern::parse(pattern, &mut Shared::new()) else { return };
     let mut work = 0;
     let found = compiled.find_counted(&Segments::of(&path), &mut work);
     assert!(work <= 16 * (pattern.len() + 1) * (path.len() + 1), "{pattern:?} on {path:?}: {work}");
@@ -23,7 +23,7 @@ fn any(pattern: &str, path: &str) {
 
 /// A constraint that is all of its segment, against the crate `regex` without Unicode.
 fn constraint(source: &str, segment: &str) {
-    let Ok(compiled) = Pattern::parse(&format!("/:x({source})"), &mut Constraints::new()) else { return };
+    let Ok(compiled) = Pattern::parse(&format!("/:x({source})"), &mut Shared::new()) else { return };
     if segment.is_empty() || !segment.bytes().all(|b| b.is_ascii_graphic() && b != b'/') {
         return;
     }
@@ -43,7 +43,7 @@ fn made(bytes: &[u8]) {
     let mut source = oracle::Source::new(|bound| usize::from(bytes.next().copied().unwrap_or_default()) % bound);
     let tokens = source.pattern();
     let text = oracle::write(&tokens);
-    let pattern = Pattern::parse(&text, &mut Constraints::new()).unwrap();
+    let pattern = Pattern::parse(&text, &mut Shared::new()).unwrap();
     for _ in 0..4 {
         let path = source.path(&tokens);
         let got = pattern.find(&Segments::of(&path)).map(|found| {

@@ -7,7 +7,7 @@
 use super::{
     index::Index,
     path::{self, Segments},
-    pattern::{Constraints, Params, Pattern},
+    pattern::{Params, Pattern, Shared, one},
 };
 use crate::{
     address::{Host, Name},
@@ -19,7 +19,11 @@ use crate::{
     },
     panics::point,
 };
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 /// What one guard may have of each.
 pub const MAX_RULES: usize = 10_000;
@@ -115,7 +119,7 @@ struct Rule {
 #[derive(Debug)]
 struct Route {
     pattern: Pattern,
-    methods: Option<Box<[Method]>>,
+    methods: Option<Arc<[Method]>>,
 }
 
 impl Rules {
@@ -123,7 +127,7 @@ impl Rules {
     /// it they are refused.
     pub fn new(specs: &[RuleSpec], has_policy: bool) -> Result<Rules, BadRule> {
         let mut rules = Rules { has_policy, ..Rules::default() };
-        let mut constraints = Constraints::new();
+        let (mut shared, mut methods) = (Shared::new(), HashSet::new());
         if specs.len() > MAX_RULES {
             return bad("rules", format!("more than {MAX_RULES} rules"));
         }
@@ -146,7 +150,10 @@ impl Rules {
                 Host::Ip(_) if star => return bad(format!("{key}.host"), "an address has no labels for `*`"),
                 host => rules.exact.entry(host).or_default(),
             };
-            let rule = Rule::new(&key, spec, &mut constraints)?;
+            let mut rule = Rule::new(&key, spec, &mut shared)?;
+            for own in rule.routes.iter_mut().flatten().filter_map(|route| route.methods.as_mut()) {
+                *own = one(&mut methods, Arc::clone(own));
+            }
             covered.rules.push(index);
             match &rule.routes {
                 None => covered.index.add(index, None),
@@ -244,7 +251,7 @@ impl Rules {
 }
 
 impl Rule {
-    fn new(key: &str, spec: &RuleSpec, constraints: &mut Constraints) -> Result<Rule, BadRule> {
+    fn new(key: &str, spec: &RuleSpec, shared: &mut Shared) -> Result<Rule, BadRule> {
         let ports = match &spec.ports {
             None if spec.https_only => vec![443],
             None => vec![80, 443],
@@ -261,7 +268,7 @@ impl Rule {
             }
         };
         let route =
-            |(index, spec): (usize, &RouteSpec)| Route::new(&format!("{key}.routes[{}]", index + 1), spec, constraints);
+            |(index, spec): (usize, &RouteSpec)| Route::new(&format!("{key}.routes[{}]", index + 1), spec, shared);
         let routes = match &spec.routes {
             Some(routes) => Some(routes.iter().enumerate().map(route).collect::<Result<_, _>>()?),
             None => None,
@@ -282,8 +289,8 @@ impl Rule {
 }
 
 impl Route {
-    fn new(key: &str, spec: &RouteSpec, constraints: &mut Constraints) -> Result<Route, BadRule> {
-        let pattern = Pattern::parse(&spec.path, constraints).or_else(|why| bad(format!("{key}.path"), why))?;
+    fn new(key: &str, spec: &RouteSpec, shared: &mut Shared) -> Result<Route, BadRule> {
+        let pattern = Pattern::parse(&spec.path, shared).or_else(|why| bad(format!("{key}.path"), why))?;
         let Some(methods) = &spec.methods else { return Ok(Route { pattern, methods: None }) };
         let key = format!("{key}.methods");
         if methods.is_empty() {

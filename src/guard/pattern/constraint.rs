@@ -3,20 +3,8 @@
 //! A constraint sees one segment, all of it or what the texts around it leave; so it never crosses a slash. Its
 //! classes are ASCII, it is anchored at both ends, and it captures nothing.
 
-use super::{
-    BadPattern, MAX_COMPILED, MAX_CONSTRAINT,
-    automaton::{Automaton, Classes},
-};
-use regex_lite::{Regex, RegexBuilder};
-use std::{collections::HashMap, sync::Arc};
-
-/// Compiled constraints, shared by the patterns of one guard.
-#[derive(Debug, Default)]
-pub struct Constraints {
-    regexes: HashMap<String, Regex>,
-    alone: HashMap<String, Arc<Constraint>>,
-    classes: Classes,
-}
+use super::{MAX_CONSTRAINT, automaton::Automaton};
+use regex_lite::Regex;
 
 /// A constraint that nothing else varies beside: its text is known before it is asked.
 #[derive(Debug)]
@@ -33,39 +21,6 @@ impl Constraint {
             Constraint::Automaton(automaton) => automaton.takes(text),
             Constraint::Regex(regex) => regex.is_match(text),
         }
-    }
-}
-
-impl Constraints {
-    pub fn new() -> Constraints {
-        Constraints::default()
-    }
-
-    pub(super) fn alone(&mut self, source: &str) -> Result<Arc<Constraint>, BadPattern> {
-        if let Some(constraint) = self.alone.get(source) {
-            return Ok(constraint.clone());
-        }
-        // The crate says what a constraint is, whoever matches it.
-        let regex = self.compile(&format!("^(?:{source})$"))?;
-        let constraint = Arc::new(match Automaton::new(source, &mut self.classes) {
-            Some(automaton) => Constraint::Automaton(automaton),
-            None => Constraint::Regex(regex),
-        });
-        self.alone.insert(source.to_owned(), constraint.clone());
-        Ok(constraint)
-    }
-
-    pub(super) fn compile(&mut self, source: &str) -> Result<Regex, BadPattern> {
-        if let Some(regex) = self.regexes.get(source) {
-            return Ok(regex.clone());
-        }
-        let regex = RegexBuilder::new(source)
-            .size_limit(MAX_COMPILED)
-            .nest_limit(16)
-            .build()
-            .map_err(|why| BadPattern(format!("the constraint is refused: {why}")))?;
-        self.regexes.insert(source.to_owned(), regex.clone());
-        Ok(regex)
     }
 }
 

@@ -10,12 +10,14 @@ mod automaton;
 mod constraint;
 mod parse;
 mod segment;
+mod shared;
 
-pub use constraint::Constraints;
+pub use shared::Shared;
+pub(super) use shared::one;
 
 use super::path::Segments;
 use segment::Segment;
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// The longest pattern, in bytes.
 pub const MAX_PATTERN: usize = 2048;
@@ -42,7 +44,7 @@ impl std::error::Error for BadPattern {}
 /// A route's path, compiled. Small and in one place, since among many rules it is far memory.
 #[derive(Clone, Debug)]
 pub struct Pattern {
-    names: Box<[Box<str>]>,
+    names: Box<[Arc<str>]>,
     /// Of each form, with [`Part::Or`] between them.
     parts: Box<[Part]>,
 }
@@ -73,9 +75,9 @@ pub type Params<'s, 'p> = Vec<(&'s str, &'p str)>;
 type Values<'p> = Vec<(Place, &'p str)>;
 
 impl Pattern {
-    /// Reads a pattern. `constraints` are those of other patterns, so that equal ones are compiled once.
-    pub fn parse(text: &str, constraints: &mut Constraints) -> Result<Pattern, BadPattern> {
-        parse::pattern(text, constraints)
+    /// Reads a pattern. `shared` is what other patterns have, so that what is equal is there once.
+    pub fn parse(text: &str, shared: &mut Shared) -> Result<Pattern, BadPattern> {
+        parse::pattern(text, shared)
     }
 
     /// The parameters, if the path matches: each name with the bytes that it stands for, undecoded. A parameter of a

@@ -1,7 +1,7 @@
 //! The text of a pattern, read once from left to right.
 
 use super::{
-    BadPattern, Constraints, MAX_GROUPS, MAX_NAME, MAX_PATTERN, Part, Pattern, Place, constraint,
+    BadPattern, MAX_GROUPS, MAX_NAME, MAX_PATTERN, Part, Pattern, Place, Shared, constraint,
     segment::{Piece, Segment, Text},
 };
 use crate::guard::path;
@@ -33,7 +33,7 @@ struct Reader<'t> {
     groups: usize,
 }
 
-pub(super) fn pattern(text: &str, constraints: &mut Constraints) -> Result<Pattern, BadPattern> {
+pub(super) fn pattern(text: &str, shared: &mut Shared) -> Result<Pattern, BadPattern> {
     if text.len() > MAX_PATTERN {
         return Err(BadPattern(format!("is longer than {MAX_PATTERN} bytes")));
     }
@@ -55,9 +55,10 @@ pub(super) fn pattern(text: &str, constraints: &mut Constraints) -> Result<Patte
         if left_out > 0 {
             parts.push(Part::Or);
         }
-        parts.extend(form(&tokens.iter().filter(kept).collect::<Vec<_>>(), constraints)?);
+        parts.extend(form(&tokens.iter().filter(kept).collect::<Vec<_>>(), shared)?);
     }
-    Ok(Pattern { names: names.into(), parts: parts.into() })
+    let names = names.iter().map(|name| shared.text(name)).collect();
+    Ok(Pattern { names, parts: parts.into() })
 }
 
 fn fail<T>(at: usize, why: impl AsRef<str>) -> Result<T, BadPattern> {
@@ -245,7 +246,7 @@ fn upper(text: &str) -> String {
 }
 
 /// The segments of one way to read the pattern.
-fn form(tokens: &[&Token], constraints: &mut Constraints) -> Result<Vec<Part>, BadPattern> {
+fn form(tokens: &[&Token], shared: &mut Shared) -> Result<Vec<Part>, BadPattern> {
     let mut parts = Vec::new();
     // The first token is the slash that every pattern begins with.
     for segment in tokens.split(|token| matches!(token.what, What::Slash)).skip(1) {
@@ -261,7 +262,7 @@ fn form(tokens: &[&Token], constraints: &mut Constraints) -> Result<Vec<Part>, B
                 _ => return fail(token.at, "what spans several segments stands alone in its own"),
             }
         }
-        let made = Segment::new(pieces, constraints).or_else(|why| fail(at, why.0))?;
+        let made = Segment::new(pieces, shared).or_else(|why| fail(at, why.0))?;
         if let Segment::Text(text) = &made
             && let Err(why) = path::refuse_segment(&text.0)
         {

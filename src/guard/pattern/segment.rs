@@ -1,6 +1,6 @@
 //! One segment of a pattern against one segment of a path.
 
-use super::{BadPattern, Constraints, Place, Values, constraint::Constraint};
+use super::{BadPattern, Place, Shared, Values, constraint::Constraint};
 use regex_lite::Regex;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) enum Segment {
 
 /// Fixed bytes, escapes in upper case; a path may write those in lower case, too (RFC 3986 section 6.2.2.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Text(pub Box<str>);
+pub(super) struct Text(pub Arc<str>);
 
 impl Text {
     fn is(&self, bytes: &[u8]) -> bool {
@@ -65,7 +65,7 @@ impl Text {
 }
 
 impl Segment {
-    pub fn new(mut pieces: Vec<Piece>, constraints: &mut Constraints) -> Result<Segment, BadPattern> {
+    pub fn new(mut pieces: Vec<Piece>, shared: &mut Shared) -> Result<Segment, BadPattern> {
         // Left-out groups leave neighbouring texts.
         pieces.dedup_by(|next, piece| match (piece, next) {
             (Piece::Text(text), Piece::Text(more)) => {
@@ -74,31 +74,31 @@ impl Segment {
             }
             _ => false,
         });
-        let text = |piece: Option<&Piece>| match piece {
-            Some(Piece::Text(text)) => Some(text.clone()),
-            None => Some(Text::default()),
-            _ => None,
+        // The text there, if there is one.
+        let mut text = |piece: Option<&Piece>| {
+            let text = if let Some(Piece::Text(text)) = piece { &*text.0 } else { "" };
+            Text(shared.text(text))
         };
         let variables = pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count();
         let place = pieces.iter().position(|piece| !matches!(piece, Piece::Text(_)));
-        let Some(place) = place else { return Ok(Segment::Text(text(pieces.first()).unwrap_or_default())) };
+        let Some(place) = place else { return Ok(Segment::Text(text(pieces.first()))) };
         if variables > 1 {
-            return Segment::mixed(&pieces, constraints);
+            return Segment::mixed(&pieces, shared);
         }
+        let before = text(place.checked_sub(1).map(|at| &pieces[at]));
+        let after = text(pieces.get(place + 1));
         let (name, constraint) = match &pieces[place] {
             Piece::Named(name) => (Some(*name), None),
-            Piece::Constrained(name, source) => (*name, Some(constraints.alone(source)?)),
+            Piece::Constrained(name, source) => (*name, Some(shared.alone(source)?)),
             Piece::Text(_) | Piece::Any => (None, None),
         };
-        let before = text(place.checked_sub(1).map(|at| &pieces[at])).unwrap_or_default();
-        let after = text(pieces.get(place + 1)).unwrap_or_default();
         // A variable that is a segment by itself is one segment, and an empty one is none.
         let least = u8::from(pieces.len() == 1 || matches!(pieces[place], Piece::Named(_)));
         Ok(Segment::Variable { before, after, least, name, constraint })
     }
 
     /// A parameter takes as few bytes as it can, `*` and a constraint as many as they can, from left to right.
-    fn mixed(pieces: &[Piece], constraints: &mut Constraints) -> Result<Segment, BadPattern> {
+    fn mixed(pieces: &[Piece], shared: &mut Shared) -> Result<Segment, BadPattern> {
         let (mut source, mut names) = (String::from("^"), Vec::new());
         for piece in pieces {
             match piece {
@@ -116,7 +116,7 @@ impl Segment {
             }
         }
         source.push('$');
-        Ok(Segment::Mixed { regex: constraints.compile(&source)?, names: names.into() })
+        Ok(Segment::Mixed { regex: shared.compile(&source)?, names: names.into() })
     }
 
     pub fn fits<'p>(&self, segment: &'p str, values: &mut Values<'p>, work: &mut usize) -> bool {
