@@ -3,6 +3,7 @@
 local net = require("spec.support.subject").net
 local servers = require("spec.support.servers")
 local wire = require("spec.support.wire")
+local zoo = require("spec.support.zoo")
 local unpack = table.unpack or unpack -- luacheck: ignore
 
 local HTTP = "http://127.0.0.1:" .. servers.http
@@ -51,6 +52,61 @@ describe("odd arguments", function()
       end
     end
     assert.equal(0, calls, "a metamethod of an argument was asked")
+    mine.revoke()
+  end)
+
+  it("in every place of every method are errors, or an answer", function()
+    local count = 0
+    for name, methods in pairs(zoo.METHODS) do
+      for _, method in ipairs(methods) do
+        local values, done = zoo.open()
+        local value, good = values[name], zoo.ARGUMENTS[method] or {}
+        -- What waits does so no longer than this.
+        if type(value) == "userdata" then value.timeout = 0.01 end
+        for place = 1, #good + 2 do
+          for index, odd in ipairs(ODD) do
+            local given = { unpack(good) }
+            for missing = #given + 1, place - 1 do given[missing] = {} end
+            given[place] = odd
+            local ok, err = pcall(value[method], value, unpack(given, 1, math.max(place, #good)))
+            assert(ok or type(err) == "string" or err:is("network"), name .. ":" .. method .. " " .. place .. " " .. index)
+            count = count + 1
+          end
+        end
+        done()
+      end
+    end
+    assert(count > 4000, count)
+    assert.equal(0, calls, "a metamethod of an argument was asked")
+  end)
+
+  it("in every key of a guard's configuration are errors", function()
+    local mine = net.narrow{ "--allow-net=127.0.0.1:1" }
+    local function rules() return { host = "a.test", routes = { path = "/" } } end
+    local keys = { "rules", "middleware", "policy", "allow_private", "follow_redirects", "max_redirects", "max_body_bytes",
+      "max_request_bytes", "timeout", "connect_timeout", "read_timeout", "verify", "ca_bundle", "client_cert", "client_key", "pins",
+      "cookies", "resolve" }
+    local function try(change, odd)
+      local config = { rules = rules() }
+      change(config, odd)
+      local ok, made = pcall(mine.http.guard, config)
+      if ok then
+        -- Whatever it is then, it lets nothing through that its rules do not name.
+        assert.is_false(pcall(made.fetch, "https://b.test/"))
+        assert.is_false(pcall(made.fetch, "https://127.0.0.1:2/"))
+      else
+        assert(type(made) == "string" or made:is("network"))
+      end
+    end
+    for _, odd in ipairs(ODD) do
+      for _, key in ipairs(keys) do
+        -- A function is a policy; and middleware, which makes an answer of its own.
+        if odd ~= print then try(function(config) config[key] = odd end) end
+      end
+      for _, key in ipairs{ "host", "https_only", "ports", "routes", "middleware" } do try(function(config) config.rules[key] = odd end) end
+      for _, key in ipairs{ "path", "methods", "middleware" } do try(function(config) config.rules.routes[key] = odd end) end
+    end
+    assert.equal(0, calls, "a metamethod of the configuration was asked")
     mine.revoke()
   end)
 

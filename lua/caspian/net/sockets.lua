@@ -134,16 +134,23 @@ local function define(core)
     return bytes, host, port
   end
 
+  --- An interface as text: an IPv4 address, or an index, which may be a number.
+  local function interface_of(name, value)
+    if value == nil or type(value) == "string" then return value end
+    if type(value) ~= "number" then bad(2, name, "interface must be an address or an index, got " .. args.show(value), 1) end
+    return tostring(value)
+  end
+
   --- Joins a multicast group, on an interface by IPv4 address or (IPv6) index.
   function udp.join(self, group, interface)
     args.string(1, "join", "group", group)
-    answer("join", core.udp_membership(self, true, group, interface and tostring(interface)))
+    answer("join", core.udp_membership(self, true, group, interface_of("join", interface)))
   end
 
   --- Leaves a multicast group.
   function udp.leave(self, group, interface)
     args.string(1, "leave", "group", group)
-    answer("leave", core.udp_membership(self, false, group, interface and tostring(interface)))
+    answer("leave", core.udp_membership(self, false, group, interface_of("leave", interface)))
   end
 
   class("tcp", tcp, "tcp socket")
