@@ -6,14 +6,17 @@ local subject = require("spec.support.subject")
 local child = {}
 
 --- Starts `code` after the prelude (`launch` and `register` are there). Its output and errors are read from the process.
-function child.start(code)
+--- `limits`: what the shell does first (`ulimit -s 256;`).
+function child.start(code, limits)
   local path = process.file(subject.prelude .. code)
-  return process.start(subject.lua .. " " .. process.quote(path) .. " 2>&1", { path })
+  local command = subject.lua .. " " .. process.quote(path) .. " 2>&1"
+  if limits then command = "sh -c " .. process.quote(limits .. "exec " .. command) end
+  return process.start(command, { path })
 end
 
 --- Runs it to its end; what it wrote, without the last newline.
-function child.run(code)
-  return (child.start(code):rest():gsub("\n$", ""))
+function child.run(code, limits)
+  return (child.start(code, limits):rest():gsub("\n$", ""))
 end
 
 local unshare -- the command that makes a mount namespace; false where nobody may

@@ -28,7 +28,8 @@ function zoo.open()
     jail = client:jail("127.0.0.1"), response = response, stream = client:get(HTTP .. "/hello", { stream = true }),
     tcp = tcp, accepted = listener:accept(), listener = listener, udp = mine.udp(),
     ssl = mine.ssl("127.0.0.1", servers.https, { verify = false }),
-    events = mine.events(HTTP .. "/events", { reconnect = false, timeout = 5 }), websocket = mine.websocket("ws://127.0.0.1:" .. servers.websocket.ws .. "/echo"),
+    events = mine.events(HTTP .. "/events", { reconnect = false, timeout = 5 }),
+    websocket = mine.websocket("ws://127.0.0.1:" .. servers.websocket.ws .. "/echo"),
     guard = guard, guarded = guarded, raw = request.raw, error = err,
   }
   return values, function() mine.revoke() end
