@@ -32,7 +32,7 @@ use capability::{Capability, Held};
 
 use crate::panics;
 use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
 /// The native module: what `require("caspian_net")` gives.
 #[cfg(feature = "module")]
@@ -41,29 +41,56 @@ fn module(lua: &Lua) -> mlua::Result<Table> {
     core(lua)
 }
 
-/// Forgets the Lua state when it closes.
-struct Farewell;
+/// Forgets the Lua state when it closes, and ends what it had: sockets that finalizers open while it closes are finalized by
+/// nobody. The first value with a finalizer that we make is the last one to be finalized.
+#[derive(Default)]
+struct Farewell(RefCell<Option<Rc<Capability>>>);
 
 impl UserData for Farewell {}
 
 impl Drop for Farewell {
     fn drop(&mut self) {
         raw::forget();
+        panics::contained(|| {
+            if let Some(capability) = self.0.take() {
+                capability.revoke();
+            }
+        });
     }
+}
+
+/// The state's farewell, made once; each copy of the library has its own.
+fn farewell(lua: &Lua) -> mlua::Result<AnyUserData> {
+    static HERE: u8 = 0;
+    let name = format!("caspian.net.farewell.{:p}", &raw const HERE);
+    if let Some(made) = lua.named_registry_value::<Option<AnyUserData>>(&name)? {
+        return Ok(made);
+    }
+    let made = lua.create_userdata(Farewell::default())?;
+    lua.set_named_registry_value(&name, &made)?;
+    Ok(made)
 }
 
 /// Makes the core table.
 pub fn core(lua: &Lua) -> mlua::Result<Table> {
     panics::hush();
     raw::remember(lua)?;
-    lua.set_named_registry_value("caspian.net.farewell", lua.create_userdata(Farewell)?)?;
+    farewell(lua)?;
     let core = lua.create_table()?;
     core.raw_set("version", env!("CARGO_PKG_VERSION"))?;
     define(lua, &core, "set_error_metatable", |lua, metatable: Table| {
         capability::unsealed(lua)?;
         Ok(answer::set_error_metatable(lua, metatable).is_ok())
     })?;
-    define(lua, &core, "mint", |lua, (what, host): (Table, Table)| capability::mint(lua, what, host))?;
+    define(lua, &core, "mint", |lua, (what, host): (Table, Table)| {
+        let minted = capability::mint(lua, what, host)?;
+        if let (Some(held), Ok(farewell)) = (&minted, farewell(lua))
+            && let Ok(farewell) = farewell.borrow::<Farewell>()
+        {
+            farewell.0.replace(Some(Rc::clone(&held.0)));
+        }
+        Ok(minted)
+    })?;
     define(lua, &core, "nothing", |_, ()| capability::nothing())?;
     define(lua, &core, "missing", |_, (what, requires): (Table, Table)| capability::missing(what, requires))?;
     define(lua, &core, "narrow", |_, (capability, spec): (AnyUserData, Table)| {
