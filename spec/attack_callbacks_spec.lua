@@ -1,5 +1,6 @@
 -- The attacker in Lua: what functions that are called back, hooks and coroutines do to who calls them.
 
+local child = require("spec.support.child")
 local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
 local servers = require("spec.support.servers")
@@ -152,5 +153,61 @@ describe("a callback", function()
     -- What a client keeps for its next request stays.
     assert(most <= before + 8, ("%d sockets before, %d after"):format(before, most))
     mine.revoke()
+  end)
+end)
+
+-- A collector that does a whole cycle wherever Lua looks whether it is time for one, and a finalizer that runs in each.
+local COLLECTING = [[
+  local net = launch{ "--allow-net=127.0.0.1" }
+  local runs, going, inside = 0, false, false
+  local function arm(act)
+    local function finalize()
+      if not going then return end
+      runs = runs + 1
+      if not inside then
+        inside = true
+        act()
+        inside = false
+      end
+      arm(act)
+    end
+    if newproxy then getmetatable(newproxy(true)).__gc = finalize else setmetatable({}, { __gc = finalize }) end
+  end
+  collectgarbage("setpause", 0)
+  collectgarbage("setstepmul", 1000000)
+  local function with(act, call)
+    going = true
+    arm(act)
+    collectgarbage()
+    local result = call()
+    going = false
+    return result
+  end
+  local url = "]] .. HTTP .. [[/files/1m"
+]]
+
+describe("a finalizer in the middle of a call", function()
+  it("that makes strings as long as the body has no part in it", function()
+    assert.equal("true\ttrue", child.run(COLLECTING .. [[
+      local expected, kept = net.fetch(url).body, nil
+      local other = ("x"):rep(#expected - 1)
+      local body = with(function() kept = other .. string.char(65 + runs % 26) end, function() return net.fetch(url).body end)
+      print(body == expected, runs > 3 and #kept == #body)]]))
+  end)
+
+  it("that asks the response being read is told so, or answered", function()
+    assert.equal("1048576\ttrue\tOK\t1.1", child.run(COLLECTING .. [[
+      local good, busy, response = true, 0, net.fetch(url, { stream = true })
+      local function look()
+        local ok, value = pcall(function() return response.timings end)
+        if not ok then busy = busy + 1 end
+        good = good and (ok and type(value) == "table" or not ok and value.class == "puck.uno/error/network/socket")
+      end
+      local count = with(look, function()
+        local sum = 0
+        for piece in response:chunks() do sum = sum + #piece end
+        return sum
+      end)
+      print(count, good and busy > 0, response.reason, response.version)]]))
   end)
 end)

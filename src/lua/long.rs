@@ -10,10 +10,11 @@
 
 use mlua::{Lua, LuaString, ffi};
 use std::{
+    cell::Cell,
     ffi::c_void,
     ptr::{self, NonNull},
     slice,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 /// Strings from this size on are worth it, in bytes.
@@ -57,22 +58,42 @@ struct Home {
 /// Stands before the allocator for one call.
 struct Desk {
     home: Home,
-    /// What is handed out, once, for the first block of this size.
+    /// What is handed out, once, for the first block of this size that our own frame asks for.
     block: *mut c_void,
     size: usize,
     taken: bool,
+    /// Who asks while this is on top of its stack is our own frame, and no finalizer that Lua runs first (5.1 and 5.2 do).
+    state: *mut ffi::lua_State,
+    mark: *mut c_void,
+}
+
+/// Takes the desk away, whatever happened: an error of Lua's, or a panic of the binding's.
+struct Closing {
+    home: Home,
+    state: Cell<*mut ffi::lua_State>,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if !self.state.get().is_null() {
+            // SAFETY: the state is alive, and this is the allocator that it had.
+            unsafe { ffi::lua_setallocf(self.state.get(), self.home.alloc, self.home.own) };
+        }
+    }
 }
 
 unsafe extern "C" fn serve(desk: *mut c_void, old: *mut c_void, old_size: usize, size: usize) -> *mut c_void {
     // SAFETY: `pushed` installs this function with a `Desk` of its own frame, and takes it away before that frame ends.
-    // Lua calls its allocator from one thread, and the home's is called as Lua would.
+    // Lua calls its allocator from one thread, and the home's is called as Lua would. Lua is asked only what is on top of
+    // a stack, which changes nothing, and holds at least our mark.
     unsafe {
-        let desk = &mut *desk.cast::<Desk>();
-        if old.is_null() && size == desk.size && !desk.taken {
-            desk.taken = true;
-            return desk.block;
+        let desk = desk.cast::<Desk>();
+        let Desk { home, block, size: wanted, taken, state, mark } = *desk;
+        if old.is_null() && size == wanted && !taken && ffi::lua_touserdata(state, -1) == mark {
+            (*desk).taken = true;
+            return block;
         }
-        (desk.home.alloc)(desk.home.own, old, old_size, size)
+        (home.alloc)(home.own, old, old_size, size)
     }
 }
 
@@ -81,22 +102,24 @@ unsafe extern "C" fn serve(desk: *mut c_void, old: *mut c_void, old_size: usize,
 /// # Safety
 /// `from` is good for reading `length` bytes.
 unsafe fn pushed(lua: &Lua, desk: &mut Desk, from: *const u8, length: usize) -> Option<LuaString> {
-    let home = desk.home;
+    // Another each time: what an earlier call left beyond the top of a stack is not it.
+    static MARKS: AtomicUsize = AtomicUsize::new(1);
+    let mark = ptr::without_provenance_mut(MARKS.fetch_add(1, Ordering::Relaxed));
+    let closing = Closing { home: desk.home, state: Cell::new(ptr::null_mut()) };
     let desk: *mut Desk = desk;
-    let mut state = ptr::null_mut();
     // SAFETY: runs protected and holds plain data only. An error of Lua's jumps out of the closure with the desk still
-    // before the allocator, so it is taken away below, whatever happened; until then `desk` lives in the caller's frame.
+    // before the allocator, so `closing` takes it away; until then `desk` lives in the caller's frame.
     let made = unsafe {
         lua.exec_raw::<LuaString>((), |running| {
-            state = running;
+            closing.state.set(running);
+            ((*desk).state, (*desk).mark) = (running, mark);
+            ffi::lua_pushlightuserdata(running, mark);
             ffi::lua_setallocf(running, serve, desk.cast());
             ffi::lua_pushlstring(running, from.cast(), length);
+            ffi::lua_replace(running, -2);
         })
     };
-    if !state.is_null() {
-        // SAFETY: the state is alive, and this is the allocator that it had.
-        unsafe { ffi::lua_setallocf(state, home.alloc, home.own) };
-    }
+    drop(closing);
     made.ok()
 }
 
@@ -176,7 +199,14 @@ impl<'a> LongString<'a> {
     pub fn finish(mut self) -> Option<LuaString> {
         self.window(self.ready, self.length);
         let block = self.block.as_ptr();
-        let mut desk = Desk { home: self.home, block: block.cast(), size: self.size(), taken: false };
+        let mut desk = Desk {
+            home: self.home,
+            block: block.cast(),
+            size: self.size(),
+            taken: false,
+            state: ptr::null_mut(),
+            mark: ptr::null_mut(),
+        };
         // SAFETY: all bytes are initialized. Where Lua takes the block it copies each byte to where it is, which
         // compilers demand of every `memcpy`.
         let made = unsafe { pushed(self.lua, &mut desk, block.wrapping_add(self.head), self.length) };

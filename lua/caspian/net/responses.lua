@@ -121,12 +121,14 @@ local LAZY = {
   timings = function(core, call) return core.http_info(call, "timings") end,
   ok = function(_, _, status) return status >= 200 and status < 300 end,
   reason = function(core, call)
-    local _, reason = core.http_head(call)
-    return reason
+    local status, reason = core.http_head(call)
+    if status then return reason end
+    return status, reason -- the error
   end,
   version = function(core, call)
-    local _, _, version = core.http_head(call)
-    return version
+    local status, reason, version = core.http_head(call)
+    if status then return version end
+    return status, reason
   end,
   url = function(core, call) return core.http_info(call, "url") end,
   redirect_chain = function(core, call) return core.http_info(call, "chain") end,
@@ -162,7 +164,8 @@ function response.__index(self, name)
   if value ~= nil then return value end
   local make, method = LAZY[name], RESPONSE[name]
   if make then
-    value = make(state.core, state.call, fields.status)
+    -- A finalizer that runs while the response is being read finds it in use.
+    value = answer(name, make(state.core, state.call, fields.status))
     if FINAL[name] and not state.core.http_info(state.call, "over") then return value end
   elseif method then
     value = bound(method, state)
