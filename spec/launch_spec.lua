@@ -96,6 +96,18 @@ local rows = {
     local l = net.tcp_listen("127.0.0.1", 0)
     local c = net.tcp("127.0.0.1", l.local_port)
     try(c.recv, c, 1, { timeout = 0.3 })]], "network/timeout" },
+  { "a host may have a require of its own",
+    [[local path, loaded = package.path, { caspian_net = package.loaded.caspian_net }
+    function require(name)
+      for template in path:gmatch("[^;]+") do
+        local chunk = not loaded[name] and loadfile((template:gsub("%?", (name:gsub("%.", "/")))))
+        if chunk then loaded[name] = chunk(name) end
+      end
+      return loaded[name] or error("no module " .. name)
+    end
+    package = { loaded = loaded, preload = {} }
+    local net = require("caspian.net").launch{ "--allow-net" }
+    print(type(net.fetch), type(net.http.guard))]], "function\tfunction" },
 
   { "register sets %net", [[local env = {} register(env, { "--allow-net=a.example" }) print(env["%net"].allows("a.example", 1))]], "true" },
   { "register without grants", [[local env = {} register(env, {}) print(env["%net"])]], "nil" },

@@ -15,7 +15,8 @@ local REQUIRE = 'require("'
 --- The text of a module, and its file; none where `require` would have found it in another way than by `package.path`.
 local function read(name)
   local searchers = package.searchers or package.loaders -- luacheck: ignore
-  if not io or package.loaded[name] or package.preload[name] or #searchers ~= 4 then return nil end
+  if not (io and searchers and package.path and package.config) or #searchers ~= 4 then return nil end
+  if package.loaded[name] or package.preload and package.preload[name] then return nil end
   local relative = gsub(name, "%.", sub(package.config, 1, 1))
   for template in gmatch(package.path, "[^;]+") do
     local path = gsub(template, "%?", relative)
