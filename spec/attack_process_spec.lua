@@ -2,6 +2,7 @@
 -- nothing else.
 
 local child = require("spec.support.child")
+local peer = require("spec.support.peer")
 
 local rows = {
   { "a finalizer that closes the socket whose bytes are being copied", [[
@@ -233,6 +234,44 @@ describe("in an interpreter of its own:", function()
       assert(os.time() - started < 60)
     end)
   end
+
+  -- A large body is read to where Lua keeps it: nothing else may get that memory.
+  it("garbage that makes strings as long as the body that arrives", function()
+    local server = peer.tcp[[
+      local c = accept()
+      local answer = "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" .. ("A"):rep(1048576)
+      while head(c)[1] do c:send(answer) end]]
+    assert.equal("30", child.run("local url = 'http://127.0.0.1:" .. server.port .. "/' " .. [[
+      local net = launch{ "--allow-net=127.0.0.1" }
+      local client = net.http.client.new()
+      local want, other = ("A"):rep(1048576), ("B"):rep(1048576)
+      local under_way, ran, good, finalize = false, 0, 0, nil
+      local function trap()
+        if newproxy then getmetatable(newproxy(true)).__gc = finalize else setmetatable({}, { __gc = finalize }) end
+      end
+      function finalize()
+        if not under_way then return end
+        ran = ran + 1
+        local long = ran .. other:sub(1, #other - #tostring(ran))
+        trap()
+        -- Shorter, and the last thing here: then Lua owes itself a collection, and the next function begins with it.
+        long = other:sub(1, -100 - ran % 100)
+      end
+      collectgarbage("setpause", 0) collectgarbage("setstepmul", 1000000000)
+      for round = 1, 30 do
+        collectgarbage()
+        for _ = 1, 5 do trap() end
+        -- Garbage is collected at other points each time.
+        local shift = {}
+        for i = 1, round * 7 % 100 do shift[i] = "x" .. round .. "/" .. i end
+        under_way = true
+        local body = client:get(url).body
+        under_way = false
+        if body == want then good = good + 1 end
+      end
+      print(good)]]))
+    server:finish()
+  end)
 
   -- The C stack of a thread that a host made small.
   for _, row in ipairs(rows) do

@@ -5,7 +5,10 @@
 //! asks that allocator for the memory of the string, it is handed this block, with the bytes in their place already.
 //!
 //! Nothing here depends on how Lua lays out its strings: it is tried first, on small ones. Where Lua does anything else
-//! with its memory (LuaJIT clears the end of a block before it copies into it), it makes its string by copying, as always.
+//! with its memory, it makes its string by copying, as always.
+//!
+//! Lua 5.1, LuaJIT and Lua 5.2 collect garbage before they ask for the memory of a string, and a finalizer that makes one of
+//! the same size there would be handed the block: they copy, too. From 5.3 on they collect after it.
 #![allow(unsafe_code)]
 
 use mlua::{Lua, LuaString, ffi};
@@ -24,10 +27,10 @@ pub const WORTH: usize = 1024 * 1024;
 const SAMPLE: usize = 64;
 
 /// What Lua tells its allocator of a new string.
-#[cfg(not(any(feature = "lua51", feature = "luajit")))]
 const KIND: usize = ffi::LUA_TSTRING as usize;
-#[cfg(any(feature = "lua51", feature = "luajit"))]
-const KIND: usize = 0;
+
+/// True of a Lua that asks for the memory of a string first of all, when nothing else can take it.
+const ASKS_FIRST: bool = !cfg!(any(feature = "lua51", feature = "luajit", feature = "lua52"));
 
 /// Makes them for one state.
 pub struct Maker<'a> {
@@ -160,7 +163,7 @@ fn stays(lua: &Lua, home: Home, head: usize, length: usize) -> bool {
 impl<'a> Maker<'a> {
     /// Nothing where Lua cannot be handed memory.
     pub fn new(lua: &'a Lua) -> Option<Maker<'a>> {
-        let home = home(lua)?;
+        let home = home(lua).filter(|_| ASKS_FIRST)?;
         Some(Maker { lua, home, head: measure(lua, home)? })
     }
 
