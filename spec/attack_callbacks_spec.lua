@@ -156,7 +156,7 @@ describe("a callback", function()
   end)
 end)
 
--- A collector that does a whole cycle wherever Lua looks whether it is time for one, and a finalizer that runs in each.
+-- A collector that is at work wherever Lua looks whether it is time for it, and a finalizer that runs in each cycle.
 local COLLECTING = [[
   local net = launch{ "--allow-net=127.0.0.1" }
   local runs, going, inside = 0, false, false
@@ -190,24 +190,33 @@ describe("a finalizer in the middle of a call", function()
   it("that makes strings as long as the body has no part in it", function()
     assert.equal("true\ttrue", child.run(COLLECTING .. [[
       local expected, kept = net.fetch(url).body, nil
-      local other = ("x"):rep(#expected - 1)
-      local body = with(function() kept = other .. string.char(65 + runs % 26) end, function() return net.fetch(url).body end)
-      print(body == expected, runs > 3 and #kept == #body)]]))
+      local other, good = ("x"):rep(#expected - 1), true
+      for _ = 1, 100 do
+        local body = with(function() kept = other .. string.char(65 + runs % 26) end, function() return net.fetch(url).body end)
+        good = good and body == expected
+        if runs > 20 then break end
+      end
+      print(good, runs > 20 and #kept == #expected)]]))
   end)
 
   it("that asks the response being read is told so, or answered", function()
-    assert.equal("1048576\ttrue\tOK\t1.1", child.run(COLLECTING .. [[
-      local good, busy, response = true, 0, net.fetch(url, { stream = true })
+    assert.equal("1048576\ttrue\ttrue\tOK\t1.1", child.run(COLLECTING .. [[
+      local good, busy, count, response = true, 0, nil, nil
       local function look()
         local ok, value = pcall(function() return response.timings end)
         if not ok then busy = busy + 1 end
         good = good and (ok and type(value) == "table" or not ok and value.class == "puck.uno/error/network/socket")
       end
-      local count = with(look, function()
-        local sum = 0
-        for piece in response:chunks() do sum = sum + #piece end
-        return sum
-      end)
-      print(count, good and busy > 0, response.reason, response.version)]]))
+      for _ = 1, 100 do
+        response = net.fetch(url, { stream = true })
+        count = with(look, function()
+          local sum = 0
+          for piece in response:chunks() do sum = sum + #piece end
+          return sum
+        end)
+        if busy > 0 then break end
+      end
+      -- Lua 5.2 paces itself, and may never be caught there.
+      print(count, good, busy > 0 or _VERSION == "Lua 5.2", response.reason, response.version)]]))
   end)
 end)
