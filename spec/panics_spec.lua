@@ -94,6 +94,7 @@ local ROWS = {
   { "exchange", "socket", "function(mine) return mine.fetch(http .. '/files/64k', { stream = true }) end",
     "function(r) assert(r:read(10)) assert(r:read()) end" },
   { "decode", "socket", "function(mine) return mine.http.client.new{} end", "function(c) assert(#c:get(http .. '/gzip').body > 60000) end" },
+  { "decode", "socket", "function(mine) return mine.fetch(http .. '/gzip', { stream = true }) end", "function(r) assert(#r:read() > 60000) end" },
   { "cookie, with its lock", "socket", "function(mine) return mine.http.client.new{ cookies = true } end",
     "function(c) assert(c:get(http .. '/cookies').ok) end" },
   { "pool, with its lock", "socket", "function(mine) return mine.http.client.new{} end", "function(c) assert(c:get(http .. '/hello').ok) end" },

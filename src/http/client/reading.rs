@@ -66,7 +66,10 @@ impl Fetch {
 
     fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {
         let Some(mut decoder) = self.decoder.take() else { return self.receive(into) };
+        // Failed until it is back: after a panic the rest of the body would be read as if it were not coded.
+        let at = std::mem::replace(&mut self.at, At::Failed);
         let done = decoder.read(into, |coded| self.receive(coded));
+        self.at = at;
         if !matches!(done, Ok(0)) {
             self.decoder = Some(decoder);
         }
