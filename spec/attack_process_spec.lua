@@ -207,6 +207,22 @@ local rows = {
       local ok, err = pcall(guard.fetch, "https://8.8.8.8/")
       write(stdout, text(ok), " ", rawget(err, "class"), "\n")
     end]], ("false puck.uno/error/network/host_not_allowed\n"):rep(2):sub(1, -2) },
+  { "a first use of HTTP that is ended anywhere leaves nothing by halves", [[
+    local net = launch{ "--allow-net=a.test" }
+    for count = 1, 1000, 3 do
+      local mine = net.narrow{ allow_net = { "a.test" } }
+      pcall(function()
+        debug.sethook(function() debug.sethook() error("ended") end, "", count)
+        local _ = mine.fetch
+        debug.sethook()
+      end)
+      mine.http.guard{ rules = { host = "a.test" } }
+      mine.http.client.jail("a.test")
+      mine.http_client.new():close()
+      mine.class("puck.uno/http/client").new():close()
+      assert(mine.fetch and mine.fetch_all and mine.events and mine.array and mine.null and mine.http.jar())
+    end
+    print("whole")]], "whole" },
   { "error objects are whole whoever makes them", [[
     local net = launch{ "--allow-net=127.0.0.1" }
     local _, err = pcall(net.tcp, "8.8.8.8", 80)

@@ -198,7 +198,10 @@ local function make(core, cap)
   local client = answer("http", core.http_client(cap))
   local function extend()
     if not client then return end
-    front("caspian.net.http").extend(core, cap, client, front, net, functions, classes)
+    -- Whole or not at all: where the stack, the memory or a hook ends this, the next use begins anew.
+    local more = {}
+    front("caspian.net.http").extend(core, cap, client, front, net, more, classes)
+    for name, value in next, more do functions[name] = value end
     client = nil
   end
 
