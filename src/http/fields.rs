@@ -57,7 +57,7 @@ impl Fields {
         self.rows.iter().map(|row| (self.part(&row.name), self.part(&row.value)))
     }
 
-    /// The ranges are ours, made by `push` over a buffer that only grows.
+    /// The ranges are ours, made by `push` and `within` over a buffer that only grows.
     fn part(&self, range: &Range<usize>) -> &[u8] {
         &self.text[range.start..range.end]
     }

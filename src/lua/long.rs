@@ -104,7 +104,7 @@ unsafe extern "C" fn serve(desk: *mut c_void, old: *mut c_void, old_size: usize,
 ///
 /// # Safety
 /// `from` is good for reading `length` bytes.
-unsafe fn pushed(lua: &Lua, desk: &mut Desk, from: *const u8, length: usize) -> Option<LuaString> {
+unsafe fn pushed(lua: &Lua, desk: &mut Desk, from: *const u8, length: usize) -> mlua::Result<LuaString> {
     // Another each time: what an earlier call left beyond the top of a stack is not it.
     static MARKS: AtomicUsize = AtomicUsize::new(1);
     let mark = ptr::without_provenance_mut(MARKS.fetch_add(1, Ordering::Relaxed));
@@ -123,7 +123,7 @@ unsafe fn pushed(lua: &Lua, desk: &mut Desk, from: *const u8, length: usize) -> 
         })
     };
     drop(closing);
-    made.ok()
+    made
 }
 
 fn home(lua: &Lua) -> Option<Home> {
@@ -157,7 +157,7 @@ fn stays(lua: &Lua, home: Home, head: usize, length: usize) -> bool {
         *byte = count;
     }
     let (start, bytes) = (place.as_ptr(), place.to_vec());
-    sample.finish().is_some_and(|made| made.as_bytes().as_ptr() == start && *made.as_bytes() == bytes)
+    sample.finish().is_ok_and(|made| made.as_bytes().as_ptr() == start && *made.as_bytes() == bytes)
 }
 
 impl<'a> Maker<'a> {
@@ -198,8 +198,8 @@ impl<'a> LongString<'a> {
         unsafe { slice::from_raw_parts_mut(start.add(from), end - from) }
     }
 
-    /// The string; none if Lua has no memory for it.
-    pub fn finish(mut self) -> Option<LuaString> {
+    /// The string. Fails with what Lua raises meanwhile: no memory, or a finalizer's error.
+    pub fn finish(mut self) -> mlua::Result<LuaString> {
         self.window(self.ready, self.length);
         let block = self.block.as_ptr();
         let mut desk = Desk {
@@ -288,7 +288,7 @@ mod tests {
             .create_function(|lua, byte: u8| {
                 let mut long = Maker::new(lua).unwrap().room(WORTH).unwrap();
                 long.window(0, WORTH).fill(byte);
-                Ok(long.finish())
+                long.finish()
             })
             .unwrap();
         lua.globals().set("make", make).unwrap();

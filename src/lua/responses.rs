@@ -135,7 +135,7 @@ pub(super) fn rest(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
             count => filled += count,
         }
     }
-    place.finish().ok_or_else(|| Error::new(Kind::TooLarge, "no memory for the body").op("fetch").into())
+    place.finish().or_else(|e| argument(0, e))
 }
 
 fn copied(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {

@@ -119,7 +119,6 @@ local function perform_all(client, list, given)
   return results
 end
 
-
 --- A jail: `fetch` for those hosts, and nothing else.
 local function jail(client, hosts)
   local core = client.core
