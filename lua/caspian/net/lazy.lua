@@ -1,7 +1,8 @@
 --- Modules that not every program uses, compiled when they are first asked for.
 --
 -- Read now, from where `require` would take them, and compiled later: nothing that is done to `package`, to the globals or
--- to files in between has a say in what they are, since a module of the front is near capabilities.
+-- to files in between has a say in what they are, since a module of the front is near capabilities. They are not put into
+-- `package.loaded`: they are the front's own.
 local io, load, loadstring, next, require, setfenv, type =
   io, load, loadstring, next, require, setfenv, type -- luacheck: ignore (5.1 has loadstring and setfenv)
 local find, gmatch, gsub, match, sub = string.find, string.gmatch, string.gsub, string.match, string.sub
