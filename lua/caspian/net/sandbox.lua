@@ -129,7 +129,7 @@ local function reader(opts, permit)
       return nil, reason, code
     end
     local text
-    text, reason = file_methods.read(file, setfenv and "*a" or "a")
+    text, reason = file_methods.read(file, "*a")
     file_methods.close(file)
     return text, reason and path .. ": " .. reason
   end
@@ -182,7 +182,7 @@ local function add_loaders(env, read)
   function env.loadfile(path, mode, ...)
     local text, why
     if path == nil then
-      text, why = file_methods.read(host.io.stdin, setfenv and "*a" or "a")
+      text, why = file_methods.read(host.io.stdin, "*a")
     else
       text, why = read(path)
     end
