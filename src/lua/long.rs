@@ -11,13 +11,14 @@
 //! the same size there would be handed the block: they copy, too. From 5.3 on they collect after it.
 #![allow(unsafe_code)]
 
+use crate::pages;
 use mlua::{Lua, LuaString, ffi};
 use std::{
     cell::Cell,
     ffi::c_void,
     ptr::{self, NonNull},
     slice,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Strings from this size on are worth it, in bytes.
@@ -61,13 +62,10 @@ struct Home {
 /// Stands before the allocator for one call.
 struct Desk {
     home: Home,
-    /// What is handed out, once, for the first block of this size that our own frame asks for.
+    /// What is handed out, once, for the first block of this size: that of the string ([`ASKS_FIRST`]).
     block: *mut c_void,
     size: usize,
     taken: bool,
-    /// Who asks while this is on top of its stack is our own frame, and no finalizer that Lua runs first (5.1 and 5.2 do).
-    state: *mut ffi::lua_State,
-    mark: *mut c_void,
 }
 
 /// Takes the desk away, whatever happened: an error of Lua's, or a panic of the binding's.
@@ -87,12 +85,11 @@ impl Drop for Closing {
 
 unsafe extern "C" fn serve(desk: *mut c_void, old: *mut c_void, old_size: usize, size: usize) -> *mut c_void {
     // SAFETY: `pushed` installs this function with a `Desk` of its own frame, and takes it away before that frame ends.
-    // Lua calls its allocator from one thread, and the home's is called as Lua would. Lua is asked only what is on top of
-    // a stack, which changes nothing, and holds at least our mark.
+    // Lua calls its allocator from one thread, and the home's is called as Lua would.
     unsafe {
         let desk = desk.cast::<Desk>();
-        let Desk { home, block, size: wanted, taken, state, mark } = *desk;
-        if old.is_null() && size == wanted && !taken && ffi::lua_touserdata(state, -1) == mark {
+        let Desk { home, block, size: wanted, taken } = *desk;
+        if old.is_null() && size == wanted && !taken {
             (*desk).taken = true;
             return block;
         }
@@ -105,9 +102,6 @@ unsafe extern "C" fn serve(desk: *mut c_void, old: *mut c_void, old_size: usize,
 /// # Safety
 /// `from` is good for reading `length` bytes.
 unsafe fn pushed(lua: &Lua, desk: &mut Desk, from: *const u8, length: usize) -> mlua::Result<LuaString> {
-    // Another each time: what an earlier call left beyond the top of a stack is not it.
-    static MARKS: AtomicUsize = AtomicUsize::new(1);
-    let mark = ptr::without_provenance_mut(MARKS.fetch_add(1, Ordering::Relaxed));
     let closing = Closing { home: desk.home, state: Cell::new(ptr::null_mut()) };
     let desk: *mut Desk = desk;
     // SAFETY: runs protected and holds plain data only. An error of Lua's jumps out of the closure with the desk still
@@ -115,11 +109,8 @@ unsafe fn pushed(lua: &Lua, desk: &mut Desk, from: *const u8, length: usize) -> 
     let made = unsafe {
         lua.exec_raw::<LuaString>((), |running| {
             closing.state.set(running);
-            ((*desk).state, (*desk).mark) = (running, mark);
-            ffi::lua_pushlightuserdata(running, mark);
             ffi::lua_setallocf(running, serve, desk.cast());
             ffi::lua_pushlstring(running, from.cast(), length);
-            ffi::lua_replace(running, -2);
         })
     };
     drop(closing);
@@ -163,15 +154,18 @@ fn stays(lua: &Lua, home: Home, head: usize, length: usize) -> bool {
 impl<'a> Maker<'a> {
     /// Nothing where Lua cannot be handed memory.
     pub fn new(lua: &'a Lua) -> Option<Maker<'a>> {
-        let home = home(lua).filter(|_| ASKS_FIRST)?;
+        if !ASKS_FIRST {
+            return None;
+        }
+        let home = home(lua)?;
         Some(Maker { lua, home, head: measure(lua, home)? })
     }
 
     /// Room for a string of `length` bytes; nothing if there is no memory.
     pub fn room(&self, length: usize) -> Option<LongString<'a>> {
         // The allocator of a state may end the process where there is no memory: ask one that does not.
-        Vec::<u8>::new().try_reserve_exact(length.checked_add(self.head + 1)?).ok()?;
-        LongString::in_block(self.lua, self.home, self.head, length)
+        let enough = pages::has(length.checked_add(self.head + 1)?);
+        enough.then(|| LongString::in_block(self.lua, self.home, self.head, length)).flatten()
     }
 }
 
@@ -202,14 +196,7 @@ impl<'a> LongString<'a> {
     pub fn finish(mut self) -> mlua::Result<LuaString> {
         self.window(self.ready, self.length);
         let block = self.block.as_ptr();
-        let mut desk = Desk {
-            home: self.home,
-            block: block.cast(),
-            size: self.size(),
-            taken: false,
-            state: ptr::null_mut(),
-            mark: ptr::null_mut(),
-        };
+        let mut desk = Desk { home: self.home, block: block.cast(), size: self.size(), taken: false };
         // SAFETY: all bytes are initialized. Where Lua takes the block it copies each byte to where it is, which
         // compilers demand of every `memcpy`.
         let made = unsafe { pushed(self.lua, &mut desk, block.wrapping_add(self.head), self.length) };
