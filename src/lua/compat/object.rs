@@ -330,17 +330,16 @@ impl Object {
         }
         // Refused in mid-copy: the buffer must stay where it is.
         self.with_slot(|slot| slot.item().map(drop))?;
-        let known = if number < 0 { None } else { self.home.find(number) };
-        let new = match known {
-            _ if number < 0 => Slot::new(Item::None),
-            Some(slot) => slot,
-            None if self.home.native => Slot::new(match class {
+        let new = match (number >= 0).then(|| self.home.find(number)) {
+            None => Slot::new(Item::None),
+            Some(Some(slot)) => slot,
+            Some(None) if self.home.native => Slot::new(match class {
                 Class::TcpClient | Class::StreamClient => {
                     Item::Stream(Conn::plain(adopt(number).into_wire("a descriptor")))
                 }
                 _ => Item::Bare(adopt(number)),
             }),
-            None => {
+            Some(None) => {
                 return words(format!(
                     "descriptor {number} is not a socket of this program; --allow-native would allow it"
                 ));
