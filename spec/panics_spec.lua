@@ -9,20 +9,12 @@ if not found or not core.panic_at then return end
 local child = require("spec.support.child")
 
 local PRELUDE = ([[
-local lfs, servers = require("lfs"), dofile(%q)
+local servers = dofile(%q)
 local arm = require("caspian_net").panic_at
 local socket = servers.dir .. "/panics.sock"
 local net = launch{ "--allow-net", "--allow-listen=127.0.0.1:0", "--allow-listen=unix:" .. socket }
 local http, https = "http://127.0.0.1:" .. servers.http, "https://localhost:" .. servers.https
-local function sockets()
-  collectgarbage() collectgarbage()
-  local count = 0
-  for name in lfs.dir("/proc/self/fd") do
-    local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target")
-    if target and target:match("^socket:") then count = count + 1 end
-  end
-  return count
-end
+local sockets = require("spec.support.wire").open
 -- `use(make())` works. Then the same with the point armed: an error of `class`, or none where that is nil. After it the
 -- same object works or says that it does not, and another one works.
 local function try(point, class, make, use)
