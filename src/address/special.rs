@@ -53,6 +53,9 @@ pub fn special(ip: IpAddr) -> Option<Special> {
     match super::unmap(ip) {
         IpAddr::V4(ip) => {
             let bits = ip.to_bits();
+            if !OCTETS[usize::from(ip.octets()[0])] {
+                return None;
+            }
             IPV4.iter().find(|(net, len, _)| (bits ^ net.to_bits()) >> (32 - len) == 0).map(|row| row.2)
         }
         IpAddr::V6(ip) => {
@@ -96,6 +99,24 @@ const IPV4: [(Ipv4Addr, u32, Special); 20] = [
     (v4(224, 0, 0, 0), 4, Special::Multicast),
     (v4(240, 0, 0, 0), 4, Special::Reserved),
 ];
+
+/// The first octets that rows of [`IPV4`] begin with: for most addresses no row has to be asked.
+const OCTETS: [bool; 256] = {
+    let mut octets = [false; 256];
+    let mut row = 0;
+    while row < IPV4.len() {
+        let (net, len, _) = IPV4[row];
+        let first = net.octets()[0] as usize;
+        let last = if len < 8 { first | 0xff >> len } else { first };
+        let mut octet = first;
+        while octet <= last {
+            octets[octet] = true;
+            octet += 1;
+        }
+        row += 1;
+    }
+    octets
+};
 
 /// Names for IPv6: the rows within `2000::/3` decide, those outside only give a better word than "reserved".
 const IPV6: [(Ipv6Addr, u32, Special); 13] = [

@@ -199,7 +199,7 @@ impl Grants {
     /// The host is asked about again, so a proof that another capability made opens nothing here.
     pub fn permit(&self, granted: &Granted, answers: &[IpAddr]) -> Result<Vec<Permitted>> {
         let Endpoint { host, port } = granted.endpoint();
-        self.connect(host, *port)?;
+        self.decide(host, *port).map_err(|refusal| self.refused(host, *port, refusal))?;
         let not_allowed = |words: String| Err(Error::new(Kind::AddressNotAllowed, words).at(host.to_string(), *port));
         if answers.is_empty() {
             let words = format!("{host} has no address");

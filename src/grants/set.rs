@@ -5,12 +5,16 @@
 
 use super::{index::Index, keyword, ports::Ports};
 use crate::address::{Host, Name, special, unmap};
+use foldhash::fast::RandomState;
 use ipnet::IpNet;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt, iter,
     net::IpAddr,
 };
+
+/// Each map has a seed of its own, so nobody can prepare names that collide.
+type Names = HashMap<Name, Ports, RandomState>;
 
 /// The host part of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +39,9 @@ pub(super) type Rule = (Pattern, Ports);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Set {
     any: Ports,
-    names: HashMap<Name, Ports>,
-    children: HashMap<Name, Ports>,
-    below: HashMap<Name, Ports>,
+    names: Names,
+    children: Names,
+    below: Names,
     /// Bit `n` is set where a name of `n` labels is in `below`. (253 octets have at most 127 labels.)
     depths: u128,
     nets: BTreeMap<IpNet, Ports>,
@@ -182,24 +186,30 @@ impl Set {
         self.depths != 0 && self.ancestors(name).any(|ancestor| self.below.get(ancestor).is_some_and(&mut stop))
     }
 
-    /// The ancestors of a name, itself not among them, at the depths where `below` has one.
+    /// The ancestors of a name, itself not among them, at the depths where `below` has one: the shortest first.
     fn ancestors<'n>(&self, name: &'n str) -> impl Iterator<Item = &'n str> {
-        let depths = self.depths;
-        let proper = iter::successors(Some(name), |name| name.split_once('.').map(|(_, rest)| rest)).skip(1);
-        let counts = (1..labels(name)).rev();
-        proper.zip(counts).filter(move |(_, count)| depths >> count & 1 == 1).map(|(ancestor, _)| ancestor)
+        let mut depths = self.depths;
+        let dots = name.bytes().enumerate().rev().filter(|(_, byte)| *byte == b'.').map(|(at, _)| at);
+        // Bit 0 belongs to the part that the loop is at; nothing is looked for beyond the deepest of `below`.
+        let parts = dots.map_while(move |at| {
+            depths >>= 1;
+            (depths != 0).then_some((at, depths & 1 == 1))
+        });
+        parts.filter_map(|(at, wanted)| if wanted { name.get(at + 1..) } else { None })
     }
 
     /// The narrowest rule that covers that host and port: for messages, so its cost does not matter.
     pub fn find(&self, host: &Host, port: u16) -> Option<Rule> {
         let candidates: Vec<(Pattern, Option<&Ports>)> = match host {
             Host::Name(name) => {
-                let key = |text: &str, map: &HashMap<Name, Ports>| map.get_key_value(text).map(|(key, _)| key.clone());
+                let key = |text: &str, map: &Names| map.get_key_value(text).map(|(key, _)| key.clone());
                 let parent = name.as_str().split_once('.').and_then(|(_, parent)| key(parent, &self.children));
-                let above = self.ancestors(name.as_str()).filter_map(|ancestor| key(ancestor, &self.below));
+                let mut above: Vec<_> =
+                    self.ancestors(name.as_str()).filter_map(|name| key(name, &self.below)).collect();
+                above.reverse();
                 iter::once((Pattern::Name(name.clone()), self.names.get(name)))
                     .chain(parent.into_iter().map(|key| (Pattern::Child(key.clone()), self.children.get(&key))))
-                    .chain(above.map(|key| (Pattern::Below(key.clone()), self.below.get(&key))))
+                    .chain(above.into_iter().map(|key| (Pattern::Below(key.clone()), self.below.get(&key))))
                     .collect()
             }
             Host::Ip(ip) => supernets(IpNet::from(unmap(*ip)))
@@ -214,7 +224,7 @@ impl Set {
 
     /// Every rule, in no particular order.
     pub fn rules(&self) -> impl Iterator<Item = Rule> + '_ {
-        let named = |kind: fn(Name) -> Pattern, map: &'_ HashMap<Name, Ports>| {
+        let named = |kind: fn(Name) -> Pattern, map: &'_ Names| {
             map.iter().map(|(name, ports)| (kind(name.clone()), ports.clone())).collect::<Vec<_>>()
         };
         iter::once((Pattern::Any, self.any.clone()))
