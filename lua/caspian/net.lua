@@ -10,7 +10,6 @@ local capability = require("caspian.net.capability")
 local errors = require("caspian.net.errors")
 local objects = require("caspian.net.objects")
 local sockets = require("caspian.net.sockets")
-local websocket = require("caspian.net.websocket")
 local find, loaded, preload = string.find, package.loaded, package.preload
 local next, require, setfenv, type = next, require, setfenv, type
 local _ENV = {} -- luacheck: ignore
@@ -75,12 +74,12 @@ local function open(name, at, grants, opts)
   local defined, why = core.set_error_metatable(errors.metatable)
   if not defined then bad(0, name, why, 1) end
   args.answer(name, core.set_array_metatable(objects.ARRAY))
-  websocket.define(core, sockets.define(core))
+  local methods = sockets.define(core)
   local cap, err, index = core.mint(grants, { files = files })
   if err ~= nil then bad(index == 0 and 0 or at, name, err, 1) end
   local role = opts.role or "user"
   if cap == nil or role ~= "user" then return nil, missing end
-  return capability.make(core, cap), missing
+  return capability.make(core, cap, methods), missing
 end
 
 --- Makes the network capability of this Lua state; nil where nothing is granted.

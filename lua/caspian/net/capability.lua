@@ -3,8 +3,6 @@
 local args = require("caspian.net.args")
 local sockets = require("caspian.net.sockets")
 local lazy = require("caspian.net.lazy")
-local websocket = require("caspian.net.websocket")
-local dns = require("caspian.net.names")
 local error, next, rawget, setfenv, setmetatable, type = error, next, rawget, setfenv, setmetatable, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -19,15 +17,19 @@ local UDP = merged(LOCAL, { broadcast = "boolean", reuse = "boolean", family = "
 local UDP_LISTEN = { timeout = "seconds", broadcast = "boolean", reuse = "boolean" }
 local SPEC = { allow_net = "any", allow_listen = "any", deny_net = "any", dns = "boolean" }
 
---- HTTP is most of the front: a program that does not use it does not wait for it.
-local front = lazy("caspian.net.http", "caspian.net.requests", "caspian.net.responses", "caspian.net.identity",
-  "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded", "caspian.net.middleware")
+--- Most of the front: a program that uses none of it does not wait for it.
+local front = lazy({
+  "caspian.net.names", "caspian.net.websocket", "caspian.net.http", "caspian.net.requests", "caspian.net.responses",
+  "caspian.net.identity", "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded",
+  "caspian.net.middleware",
+}, { "caspian.net.args", "caspian.net.errors", "caspian.net.objects", "caspian.net.sockets" })
 
 --- The capability behind each `%net`, for the front's own files.
 local behind = setmetatable({}, { __mode = "k" })
 
 --- A `%net` around `cap`.
-local function make(core, cap)
+-- @param methods those of WebSockets, as `sockets.define` returned them
+local function make(core, cap, methods)
   local net = {}   -- what the script holds: empty, so that nothing on it can be replaced
   behind[net] = cap
   local functions = {}
@@ -151,7 +153,7 @@ local function make(core, cap)
       for key, value in next, spec do copy[key] = value end
     end
     local less = answer("narrow", core.narrow(cap, copy))
-    return make(core, less)
+    return make(core, less, methods)
   end
 
   --- Ends this capability and everything that came from it: sockets close, calls raise `network/socket`.
@@ -191,15 +193,15 @@ local function make(core, cap)
     ["puck.uno/socket/ssl"] = by_name("ssl", SSL),
     ["puck.uno/socket/tcp_listener"] = by_name("tcp_listen", LISTEN),
   }
-  websocket.extend(core, cap, front, net, functions)
-  dns.extend(core, cap, net, functions)
 
-  -- What is not there is HTTP's, or nobody's.
+  -- What is not there is the lazy part's, or nobody's.
   local client = answer("http", core.http_client(cap))
   local function extend()
     if not client then return end
     -- Whole or not at all: where the stack, the memory or a hook ends this, the next use begins anew.
     local more = {}
+    front("caspian.net.names").extend(core, cap, net, more)
+    front("caspian.net.websocket").extend(core, cap, methods, net, more)
     front("caspian.net.http").extend(core, cap, client, front, net, more, classes)
     for name, value in next, more do functions[name] = value end
     client = nil

@@ -5,13 +5,10 @@
 -- `package.loaded`: they are the front's own.
 local io, load, loadstring, next, require, setfenv, type =
   io, load, loadstring, next, require, setfenv, type -- luacheck: ignore (5.1 has loadstring and setfenv)
-local find, gmatch, gsub, match, sub = string.find, string.gmatch, string.gsub, string.match, string.sub
+local gmatch, gsub, sub = string.gmatch, string.gsub, string.sub
 local globals, package = _G, package
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
-
---- How our files require others.
-local REQUIRE = 'require("'
 
 --- The text of a module, and its file; none where `require` would have found it in another way than by `package.path`.
 local function read(name)
@@ -46,24 +43,18 @@ local function snapshot()
 end
 
 --- A `require` for modules that are compiled when they are first asked for.
--- @param ... their names; what else they require is loaded now
-return function(...)
+-- @param names of those modules
+-- @param needed names of the others that they require: loaded now
+return function(names, needed)
   local texts, files, modules = {}, {}, {}
-  for _, name in next, { ... } do
+  for _, name in next, needed do modules[name] = require(name) end
+  for _, name in next, names do
     local text, path = read(name)
     if type(text) ~= "string" then
-      for _, each in next, { ... } do modules[each] = require(each) end
+      for _, each in next, names do modules[each] = require(each) end
       return function(known) return modules[known] end
     end
     texts[name], files[name] = text, path
-  end
-  for _, text in next, texts do
-    local _, at = find(text, REQUIRE, 1, true)
-    while at do
-      local name = match(text, "^[%w_.]+", at + 1)
-      if not texts[name] then modules[name] = require(name) end
-      _, at = find(text, REQUIRE, at, true)
-    end
   end
   local env = snapshot()
   function env.require(name)

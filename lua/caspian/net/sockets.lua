@@ -28,7 +28,8 @@ end
 
 local STARTTLS = merged(TIMEOUT, CLIENT_TLS, SERVER_TLS, { server = "boolean" })
 
---- Defines the classes in the core. Once per Lua state, before the first socket. Returns what defines one more.
+--- Defines the classes in the core. Once per Lua state, before the first socket. Returns the methods of WebSockets, which
+-- `websocket` adds once somebody opens one: then the core takes no class any more.
 local function define(core)
   local function close(self)
     answer("close", core.close(self))
@@ -157,7 +158,9 @@ local function define(core)
   class("ssl", ssl, "ssl socket")
   class("udp", udp, "udp socket")
   class("tcp_listener", listener, "tcp listener")
-  return class
+  local websocket = {}
+  class("websocket", websocket, "websocket")
+  return websocket
 end
 
 return { define = define, client_tls = CLIENT_TLS, server_tls = SERVER_TLS, merged = merged }

@@ -1,5 +1,6 @@
 --- WebSockets (RFC 6455): `net.websocket` and the class of what it returns.
 local args = require("caspian.net.args")
+local http = require("caspian.net.http")
 local error, setfenv, type = error, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -21,11 +22,8 @@ local OPTIONS = {
   sni = "string", protocols = "strings",
 }
 
---- Defines the class in the core. Once per Lua state, after the sockets' own.
--- @param class what `sockets.define` returned
-local function define(core, class)
-  local methods = {}
-
+--- Adds the methods of the class.
+local function define(core, methods)
   --- Sends a message. `kind` is "text" (UTF-8; the default) or "binary": `ws:send(ws:recv())` is an echo.
   -- After a timeout with `err.sent > 0` the rest goes first with the next call; with 0 nothing of it was sent.
   function methods.send(self, data, kind, opts)
@@ -87,19 +85,24 @@ local function define(core, class)
     opts = options(at, "close", opts, TIMEOUT)
     return (answer("close", core.websocket_close(self, code, reason, opts.timeout)))
   end
-
-  class("websocket", methods, "websocket")
 end
 
+local defined = false
+
 --- Adds the function to a `%net` around `cap`.
--- @param front `require` for modules that are loaded when they are first used
-local function extend(core, cap, front, net, functions)
+-- @param methods those of the class, as `sockets.define` returned them
+local function extend(core, cap, methods, net, functions)
+  if not defined then
+    define(core, methods)
+    defined = true
+  end
+
   --- Opens a WebSocket. opts: see OPTIONS above.
   function functions.websocket(...)
     local url, opts = own(net, ...)
     args.string(1, "websocket", "url", url)
     opts = options(2, "websocket", opts, OPTIONS)
-    local names, values = front("caspian.net.http").fields(opts.headers or {}, "websocket", 2, 1)
+    local names, values = http.fields(opts.headers or {}, "websocket", 2, 1)
     -- The handshake is one of HTTP/1.1, and a server that offers more must be told so.
     opts.headers, opts.alpn = nil, { "http/1.1" }
     local socket = answer("websocket", core.websocket(cap, url, names, values, opts))
@@ -107,4 +110,4 @@ local function extend(core, cap, front, net, functions)
   end
 end
 
-return { define = define, extend = extend }
+return { extend = extend }
