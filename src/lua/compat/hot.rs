@@ -135,17 +135,18 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
     let (mut pattern, mut have, mut max) = (Pattern::Line, 0, None);
     let top = ffi::lua_gettop(state);
     if top > 1 {
-        pattern = match ffi::lua_type(state, 2) {
-            ffi::LUA_TNIL => Pattern::Line,
+        let kind = ffi::lua_type(state, 2);
+        // First what most programs say: to ask whether it reads as a number costs more than a line.
+        let words = if kind == ffi::LUA_TSTRING { bytes(state, 2) } else { &[] };
+        pattern = match words {
+            [b'*', b'l', ..] => Pattern::Line,
+            [b'*', b'a', ..] => Pattern::All,
+            _ if kind == ffi::LUA_TNIL => Pattern::Line,
             _ if ffi::lua_isnumber(state, 2) != 0 => match ffi::lua_tonumber(state, 2) {
                 count if count >= 0.0 => Pattern::Count(count as usize),
                 _ => refuse(state, 2, c"invalid receive pattern"),
             },
-            ffi::LUA_TSTRING => match bytes(state, 2) {
-                [b'*', b'l', ..] => Pattern::Line,
-                [b'*', b'a', ..] => Pattern::All,
-                _ => refuse(state, 2, c"invalid receive pattern"),
-            },
+            _ if kind == ffi::LUA_TSTRING => refuse(state, 2, c"invalid receive pattern"),
             _ => {
                 ffi::luaL_checklstring(state, 2, ptr::null_mut());
                 Pattern::Line

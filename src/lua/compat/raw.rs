@@ -215,9 +215,10 @@ unsafe fn block_at(state: *mut ffi::lua_State, index: c_int, classes: u16) -> (*
     let address = ffi::lua_topointer(state, -1);
     ffi::lua_settop(state, -2);
     let own = &*ffi::lua_touserdata(state, ffi::lua_upvalueindex(1)).cast::<Classes>();
-    for class in Class::ALL {
-        if classes & class.bit() != 0 && own.0[class as usize] == address {
-            return (ffi::lua_touserdata(state, index).cast(), class);
+    for (class, known) in Class::ALL.into_iter().zip(own.0) {
+        if known == address {
+            let wanted = classes & class.bit() != 0;
+            return if wanted { (ffi::lua_touserdata(state, index).cast(), class) } else { none };
         }
     }
     none
