@@ -39,7 +39,9 @@ describe("the option proxy", function()
       assert.truthy(r.body:find("^GET /inspect%?a=b "), r.body)
       assert.truthy(r.body:find("host: " .. origin, 1, true), r.body)
       assert.is_nil(r.peer_cert())
-      r = mine.fetch(http .. "/echo", { proxy = way[2], method = "POST", body = "a body" })
+      -- On a connection of its own: tinyproxy closes each after one answer without saying so, and a POST that meets that
+      -- is not sent twice.
+      r = mine.http.client.new():post(http .. "/echo", "a body", { proxy = way[2] })
       assert.equal("a body", r.body)
     end)
 
