@@ -78,7 +78,8 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 
 /// Files that may say `unsafe`, each with the system call or C interface that asks for it.
 const UNSAFE: &[(&str, &str)] = &[
-    ("lua/compat/boxed.rs", "the drop-in's objects have metatables that programs may see"),
+    ("lua/boxed.rs", "objects whose metatables are made by hand on the C API"),
+    ("lua/plain.rs", "a request that Lua has no part in speaks the C API"),
     ("lua/raw.rs", "the hot path of the binding speaks the C API"),
     ("lua/long.rs", "a long string is written in the block that Lua's allocator gives"),
     ("lua/compat/mime.rs", "filters call mime.core for every piece: the C API"),

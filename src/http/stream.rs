@@ -67,6 +67,11 @@ impl Stream {
         Ok(())
     }
 
+    /// Hands out nothing of what is held: whoever looked at it has it.
+    pub fn clear(&mut self) {
+        (self.buffer, self.head) = (Vec::new(), 0);
+    }
+
     /// Gathers about `count` bytes more: how many there are, and whether that is all. `too_large` as in
     /// [`Fetch::body`].
     pub fn ahead(&mut self, count: usize) -> Result<(usize, bool)> {
@@ -98,7 +103,8 @@ impl Stream {
         usize::try_from(left?).ok()
     }
 
-    fn held(&self) -> &[u8] {
+    /// What was read and not handed out.
+    pub fn held(&self) -> &[u8] {
         self.buffer.get(self.head..).unwrap_or_default()
     }
 

@@ -24,7 +24,7 @@ fn all(lua: &Lua, (calls, parallel, per_origin, timeout): Given) -> super::answe
         per_origin: per_origin.map_or(default.per_origin, |n| n as usize),
         timeout: timeout.and_then(seconds).flatten(),
     };
-    let calls = calls.iter().map(peek).collect::<Result<Vec<_>, _>>()?;
+    let calls = calls.iter().map(|call| peek(lua, call)).collect::<Result<Vec<_>, _>>()?;
     let mut streams = Vec::with_capacity(calls.len());
     for call in &calls {
         streams.push(call.stream()?);

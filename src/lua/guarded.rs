@@ -5,11 +5,12 @@
 
 use super::{
     answer::{Answer, argument},
+    boxed::Class,
     capability::{Files, strings},
     define, held,
     http::{Given, Prepared, client, owner, prepare},
     options::Options,
-    responses::{self, HeldCall, peek},
+    responses::{self, Call, peek},
     socket::seconds,
     wishes::{Wishes, resolve},
 };
@@ -29,7 +30,7 @@ use crate::{
     names::Lookup,
 };
 use mlua::{AnyUserData, Lua, LuaString, Table, UserData};
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 const OP: &str = "fetch";
 
@@ -39,7 +40,7 @@ struct Clock(Deadline);
 impl UserData for Clock {}
 
 /// Adds the functions to the core.
-pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+pub fn register(lua: &Lua, core: &Table, calls: Rc<Class>) -> mlua::Result<()> {
     // guard_client(capability, hosts?, open?) -> a client for those hosts (nil: any), with a pool, a jar and a resolver of
     // its own, no files, and no private addresses but those in `open` (nil: no such fence)
     define(lua, core, "guard_client", |_, (cap, hosts, open): (AnyUserData, Option<Table>, Option<Table>)| {
@@ -69,9 +70,9 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         }
     })?;
     define(lua, core, "guard_addresses", addresses)?;
-    define(lua, core, "guard_start", start)?;
+    define(lua, core, "guard_start", move |lua, given| start(lua, given)?.into_lua(lua, &calls))?;
     // guard_reached(call): was there a connection? If not, nothing has left yet.
-    define(lua, core, "guard_reached", |_, call: AnyUserData| Ok(peek(&call)?.stream()?.fetch.reached()))?;
+    define(lua, core, "guard_reached", |lua, call: AnyUserData| Ok(peek(lua, &call)?.stream()?.fetch.reached()))?;
     define(lua, core, "guard_request", request)?;
     // guard_log(client, method, url, class): a refusal, for --net-log; of the URL only what cannot be a secret by design
     define(lua, core, "guard_log", |_, (of, method, url, class): (AnyUserData, String, LuaString, String)| {
@@ -134,7 +135,7 @@ fn addresses(
 
 /// guard_start(clock, share, client, url, method, names, values, body, opts) -> call: a request that has not begun, under
 /// the clock. `share`: of how many addresses this is the first, since each of them may take its part of the time to connect.
-fn start(lua: &Lua, (clock, share, given): (AnyUserData, u32, Table)) -> Answer<HeldCall> {
+fn start(lua: &Lua, (clock, share, given): (AnyUserData, u32, Table)) -> Answer<Rc<Call>> {
     let given = read(&given).or_else(|e| argument(0, e))?;
     let Prepared { net, pool, request, source, mut options, .. } = prepare(lua, OP, given)?;
     let deadline = clocked(&clock)?;
@@ -143,7 +144,7 @@ fn start(lua: &Lua, (clock, share, given): (AnyUserData, u32, Table)) -> Answer<
         let connect = &mut Arc::make_mut(&mut options).connect_timeout;
         *connect = Some(connect.map_or(part, |own| own.min(part)));
     }
-    Ok(HeldCall::new(Fetch::new(&net, &pool, request, source, options).under(&deadline)))
+    Ok(Call::new(Fetch::new(&net, &pool, request, source, options).under(&deadline)))
 }
 
 /// What [`prepare`] takes, by name: `client`, `url`, `method`, `names`, `values`, `body`, `opts`.

@@ -6,10 +6,12 @@
 use super::{
     answer::{Answer, argument, three},
     bodies::source,
+    boxed::{self, Class},
     capability::{Capability, Ends, Files, strings},
     cookies, define, held, json,
     options::Options,
-    responses::{self, HeldCall, peek, rest},
+    plain,
+    responses::{self, Call, peek, rest},
     wishes::{Wishes, options},
 };
 use crate::{
@@ -70,7 +72,23 @@ impl Client {
         options(opts, &self.net.borrow(), &self.files, &self.jar, &self.wishes)
     }
 
-    /// A caller's URL, the first argument.
+    /// What every request begins with: a live capability, an open client, a URL (the first argument) and a method.
+    fn begin(&self, op: &'static str, url: &[u8], method: &[u8]) -> Answer<(Net, HttpUrl, Method)> {
+        let net = self.net();
+        net.alive()?;
+        if self.closed.get() {
+            return Err(Error::new(Kind::Socket, "the client is closed").op(op).into());
+        }
+        Ok((net, self.parse(url)?, Method::parse(method).or_else(wrong)?))
+    }
+
+    /// A request that says nothing of its own.
+    pub(super) fn plain(&self, url: &[u8], method: &[u8]) -> Answer<Fetch> {
+        let (net, url, method) = self.begin("fetch", url, method)?;
+        Ok(Fetch::new(&net, &self.pool, Request::new(method, url, None), None, self.wishes.options.clone()))
+    }
+
+    /// A caller's URL.
     fn parse(&self, text: &[u8]) -> Answer<HttpUrl> {
         if let Some((_, url)) = self.last.borrow().as_ref().filter(|(last, _)| **last == *text) {
             return Ok(url.clone());
@@ -92,8 +110,8 @@ impl Ends for Client {
     }
 }
 
-/// Adds the functions to the core.
-pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+/// Adds the functions to the core; answers the class of calls.
+pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Class>> {
     core.raw_set("null", Value::NULL)?;
     define(lua, core, "set_array_metatable", |lua, metatable: Table| {
         super::capability::unsealed(lua)?;
@@ -109,39 +127,48 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         lua.create_string(form).or_else(|e| argument(0, e))
     })?;
     clients(lua, core)?;
-    define(lua, core, "http_start", start)?;
+    let (calls, held) = (responses::register(lua, core)?, Class::default());
+    let of = Rc::clone(&calls);
+    define(lua, core, "http_start", move |lua, given: Given| start(lua, given)?.into_lua(lua, &of))?;
+    // http_fetcher(client) -> a function (url, method) -> call, status, body: for requests that say nothing of their own
+    boxed::class::<Client>(lua, &held, lua.create_table()?)?;
+    let of = Rc::clone(&calls);
+    define(lua, core, "http_fetcher", move |lua, client: AnyUserData| {
+        plain::fetcher(lua, &held, &of, owner(&client)?).or_else(|e| argument(0, e))
+    })?;
+    let of = Rc::clone(&calls);
     // http_fetch(as http_start) -> call, status, body: a request that Lua has no part in, in one step
     core.raw_set(
         "http_fetch",
-        lua.create_function(|lua, given: Given| {
-            let answer = panics::caught(|| Ok(fetch(lua, given)));
+        lua.create_function(move |lua, given: Given| {
+            let answer = panics::caught(|| Ok(fetch(lua, &of, given)));
             three(lua, answer.unwrap_or_else(|panic| Err(panic.into())))
         })?,
     )?;
     // http_step(call) -> true for the head, false where a piece of body is asked for, "sent" after one (`paced`)
-    define(lua, core, "http_step", |lua, call: AnyUserData| match peek(&call)?.stream()?.fetch.step()? {
+    define(lua, core, "http_step", |lua, call: AnyUserData| match peek(lua, &call)?.stream()?.fetch.step()? {
         Step::Head => Ok(Value::Boolean(true)),
         Step::Piece => Ok(Value::Boolean(false)),
         Step::Sent => lua.create_string("sent").map(Value::String).or_else(|e| argument(0, e)),
     })?;
-    define(lua, core, "http_supply", |_, (call, piece): (AnyUserData, LuaString)| {
-        peek(&call)?.stream()?.fetch.supply(&piece.as_bytes())?;
+    define(lua, core, "http_supply", |lua, (call, piece): (AnyUserData, LuaString)| {
+        peek(lua, &call)?.stream()?.fetch.supply(&piece.as_bytes())?;
         Ok(true)
     })?;
-    responses::register(lua, core)
+    Ok(calls)
 }
 
 /// See `http_fetch`.
-fn fetch(lua: &Lua, given: Given) -> Answer<(HeldCall, u16, LuaString)> {
+fn fetch(lua: &Lua, calls: &Class, given: Given) -> Answer<(Value, u16, LuaString)> {
     let call = start(lua, given)?;
     let (status, body) = {
-        let mut stream = call.0.stream()?;
+        let mut stream = call.stream()?;
         if stream.fetch.step()? != Step::Head {
             return argument(2, "this body comes in pieces");
         }
         (stream.fetch.head().map_or(0, |head| head.status), rest(lua, &mut stream)?)
     };
-    Ok((call, status, body))
+    Ok((call.into_lua(lua, calls)?, status, body))
 }
 
 fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
@@ -231,11 +258,11 @@ pub(super) struct Prepared {
 }
 
 /// http_start(client, url, method, names, values, body, opts) -> call; see [`prepare`].
-fn start(lua: &Lua, given: Given) -> Answer<HeldCall> {
+fn start(lua: &Lua, given: Given) -> Answer<Rc<Call>> {
     let Prepared { cap, net, pool, request, source, options, streamed } = prepare(lua, "fetch", given)?;
-    let call = HeldCall::new(Fetch::new(&net, &pool, request, source, options));
+    let call = Call::new(Fetch::new(&net, &pool, request, source, options));
     if streamed {
-        cap.opened(Rc::<responses::Call>::downgrade(&call.0));
+        cap.opened(Rc::<Call>::downgrade(&call));
     }
     Ok(call)
 }
@@ -246,13 +273,7 @@ fn start(lua: &Lua, given: Given) -> Answer<HeldCall> {
 pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepared> {
     let (of, url, method, names, values, body, opts) = given;
     let of = owner(&of)?;
-    let net = of.net.borrow().clone();
-    net.alive()?;
-    if of.closed.get() {
-        return Err(Error::new(Kind::Socket, "the client is closed").op(op).into());
-    }
-    let url = of.parse(&url.as_bytes())?;
-    let method = Method::parse(&method.as_bytes()).or_else(wrong)?;
+    let (net, url, method) = of.begin(op, &url.as_bytes(), &method.as_bytes())?;
     let (source, content_type) = match body {
         Some(body) => source(&Options::new(lua, Some(body), 2), &of.files)?,
         None => (None, None),

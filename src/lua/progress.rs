@@ -29,21 +29,21 @@ const WIDTH: usize = 30;
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // http_sent(call) -> bytes of body sent, of how many (nil if unknown)
-    define(lua, core, "http_sent", |_, call: AnyUserData| {
-        let call = peek(&call)?;
+    define(lua, core, "http_sent", |lua, call: AnyUserData| {
+        let call = peek(lua, &call)?;
         let stream = call.stream()?;
         let total = stream.fetch.request().payload.as_ref().and_then(|payload| payload.length);
         Ok((stream.fetch.sent_bytes(), total))
     })?;
     // http_fill(call, count) -> bytes gathered so far, of how many (nil if unknown), whether that is all
-    define(lua, core, "http_fill", |_, (call, count): (AnyUserData, f64)| {
-        let call = peek(&call)?;
+    define(lua, core, "http_fill", |lua, (call, count): (AnyUserData, f64)| {
+        let call = peek(lua, &call)?;
         let mut stream = call.stream()?;
         let (held, over) = stream.ahead(count as usize)?;
         Ok((held, stream.fetch.announced(), over))
     })?;
     // http_total(call) -> bytes that the body is going to have, nil if unknown
-    define(lua, core, "http_total", |_, call: AnyUserData| Ok(peek(&call)?.stream()?.fetch.announced()))?;
+    define(lua, core, "http_total", |lua, call: AnyUserData| Ok(peek(lua, &call)?.stream()?.fetch.announced()))?;
     // http_bar() -> a bar; false if standard error is no terminal
     define(lua, core, "http_bar", |lua, (): ()| {
         if !std::io::stderr().is_terminal() {
@@ -67,7 +67,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     // http_records(call) -> what was asked and answered, hop by hop
     define(lua, core, "http_records", |lua, call: AnyUserData| {
-        let call = peek(&call)?;
+        let call = peek(lua, &call)?;
         let stream = call.stream()?;
         let list = stream.fetch.records().iter().map(|one| record(lua, one)).collect::<mlua::Result<Vec<_>>>();
         let list: Answer<Vec<Table>> = list.or_else(|e| argument(0, e));

@@ -2,6 +2,7 @@
 
 use super::{
     answer::{Answer, argument},
+    boxed::{self, Boxed, Class},
     capability::Ends,
     define,
     long::{self, Maker},
@@ -17,24 +18,21 @@ use crate::{
     },
     pages,
 };
-use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
+use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, Value};
 use std::{
     cell::{RefCell, RefMut},
+    ffi::CStr,
     rc::Rc,
     time::Duration,
 };
 
-/// A request under way, or a response.
+/// A request under way, or a response. Lua holds it in a userdata of our own making, which a plain request is handed
+/// without mlua (`plain`).
 pub(super) struct Call(RefCell<Stream>);
 
-pub(super) struct HeldCall(pub Rc<Call>);
-
-impl UserData for HeldCall {}
-
-impl HeldCall {
-    pub(super) fn new(fetch: Fetch) -> HeldCall {
-        HeldCall(Rc::new(Call(RefCell::new(Stream::new(fetch)))))
-    }
+impl Boxed for Call {
+    const NAME: &'static str = "HTTP call";
+    const WORD: &'static CStr = c"HTTP call";
 }
 
 impl Ends for Call {
@@ -46,6 +44,21 @@ impl Ends for Call {
 }
 
 impl Call {
+    pub(super) fn new(fetch: Fetch) -> Rc<Call> {
+        Rc::new(Call(RefCell::new(Stream::new(fetch))))
+    }
+
+    pub(super) fn into_lua(self: Rc<Call>, lua: &Lua, calls: &Class) -> Answer<Value> {
+        boxed::wrap(lua, calls, self).or_else(|e| argument(0, e))
+    }
+
+    /// Lua has its copy of all that was gathered.
+    pub(super) fn spent(&self) {
+        if let Ok(mut stream) = self.0.try_borrow_mut() {
+            stream.clear();
+        }
+    }
+
     pub(super) fn stream(&self) -> Answer<RefMut<'_, Stream>> {
         match self.0.try_borrow_mut() {
             Ok(stream) => Ok(stream),
@@ -54,19 +67,20 @@ impl Call {
     }
 }
 
-pub(super) fn peek(value: &AnyUserData) -> Answer<Rc<Call>> {
-    match value.borrow::<HeldCall>() {
-        Ok(call) => Ok(Rc::clone(&call.0)),
-        Err(_) => argument(0, "not an HTTP call"),
+pub(super) fn peek(lua: &Lua, value: &AnyUserData) -> Answer<Rc<Call>> {
+    match boxed::peek(lua, value) {
+        Ok(Some(call)) => Ok(call),
+        _ => argument(0, "not an HTTP call"),
     }
 }
 
-pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+/// Adds the functions to the core; answers the class of calls.
+pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Class>> {
     // http_head(call) -> status, reason, version
-    define(lua, core, "http_head", |lua, call: AnyUserData| head(lua, &*peek(&call)?.stream()?))?;
+    define(lua, core, "http_head", |lua, call: AnyUserData| head(lua, &*peek(lua, &call)?.stream()?))?;
     // http_fields(call, "headers" | "trailers" | "raw_headers")
     define(lua, core, "http_fields", |lua, (call, what): (AnyUserData, String)| {
-        let call = peek(&call)?;
+        let call = peek(lua, &call)?;
         let stream = call.stream()?;
         let empty = Fields::new();
         let head = stream.fetch.head().map_or(&empty, |head| &head.fields);
@@ -79,7 +93,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     // http_read(call, "piece" | "exact" | "line" | "rest", count) -> bytes, or nil at the end
     define(lua, core, "http_read", |lua, (call, how, count): (AnyUserData, String, Option<f64>)| {
-        let call = peek(&call)?;
+        let call = peek(lua, &call)?;
         let mut stream = call.stream()?;
         // A count beyond the address space is as good as its end.
         let count = count.map_or(64 * 1024, |n| n as usize);
@@ -96,12 +110,12 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     // http_text(call, body) -> the body in UTF-8, by the charset that the server names
     define(lua, core, "http_text", |lua, (call, body): (AnyUserData, LuaString)| {
-        let call = peek(&call)?;
+        let call = peek(lua, &call)?;
         let stream = call.stream()?;
         text(lua, stream.fetch.head(), &body)
     })?;
     define(lua, core, "http_info", |lua, (call, what): (AnyUserData, String)| {
-        let call = peek(&call)?;
+        let call = peek(lua, &call)?;
         let stream = call.stream()?;
         let made = match &*what {
             "timings" => timings(lua, &stream.fetch.timings()).map(Value::Table),
@@ -112,10 +126,13 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         };
         made.or_else(|e| argument(0, e))
     })?;
-    define(lua, core, "http_drop", |_, call: AnyUserData| {
-        peek(&call)?.stream()?.fetch.close();
+    define(lua, core, "http_drop", |lua, call: AnyUserData| {
+        peek(lua, &call)?.stream()?.fetch.close();
         Ok(true)
-    })
+    })?;
+    let calls = Class::default();
+    boxed::class::<Call>(lua, &calls, lua.create_table()?)?;
+    Ok(Rc::new(calls))
 }
 
 /// All that is left of a body. A large one is read to where Lua keeps it.

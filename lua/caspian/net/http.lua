@@ -28,11 +28,16 @@ local POOL = {
 
 --- Does a request. Called by public functions only (for the level of its errors).
 local function perform(name, client, url, given, at, method, body)
-  local core = client.core
-  if client.plain and given == nil and body == nil and type(url) == "string" then
+  local core, fetch = client.core, client.fetch
+  if fetch and given == nil and body == nil and type(url) == "string" then
     -- What most requests are, and then there is nothing to prepare.
-    local call, status, text = core.http_fetch(client.client, url, method or "GET")
+    local call, status, text = fetch(url, method or "GET")
     if call == nil then requests.raise(name, status, text, at, 1) end
+    if text == nil then
+      local err
+      text, err = core.http_read(call, "rest")
+      if text == nil then error(err, 0) end
+    end
     return responses.made(core, call, status, text)
   end
   local call, pump, opts, status, text = prepare(name, client, url, given, at, 2, method, body)
@@ -119,6 +124,11 @@ local function perform_all(client, list, given)
   return results
 end
 
+--- The function that does a client's plain requests.
+local function fetcher(core, client)
+  return (answer("client", core.http_fetcher(client)))
+end
+
 --- A jail: `fetch` for those hosts, and nothing else.
 local function jail(client, hosts)
   local core = client.core
@@ -128,7 +138,7 @@ local function jail(client, hosts)
     error(err, 0)
   end
   local jailed = { core = core, client = inner, defaults = client.defaults, headers = client.headers,
-    plain = requests.is_plain(client.defaults) }
+    fetch = requests.is_plain(client.defaults) and fetcher(core, inner) or nil }
   local members = {}
   local object = sealed("jail", members)
   function members.fetch(...)
@@ -268,7 +278,7 @@ end
 -- @param of_all the client that its functions share
 -- @param front `require` for modules that are loaded when they are first used
 local function extend(core, cap, of_all, front, net, functions, classes)
-  local shared = { core = core, client = of_all, defaults = {}, headers = {}, plain = true }
+  local shared = { core = core, client = of_all, defaults = {}, headers = {}, fetch = fetcher(core, of_all) }
 
   --- Does a request and returns the response. opts: see CLIENT and REQUEST above.
   function functions.fetch(...)
@@ -318,7 +328,8 @@ local function extend(core, cap, of_all, front, net, functions, classes)
     if inner == nil then requests.raise("new", err, index, 1, 1) end
     local object = setmetatable({}, client)
     states[object] = { core = core, client = inner, defaults = defaults, headers = headers,
-      har = recorded and har.new() or nil, plain = not recorded and requests.is_plain(defaults) }
+      har = recorded and har.new() or nil,
+      fetch = not recorded and requests.is_plain(defaults) and fetcher(core, inner) or nil }
     if allow ~= nil then set_allow(states[object], allow, 2) end
     return object
   end

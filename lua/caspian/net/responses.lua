@@ -27,42 +27,44 @@ end
 
 --- The body's rest as a string: what was gathered, or what a stream still has.
 local function rest(state)
-  if state.body then return state.body end
+  if state.fields.body then return state.fields.body end
   return read(state, "rest")
 end
 
 --- `count` bytes, fewer only at the end of the body, nil after it; without `count` all that is left.
 function RESPONSE.read(state, count)
   if count ~= nil then args.count(1, "read", "count", count, 1) end
-  if not state.body then
+  local body = state.fields.body
+  if not body then
     if count then return read(state, "exact", count) end
     local bytes = read(state, "rest")
     if bytes == "" then return nil end
     return bytes
   end
   local start = state.place or 1
-  if start > #state.body then return nil end
-  local last = count and start + count - 1 or #state.body
+  if start > #body then return nil end
+  local last = count and start + count - 1 or #body
   state.place = last + 1
-  return sub(state.body, start, last)
+  return sub(body, start, last)
 end
 
 --- An iterator over the lines, each with its newline.
 function RESPONSE.lines(state)
   return function()
-    if not state.body then return read(state, "line") end
+    local body = state.fields.body
+    if not body then return read(state, "line") end
     local start = state.place or 1
-    if start > #state.body then return nil end
-    local last = find(state.body, "\n", start, true) or #state.body
+    if start > #body then return nil end
+    local last = find(body, "\n", start, true) or #body
     state.place = last + 1
-    return sub(state.body, start, last)
+    return sub(body, start, last)
   end
 end
 
 --- An iterator over the body as it arrives, in pieces of at most 64 KiB.
 function RESPONSE.chunks(state)
   return function()
-    if not state.body then return read(state, "piece", 65536) end
+    if not state.fields.body then return read(state, "piece", 65536) end
     return RESPONSE.read(state, 65536)
   end
 end
@@ -211,9 +213,8 @@ end
 --- The response of a call whose head is here; `body` where it was gathered, `report` where a stream is told of.
 local function made(core, call, status, body, report, saved)
   local object = setmetatable({}, response)
-  states[object] = {
-    core = core, call = call, body = body, report = report, fields = { status = status, body = body, saved = saved },
-  }
+  -- What a script sees, and behind it as little as will do: this is most of what a small request leaves to the collector.
+  states[object] = { core = core, call = call, report = report, fields = { status = status, body = body, saved = saved } }
   return object
 end
 

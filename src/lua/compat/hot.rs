@@ -6,12 +6,12 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::{
-    boxed,
     raw::{Plain, bytes, interrupted, object_at, push, refuse},
     ssl::SslConn,
     stream::{Bytes, Got, Pattern, Streaming, part},
     words::{Class, Fail},
 };
+use crate::lua::boxed;
 use crate::panics::quietly;
 use mlua::{Function, Lua, ffi};
 use std::{

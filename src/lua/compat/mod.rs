@@ -3,7 +3,6 @@
 //!
 //! What is here converts and remembers; the bytes move in `conn` and `bare`.
 
-mod boxed;
 mod dns;
 mod hot;
 mod inet;

@@ -1,9 +1,7 @@
 //! `ssl.context`: what connections begin with, asked for step by step.
 
-use super::{
-    boxed::{self, Boxed},
-    ssl_core::Classes,
-};
+use super::ssl_core::Classes;
+use crate::lua::boxed::{self, Boxed};
 use crate::{
     lua::{
         answer::{Answer, argument},

@@ -1,7 +1,6 @@
 //! `ssl.core`: connections as Lua sees them.
 
 use super::{
-    boxed::{self, Boxed, Class},
     hot,
     ssl::{INTERRUPTED, SslConn, State},
     ssl_context,
@@ -9,6 +8,7 @@ use super::{
     ssl_x509, take_stream,
     words::Text,
 };
+use crate::lua::boxed::{self, Boxed, Class};
 use crate::{
     lua::{
         answer::{Answer, argument},

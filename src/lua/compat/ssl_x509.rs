@@ -1,9 +1,7 @@
 //! `ssl.x509`: certificates as objects.
 
-use super::{
-    boxed::{self, Boxed},
-    ssl_core::Classes,
-};
+use super::ssl_core::Classes;
+use crate::lua::boxed::{self, Boxed};
 use crate::{
     lua::{
         answer::{Answer, argument},

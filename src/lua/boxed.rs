@@ -1,8 +1,8 @@
-//! Userdata with metatables that programs may see and change: contexts, certificates and connections of the drop-in.
+//! Userdata with metatables of our own: contexts, certificates and connections of the drop-in, and the calls of HTTP.
 //!
 //! LuaSec's objects have a plain table as `__index` and an open metatable, which programs enumerate and patch; mlua's own
-//! userdata has neither. A block is a type and a pointer, and is known by the identity of its metatable: the registry keeps
-//! those of each installation. Lua lets nobody but the `debug` library (out of any sandbox) give a userdata another metatable. What a
+//! userdata has neither, and one of them costs as much as a third of a small request. A block is a type and a pointer, and
+//! is known by the identity of its metatable: the registry keeps those of each installation. Lua lets nobody but the `debug` library (out of any sandbox) give a userdata another metatable. What a
 //! program does to the fields of the metatable changes what its methods are, never what the block is taken for.
 #![allow(unsafe_code)]
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -13,6 +13,7 @@ use std::{
     any::TypeId,
     cell::{Cell, OnceCell},
     ffi::{CStr, c_int, c_void},
+    marker::PhantomData,
     ptr,
     rc::Rc,
 };
@@ -98,15 +99,12 @@ pub fn wrap<T: Boxed>(lua: &Lua, class: &Class, value: Rc<T>) -> mlua::Result<Va
     let Some(metatable) = class.get() else { return Err(mlua::Error::runtime("the class is not there")) };
     let raw = Rc::into_raw(value);
     let owned = Cell::new(false);
-    // SAFETY: as in `class`. The block is at least as large as what is written into it, and aligned for it (Lua aligns
-    // blocks for any C type). The metatable comes last: a block is known only once its pointer stands.
+    // SAFETY: as in `class`; the pointer has one owner at any time.
     let made = unsafe {
         lua.exec_raw(metatable, |state| {
-            let block = ffi::lua_newuserdata(state, T::WEIGHT.max(size_of::<Block>())).cast::<Block>();
-            block.write(Block { kind: TypeId::of::<T>(), value: raw.cast() });
-            ffi::lua_insert(state, 1);
-            ffi::lua_setmetatable(state, 1);
+            (*empty::<T>(state, 1).0).value = raw.cast();
             owned.set(true);
+            ffi::lua_remove(state, 1);
         })
     };
     if !owned.get() {
@@ -114,6 +112,34 @@ pub fn wrap<T: Boxed>(lua: &Lua, class: &Class, value: Rc<T>) -> mlua::Result<Va
         drop(unsafe { Rc::from_raw(raw) });
     }
     made
+}
+
+/// A userdata that is on Lua's stack and holds nothing yet.
+pub struct Empty<T>(*mut Block, PhantomData<T>);
+
+/// Pushes a userdata of the class whose metatable is at `metatable`.
+pub unsafe fn empty<T: Boxed>(state: *mut ffi::lua_State, metatable: c_int) -> Empty<T> {
+    // The block is at least as large as what is written into it, and aligned for it (Lua aligns blocks for any C type). The
+    // metatable comes last: a block is known only once it was written.
+    let block = ffi::lua_newuserdata(state, T::WEIGHT.max(size_of::<Block>())).cast::<Block>();
+    block.write(Block { kind: TypeId::of::<T>(), value: ptr::null() });
+    ffi::lua_pushvalue(state, metatable);
+    ffi::lua_setmetatable(state, -2);
+    Empty(block, PhantomData)
+}
+
+impl<T: Boxed> Empty<T> {
+    /// From now on it holds `value`, which lives as long as the userdata. That must still be on the stack.
+    pub unsafe fn fill<'a>(self, value: Rc<T>) -> &'a T {
+        let raw = Rc::into_raw(value);
+        (*self.0).value = raw.cast();
+        &*raw
+    }
+}
+
+/// What the userdata at `index` holds, which must be of the class: an upvalue of our own. Null once it was finalized.
+pub unsafe fn upvalue<T: Boxed>(state: *mut ffi::lua_State, index: c_int) -> *const T {
+    (*ffi::lua_touserdata(state, ffi::lua_upvalueindex(index)).cast::<Block>()).value.cast()
 }
 
 /// What a value holds; `None` for a value of another type, and for a finalized one.

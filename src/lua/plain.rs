@@ -1,0 +1,126 @@
+//! A request that Lua has no part in, from the URL to the end of the body, straight on Lua's C API: most requests are like
+//! that, and through mlua handing over two strings and a value costs as much as half of HTTP.
+//!
+//! Lua raises by `longjmp`, which skips Rust's destructors. So where a function of Lua is called that may raise, only plain
+//! data is held: the call belongs to its userdata from the start, and so does its body until Lua has its copy.
+#![allow(unsafe_code)]
+// The `unsafe fn`s below have one condition: `state` is a live Lua state, as Lua hands it to a C function.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+use super::{
+    answer::{Answer, Failure, argument, failed},
+    boxed::{self, Boxed, Class, Empty},
+    http::Client,
+    long,
+    responses::Call,
+};
+use crate::{
+    error::{Error, Kind},
+    http::client::Step,
+    panics::caught,
+};
+use mlua::{Lua, Value, ffi};
+use std::{
+    cell::RefCell,
+    ffi::{CStr, c_int},
+    ptr,
+    rc::Rc,
+    slice,
+};
+
+impl Boxed for Client {
+    const NAME: &'static str = "HTTP client";
+    const WORD: &'static CStr = c"HTTP client";
+}
+
+thread_local! {
+    /// Why the last call failed, for the function that makes an answer of it.
+    static STASH: RefCell<Option<Failure>> = const { RefCell::new(None) };
+}
+
+/// `fetch(url, method)` of one client: call, status and body. Without the body where that is large: it is read to where
+/// Lua keeps it. After a failure as all of the core: `nil` and why.
+pub(super) fn fetcher(lua: &Lua, clients: &Class, calls: &Class, client: Rc<Client>) -> mlua::Result<Value> {
+    let client = boxed::wrap(lua, clients, client)?;
+    let why = lua.create_function(|lua, ()| {
+        let stashed = STASH.with(|stash| stash.try_borrow_mut().ok().and_then(|mut why| why.take()));
+        failed(lua, stashed.unwrap_or_else(|| Error::new(Kind::Socket, "internal error: no error to raise").into()))
+    })?;
+    // SAFETY: runs protected; plain data only.
+    unsafe { lua.exec_raw((client, calls.get(), why), |state| ffi::lua_pushcclosure(state, fetch, 3)) }
+}
+
+/// What a request came to, as plain data.
+enum Outcome {
+    /// The body stands in the call's buffer.
+    Whole(u16, *const Call, *const [u8]),
+    /// The body is still to be read.
+    Head(u16),
+    Failed,
+}
+
+unsafe extern "C-unwind" fn fetch(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: the upvalues are those of `fetcher`. The arguments stay on the stack, so their bytes live as long as the call.
+    unsafe {
+        let (url, method) = (text(state, 1), text(state, 2));
+        ffi::lua_settop(state, 2);
+        let place = boxed::empty::<Call>(state, ffi::lua_upvalueindex(2));
+        // After the last word of Lua's collector, which while a state closes takes what is in use, too.
+        let client = boxed::upvalue::<Client>(state, 1);
+        match outcome(client.as_ref(), url, method, place) {
+            Outcome::Whole(status, call, body) => {
+                ffi::lua_pushinteger(state, status.into());
+                ffi::lua_pushlstring(state, body.cast(), body.len());
+                // Nobody else knows the call: it is on our stack only.
+                (*call).spent();
+                3
+            }
+            Outcome::Head(status) => {
+                ffi::lua_pushinteger(state, status.into());
+                2
+            }
+            Outcome::Failed => {
+                ffi::lua_pushvalue(state, ffi::lua_upvalueindex(3));
+                ffi::lua_call(state, 0, 3);
+                3
+            }
+        }
+    }
+}
+
+/// The bytes of the string at `index`; raises for anything else.
+unsafe fn text<'a>(state: *mut ffi::lua_State, index: c_int) -> &'a [u8] {
+    if ffi::lua_type(state, index) != ffi::LUA_TSTRING {
+        ffi::luaL_argerror(state, index, c"a string expected".as_ptr());
+    }
+    let mut length = 0;
+    let start = ffi::lua_tolstring(state, index, &mut length);
+    slice::from_raw_parts(start.cast(), length)
+}
+
+/// Does the request. Everything with a destructor lives and dies in here, or belongs to the userdata.
+fn outcome(client: Option<&Client>, url: &[u8], method: &[u8], place: Empty<Call>) -> Outcome {
+    let done = caught(|| Ok(run(client, url, method, place))).unwrap_or_else(|panic| Err(panic.into()));
+    done.unwrap_or_else(|why| {
+        STASH.with(|stash| stash.try_borrow_mut().map(|mut place| place.replace(why)).ok());
+        Outcome::Failed
+    })
+}
+
+fn run(client: Option<&Client>, url: &[u8], method: &[u8], place: Empty<Call>) -> Answer<Outcome> {
+    let Some(client) = client else { return argument(0, "the client was collected") };
+    let call = Call::new(client.plain(url, method)?);
+    // SAFETY: the userdata is on the stack of `fetch`, and lives as long as that runs.
+    let call: &Call = unsafe { place.fill(call) };
+    let mut stream = call.stream()?;
+    if stream.fetch.step()? != Step::Head {
+        return argument(2, "this body comes in pieces");
+    }
+    let status = stream.fetch.head().map_or(0, |head| head.status);
+    if stream.left().is_some_and(|left| left >= long::WORTH) {
+        return Ok(Outcome::Head(status));
+    }
+    stream.gather()?;
+    let body: *const [u8] = stream.held();
+    Ok(Outcome::Whole(status, ptr::from_ref(call), body))
+}
