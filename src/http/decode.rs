@@ -25,8 +25,8 @@ const INPUT: usize = 32 * 1024;
 /// Bytes between two codings.
 const MIDDLE: usize = 16 * 1024;
 
-/// What we can undo, as `Accept-Encoding` says it.
-pub const ACCEPTED: &str = "gzip, deflate, br, zstd";
+/// What we can undo, as a request says it.
+pub const ACCEPTED: &str = "Accept-Encoding: gzip, deflate, br, zstd\r\n";
 
 /// How far one step came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

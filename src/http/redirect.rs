@@ -107,7 +107,7 @@ mod tests {
     fn head(status: u16, locations: &[&str]) -> Head {
         let mut fields = Fields::new();
         locations.iter().for_each(|location| fields.push(b"Location", location.as_bytes()));
-        Head { version: Version::Http11, status, reason: Vec::new(), fields }
+        Head { version: Version::Http11, status, reason: Default::default(), fields }
     }
 
     fn request(method: &str, url: &str, body: Option<bool>, fields: &[&str]) -> Request {
