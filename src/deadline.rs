@@ -35,9 +35,8 @@ impl Deadline {
 
     /// The same, its clock running from `now` on.
     pub fn started(timeout: Option<Duration>, now: Instant) -> Self {
-        let deadline = Self::new(timeout);
-        deadline.left_at(now);
-        deadline
+        let end = timeout.filter(|timeout| !timeout.is_zero()).and_then(|timeout| now.checked_add(timeout));
+        Deadline { timeout, end: Cell::new(end) }
     }
 
     pub fn after(timeout: Duration) -> Self {
@@ -97,7 +96,10 @@ impl Deadline {
 
     /// The same for who has just looked at the clock.
     pub fn is_past_at(&self, now: Instant) -> bool {
-        self.left_at(now).is_some_and(|left| left.is_zero())
+        match self.end.get() {
+            Some(end) => end <= now,
+            None => self.left_at(now).is_some_and(|left| left.is_zero()),
+        }
     }
 
     /// The next wait: what is left, but no more than [`SLICE`].

@@ -71,9 +71,11 @@ pub fn content_length(head: &Head) -> Result<Option<u64>> {
     if let Some(other) = members.find(|member| *member != first) {
         return Err(broken(format!("two different Content-Lengths, {} and {}", shown(first), shown(other))));
     }
-    let digits = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
-    let value = std::str::from_utf8(first).ok().filter(|_| digits).and_then(|text| text.parse::<u64>().ok());
-    match value.filter(|n| *n <= MAX_LENGTH) {
+    let value = first.iter().try_fold(0u64, |sum, digit| match digit {
+        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    });
+    match value.filter(|n| *n <= MAX_LENGTH && !first.is_empty()) {
         Some(n) => Ok(Some(n)),
         None => Err(broken(format!("Content-Length {} is not a length", shown(first)))),
     }

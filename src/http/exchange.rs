@@ -195,15 +195,15 @@ impl Exchange {
     }
 
     fn head(&mut self, input: &[u8]) -> Result<Fed> {
-        if self.text.len() < 8 && !may_be_http(&self.text, input) {
-            return Err(broken("the answer is not HTTP/1.1 or HTTP/1.0"));
-        }
         // Most heads come whole, and their parser finds the end by itself. What it says otherwise would depend on how the
         // bytes are cut: then the empty line comes first, and what is wrong with the head before it is said below.
         if self.text.is_empty()
             && let Ok(Some((head, used))) = read_head(input, &mut self.budget)
         {
             return Ok(Fed { used, event: self.came(head)? });
+        }
+        if self.text.len() < 8 && !may_be_http(&self.text, input) {
+            return Err(broken("the answer is not HTTP/1.1 or HTTP/1.0"));
         }
         let end = self.line.find(input);
         let used = end.unwrap_or(input.len());

@@ -10,8 +10,8 @@ pub struct Fields {
     // One buffer and a row per field: two allocations, however many fields there are.
     text: Vec<u8>,
     rows: Vec<Row>,
-    /// A bit for each length that a name here has, or had: most questions after a name are answered by it.
-    lengths: u64,
+    /// The bits of all names that are or were here: most questions after one that is not are answered by it.
+    bits: u64,
 }
 
 #[derive(Clone)]
@@ -20,14 +20,15 @@ struct Row {
     value: Range<usize>,
 }
 
-/// The bit that stands for names of this length, and for longer ones that share it.
-fn bit(length: usize) -> u64 {
-    1 << (length % 64)
+/// The bit that stands for this name, among others: by its length and the first letter, without case.
+fn bit(name: &[u8]) -> u64 {
+    let letter = name.first().map_or(0, |letter| usize::from(letter & 0x1f));
+    1 << ((name.len() + 7 * letter) % 64)
 }
 
 impl Fields {
     pub const fn new() -> Self {
-        Fields { text: Vec::new(), rows: Vec::new(), lengths: 0 }
+        Fields { text: Vec::new(), rows: Vec::new(), bits: 0 }
     }
 
     /// The fields that lie within `text`, by name and value: all of it is copied once, and each is
@@ -37,12 +38,12 @@ impl Fields {
             let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize).min(text.len());
             start..(start + part.len()).min(text.len())
         };
-        let mut lengths = 0;
+        let mut bits = 0;
         let rows = fields.map(|(name, value)| {
-            lengths |= bit(name.len());
+            bits |= bit(name);
             Row { name: place(name), value: place(value) }
         });
-        Fields { rows: rows.collect(), text: text.to_vec(), lengths }
+        Fields { rows: rows.collect(), text: text.to_vec(), bits }
     }
 
     /// Appends a field, whatever is there already. Checks nothing: see [`super::request::Request::field`].
@@ -52,7 +53,7 @@ impl Fields {
         let middle = self.text.len();
         self.text.extend_from_slice(value);
         self.rows.push(Row { name: start..middle, value: middle..self.text.len() });
-        self.lengths |= bit(name.len());
+        self.bits |= bit(name);
     }
 
     /// Bytes of all names and values.
@@ -71,7 +72,7 @@ impl Fields {
 
     /// The value of the first field called `name` from row `at` on, and the row after it.
     fn find(&self, name: &str, at: usize) -> Option<(&[u8], usize)> {
-        if self.lengths & bit(name.len()) == 0 {
+        if self.bits & bit(name.as_bytes()) == 0 {
             return None;
         }
         let named =
@@ -180,12 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn names_of_every_length_are_found() {
-        let names: Vec<String> = (1..200).map(|length| "n".repeat(length)).collect();
+    fn names_of_every_length_and_letter_are_found() {
+        let letters = ["n", "Z", "!", "~", "^", "0"].iter().cycle();
+        let names: Vec<String> = (1..200).zip(letters).map(|(length, letter)| letter.repeat(length)).collect();
         let mut fields = Fields::new();
         for name in &names {
             assert!(!fields.has(name), "{}", name.len());
-            fields.push(name.to_ascii_uppercase().as_bytes(), name.as_bytes());
+            fields.push(name.to_ascii_lowercase().as_bytes(), name.as_bytes());
             assert_eq!(fields.first(name), Some(name.as_bytes()));
         }
         let text: Vec<u8> = names.concat().into_bytes();

@@ -42,9 +42,14 @@ pub struct Hop {
     pub crossed: bool,
 }
 
+/// True for the statuses that lead elsewhere, where there is a `Location`.
+pub fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
 /// The request that `head` asks for instead of `request`; `None` if it is to be handed to the caller as it is.
 pub fn next(request: &Request, head: &Head, rules: &Rules) -> Result<Option<Hop>> {
-    if !matches!(head.status, 301 | 302 | 303 | 307 | 308) {
+    if !is_redirect(head.status) {
         return Ok(None);
     }
     let mut locations = head.fields.all("location");

@@ -189,7 +189,9 @@ pub(super) fn read_head(bytes: &[u8], budget: &mut Budget) -> Result<Option<(Box
         Some("OK") => Cow::Borrowed(&b"OK"[..]),
         _ => Cow::Owned(reason(bytes).to_vec()),
     };
-    Ok(Some((Box::new(Head { version, status, reason, fields: keep(response.headers, bytes) }), length)))
+    let place = Box::new_uninit();
+    let head = Head { version, status, reason, fields: keep(response.headers, bytes) };
+    Ok(Some((Box::write(place, head), length)))
 }
 
 /// Reads a trailer section: fields to empty line, nothing after it.

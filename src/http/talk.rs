@@ -32,8 +32,10 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    pub fn new(link: Box<Link>, reused: bool, asked: Asked) -> Talk {
-        Talk { link, exchange: Exchange::new(asked), reused, early: None, continued: false, failure: None }
+    pub fn new(link: Box<Link>, reused: bool, asked: Asked) -> Box<Talk> {
+        let place = Box::new_uninit();
+        let exchange = Exchange::new(asked);
+        Box::write(place, Talk { link, exchange, reused, early: None, continued: false, failure: None })
     }
 
     /// Sends all of `bytes`, unless the server answers before that: then true, and the answer is to be received.

@@ -112,7 +112,9 @@ impl Fetch {
         options: impl Into<Arc<Options>>,
     ) -> Box<Fetch> {
         let (started, options) = (now(), options.into());
-        Box::new(Fetch {
+        // Written where it stays: `Box::new` would make it elsewhere and move it byte by byte.
+        let place = Box::new_uninit();
+        let fetch = Fetch {
             net: net.clone(),
             pool: pool.clone(),
             deadline: Deadline::started(options.timeout, started),
@@ -135,7 +137,8 @@ impl Fetch {
             reached: false,
             tries: 0,
             records: Vec::new(),
-        })
+        };
+        Box::write(place, fetch)
     }
 
     /// Starts the clock anew, inside `whole`: for a fetch that had to wait for its turn.
@@ -286,7 +289,7 @@ impl Fetch {
         let mut out = head.end();
         let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
         let expecting = self.upload.is_some() && self.expects();
-        let talk = self.talk.insert(Box::new(Talk::new(link, reused, asked)));
+        let talk = self.talk.insert(Talk::new(link, reused, asked));
         if let Some(upload) = self.upload.as_mut().filter(|_| !expecting) {
             // Head and beginning of the body in one go: a small request is one packet.
             out.extend_from_slice(upload.piece()?);
@@ -380,7 +383,7 @@ impl Fetch {
             self.again();
             return Ok(());
         }
-        let hop = match self.options.follow_redirects {
+        let hop = match self.options.follow_redirects && redirect::is_redirect(head.status) {
             true => redirect::next(&self.request, &head, &self.options.redirects)?,
             false => None,
         };
