@@ -66,7 +66,7 @@ pub fn framing(asked: Asked, head: &Head) -> Result<Framing> {
 
 /// The announced length: all members of all lines alike, digits only (RFC 9110 section 8.6).
 pub fn content_length(head: &Head) -> Result<Option<u64>> {
-    let mut members = head.fields.list("content-length");
+    let mut members = head.fields.list("Content-Length");
     let Some(first) = members.next() else { return Ok(None) };
     if let Some(other) = members.find(|member| *member != first) {
         return Err(broken(format!("two different Content-Lengths, {} and {}", shown(first), shown(other))));
@@ -83,7 +83,7 @@ pub fn content_length(head: &Head) -> Result<Option<u64>> {
 
 /// True for exactly one transfer coding, `chunked`, on HTTP/1.1 (RFC 9112 section 6.1). Codings inside it are not offered by our requests.
 fn is_chunked(head: &Head) -> Result<bool> {
-    let mut codings = head.fields.list("transfer-encoding");
+    let mut codings = head.fields.list("Transfer-Encoding");
     let Some(coding) = codings.next() else { return Ok(false) };
     if head.version == Version::Http10 {
         return Err(broken("Transfer-Encoding on HTTP/1.0"));

@@ -46,7 +46,7 @@ pub struct Head {
 impl Head {
     /// True where the `Connection` field, or its absence, lets the connection live on (RFC 9112 section 9.3).
     pub fn keeps_alive(&self) -> bool {
-        let connection = |token| self.fields.lists("connection", token);
+        let connection = |token| self.fields.lists("Connection", token);
         !connection("close") && (self.version == Version::Http11 || connection("keep-alive"))
     }
 
@@ -64,7 +64,7 @@ impl Head {
 
     /// Seconds that the peer says it keeps an idle connection: `Keep-Alive: timeout=5`.
     pub fn idle_seconds(&self) -> Option<u64> {
-        self.fields.list("keep-alive").find_map(|member| {
+        self.fields.list("Keep-Alive").find_map(|member| {
             let text = std::str::from_utf8(member).ok()?;
             let (name, value) = text.split_once('=')?;
             (name.trim().eq_ignore_ascii_case("timeout")).then(|| value.trim().parse().ok())?
