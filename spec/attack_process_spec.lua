@@ -74,6 +74,15 @@ local rows = {
       end
     end
     print(#found, mine ~= nil)]], "0\ttrue" },
+  { "what others drop is nobody's to pick up: values of the core hide their metatables", [[
+    local net = launch{ "--allow-net=127.0.0.1" }
+    local core = require("caspian_net")
+    local cap = core.nothing()
+    local client = core.http_client(cap)
+    for _, value in ipairs{ cap, client, (core.http_start(client, "http://127.0.0.1:1/", "GET")) } do
+      io.write(type(value), " ", tostring(getmetatable(value)), " ")
+    end
+    print(net.allows("127.0.0.1", 1))]], "userdata false userdata false userdata false true" },
   { "environments lead nowhere", [[
     local net = launch{ "--allow-net=a.test" }
     local worst = "none"

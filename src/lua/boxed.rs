@@ -2,8 +2,9 @@
 //!
 //! LuaSec's objects have a plain table as `__index` and an open metatable, which programs enumerate and patch; mlua's own
 //! userdata has neither, and one of them costs as much as a third of a small request. A block is a type and a pointer, and
-//! is known by the identity of its metatable: the registry keeps those of each installation. Lua lets nobody but the `debug` library (out of any sandbox) give a userdata another metatable. What a
-//! program does to the fields of the metatable changes what its methods are, never what the block is taken for.
+//! is known by the identity of its metatable: the registry keeps those of each installation. Lua lets nobody but the `debug`
+//! library (out of any sandbox) give a userdata another metatable. What a program does to the fields of an open metatable
+//! changes what its methods are, never what the block is taken for.
 #![allow(unsafe_code)]
 #![allow(unsafe_op_in_unsafe_fn)]
 
@@ -24,6 +25,9 @@ pub trait Boxed: 'static {
     const NAME: &'static str;
     /// What `tostring` begins with: `SSL context`.
     const WORD: &'static CStr;
+    /// Programs may see and change the metatable. Where they may not, it hides like those of all our other values: with a
+    /// finalizer of one's own in it one gets hold of every value of the class that is dropped, whoever's it was.
+    const OPEN: bool = true;
     /// How large Lua takes a value to be, at least, in bytes: what the collector goes by.
     const WEIGHT: usize = 0;
 
@@ -75,6 +79,10 @@ pub fn class<T: Boxed>(lua: &Lua, class: &Class, methods: Table) -> mlua::Result
             for (name, function) in functions {
                 ffi::lua_pushcclosure(state, function, 0);
                 ffi::lua_setfield(state, -2, name.as_ptr());
+            }
+            if !T::OPEN {
+                ffi::lua_pushboolean(state, 0);
+                ffi::lua_setfield(state, -2, c"__metatable".as_ptr());
             }
             ffi::lua_insert(state, 1);
             ffi::lua_setfield(state, 1, c"__index".as_ptr());

@@ -31,6 +31,7 @@ use std::{
 impl Boxed for Client {
     const NAME: &'static str = "HTTP client";
     const WORD: &'static CStr = c"HTTP client";
+    const OPEN: bool = false;
 }
 
 thread_local! {

@@ -33,6 +33,7 @@ pub(super) struct Call(RefCell<Stream>);
 impl Boxed for Call {
     const NAME: &'static str = "HTTP call";
     const WORD: &'static CStr = c"HTTP call";
+    const OPEN: bool = false;
 }
 
 impl Ends for Call {
@@ -44,7 +45,7 @@ impl Ends for Call {
 }
 
 impl Call {
-    pub(super) fn new(fetch: Box<Fetch>) -> Rc<Call> {
+    pub(super) fn new(fetch: Fetch) -> Rc<Call> {
         Rc::new(Call(RefCell::new(Stream::new(fetch))))
     }
 
@@ -70,7 +71,8 @@ impl Call {
 pub(super) fn peek(lua: &Lua, value: &AnyUserData) -> Answer<Rc<Call>> {
     match boxed::peek(lua, value) {
         Ok(Some(call)) => Ok(call),
-        _ => argument(0, "not an HTTP call"),
+        Ok(None) => argument(0, "not an HTTP call"),
+        Err(no_memory) => argument(0, no_memory),
     }
 }
 
