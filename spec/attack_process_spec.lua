@@ -83,6 +83,27 @@ local rows = {
       io.write(type(value), " ", tostring(getmetatable(value)), " ")
     end
     print(net.allows("127.0.0.1", 1))]], "userdata false userdata false userdata false true" },
+  { "a finalizer that fetches while the first use of HTTP is loaded", [[
+    local net = launch{ "--allow-net=127.0.0.1" }
+    local under_way, ran, finalize = true, 0, nil
+    local function trap()
+      if newproxy then getmetatable(newproxy(true)).__gc = finalize else setmetatable({}, { __gc = finalize }) end
+    end
+    function finalize()
+      if not under_way then return end
+      ran = ran + 1
+      pcall(net.fetch, "http://127.0.0.1:1/")
+      trap()
+    end
+    collectgarbage("setpause", 0) collectgarbage("setstepmul", 1000000)
+    for _ = 1, 3 do trap() end
+    local _, err = pcall(net.fetch, "http://127.0.0.1:1/")
+    under_way = false
+    local jar = net.http.jar()
+    local _, other = pcall(net.fetch, "http://127.0.0.1:1/", { cookies = jar })
+    local _, third = pcall(net.http.client.new{ cookies = jar }.get, net.http.client.new(), "http://127.0.0.1:1/")
+    print(ran > 0, tostring(err):match("^[^:]+"), tostring(other):match("^[^:]+"), tostring(third):match("^[^:]+"))]],
+    "true\tnetwork/connection_refused\tnetwork/connection_refused\tnetwork/connection_refused" },
   { "environments lead nowhere", [[
     local net = launch{ "--allow-net=a.test" }
     local worst = "none"

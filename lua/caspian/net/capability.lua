@@ -197,12 +197,15 @@ local function make(core, cap, methods)
   -- What is not there is the lazy part's, or nobody's.
   local client = answer("http", core.http_client(cap))
   local function extend()
-    if not client then return end
+    local of_all = client
+    if not of_all then return end
     -- Whole or not at all: where the stack, the memory or a hook ends this, the next use begins anew.
     local more = {}
     front("caspian.net.names").extend(core, cap, net, more)
     front("caspian.net.websocket").extend(core, cap, methods, net, more)
-    front("caspian.net.http").extend(core, cap, client, front, net, more, classes)
+    front("caspian.net.http").extend(core, cap, of_all, front, net, more, classes)
+    -- A finalizer that ran meanwhile may have been here, too.
+    if not client then return end
     for name, value in next, more do functions[name] = value end
     client = nil
   end

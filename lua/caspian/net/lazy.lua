@@ -3,8 +3,8 @@
 -- Read now, from where `require` would take them, and compiled later: nothing that is done to `package`, to the globals or
 -- to files in between has a say in what they are, since a module of the front is near capabilities. They are not put into
 -- `package.loaded`: they are the front's own.
-local io, load, loadstring, next, require, setfenv, type =
-  io, load, loadstring, next, require, setfenv, type -- luacheck: ignore (5.1 has loadstring and setfenv)
+local error, io, load, loadstring, next, require, setfenv, type =
+  error, io, load, loadstring, next, require, setfenv, type -- luacheck: ignore (5.1 has loadstring and setfenv)
 local gmatch, gsub, sub = string.gmatch, string.gsub, string.sub
 local globals, package = _G, package
 local _ENV = {} -- luacheck: ignore
@@ -60,8 +60,13 @@ return function(names, needed)
   function env.require(name)
     if not modules[name] then
       local text, chunk = texts[name], "@" .. files[name]
-      local run = setfenv and setfenv(loadstring(text, chunk), env) or load(text, chunk, "t", env)
-      modules[name], texts[name] = run(name), nil
+      local run, why
+      if setfenv then run, why = loadstring(text, chunk) else run, why = load(text, chunk, "t", env) end
+      if not run then error(why, 0) end -- no memory
+      if setfenv then setfenv(run, env) end
+      local made = run(name)
+      -- A finalizer that ran meanwhile may have asked for it, too: there is one of each.
+      if not modules[name] then modules[name], texts[name] = made, nil end
     end
     return modules[name]
   end
