@@ -180,6 +180,17 @@ mod tests {
     }
 
     #[test]
+    fn the_first_octet_rules_nothing_out_that_is_listed() {
+        let rest =
+            [[0, 0, 0], [0, 0, 1], [0, 2, 7], [18, 0, 0], [63, 129, 16], [88, 99, 1], [168, 0, 0], [255, 255, 255]];
+        for (first, [b, c, d]) in (0..=255).flat_map(|first| rest.map(|rest| (first, rest))) {
+            let ip = v4(first, b, c, d);
+            let row = IPV4.iter().find(|(net, len, _)| (ip.to_bits() ^ net.to_bits()) >> (32 - len) == 0);
+            assert_eq!(special(ip.into()), row.map(|row| row.2), "{ip}");
+        }
+    }
+
+    #[test]
     fn kinds_are_for_people() {
         for (text, kind) in [
             ("10.1.2.3", "private address"),

@@ -334,3 +334,27 @@ impl fmt::Display for Pattern {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ancestors_are_those_at_the_depths_that_are_set() {
+        let label = |n: usize| ["a", "bc", "d-e", "xn--f"][n % 4];
+        for count in (1..=20).chain([63, 126, 127]) {
+            let name = (0..count).map(label).collect::<Vec<_>>().join(".");
+            // Cut off from the left, as one would do it by hand.
+            let parts: Vec<&str> = name.split('.').collect();
+            let patterns = (0..128).map(|n| 1 << n).chain([0, u128::MAX, u128::MAX << 64, 0b1010, 0b0110_1100]);
+            for depths in patterns {
+                let set = Set { depths, ..Set::default() };
+                let wanted: Vec<String> = (1..count)
+                    .filter(|depth| depths >> depth & 1 == 1)
+                    .map(|depth| parts.iter().skip(count - depth).copied().collect::<Vec<_>>().join("."))
+                    .collect();
+                assert_eq!(set.ancestors(&name).collect::<Vec<_>>(), wanted, "{name} {depths:#b}");
+            }
+        }
+    }
+}
