@@ -104,6 +104,14 @@ local rows = {
     local _, third = pcall(net.http.client.new{ cookies = jar }.get, net.http.client.new(), "http://127.0.0.1:1/")
     print(ran > 0, tostring(err):match("^[^:]+"), tostring(other):match("^[^:]+"), tostring(third):match("^[^:]+"))]],
     "true\tnetwork/connection_refused\tnetwork/connection_refused\tnetwork/connection_refused" },
+  { "a finalizer at the end of the state, of what is older than the first use of HTTP", [[
+    local net = launch{ "--allow-net=127.0.0.1" }
+    local function last()
+      local _, err = pcall(net.fetch, "http://127.0.0.1:1/")
+      print((tostring(err):match("^[^:]+")))
+    end
+    if newproxy then keep = newproxy(true) getmetatable(keep).__gc = last else keep = setmetatable({}, { __gc = last }) end
+    print(pcall(net.fetch, "http://127.0.0.1:1/") == false)]], "true\nnetwork/connection_refused" },
   { "environments lead nowhere", [[
     local net = launch{ "--allow-net=a.test" }
     local worst = "none"

@@ -83,7 +83,7 @@ impl Client {
     }
 
     /// A request that says nothing of its own.
-    pub(super) fn plain(&self, url: &[u8], method: &[u8]) -> Answer<Box<Fetch>> {
+    pub(super) fn plain(&self, url: &[u8], method: &[u8]) -> Answer<Fetch> {
         let (net, url, method) = self.begin("fetch", url, method)?;
         Ok(Fetch::new(&net, &self.pool, Request::new(method, url, None), None, self.wishes.options.clone()))
     }
@@ -132,9 +132,9 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Class>> {
     define(lua, core, "http_start", move |lua, given: Given| start(lua, given)?.into_lua(lua, &of))?;
     // http_fetcher(client) -> a function (url, method) -> call, status, body: for requests that say nothing of their own
     boxed::class::<Client>(lua, &held, lua.create_table()?)?;
-    let of = Rc::clone(&calls);
+    let (of, why) = (Rc::clone(&calls), plain::why(lua)?);
     define(lua, core, "http_fetcher", move |lua, client: AnyUserData| {
-        plain::fetcher(lua, &held, &of, owner(&client)?).or_else(|e| argument(0, e))
+        plain::fetcher(lua, &held, &of, &why, owner(&client)?).or_else(|e| argument(0, e))
     })?;
     let of = Rc::clone(&calls);
     // http_fetch(as http_start) -> call, status, body: a request that Lua has no part in, in one step

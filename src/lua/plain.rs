@@ -19,7 +19,7 @@ use crate::{
     http::client::Step,
     panics::caught,
 };
-use mlua::{Lua, Value, ffi};
+use mlua::{Function, Lua, Value, ffi};
 use std::{
     cell::RefCell,
     ffi::{CStr, c_int},
@@ -39,14 +39,25 @@ thread_local! {
     static STASH: RefCell<Option<Failure>> = const { RefCell::new(None) };
 }
 
-/// `fetch(url, method)` of one client: call, status and body. Without the body where that is large: it is read to where
-/// Lua keeps it. After a failure as all of the core: `nil` and why.
-pub(super) fn fetcher(lua: &Lua, clients: &Class, calls: &Class, client: Rc<Client>) -> mlua::Result<Value> {
-    let client = boxed::wrap(lua, clients, client)?;
-    let why = lua.create_function(|lua, ()| {
+/// The function that answers why the last call failed. One for all, as old as the core: when a state closes, its functions
+/// end before what is older.
+pub(super) fn why(lua: &Lua) -> mlua::Result<Function> {
+    lua.create_function(|lua, ()| {
         let stashed = STASH.with(|stash| stash.try_borrow_mut().ok().and_then(|mut why| why.take()));
         failed(lua, stashed.unwrap_or_else(|| Error::new(Kind::Socket, "internal error: no error to raise").into()))
-    })?;
+    })
+}
+
+/// `fetch(url, method)` of one client: call, status and body. Without the body where that is large: it is read to where
+/// Lua keeps it. After a failure as all of the core: `nil` and why.
+pub(super) fn fetcher(
+    lua: &Lua,
+    clients: &Class,
+    calls: &Class,
+    why: &Function,
+    client: Rc<Client>,
+) -> mlua::Result<Value> {
+    let client = boxed::wrap(lua, clients, client)?;
     // SAFETY: runs protected; plain data only.
     unsafe { lua.exec_raw((client, calls.get(), why), |state| ffi::lua_pushcclosure(state, fetch, 3)) }
 }

@@ -196,18 +196,20 @@ local function make(core, cap, methods)
 
   -- What is not there is the lazy part's, or nobody's.
   local client = answer("http", core.http_client(cap))
+  -- Made here: what is older than a script's values is still there when their finalizers run at the end of the state.
+  local of_all = { core = core, client = client, defaults = {}, headers = {}, fetch = answer("http", core.http_fetcher(client)) }
+  local extended = false
   local function extend()
-    local of_all = client
-    if not of_all then return end
+    if extended then return end
     -- Whole or not at all: where the stack, the memory or a hook ends this, the next use begins anew.
     local more = {}
     front("caspian.net.names").extend(core, cap, net, more)
     front("caspian.net.websocket").extend(core, cap, methods, net, more)
     front("caspian.net.http").extend(core, cap, of_all, front, net, more, classes)
     -- A finalizer that ran meanwhile may have been here, too.
-    if not client then return end
+    if extended then return end
     for name, value in next, more do functions[name] = value end
-    client = nil
+    extended = true
   end
 
   --- The class behind a name, as a table with `new{…}`: `net.class("puck.uno/socket/tcp").new{ host =, port = }`.

@@ -275,11 +275,9 @@ function client.__close(self)
 end
 
 --- Adds the HTTP functions and classes to a `%net` around `cap`.
--- @param of_all the client that its functions share
+-- @param shared the client that its functions share, as in `states`
 -- @param front `require` for modules that are loaded when they are first used
-local function extend(core, cap, of_all, front, net, functions, classes)
-  local shared = { core = core, client = of_all, defaults = {}, headers = {}, fetch = fetcher(core, of_all) }
-
+local function extend(core, cap, shared, front, net, functions, classes)
   --- Does a request and returns the response. opts: see CLIENT and REQUEST above.
   function functions.fetch(...)
     local url, opts = own(net, ...)
