@@ -395,6 +395,15 @@ impl Conn {
         }
     }
 
+    /// Sends what is taken without a wait; how many, 0 where only [`Conn::send`] can tell.
+    pub fn send_at_once(&mut self, bytes: &[u8]) -> Result<usize> {
+        match &mut self.stream {
+            Stream::Plain(wire) => Ok(wire.write_now(bytes)?.unwrap_or(0)),
+            // What TLS has made of them waits for the transport to take all of it.
+            Stream::Tls(_) | Stream::Nested(_) => Ok(0),
+        }
+    }
+
     /// Sends all of it. A failure tells in `err.sent` how much went before.
     pub fn send_all(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<()> {
         let mut sent = 0;

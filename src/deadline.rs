@@ -33,6 +33,12 @@ impl Deadline {
         Deadline { timeout, end: Cell::new(None) }
     }
 
+    /// The same, its clock running from `now` on.
+    pub fn started(timeout: Option<Duration>, now: Instant) -> Self {
+        let end = timeout.filter(|timeout| !timeout.is_zero()).and_then(|timeout| now.checked_add(timeout));
+        Deadline { timeout, end: Cell::new(end) }
+    }
+
     pub fn after(timeout: Duration) -> Self {
         Self::new(Some(timeout))
     }
@@ -53,11 +59,18 @@ impl Deadline {
 
     /// Starts the clock if it is not running; what is left, `None` for ever.
     pub fn left(&self) -> Option<Duration> {
+        match self.timeout? {
+            Duration::ZERO => self.timeout,
+            _ => self.left_at(now()),
+        }
+    }
+
+    /// The same for who has just looked at the clock.
+    fn left_at(&self, now: Instant) -> Option<Duration> {
         let timeout = self.timeout?;
         if timeout.is_zero() {
             return Some(timeout);
         }
-        let now = now();
         let end = match self.end.get() {
             Some(end) => end,
             None => {
@@ -81,6 +94,14 @@ impl Deadline {
         self.left().is_some_and(|left| left.is_zero())
     }
 
+    /// The same for who has just looked at the clock.
+    pub fn is_past_at(&self, now: Instant) -> bool {
+        match self.end.get() {
+            Some(end) => end <= now,
+            None => self.left_at(now).is_some_and(|left| left.is_zero()),
+        }
+    }
+
     /// The next wait: what is left, but no more than [`SLICE`].
     pub fn slice(&self) -> Duration {
         self.left().map_or(SLICE, |left| left.min(SLICE))
@@ -88,9 +109,10 @@ impl Deadline {
 
     /// A deadline inside this one: whichever ends first. Keeps its own timeout for messages.
     pub fn within(&self, timeout: Option<Duration>) -> Deadline {
-        match (timeout, self.left()) {
+        let now = now();
+        match (timeout, self.left_at(now)) {
             (Some(inner), Some(left)) if inner >= left => self.clone(),
-            (Some(inner), _) => Deadline::after(inner).start(),
+            (Some(_), _) => Deadline::started(timeout, now),
             (None, _) => self.clone(),
         }
     }

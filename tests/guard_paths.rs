@@ -6,7 +6,6 @@ use caspian_net::{
     error::Kind,
     guard::rules::{Refusal, RuleSpec, Rules},
     http::{
-        fields::Fields,
         request::{Form, Method, Request},
         url::HttpUrl,
     },
@@ -16,7 +15,7 @@ use tables::{rows, text};
 /// The request line of the URL that a decision answers: the bytes that go out.
 fn request_line(url: &str, form: Form) -> String {
     let request = Request::new(Method::GET, HttpUrl::parse(url).expect("a URL"), None);
-    let head = String::from_utf8(request.head(form, &Fields::new())).expect("a head");
+    let head = String::from_utf8(request.draft(form).end()).expect("a head");
     head.lines().next().expect("a line").to_owned()
 }
 

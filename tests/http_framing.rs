@@ -29,7 +29,7 @@ enum End {
 /// Feeds the pieces, then the end of the stream if `eof`.
 fn run(asked: Asked, pieces: &[&[u8]], eof: bool) -> End {
     let mut exchange = Exchange::new(asked);
-    let (mut head, mut body, mut interims): (Option<Head>, Vec<u8>, usize) = (None, Vec::new(), 0);
+    let (mut head, mut body, mut interims): (Option<Box<Head>>, Vec<u8>, usize) = (None, Vec::new(), 0);
     let mut buffer: Vec<u8> = Vec::new();
     for piece in pieces {
         buffer.extend_from_slice(piece);

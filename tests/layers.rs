@@ -69,7 +69,11 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("psl2", &["http"], "HTTP has one room"),
     ("hickory_resolver", &["names"], "names that are asked for have one room"),
     ("tokio", &["names"], "hickory-resolver's runtime, for the length of one question"),
-    ("Instant", &["deadline", "names", "dial", "http::pool", "http::client"], "src/deadline.rs is the only clock"),
+    (
+        "Instant",
+        &["deadline", "names", "dial", "http::pool", "http::route", "http::client"],
+        "src/deadline.rs is the only clock",
+    ),
     ("SystemTime", &["deadline"], "src/deadline.rs is the only clock"),
     ("TcpStream", &["wire", "dial"], "src/dial.rs is the one door out"),
     ("TcpListener", &["wire", "listen"], "binding needs a proof"),

@@ -66,14 +66,16 @@ pub fn framing(asked: Asked, head: &Head) -> Result<Framing> {
 
 /// The announced length: all members of all lines alike, digits only (RFC 9110 section 8.6).
 pub fn content_length(head: &Head) -> Result<Option<u64>> {
-    let mut members = head.fields.list("content-length");
+    let mut members = head.fields.list("Content-Length");
     let Some(first) = members.next() else { return Ok(None) };
     if let Some(other) = members.find(|member| *member != first) {
         return Err(broken(format!("two different Content-Lengths, {} and {}", shown(first), shown(other))));
     }
-    let digits = !first.is_empty() && first.iter().all(u8::is_ascii_digit);
-    let value = std::str::from_utf8(first).ok().filter(|_| digits).and_then(|text| text.parse::<u64>().ok());
-    match value.filter(|n| *n <= MAX_LENGTH) {
+    let value = first.iter().try_fold(0u64, |sum, digit| match digit {
+        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    });
+    match value.filter(|n| *n <= MAX_LENGTH && !first.is_empty()) {
         Some(n) => Ok(Some(n)),
         None => Err(broken(format!("Content-Length {} is not a length", shown(first)))),
     }
@@ -81,7 +83,7 @@ pub fn content_length(head: &Head) -> Result<Option<u64>> {
 
 /// True for exactly one transfer coding, `chunked`, on HTTP/1.1 (RFC 9112 section 6.1). Codings inside it are not offered by our requests.
 fn is_chunked(head: &Head) -> Result<bool> {
-    let mut codings = head.fields.list("transfer-encoding");
+    let mut codings = head.fields.list("Transfer-Encoding");
     let Some(coding) = codings.next() else { return Ok(false) };
     if head.version == Version::Http10 {
         return Err(broken("Transfer-Encoding on HTTP/1.0"));

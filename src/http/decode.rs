@@ -25,8 +25,8 @@ const INPUT: usize = 32 * 1024;
 /// Bytes between two codings.
 const MIDDLE: usize = 16 * 1024;
 
-/// What we can undo, as `Accept-Encoding` says it.
-pub const ACCEPTED: &str = "gzip, deflate, br, zstd";
+/// What we can undo, as a request says it.
+pub const ACCEPTED: &str = "Accept-Encoding: gzip, deflate, br, zstd\r\n";
 
 /// How far one step came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Decoder {
     /// For the `Content-Encoding` of a head. `None` if the body is to be handed out as it is: it has no coding, or one
     /// that we did not ask for and do not know.
     pub fn new(fields: &Fields) -> Result<Option<Decoder>> {
-        let listed = fields.list("content-encoding").filter(|name| !name.is_empty());
+        let listed = fields.list("Content-Encoding").filter(|name| !name.is_empty());
         let names: Vec<_> = listed.filter(|name| !name.eq_ignore_ascii_case(b"identity")).collect();
         if names.len() > MAX_CODINGS {
             return Err(broken(format!("content codings are chained more than {MAX_CODINGS} times")));

@@ -8,7 +8,7 @@ use super::{
     body::{Asked, Chunk, Chunks, Framing, framing},
     broken,
     fields::Fields,
-    response::{Budget, EmptyLine, Head, may_be_http, parse_head},
+    response::{Budget, EmptyLine, Head, may_be_http, parse_head, read_head},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -32,9 +32,9 @@ pub enum Event {
     /// Everything was used; more bytes are needed.
     More,
     /// An interim response came (100 Continue, 103 Early Hints …).
-    Interim(Head),
+    Interim(Box<Head>),
     /// The final head is here; what the body will be is decided.
-    Head(Head),
+    Head(Box<Head>),
     /// A piece of body, as a range of the input.
     Body(Range<usize>),
     /// The answer is complete. Bytes that were not used are not part of it.
@@ -195,7 +195,14 @@ impl Exchange {
     }
 
     fn head(&mut self, input: &[u8]) -> Result<Fed> {
-        if self.text.len() < 8 && !may_be_http(self.text.iter().chain(input)) {
+        // Most heads come whole, and their parser finds the end by itself. What it says otherwise would depend on how the
+        // bytes are cut: then the empty line comes first, and what is wrong with the head before it is said below.
+        if self.text.is_empty()
+            && let Ok(Some((head, used))) = read_head(input, &mut self.budget)
+        {
+            return Ok(Fed { used, event: self.came(head)? });
+        }
+        if self.text.len() < 8 && !may_be_http(&self.text, input) {
             return Err(broken("the answer is not HTTP/1.1 or HTTP/1.0"));
         }
         let end = self.line.find(input);
@@ -214,15 +221,18 @@ impl Exchange {
             self.text.extend_from_slice(part);
             parse_head(&std::mem::take(&mut self.text), &mut self.budget)?
         };
-        let event = match head.status {
-            101 if self.asked != Asked::Upgrade => return Err(broken("the server switched protocols unasked")),
-            100 | 102..=199 => self.interim(head)?,
-            _ => self.last(head)?,
-        };
-        Ok(Fed { used, event })
+        Ok(Fed { used, event: self.came(head)? })
     }
 
-    fn interim(&mut self, head: Head) -> Result<Event> {
+    fn came(&mut self, head: Box<Head>) -> Result<Event> {
+        match head.status {
+            101 if self.asked != Asked::Upgrade => Err(broken("the server switched protocols unasked")),
+            100 | 102..=199 => self.interim(head),
+            _ => self.last(head),
+        }
+    }
+
+    fn interim(&mut self, head: Box<Head>) -> Result<Event> {
         self.interims += 1;
         if self.interims > MAX_INTERIM {
             return Err(broken(format!("more than {MAX_INTERIM} interim responses")));
@@ -230,7 +240,7 @@ impl Exchange {
         Ok(Event::Interim(head))
     }
 
-    fn last(&mut self, head: Head) -> Result<Event> {
+    fn last(&mut self, head: Box<Head>) -> Result<Event> {
         let framing = framing(self.asked, &head)?;
         self.framing = Some(framing);
         self.keeps_alive = head.keeps_alive() && !matches!(framing, Framing::Close | Framing::Switched);

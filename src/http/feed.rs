@@ -49,7 +49,7 @@ pub struct Feed {
     options: Options,
     reconnect: bool,
     parser: Parser,
-    fetch: Option<Fetch>,
+    fetch: Option<Box<Fetch>>,
     buffer: Vec<u8>,
     /// Which part of `buffer` is not parsed yet.
     waiting: Range<usize>,
@@ -156,7 +156,7 @@ impl Feed {
 
     /// The URL that the stream came from last, with redirects followed.
     pub fn url(&self) -> String {
-        self.fetch.as_ref().map_or(&self.request, Fetch::request).url.to_text()
+        self.fetch.as_deref().map_or(&self.request, Fetch::request).url.to_text()
     }
 
     /// Ends it. Fine more than once.

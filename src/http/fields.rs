@@ -10,22 +10,29 @@ pub struct Fields {
     // One buffer and a row per field: two allocations, however many fields there are.
     text: Vec<u8>,
     rows: Vec<Row>,
+    /// A bit for each length that a name here has, or had: most questions after a name are answered by it.
+    lengths: u64,
 }
 
+/// Where a field lies in the buffer. No message has 4 GiB of them: heads that come are capped, and so is what a caller gives.
 #[derive(Clone)]
 struct Row {
-    name: Range<usize>,
-    value: Range<usize>,
+    name: Range<u32>,
+    value: Range<u32>,
+}
+
+fn row(name: Range<usize>, value: Range<usize>) -> Row {
+    Row { name: name.start as u32..name.end as u32, value: value.start as u32..value.end as u32 }
+}
+
+/// The bit that stands for names of this length, and for longer ones that share it.
+fn bit(length: usize) -> u64 {
+    1 << (length % 64)
 }
 
 impl Fields {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Room for `count` fields of `bytes` bytes in all.
-    pub fn with_capacity(count: usize, bytes: usize) -> Self {
-        Fields { text: Vec::with_capacity(bytes), rows: Vec::with_capacity(count) }
+    pub const fn new() -> Self {
+        Fields { text: Vec::new(), rows: Vec::new(), lengths: 0 }
     }
 
     /// The fields that lie within `text`, by name and value: all of it is copied once, and each is
@@ -35,8 +42,12 @@ impl Fields {
             let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize).min(text.len());
             start..(start + part.len()).min(text.len())
         };
-        let rows = fields.map(|(name, value)| Row { name: place(name), value: place(value) }).collect();
-        Fields { text: text.to_vec(), rows }
+        let mut lengths = 0;
+        let rows = fields.map(|(name, value)| {
+            lengths |= bit(name.len());
+            row(place(name), place(value))
+        });
+        Fields { rows: rows.collect(), text: text.to_vec(), lengths }
     }
 
     /// Appends a field, whatever is there already. Checks nothing: see [`super::request::Request::field`].
@@ -45,7 +56,8 @@ impl Fields {
         self.text.extend_from_slice(name);
         let middle = self.text.len();
         self.text.extend_from_slice(value);
-        self.rows.push(Row { name: start..middle, value: middle..self.text.len() });
+        self.rows.push(row(start..middle, middle..self.text.len()));
+        self.lengths |= bit(name.len());
     }
 
     /// Bytes of all names and values.
@@ -58,32 +70,64 @@ impl Fields {
     }
 
     /// The ranges are ours, made by `push` and `within` over a buffer that only grows.
-    fn part(&self, range: &Range<usize>) -> &[u8] {
-        &self.text[range.start..range.end]
+    fn part(&self, range: &Range<u32>) -> &[u8] {
+        self.text.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+
+    /// The value of the first field called `name` from row `at` on, and the row after it.
+    fn find(&self, name: &str, at: usize) -> Option<(&[u8], usize)> {
+        if self.lengths & bit(name.len()) == 0 {
+            return None;
+        }
+        for (index, row) in self.rows.iter().enumerate().skip(at) {
+            if (row.name.end - row.name.start) as usize != name.len() {
+                continue;
+            }
+            let here = self.part(&row.name);
+            // Who asks spells a name as most peers do: then the letters need no folding.
+            if here == name.as_bytes() || here.eq_ignore_ascii_case(name.as_bytes()) {
+                return Some((self.part(&row.value), index + 1));
+            }
+        }
+        None
     }
 
     /// Every value of `name`, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        // Most names differ in length: those are not looked at.
-        let named = move |row: &&Row| {
-            row.name.end - row.name.start == name.len() && self.part(&row.name).eq_ignore_ascii_case(name.as_bytes())
-        };
-        self.rows.iter().filter(named).map(|row| self.part(&row.value))
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let (value, next) = self.find(name, at)?;
+            at = next;
+            Some(value)
+        })
     }
 
     /// The first value of `name`.
-    pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
-        self.all(name).next()
+    pub fn first(&self, name: &str) -> Option<&[u8]> {
+        self.find(name, 0).map(|(value, _)| value)
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.all(name).next().is_some()
+        self.find(name, 0).is_some()
     }
 
     /// The members of `name` as one comma-separated list over all its lines, trimmed; empty members included, so that
     /// a caller can refuse them.
     pub fn list<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.all(name).flat_map(|value| value.split(|b| *b == b',')).map(trim)
+        let (mut at, mut line) = (0, None);
+        std::iter::from_fn(move || {
+            let rest = match line.take() {
+                Some(rest) => rest,
+                None => {
+                    let (value, next) = self.find(name, at)?;
+                    at = next;
+                    value
+                }
+            };
+            let comma = memchr::memchr(b',', rest);
+            line = comma.and_then(|comma| rest.get(comma + 1..));
+            rest.get(..comma.unwrap_or(rest.len())).map(trim)
+        })
     }
 
     /// True if `token` is a member of the list `name`; without case.
@@ -93,8 +137,9 @@ impl Fields {
 
     /// Keeps the fields that `keep` wants, in order.
     pub fn retain(&mut self, keep: impl Fn(&[u8]) -> bool) {
-        let text = &self.text;
-        self.rows.retain(|row| keep(&text[row.name.clone()]));
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.retain(|row| keep(self.part(&row.name)));
+        self.rows = rows;
     }
 
     pub fn len(&self) -> usize {
@@ -138,8 +183,32 @@ mod tests {
         fields.push(b"X", b"1");
         fields.push(b"connection", b" Close\t");
         assert_eq!(fields.list("CONNECTION").collect::<Vec<_>>(), [&b"keep-alive"[..], b"", b"Close"]);
-        assert!(fields.lists("connection", "close"));
+        assert_eq!(fields.all("connection").collect::<Vec<_>>(), [&b"keep-alive,"[..], b" Close\t"]);
+        assert!(fields.lists("connection", "close") && !fields.lists("connection", "keep"));
+        assert!(fields.list("y").next().is_none() && !fields.has("connectiom"));
         fields.retain(|name| !name.eq_ignore_ascii_case(b"connection"));
         assert_eq!(fields.iter().collect::<Vec<_>>(), [(&b"X"[..], &b"1"[..])]);
+        assert!(!fields.has("connection") && fields.first("x") == Some(b"1"));
+    }
+
+    #[test]
+    fn names_of_every_length_are_found() {
+        let letters = ["n", "Z", "!", "~", "^", "0"].iter().cycle();
+        let names: Vec<String> = (1..200).zip(letters).map(|(length, letter)| letter.repeat(length)).collect();
+        let mut fields = Fields::new();
+        for name in &names {
+            assert!(!fields.has(name), "{}", name.len());
+            fields.push(name.to_ascii_lowercase().as_bytes(), name.as_bytes());
+            assert_eq!(fields.first(name), Some(name.as_bytes()));
+        }
+        let text: Vec<u8> = names.concat().into_bytes();
+        let mut at = 0;
+        let parts = names.iter().map(|name| {
+            at += name.len();
+            &text[at - name.len()..at]
+        });
+        let parts: Vec<_> = parts.collect();
+        let fields = Fields::within(&text, parts.iter().map(|part| (*part, *part)));
+        assert!(names.iter().all(|name| fields.first(name) == Some(name.as_bytes())));
     }
 }

@@ -7,7 +7,6 @@
 use super::{proxy::Proxy, url::Origin};
 use crate::{
     conn::Conn,
-    deadline::now,
     grants::{Granted, GrantedPath},
     panics::point,
     tls::{Identity, PeerCert},
@@ -47,7 +46,7 @@ pub struct Key {
     /// The socket that the caller chose (option `unix`).
     pub unix: Option<PathBuf>,
     /// The proxy on the way, with its credentials, and of its TLS configuration.
-    pub proxy: Option<(Proxy, Option<Identity>)>,
+    pub proxy: Option<Box<(Proxy, Option<Identity>)>>,
     /// The client's mark on its tunnels: what the proxy was told, a name or an address that was permitted.
     pub by_address: bool,
 }
@@ -63,8 +62,8 @@ pub enum Proof<'a> {
 impl Proof<'_> {
     /// True if it is the proof that opening a connection of this key takes.
     fn covers(&self, key: &Key) -> bool {
-        let origin = |granted: &Granted| *granted.endpoint() == key.origin.endpoint();
-        match (self, &key.unix, &key.proxy) {
+        let origin = |granted: &Granted| *granted.host() == key.origin.host && granted.port() == key.origin.port;
+        match (self, &key.unix, key.proxy.as_deref()) {
             (Proof::Name(granted), None, None) => origin(granted),
             (Proof::Path(path), Some(unix), None) => path.path() == unix,
             (Proof::Through(granted, on_the_way), None, Some((proxy, _))) => {
@@ -113,8 +112,8 @@ impl Pool {
         Pool(Arc::new(Mutex::new(Shelf { limits, ..Shelf::default() })))
     }
 
-    /// An idle connection that may carry a request of this key.
-    pub fn checkout(&self, key: &Key, proof: &Proof<'_>) -> Option<Box<Link>> {
+    /// An idle connection that may carry a request of this key. `now` is when it is asked for.
+    pub fn checkout(&self, key: &Key, proof: &Proof<'_>, now: Instant) -> Option<Box<Link>> {
         if !proof.covers(key) {
             return None;
         }
@@ -125,37 +124,34 @@ impl Pool {
                 let at = shelf.idle.iter().rposition(|idle| idle.link.key == *key)?;
                 shelf.idle.remove(at)
             };
-            if idle.until > now() && idle.link.conn.is_idle_clean() {
+            if idle.until > now && idle.link.conn.is_idle_clean() {
                 return Some(idle.link);
             }
         }
     }
 
     /// Takes back a connection whose last answer was read to its end. `lifetime` is what the server said it keeps idle
-    /// connections for.
-    pub fn checkin(&self, link: Box<Link>, lifetime: Option<Duration>) {
+    /// connections for, `now` when that answer ended.
+    pub fn checkin(&self, link: Box<Link>, lifetime: Option<Duration>, now: Instant) {
+        let mut shelf = self.shelf();
+        let limits = shelf.limits;
         // The server's clock started before ours: leave before it does.
-        let limits = self.shelf().limits;
         let slack = |said: Duration| said - (said / 2).min(Duration::from_secs(1));
         let lifetime = lifetime.map_or(limits.lifetime, |said| slack(said).min(limits.lifetime));
         if lifetime.is_zero() || limits.idle.min(limits.per_origin) == 0 {
             return;
         }
-        let Some(until) = now().checked_add(lifetime) else { return };
+        let Some(until) = now.checked_add(lifetime).filter(|_| !shelf.closed) else { return };
         let mut gone = Vec::new();
-        let mut shelf = self.shelf();
-        if shelf.closed {
-            return;
-        }
         point("pool, with its lock");
-        let of_key = shelf.idle.iter().filter(|idle| idle.link.key == link.key).count();
-        if of_key >= limits.per_origin {
-            let oldest = shelf.idle.iter().position(|idle| idle.link.key == link.key);
-            gone.extend(oldest.map(|at| shelf.idle.remove(at)));
+        if shelf.idle.len() >= limits.per_origin {
+            let of_key = |idle: &Idle| idle.link.key == link.key;
+            if shelf.idle.iter().filter(|idle| of_key(idle)).count() >= limits.per_origin {
+                gone.extend(shelf.idle.iter().position(of_key).map(|at| shelf.idle.remove(at)));
+            }
         }
         if shelf.idle.len() >= limits.idle {
             // Expired ones first: they are of no use to anybody.
-            let now = now();
             gone.extend(shelf.idle.extract_if(.., |idle| idle.until <= now));
             if shelf.idle.len() >= limits.idle {
                 gone.push(shelf.idle.remove(0));

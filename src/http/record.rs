@@ -103,7 +103,7 @@ mod tests {
         fields.push(b"Set-Cookie", b"a=s3cret");
         fields.push(b"X", b"y");
         let version = crate::http::response::Version::Http11;
-        record.answered(&Head { version, status: 200, reason: b"OK".to_vec(), fields });
+        record.answered(&Head { version, status: 200, reason: b"OK"[..].into(), fields });
         assert_eq!(record.sent.len(), 3);
         assert_eq!(record.sent_head, head.len() - 4);
         assert!(!record.sent.iter().any(|(_, value)| value.ends_with(b"s3cret")));

@@ -42,9 +42,14 @@ pub struct Hop {
     pub crossed: bool,
 }
 
+/// True for the statuses that lead elsewhere, where there is a `Location`.
+pub fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
 /// The request that `head` asks for instead of `request`; `None` if it is to be handed to the caller as it is.
 pub fn next(request: &Request, head: &Head, rules: &Rules) -> Result<Option<Hop>> {
-    if !matches!(head.status, 301 | 302 | 303 | 307 | 308) {
+    if !is_redirect(head.status) {
         return Ok(None);
     }
     let mut locations = head.fields.all("location");
@@ -107,7 +112,7 @@ mod tests {
     fn head(status: u16, locations: &[&str]) -> Head {
         let mut fields = Fields::new();
         locations.iter().for_each(|location| fields.push(b"Location", location.as_bytes()));
-        Head { version: Version::Http11, status, reason: Vec::new(), fields }
+        Head { version: Version::Http11, status, reason: Default::default(), fields }
     }
 
     fn request(method: &str, url: &str, body: Option<bool>, fields: &[&str]) -> Request {

@@ -74,7 +74,7 @@ const MAX_FIELDS: usize = 1 << 20;
 pub struct Request {
     pub method: Method,
     pub url: HttpUrl,
-    /// The caller's, checked. The client's own are added by [`Request::head`].
+    /// The caller's, checked. The client's own are added by [`Request::draft`].
     fields: Fields,
     pub payload: Option<Payload>,
 }
@@ -147,10 +147,14 @@ impl Request {
         }
     }
 
-    /// The head as bytes. `own` are the client's further fields; a caller's header of the same name replaces one.
-    pub fn head(&self, form: Form, own: &Fields) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
+    /// Begins the head: the request line, `Host`, the caller's headers, and what each request of ours says.
+    pub fn draft(&self, form: Form) -> Draft<'_> {
+        let mut draft = Draft {
+            fields: &self.fields,
+            payload: self.payload.as_ref(),
+            bodiless: self.method.expects_body(),
+            out: Vec::with_capacity(256),
+        };
         let absolute;
         let target = match form {
             Form::Origin => self.url.target(),
@@ -159,38 +163,63 @@ impl Request {
                 &absolute
             }
         };
-        put(&[self.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"]);
         // Host goes first (RFC 9110 section 7.2).
-        let authority = self.url.authority();
-        put(&[b"Host: ", self.fields.first("host").unwrap_or(authority.as_bytes()), b"\r\n"]);
+        let host = self.fields.first("host").unwrap_or(self.url.authority().as_bytes());
+        draft.put(&[self.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nHost: ", host, b"\r\n"]);
         for (name, value) in self.fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(b"host")) {
-            put(&[name, b": ", value, b"\r\n"]);
+            draft.put(&[name, b": ", value, b"\r\n"]);
         }
-        let mut add = |name: &str, value: &[u8]| {
-            if !self.fields.has(name) {
-                put(&[name.as_bytes(), b": ", value, b"\r\n"]);
-            }
-        };
-        add("User-Agent", concat!("caspian/", env!("CARGO_PKG_VERSION")).as_bytes());
-        add("Accept", b"*/*");
-        for (name, value) in own.iter() {
-            add(std::str::from_utf8(name).unwrap_or_default(), value);
+        draft.stock("User-Agent", concat!("User-Agent: caspian/", env!("CARGO_PKG_VERSION"), "\r\n"));
+        draft.stock("Accept", "Accept: */*\r\n");
+        draft
+    }
+}
+
+/// A request's head that is being written.
+pub struct Draft<'a> {
+    fields: &'a Fields,
+    payload: Option<&'a Payload>,
+    /// Without a payload its length is said to be 0.
+    bodiless: bool,
+    out: Vec<u8>,
+}
+
+impl Draft<'_> {
+    /// Adds a field of the client's own; a caller's header of the same name replaces it.
+    pub fn own(&mut self, name: &str, value: &[u8]) {
+        if !self.fields.has(name) {
+            self.put(&[name.as_bytes(), b": ", value, b"\r\n"]);
         }
-        match &self.payload {
+    }
+
+    /// The same for a field whose line is always this one.
+    pub(super) fn stock(&mut self, name: &str, line: &'static str) {
+        if !self.fields.has(name) {
+            self.put(&[line.as_bytes()]);
+        }
+    }
+
+    /// The head as bytes, with what it has to say about the body.
+    pub fn end(mut self) -> Vec<u8> {
+        match self.payload {
             Some(payload) => {
                 if let Some(kind) = &payload.content_type {
-                    add("Content-Type", kind.as_bytes());
+                    self.own("Content-Type", kind.as_bytes());
                 }
                 match payload.length {
-                    Some(length) => put(&[b"Content-Length: ", length.to_string().as_bytes(), b"\r\n"]),
-                    None => put(&[b"Transfer-Encoding: chunked\r\n"]),
+                    Some(length) => self.put(&[b"Content-Length: ", length.to_string().as_bytes(), b"\r\n"]),
+                    None => self.put(&[b"Transfer-Encoding: chunked\r\n"]),
                 }
             }
-            None if self.method.expects_body() => put(&[b"Content-Length: 0\r\n"]),
+            None if self.bodiless => self.put(&[b"Content-Length: 0\r\n"]),
             None => (),
         }
-        put(&[b"\r\n"]);
-        out
+        self.put(&[b"\r\n"]);
+        self.out
+    }
+
+    fn put(&mut self, parts: &[&[u8]]) {
+        parts.iter().for_each(|part| self.out.extend_from_slice(part));
     }
 }
 
@@ -313,9 +342,9 @@ mod tests {
             for (name, value) in fields {
                 request.field(name.as_bytes(), value.as_bytes()).unwrap();
             }
-            let mut own = Fields::new();
-            own.push(b"Own", b"1");
-            assert_eq!(String::from_utf8(request.head(form, &own)).unwrap(), expected.replace("{ua}", agent));
+            let mut head = request.draft(form);
+            head.own("Own", b"1");
+            assert_eq!(String::from_utf8(head.end()).unwrap(), expected.replace("{ua}", agent));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use httparse::{Error as Bad, Header, ParserConfig, Status};
-use std::mem::MaybeUninit;
+use std::{borrow::Cow, mem::MaybeUninit};
 
 /// Bytes of status lines, fields, interim responses and trailers that one exchange may cost.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -39,14 +39,14 @@ pub struct Head {
     /// 100 to 999.
     pub status: u16,
     /// As sent; often empty.
-    pub reason: Vec<u8>,
+    pub reason: Cow<'static, [u8]>,
     pub fields: Fields,
 }
 
 impl Head {
     /// True where the `Connection` field, or its absence, lets the connection live on (RFC 9112 section 9.3).
     pub fn keeps_alive(&self) -> bool {
-        let connection = |token| self.fields.lists("connection", token);
+        let connection = |token| self.fields.lists("Connection", token);
         !connection("close") && (self.version == Version::Http11 || connection("keep-alive"))
     }
 
@@ -64,7 +64,7 @@ impl Head {
 
     /// Seconds that the peer says it keeps an idle connection: `Keep-Alive: timeout=5`.
     pub fn idle_seconds(&self) -> Option<u64> {
-        self.fields.list("keep-alive").find_map(|member| {
+        self.fields.list("Keep-Alive").find_map(|member| {
             let text = std::str::from_utf8(member).ok()?;
             let (name, value) = text.split_once('=')?;
             (name.trim().eq_ignore_ascii_case("timeout")).then(|| value.trim().parse().ok())?
@@ -139,30 +139,41 @@ impl EmptyLine {
     }
 }
 
-/// True as long as `bytes` can be the beginning of a response: tells a server of another protocol at its first bytes.
-pub(super) fn may_be_http<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> bool {
-    b"HTTP/1.".iter().zip(bytes).all(|(want, have)| want == have)
+/// True as long as `text` and `more` behind it can be the beginning of a response: tells a server of another protocol at
+/// its first bytes.
+pub(super) fn may_be_http(text: &[u8], more: &[u8]) -> bool {
+    let (begun, rest) = b"HTTP/1.".split_at(text.len().min(7));
+    let both = rest.len().min(more.len());
+    text.starts_with(begun) && more.get(..both) == rest.get(..both)
 }
 
 /// Reads a whole head: status line to empty line, nothing after it.
-pub fn parse_head(bytes: &[u8], budget: &mut Budget) -> Result<Head> {
+pub fn parse_head(bytes: &[u8], budget: &mut Budget) -> Result<Box<Head>> {
+    match read_head(bytes, budget)? {
+        Some((head, length)) if length == bytes.len() => Ok(head),
+        _ => Err(broken("the response's head does not end where its empty line is")),
+    }
+}
+
+/// Reads the head in front of `bytes`: it, and its length; `None` if its empty line is not there. The budget pays for a
+/// head only.
+pub(super) fn read_head(bytes: &[u8], budget: &mut Budget) -> Result<Option<(Box<Head>, usize)>> {
     // httparse skips empty lines in front, which only servers should (RFC 9112 section 2.2).
-    if !may_be_http(bytes) {
+    if !may_be_http(b"", bytes) {
         return Err(not_http());
     }
     let mut room = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
     let room = room.get_mut(..budget.fields).unwrap_or_default();
     let mut response = httparse::Response::new(&mut []);
     // The default configuration is the strict one: no folding, no space before a colon, none before the first name.
-    match ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, room) {
-        Ok(Status::Complete(length)) if length == bytes.len() => (),
-        Ok(_) => return Err(broken("the response's head does not end where its empty line is")),
+    let length = match ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, room) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
         Err(Bad::TooManyHeaders) => return Err(too_many()),
         Err(Bad::Version) => return Err(not_http()),
         Err(Bad::Status) => return Err(broken("malformed status line")),
         Err(why) => return Err(broken(format!("malformed header: {}", words(why)))),
-    }
-    budget.take(bytes.len(), response.headers.len())?;
+    };
     let version = match response.version {
         Some(1) => Version::Http11,
         Some(0) => Version::Http10,
@@ -172,7 +183,15 @@ pub fn parse_head(bytes: &[u8], budget: &mut Budget) -> Result<Head> {
     if !(100..=999).contains(&status) {
         return Err(broken(format!("status {status:03} is not one of HTTP")));
     }
-    Ok(Head { version, status, reason: reason(bytes).to_vec(), fields: keep(response.headers, bytes) })
+    budget.take(length, response.headers.len())?;
+    let bytes = bytes.get(..length).unwrap_or_default();
+    let reason = match response.reason {
+        Some("OK") => Cow::Borrowed(&b"OK"[..]),
+        _ => Cow::Owned(reason(bytes).to_vec()),
+    };
+    let place = Box::new_uninit();
+    let head = Head { version, status, reason, fields: keep(response.headers, bytes) };
+    Ok(Some((Box::write(place, head), length)))
 }
 
 /// Reads a trailer section: fields to empty line, nothing after it.
@@ -215,5 +234,27 @@ fn words(why: Bad) -> &'static str {
         Bad::HeaderValue => "a control character in a field's value",
         Bad::NewLine => "a bare carriage return",
         _ => "not a header field",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A head that is read at once ends where its empty line is, whatever it and what follows are made of.
+    #[test]
+    fn both_find_the_same_end() {
+        const PIECES: [&[u8]; 8] = [b"\r", b"\n", b"\r\n", b"A: b", b":", b" ", b"\xe9", b"HTTP/1.1 200"];
+        let mut found = 0;
+        for number in 0..8u32.pow(6) {
+            let pieces = (0..6).map(|place| PIECES[(number >> (3 * place)) as usize % 8]);
+            let text: Vec<u8> = b"HTTP/1.1 200".iter().chain(pieces.flatten()).copied().collect();
+            if let Ok(Some((_, length))) = read_head(&text, &mut Budget::default()) {
+                assert_eq!(EmptyLine::default().find(&text), Some(length), "{}", text.escape_ascii());
+                assert!(parse_head(&text[..length], &mut Budget::default()).is_ok());
+                found += 1;
+            }
+        }
+        assert!(found > 10_000, "{found}");
     }
 }

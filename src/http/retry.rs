@@ -80,7 +80,7 @@ mod tests {
         if let Some(after) = after {
             fields.push(b"Retry-After", after.as_bytes());
         }
-        Head { version: Version::Http11, status, reason: Vec::new(), fields }
+        Head { version: Version::Http11, status, reason: Default::default(), fields }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use super::{
     broken,
     client::{Options, Timings},
     exchange::{Event, Exchange},
-    fields::Fields,
     pool::{Key, Link, Pool, Proof},
     proxy::{Kind as Manner, Proxy},
     request::Form,
@@ -18,7 +17,7 @@ use super::{
     url::{Origin, Scheme},
 };
 use crate::{
-    address::{Endpoint, Host},
+    address::Host,
     conn::Conn,
     deadline::{Deadline, now},
     dial::{self, Target, addresses, dial, dial_unix},
@@ -28,7 +27,7 @@ use crate::{
     panics::point,
     tls::{ClientOptions, ClientTls},
 };
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 /// Addresses of one origin that a proxy is asked for before we give up.
 const MAX_TRIES: usize = 4;
@@ -39,8 +38,8 @@ pub(super) struct Route {
     /// It was open already.
     pub reused: bool,
     pub form: Form,
-    /// Fields for the proxy that forwards.
-    pub own: Fields,
+    /// For the proxy that forwards: the value of `Proxy-Authorization`.
+    pub login: Option<String>,
 }
 
 /// Who wants to go where.
@@ -55,6 +54,8 @@ pub(super) struct Trip<'a> {
     /// The protocol is going to change: a proxy that forwards will not do.
     pub upgrade: bool,
     pub deadline: &'a Deadline,
+    /// When it begins.
+    pub now: Instant,
 }
 
 impl Trip<'_> {
@@ -64,33 +65,33 @@ impl Trip<'_> {
             Scheme::Https => Some(self.net.shared_tls(&self.options.tls)?),
             Scheme::Http => None,
         };
-        let key = Key {
+        let mut key = Key {
             origin: self.origin.clone(),
             tls: tls.as_ref().map(ClientTls::identity),
-            address: self.chosen(&self.origin.endpoint()),
+            address: self.chosen(&self.origin.host, self.origin.port),
             unix: None,
             proxy: None,
             by_address: false,
         };
         match (&self.options.unix, &self.options.proxy) {
-            (Some(path), _) => self.unix(key, path, tls.as_ref(), timings),
-            (None, Some(proxy)) => self.through(key, proxy, tls.as_ref(), timings),
-            (None, None) => self.straight(key, tls.as_ref(), timings),
+            (Some(path), _) => self.unix(&mut key, path, tls.as_ref(), timings),
+            (None, Some(proxy)) => self.through(&mut key, proxy, tls.as_ref(), timings),
+            (None, None) => self.straight(&key, tls.as_ref(), timings),
         }
     }
 
     /// The address that the option `resolve` names for an endpoint.
-    fn chosen(&self, endpoint: &Endpoint) -> Option<IpAddr> {
-        self.options.resolve.iter().find(|(at, _)| at == endpoint).map(|(_, ip)| *ip)
+    fn chosen(&self, host: &Host, port: u16) -> Option<IpAddr> {
+        self.options.resolve.iter().find(|(at, _)| at.host == *host && at.port == port).map(|(_, ip)| *ip)
     }
 
     fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Box<Link>> {
-        if self.fresh { None } else { self.pool.checkout(key, proof) }
+        if self.fresh { None } else { self.pool.checkout(key, proof, self.now) }
     }
 
-    fn straight(&self, key: Key, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
+    fn straight(&self, key: &Key, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
         let granted = self.net.connect(self.op, &key.origin.host, key.origin.port)?;
-        if let Some(link) = self.idle(&key, &Proof::Name(&granted)) {
+        if let Some(link) = self.idle(key, &Proof::Name(&granted)) {
             return Ok(Route::reused(link));
         }
         let names = self.options.names.as_ref();
@@ -100,10 +101,10 @@ impl Trip<'_> {
         Ok(Route::new(key, conn))
     }
 
-    fn unix(&self, mut key: Key, path: &str, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
+    fn unix(&self, key: &mut Key, path: &str, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
         let path = self.net.unix(self.op, path, false)?;
         key.unix = Some(path.path().to_owned());
-        if let Some(link) = self.idle(&key, &Proof::Path(&path)) {
+        if let Some(link) = self.idle(key, &Proof::Path(&path)) {
             return Ok(Route::reused(link));
         }
         let started = now();
@@ -116,7 +117,7 @@ impl Trip<'_> {
         Ok(Route::new(key, conn))
     }
 
-    fn through(&self, mut key: Key, proxy: &Proxy, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
+    fn through(&self, key: &mut Key, proxy: &Proxy, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
         let Origin { host, port, .. } = self.origin;
         let granted = self.net.connect(self.op, host, *port)?;
         point("proxy");
@@ -130,20 +131,18 @@ impl Trip<'_> {
             })?),
             _ => None,
         };
-        key.proxy = Some((proxy.clone(), outer.as_ref().map(ClientTls::identity)));
+        key.proxy = Some(Box::new((proxy.clone(), outer.as_ref().map(ClientTls::identity))));
         let watched = host.ip().is_none() && self.net.grants().denies_addresses();
         key.by_address = proxy.kind == Manner::Socks5 || watched || key.address.is_some();
         let forwarded = !proxy.kind.is_socks() && tls.is_none() && !key.by_address && !self.upgrade;
         let spoken = |mut route: Route| {
             if forwarded {
                 route.form = Form::Absolute;
-                if let Some(authorization) = proxy.authorization() {
-                    route.own.push(b"Proxy-Authorization", authorization.as_bytes());
-                }
+                route.login = proxy.authorization();
             }
             route
         };
-        if let Some(link) = self.idle(&key, &Proof::Through(&granted, &gate)) {
+        if let Some(link) = self.idle(key, &Proof::Through(&granted, &gate)) {
             return Ok(spoken(Route::reused(link)));
         }
         let mut hosts = vec![host.clone()];
@@ -180,7 +179,7 @@ impl Trip<'_> {
         outer: Option<&ClientTls>,
         timings: &mut Timings,
     ) -> Result<Conn> {
-        let address = self.chosen(&proxy.endpoint);
+        let address = self.chosen(&proxy.endpoint.host, proxy.endpoint.port);
         let target = Target { op: self.op, granted: gate, address, names: None, local: None, tls: outer };
         let dialled = dial(self.net, &target, self.deadline);
         let (conn, took) = dialled.map_err(|err| err.context("the proxy: "))?;
@@ -219,13 +218,13 @@ impl Trip<'_> {
 }
 
 impl Route {
-    fn new(key: Key, conn: Conn) -> Route {
-        let link = Box::new(Link { key, cert: conn.peer_cert().map(Arc::new), conn });
-        Route { link, reused: false, form: Form::Origin, own: Fields::with_capacity(4, 256) }
+    fn new(key: &Key, conn: Conn) -> Route {
+        let link = Box::new(Link { key: key.clone(), cert: conn.peer_cert().map(Arc::new), conn });
+        Route { link, reused: false, form: Form::Origin, login: None }
     }
 
     fn reused(link: Box<Link>) -> Route {
-        Route { link, reused: true, form: Form::Origin, own: Fields::with_capacity(4, 256) }
+        Route { link, reused: true, form: Form::Origin, login: None }
     }
 }
 

@@ -20,8 +20,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(fetch: Fetch) -> Stream {
-        Stream { fetch: Box::new(fetch), buffer: Vec::new(), head: 0 }
+    pub fn new(fetch: Box<Fetch>) -> Stream {
+        Stream { fetch, buffer: Vec::new(), head: 0 }
     }
 
     /// What is there, waiting until something is; at most `max`. Empty at the end.

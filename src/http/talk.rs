@@ -24,7 +24,7 @@ pub(super) struct Talk {
     pub exchange: Exchange,
     pub reused: bool,
     /// A final head that came while the request was still being sent.
-    early: Option<Head>,
+    early: Option<Box<Head>>,
     /// The server has said 100 Continue.
     continued: bool,
     /// Why the request could not be sent to its end; the answer, if there is one, says more.
@@ -32,16 +32,23 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    pub fn new(link: Box<Link>, reused: bool, asked: Asked) -> Talk {
-        Talk { link, exchange: Exchange::new(asked), reused, early: None, continued: false, failure: None }
+    pub fn new(link: Box<Link>, reused: bool, asked: Asked) -> Box<Talk> {
+        let place = Box::new_uninit();
+        let exchange = Exchange::new(asked);
+        Box::write(place, Talk { link, exchange, reused, early: None, continued: false, failure: None })
     }
 
     /// Sends all of `bytes`, unless the server answers before that: then true, and the answer is to be received.
     pub fn push(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<bool> {
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-            // A server that has said no may stop reading: look up from time to time.
-            match self.link.conn.send(rest, &deadline.within(Some(SLICE))) {
+            // What goes at once needs no look at a clock.
+            let gone = match self.link.conn.send_at_once(rest) {
+                // A server that has said no may stop reading: look up from time to time.
+                Ok(0) => self.link.conn.send(rest, &deadline.within(Some(SLICE))),
+                gone => gone,
+            };
+            match gone {
                 Ok(count) => sent += count,
                 Err(err) if err.is(Kind::Timeout) && !deadline.is_past() => {
                     sent += err.fields().sent.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
@@ -96,7 +103,7 @@ impl Talk {
     }
 
     /// Waits for the final head. `silence` is the longest wait for a sign of life.
-    pub fn receive(&mut self, deadline: &Deadline, silence: Option<Duration>) -> Result<Head> {
+    pub fn receive(&mut self, deadline: &Deadline, silence: Option<Duration>) -> Result<Box<Head>> {
         loop {
             if let Some(head) = self.early.take() {
                 return Ok(head);
@@ -109,7 +116,7 @@ impl Talk {
     }
 
     /// Shows the exchange what is buffered; the final head if it is in there.
-    fn feed(&mut self) -> Result<Option<Head>> {
+    fn feed(&mut self) -> Result<Option<Box<Head>>> {
         while !self.link.conn.buffered().is_empty() {
             let fed = self.exchange.feed(self.link.conn.buffered())?;
             self.link.conn.consume(fed.used);

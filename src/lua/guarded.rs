@@ -92,7 +92,7 @@ pub fn register(lua: &Lua, core: &Table, calls: Rc<Class>) -> mlua::Result<()> {
         if let Some(kind) = &kind {
             fields.push(b"content-type", &kind.as_bytes());
         }
-        let head = Head { version: Version::Http11, status: 200, reason: Vec::new(), fields };
+        let head = Head { version: Version::Http11, status: 200, reason: Default::default(), fields };
         responses::text(lua, Some(&head), &body)
     })
 }
@@ -176,7 +176,7 @@ fn next(lua: &Lua, (method, url, shown, status, location, body, names): Asked) -
     }
     let mut fields = Fields::new();
     fields.push(b"location", &location.as_bytes());
-    let head = Head { version: Version::Http11, status, reason: Vec::new(), fields };
+    let head = Head { version: Version::Http11, status, reason: Default::default(), fields };
     if request.url.joins_userinfo(&location.as_bytes()) {
         let words = "the redirect's URL contains credentials";
         return Err(Error::new(Kind::RequestNotAllowed, words).op(OP).into());

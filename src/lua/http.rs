@@ -83,7 +83,7 @@ impl Client {
     }
 
     /// A request that says nothing of its own.
-    pub(super) fn plain(&self, url: &[u8], method: &[u8]) -> Answer<Fetch> {
+    pub(super) fn plain(&self, url: &[u8], method: &[u8]) -> Answer<Box<Fetch>> {
         let (net, url, method) = self.begin("fetch", url, method)?;
         Ok(Fetch::new(&net, &self.pool, Request::new(method, url, None), None, self.wishes.options.clone()))
     }

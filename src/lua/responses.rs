@@ -45,7 +45,7 @@ impl Ends for Call {
 }
 
 impl Call {
-    pub(super) fn new(fetch: Fetch) -> Rc<Call> {
+    pub(super) fn new(fetch: Box<Fetch>) -> Rc<Call> {
         Rc::new(Call(RefCell::new(Stream::new(fetch))))
     }
 

@@ -18,7 +18,7 @@ use super::{
     pool::Pool,
     record::Record,
     redirect,
-    request::Request,
+    request::{Draft, Request},
     response::Head,
     retry::Retry,
     route::{Route, Trip},
@@ -57,23 +57,25 @@ pub enum Step {
     Head,
 }
 
-/// A request under way, or a response being read.
+/// A request under way, or a response being read. Lives in a box, and what few requests need or what ends with the answer
+/// in further ones: responses lie about until they are collected.
 pub struct Fetch {
     net: Net,
     pool: Pool,
     options: Arc<Options>,
     deadline: Deadline,
     request: Request,
-    upload: Option<Upload>,
+    upload: Option<Box<Upload>>,
     /// The credentials at work, until a redirect leads to another origin.
-    auth: Option<Auth>,
-    talk: Option<Talk>,
+    auth: Option<Box<Auth>>,
+    talk: Option<Box<Talk>>,
     /// Between the connection and the reader, where the body is coded.
-    decoder: Option<decode::Reader>,
+    decoder: Option<Box<decode::Reader>>,
     at: At,
-    head: Option<Head>,
+    head: Option<Box<Head>>,
     framing: Option<Framing>,
-    trailers: Fields,
+    /// None without a field.
+    trailers: Option<Box<Fields>>,
     cert: Option<Arc<PeerCert>>,
     chain: Vec<String>,
     timings: Timings,
@@ -108,22 +110,24 @@ impl Fetch {
         request: Request,
         source: Option<Source>,
         options: impl Into<Arc<Options>>,
-    ) -> Fetch {
+    ) -> Box<Fetch> {
         let (started, options) = (now(), options.into());
-        Fetch {
+        // Written where it stays: `Box::new` would make it elsewhere and move it byte by byte.
+        let place = Box::new_uninit();
+        let fetch = Fetch {
             net: net.clone(),
             pool: pool.clone(),
-            deadline: Deadline::new(options.timeout).start(),
-            auth: options.auth.as_ref().map(|who| options.logins.auth(request.url.origin(), who)),
+            deadline: Deadline::started(options.timeout, started),
+            auth: options.auth.as_ref().map(|who| Box::new(options.logins.auth(request.url.origin(), who))),
             options,
             request,
-            upload: source.map(Upload::new),
+            upload: source.map(|source| Box::new(Upload::new(source))),
             talk: None,
             decoder: None,
             at: At::Open,
             head: None,
             framing: None,
-            trailers: Fields::new(),
+            trailers: None,
             cert: None,
             chain: Vec::new(),
             timings: Timings::default(),
@@ -133,7 +137,8 @@ impl Fetch {
             reached: false,
             tries: 0,
             records: Vec::new(),
-        }
+        };
+        Box::write(place, fetch)
     }
 
     /// Starts the clock anew, inside `whole`: for a fetch that had to wait for its turn.
@@ -143,7 +148,7 @@ impl Fetch {
     }
 
     /// Under this deadline, in place of [`Options::timeout`].
-    pub fn under(mut self, deadline: &Deadline) -> Fetch {
+    pub fn under(mut self: Box<Self>, deadline: &Deadline) -> Box<Fetch> {
         self.deadline = deadline.clone().start();
         self
     }
@@ -202,7 +207,7 @@ impl Fetch {
 
     /// The response's head, once [`Fetch::step`] said so.
     pub fn head(&self) -> Option<&Head> {
-        self.head.as_ref()
+        self.head.as_deref()
     }
 
     pub fn options(&self) -> &Options {
@@ -235,7 +240,8 @@ impl Fetch {
 
     /// Fields after a chunked body; empty until it was read to its end.
     pub fn trailers(&self) -> &Fields {
-        &self.trailers
+        static NONE: Fields = Fields::new();
+        self.trailers.as_deref().unwrap_or(&NONE)
     }
 
     /// An error once the capability was revoked, or in a child of the process that made the connection.
@@ -256,6 +262,7 @@ impl Fetch {
 
     /// The gate, then a connection, then the request's head.
     fn open(&mut self) -> Result<()> {
+        let asked = now();
         let trip = Trip {
             op: OP,
             net: &self.net,
@@ -266,17 +273,23 @@ impl Fetch {
             fresh: self.retried,
             upgrade: self.request.fields().has("upgrade"),
             deadline: &limited(&self.deadline, self.options.connect_timeout),
+            now: asked,
         };
-        let Route { link, reused, form, mut own } = trip.route(&mut self.timings)?;
+        let Route { link, reused, form, login } = trip.route(&mut self.timings)?;
         self.reached = true;
-        self.introduce(&mut own)?;
         self.timings.reused = reused;
         self.cert = link.cert.clone();
-        self.since = now();
+        // Taking an idle connection takes no time that a clock would have to tell.
+        self.since = if reused { asked } else { now() };
+        let mut head = self.request.draft(form);
+        if let Some(login) = login {
+            head.own("Proxy-Authorization", login.as_bytes());
+        }
+        introduce(&self.request, &mut head, &self.options, self.auth.as_deref_mut())?;
+        let mut out = head.end();
         let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
-        let expecting = self.expects() && self.upload.is_some();
+        let expecting = self.upload.is_some() && self.expects();
         let talk = self.talk.insert(Talk::new(link, reused, asked));
-        let mut out = self.request.head(form, &own);
         if let Some(upload) = self.upload.as_mut().filter(|_| !expecting) {
             // Head and beginning of the body in one go: a small request is one packet.
             out.extend_from_slice(upload.piece()?);
@@ -291,34 +304,10 @@ impl Fetch {
         Ok(())
     }
 
-    /// What the client itself has to say to this hop's origin. The caller's fields of the same names win.
-    fn introduce(&mut self, own: &mut Fields) -> Result<()> {
-        let Request { method, url, .. } = &self.request;
-        if self.options.decompress && !self.request.fields().has("upgrade") {
-            // A part of a coded body could not be decoded (Fetch standard, "HTTP-network-or-cache fetch").
-            let part = self.request.fields().has("range");
-            own.push(b"Accept-Encoding", if part { b"identity" } else { decode::ACCEPTED.as_bytes() });
-        }
-        if let Some(auth) = &mut self.auth {
-            let mut random = [0; 16];
-            getrandom::fill(&mut random).map_err(|e| Error::new(Kind::Socket, format!("no random bytes: {e}")))?;
-            let value = auth.header(method.as_str(), url.target(), &random);
-            value.iter().for_each(|value| own.push(b"Authorization", value));
-        }
-        if let Some(jar) = &self.options.cookies {
-            let value = jar.lock().header(url, wall().as_secs());
-            value.iter().for_each(|value| own.push(b"Cookie", value));
-        }
-        if let Some((_, name, value)) = self.options.bound.as_ref().filter(|(origin, ..)| origin == url.origin()) {
-            own.push(name.as_bytes(), value);
-        }
-        Ok(())
-    }
-
     /// True if a 401 is worth an answer, and the request can be made again.
     fn is_challenge(&mut self, head: &Head) -> bool {
-        let again = self.upload.as_ref().is_none_or(Upload::is_fresh) && !self.request.fields().has("authorization");
-        let Some(auth) = self.auth.as_mut().filter(|_| head.status == 401 && again) else { return false };
+        let again = self.upload.as_deref().is_none_or(Upload::is_fresh) && !self.request.fields().has("authorization");
+        let Some(auth) = self.auth.as_deref_mut().filter(|_| head.status == 401 && again) else { return false };
         auth.challenged(head.fields.all("www-authenticate"))
     }
 
@@ -373,12 +362,13 @@ impl Fetch {
             Ok(head) => head,
             Err(err) => return Err(talk.failure.take().unwrap_or(err)),
         };
-        lap(&mut self.since, &mut self.timings.wait);
+        let now = now();
+        lap(&mut self.since, &mut self.timings.wait, now);
         self.answered(&head);
         if let Some(jar) = &self.options.cookies {
-            let (mut jar, now) = (jar.lock(), wall().as_secs());
+            let (mut jar, today) = (jar.lock(), wall().as_secs());
             for line in head.fields.all("set-cookie") {
-                jar.store(&self.request.url, line, now);
+                jar.store(&self.request.url, line, today);
             }
         }
         if self.is_challenge(&head) {
@@ -386,14 +376,14 @@ impl Fetch {
             self.again();
             return Ok(());
         }
-        if head.status == 417 && self.expects() && self.upload.as_ref().is_none_or(Upload::is_fresh) {
+        if head.status == 417 && self.expects() && self.upload.as_deref().is_none_or(Upload::is_fresh) {
             // The server does not know the expectation: once more, without it (RFC 9110 section 15.5.18).
             self.drain();
             self.request.fields_mut().retain(|name| !name.eq_ignore_ascii_case(b"expect"));
             self.again();
             return Ok(());
         }
-        let hop = match self.options.follow_redirects {
+        let hop = match self.options.follow_redirects && redirect::is_redirect(head.status) {
             true => redirect::next(&self.request, &head, &self.options.redirects)?,
             false => None,
         };
@@ -406,12 +396,13 @@ impl Fetch {
             let Some(talk) = &mut self.talk else { return Err(broken("no connection")) };
             self.framing = talk.exchange.framing();
             if self.options.decompress && head.status != 206 && self.framing != Some(Framing::Empty) {
-                self.decoder = Decoder::new(&head.fields)?.map(decode::Reader::new);
+                let decoder = Decoder::new(&head.fields)?;
+                self.decoder = decoder.map(|decoder| Box::new(decode::Reader::new(decoder)));
             }
             self.head = Some(head);
             self.at = At::Body;
             if talk.exchange.ended() {
-                self.finish();
+                self.finish(now);
             }
             return Ok(());
         };
@@ -469,7 +460,7 @@ impl Fetch {
 
     /// Bytes of the request's body that are on their way, or gone.
     pub fn sent_bytes(&self) -> u64 {
-        self.upload.as_ref().map_or(0, Upload::handed)
+        self.upload.as_deref().map_or(0, Upload::handed)
     }
 
     /// Reads a redirect's own body, if that is cheaper than another connection.
@@ -479,7 +470,7 @@ impl Fetch {
         let mut left = DRAIN;
         while let Some(talk) = &mut self.talk {
             if talk.exchange.ended() {
-                self.finish();
+                self.finish(now());
                 break;
             }
             if talk.exchange.framing() == Some(Framing::Close) {
@@ -493,21 +484,22 @@ impl Fetch {
         self.talk = None;
     }
 
-    /// The answer is complete: the connection goes back to the pool if it can.
-    fn finish(&mut self) {
+    /// The answer is complete, since `now`: the connection goes back to the pool if it can.
+    fn finish(&mut self, now: Instant) {
         let Some(mut talk) = self.talk.take() else { return };
-        lap(&mut self.since, &mut self.timings.receive);
-        self.timings.total = self.since.duration_since(self.started);
-        self.trailers = talk.exchange.take_trailers();
-        let sent = self.upload.as_ref().is_none_or(Upload::is_over) && talk.failure.is_none();
+        lap(&mut self.since, &mut self.timings.receive, now);
+        self.timings.total = now.duration_since(self.started);
+        let trailers = talk.exchange.take_trailers();
+        self.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
+        let sent = self.upload.as_deref().is_none_or(Upload::is_over) && talk.failure.is_none();
         let wanted = !self.request.fields().lists("connection", "close");
         if sent && wanted && talk.exchange.reusable() && talk.link.conn.buffered().is_empty() {
-            self.pool.checkin(talk.link, talk.exchange.lifetime());
+            self.pool.checkin(talk.link, talk.exchange.lifetime(), now);
         }
     }
 
     fn sent(&mut self) {
-        lap(&mut self.since, &mut self.timings.send);
+        lap(&mut self.since, &mut self.timings.send, now());
         self.at = At::Waiting;
     }
 
@@ -515,7 +507,7 @@ impl Fetch {
     /// idempotent request may try again (RFC 9110 section 9.2.2).
     fn may_retry(&self, err: &Error) -> bool {
         let stale = self.talk.as_ref().is_some_and(|talk| talk.reused && talk.exchange.untouched());
-        let again = self.upload.as_ref().is_none_or(Upload::is_fresh);
+        let again = self.upload.as_deref().is_none_or(Upload::is_fresh);
         stale && again && !self.retried && err.is(Kind::ConnectionReset) && self.request.method.is_idempotent()
     }
 
@@ -541,7 +533,7 @@ impl Fetch {
 
     /// The option `retry`, for a request that can be made again.
     fn retry(&self) -> Option<&Retry> {
-        let again = self.upload.as_ref().is_none_or(Upload::is_fresh);
+        let again = self.upload.as_deref().is_none_or(Upload::is_fresh);
         self.options.retry.as_ref().filter(|_| again && self.request.method.is_idempotent())
     }
 
@@ -573,13 +565,38 @@ impl Fetch {
     }
 }
 
+/// What the client itself has to say to this hop's origin. The caller's fields of the same names win.
+fn introduce(request: &Request, head: &mut Draft<'_>, options: &Options, auth: Option<&mut Auth>) -> Result<()> {
+    let Request { method, url, .. } = request;
+    if options.decompress && !request.fields().has("upgrade") {
+        // A part of a coded body could not be decoded (Fetch standard, "HTTP-network-or-cache fetch").
+        match request.fields().has("range") {
+            true => head.own("Accept-Encoding", b"identity"),
+            false => head.stock("Accept-Encoding", decode::ACCEPTED),
+        }
+    }
+    if let Some(auth) = auth {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|e| Error::new(Kind::Socket, format!("no random bytes: {e}")))?;
+        let value = auth.header(method.as_str(), url.target(), &random);
+        value.iter().for_each(|value| head.own("Authorization", value));
+    }
+    if let Some(jar) = &options.cookies {
+        let value = jar.lock().header(url, wall().as_secs());
+        value.iter().for_each(|value| head.own("Cookie", value));
+    }
+    if let Some((_, name, value)) = options.bound.as_ref().filter(|(origin, ..)| origin == url.origin()) {
+        head.own(name, value);
+    }
+    Ok(())
+}
+
 /// Any number, so that clients that failed together do not come back together.
 fn dice() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX)
 }
 
-/// Adds the time since `since` to `phase`, and begins the next one.
-fn lap(since: &mut Instant, phase: &mut Duration) {
-    let now = now();
+/// Adds the time from `since` to `now` to `phase`, and begins the next one.
+fn lap(since: &mut Instant, phase: &mut Duration, now: Instant) {
     *phase += now.duration_since(std::mem::replace(since, now));
 }

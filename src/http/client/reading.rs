@@ -5,7 +5,7 @@ use super::{
     At, Fetch, OP,
 };
 use crate::{
-    deadline::Deadline,
+    deadline::{Deadline, now},
     error::{Error, Kind, Result},
     pages,
 };
@@ -80,13 +80,15 @@ impl Fetch {
     fn receive(&mut self, into: &mut [u8]) -> Result<usize> {
         while let Some(talk) = &mut self.talk {
             // A server that always has something to say would never make us wait, and only waits look at the clock.
-            if self.deadline.is_past() && !self.deadline.is_now() {
+            let begun = now();
+            if self.deadline.is_past_at(begun) && !self.deadline.is_now() {
                 return Err(self.deadline.error("read the body"));
             }
+            let waits = talk.link.conn.buffered().is_empty();
             let deadline = limited(&self.deadline, self.options.read_timeout);
             let count = talk.read(into, &deadline)?;
             if talk.exchange.ended() {
-                self.finish();
+                self.finish(if waits { now() } else { begun });
             }
             if count > 0 {
                 return Ok(count);

@@ -3,9 +3,7 @@
 //! Pure: a request's fields and an answer's head. No extension is offered, so none is accepted.
 
 use super::super::{
-    Invalid, broken,
-    fields::Fields,
-    is_token,
+    Invalid, broken, is_token,
     request::{Form, Method, Request},
     response::{Head, Version},
     url::HttpUrl,
@@ -82,15 +80,15 @@ impl Handshake {
 
     /// The request's head.
     pub fn head(&self) -> Vec<u8> {
-        let mut own = Fields::new();
-        own.push(b"Upgrade", b"websocket");
-        own.push(b"Connection", b"Upgrade");
-        own.push(b"Sec-WebSocket-Key", self.key.as_bytes());
-        own.push(b"Sec-WebSocket-Version", b"13");
+        let mut head = self.request.draft(Form::Origin);
+        head.own("Upgrade", b"websocket");
+        head.own("Connection", b"Upgrade");
+        head.own("Sec-WebSocket-Key", self.key.as_bytes());
+        head.own("Sec-WebSocket-Version", b"13");
         if !self.subprotocols.is_empty() {
-            own.push(b"Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
+            head.own("Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
         }
-        self.request.head(Form::Origin, &own)
+        head.end()
     }
 
     /// Judges the final answer (section 4.1, the numbered list at its end); the subprotocol that was chosen.

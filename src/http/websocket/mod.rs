@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     conn::Conn,
-    deadline::{Deadline, SLICE},
+    deadline::{Deadline, SLICE, now},
     error::{Error, Kind, Result},
     net::Net,
     panics::{contained, point},
@@ -454,12 +454,13 @@ fn open(net: &Net, handshake: &Handshake, options: &Options, deadline: &Deadline
         fresh: true,
         upgrade: true,
         deadline,
+        now: now(),
     };
     Ok(trip.route(&mut Timings::default())?.link.conn)
 }
 
 /// Reads the answer's head. What follows it stays in the connection's buffer.
-fn answer(conn: &mut Conn, deadline: &Deadline) -> Result<Head> {
+fn answer(conn: &mut Conn, deadline: &Deadline) -> Result<Box<Head>> {
     let mut budget = Budget::default();
     for _ in 0..=MAX_INTERIM {
         let (mut line, mut text) = (EmptyLine::default(), Vec::new());
@@ -476,7 +477,7 @@ fn answer(conn: &mut Conn, deadline: &Deadline) -> Result<Head> {
                 return Err(Budget::spent());
             }
             // Another protocol is told at its first bytes, not after 64 KiB of it.
-            if end.is_some() || !may_be_http(&text) {
+            if end.is_some() || !may_be_http(&text, b"") {
                 break;
             }
         }
