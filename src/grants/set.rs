@@ -13,7 +13,8 @@ use std::{
     net::IpAddr,
 };
 
-/// Each map has a seed of its own, so nobody can prepare names that collide.
+/// Each map has a seed of its own, so names that collide cannot be prepared. (Whoever could find the seed out by measuring
+/// would have to be the one who writes the grants, too.)
 type Names = HashMap<Name, Ports, RandomState>;
 
 /// The host part of a rule.

@@ -2,7 +2,7 @@
 //! that, and through mlua handing over two strings and a value costs as much as half of HTTP.
 //!
 //! Lua raises by `longjmp`, which skips Rust's destructors. So where a function of Lua is called that may raise, only plain
-//! data is held: the call belongs to its userdata from the start, and so does its body until Lua has its copy.
+//! data is held: the call, with its body until Lua has a copy, belongs to a userdata that was made before it.
 #![allow(unsafe_code)]
 // The `unsafe fn`s below have one condition: `state` is a live Lua state, as Lua hands it to a C function.
 #![allow(unsafe_op_in_unsafe_fn)]
@@ -122,17 +122,19 @@ fn outcome(client: Option<&Client>, url: &[u8], method: &[u8], place: Empty<Call
 fn run(client: Option<&Client>, url: &[u8], method: &[u8], place: Empty<Call>) -> Answer<Outcome> {
     let Some(client) = client else { return argument(0, "the client was collected") };
     let call = Call::new(client.plain(url, method)?);
-    // SAFETY: the userdata is on the stack of `fetch`, and lives as long as that runs.
-    let call: &Call = unsafe { place.fill(call) };
     let mut stream = call.stream()?;
     if stream.fetch.step()? != Step::Head {
         return argument(2, "this body comes in pieces");
     }
     let status = stream.fetch.head().map_or(0, |head| head.status);
-    if stream.left().is_some_and(|left| left >= long::WORTH) {
-        return Ok(Outcome::Head(status));
+    let large = stream.left().is_some_and(|left| left >= long::WORTH);
+    if !large {
+        stream.gather()?;
     }
-    stream.gather()?;
     let body: *const [u8] = stream.held();
-    Ok(Outcome::Whole(status, ptr::from_ref(call), body))
+    drop(stream);
+    // Only what succeeded: what failed is over now, and not when Lua collects it.
+    // SAFETY: the userdata is on the stack of `fetch`, and lives as long as that runs.
+    let call: &Call = unsafe { place.fill(call) };
+    Ok(if large { Outcome::Head(status) } else { Outcome::Whole(status, ptr::from_ref(call), body) })
 }
