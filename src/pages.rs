@@ -23,11 +23,19 @@ const SPARE: usize = 1024 * 1024;
 /// takes longer than to receive them; this copies.
 /// Errors: `too_large` where there is no memory for that.
 pub fn lengthen(buffer: &mut Vec<u8>, length: usize) -> Result<()> {
-    static ZEROS: [u8; 8192] = [0; 8192];
-    reserve(buffer, length.saturating_sub(buffer.len()))?;
-    while let Some(zeros) = ZEROS.get(..length.saturating_sub(buffer.len()).min(ZEROS.len())).filter(|z| !z.is_empty())
-    {
-        buffer.extend_from_slice(zeros);
+    /// Few, for they are part of the module.
+    static ZEROS: [u8; 256] = [0; 256];
+    /// What is copied at once stays in the nearest cache.
+    const PIECE: usize = 8192;
+    let start = buffer.len();
+    reserve(buffer, length.saturating_sub(start))?;
+    while buffer.len() < length {
+        let (zeros, missing) = (buffer.len() - start, length - buffer.len());
+        match ZEROS.get(..missing.min(ZEROS.len())).filter(|_| zeros < ZEROS.len()) {
+            Some(first) => buffer.extend_from_slice(first),
+            // Those that are there already: twice as many with each turn.
+            None => buffer.extend_from_within(start..start + zeros.min(PIECE).min(missing)),
+        }
     }
     Ok(())
 }
@@ -114,7 +122,19 @@ mod tests {
 
     #[test]
     fn lengthened_with_zeros() {
-        for (from, to) in [(0, 0), (0, 1), (5, 3), (5, 5), (3, 8192), (3, 8195), (1, 100_000)] {
+        for (from, to) in [
+            (0, 0),
+            (0, 1),
+            (5, 3),
+            (5, 5),
+            (9, 264),
+            (9, 265),
+            (9, 266),
+            (0, 700),
+            (3, 8195),
+            (3, 16643),
+            (1, 100_000),
+        ] {
             let mut buffer = vec![7; from];
             lengthen(&mut buffer, to).unwrap();
             let mut expected = vec![7; from];
