@@ -4,7 +4,7 @@
 //! metatable that the front registered; a wrong argument becomes its text and its index, and the front raises both.
 
 use crate::{error::Error, panics::point};
-use mlua::{FromLuaMulti, IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
+use mlua::{IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 /// Why a call of the core failed.
 #[derive(Debug)]
@@ -33,17 +33,6 @@ pub fn reply<T: IntoLuaMulti>(lua: &Lua, answer: Answer<T>) -> mlua::Result<Mult
     match answer {
         Ok(value) => value.into_lua_multi(lua),
         Err(failure) => failed(lua, failure),
-    }
-}
-
-/// [`reply`] for three values, which mlua hands over without gathering them first: for what is called often.
-pub fn three<A: IntoLua, B: IntoLua, C: IntoLua>(
-    lua: &Lua,
-    answer: Answer<(A, B, C)>,
-) -> mlua::Result<(Value, Value, Value)> {
-    match answer {
-        Ok((a, b, c)) => Ok((a.into_lua(lua)?, b.into_lua(lua)?, c.into_lua(lua)?)),
-        Err(failure) => <(Value, Value, Value)>::from_lua_multi(failed(lua, failure)?, lua),
     }
 }
 

@@ -4,7 +4,7 @@
 //! callbacks of Lua by Lua, never through here.
 
 use super::{
-    answer::{Answer, argument, three},
+    answer::{Answer, argument},
     bodies::source,
     boxed::{self, Class},
     capability::{Capability, Ends, Files, strings},
@@ -31,7 +31,6 @@ use crate::{
     },
     names::Lookup,
     net::Net,
-    panics,
 };
 use mlua::{AnyUserData, Lua, LuaString, Table, UserData, Value};
 use std::{
@@ -138,13 +137,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Class>> {
     })?;
     let of = Rc::clone(&calls);
     // http_fetch(as http_start) -> call, status, body: a request that Lua has no part in, in one step
-    core.raw_set(
-        "http_fetch",
-        lua.create_function(move |lua, given: Given| {
-            let answer = panics::caught(|| Ok(fetch(lua, &of, given)));
-            three(lua, answer.unwrap_or_else(|panic| Err(panic.into())))
-        })?,
-    )?;
+    define(lua, core, "http_fetch", move |lua, given: Given| fetch(lua, &of, given))?;
     // http_step(call) -> true for the head, false where a piece of body is asked for, "sent" after one (`paced`)
     define(lua, core, "http_step", |lua, call: AnyUserData| match peek(lua, &call)?.stream()?.fetch.step()? {
         Step::Head => Ok(Value::Boolean(true)),
