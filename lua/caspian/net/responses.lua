@@ -9,54 +9,59 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local answer, bad, show, states, readonly = args.answer, args.bad, args.show, objects.states, objects.readonly
 
+--- What is behind a response, by keys that no script has, in one table with the fields that it may see: this table is most
+-- of what a small request leaves to the collector. CALL: the core's; REPORT: who is told how far it is, of DONE bytes; PLACE:
+-- where the next read of a gathered body begins.
+local CALL, CORE, DONE, PLACE, REPORT = {}, {}, {}, {}, {}
+
 --- The methods of responses. They get what is behind the response; a script calls them with a dot or a colon.
 local RESPONSE = {}
 
 local function read(state, how, count)
-  local bytes, err = state.core.http_read(state.call, how, count)
+  local bytes, err = state[CORE].http_read(state[CALL], how, count)
   if bytes == nil and err ~= nil then error(err, 0) end
-  local report = state.report
+  local report = state[REPORT]
   if report then
-    state.done = (state.done or 0) + (bytes and #bytes or 0)
+    state[DONE] = (state[DONE] or 0) + (bytes and #bytes or 0)
     local over = bytes == nil or how == "rest"
-    if over then state.report = nil end
-    report(state.done, state.core.http_total(state.call), "download", over)
+    if over then state[REPORT] = nil end
+    report(state[DONE], state[CORE].http_total(state[CALL]), "download", over)
   end
   return bytes
 end
 
 --- The body's rest as a string: what was gathered, or what a stream still has.
 local function rest(state)
-  if state.fields.body then return state.fields.body end
+  if state.body then return state.body end
   return read(state, "rest")
 end
 
 --- `count` bytes, fewer only at the end of the body, nil after it; without `count` all that is left.
 function RESPONSE.read(state, count)
   if count ~= nil then args.count(1, "read", "count", count, 1) end
-  local body = state.fields.body
+  local body = state.body
   if not body then
     if count then return read(state, "exact", count) end
     local bytes = read(state, "rest")
     if bytes == "" then return nil end
     return bytes
   end
-  local start = state.place or 1
+  local start = state[PLACE] or 1
   if start > #body then return nil end
   local last = count and start + count - 1 or #body
-  state.place = last + 1
+  state[PLACE] = last + 1
   return sub(body, start, last)
 end
 
 --- An iterator over the lines, each with its newline.
 function RESPONSE.lines(state)
   return function()
-    local body = state.fields.body
+    local body = state.body
     if not body then return read(state, "line") end
-    local start = state.place or 1
+    local start = state[PLACE] or 1
     if start > #body then return nil end
     local last = find(body, "\n", start, true) or #body
-    state.place = last + 1
+    state[PLACE] = last + 1
     return sub(body, start, last)
   end
 end
@@ -64,7 +69,7 @@ end
 --- An iterator over the body as it arrives, in pieces of at most 64 KiB.
 function RESPONSE.chunks(state)
   return function()
-    if not state.fields.body then return read(state, "piece", 65536) end
+    if not state.body then return read(state, "piece", 65536) end
     return RESPONSE.read(state, 65536)
   end
 end
@@ -85,7 +90,7 @@ function RESPONSE.save(state, file)
   end
   local count = 0
   for piece in RESPONSE.chunks(state) do
-    write(state.core, state.call, file, piece)
+    write(state[CORE], state[CALL], file, piece)
     count = count + #piece
   end
   return count
@@ -93,26 +98,26 @@ end
 
 --- Ends a stream. What was not read is lost.
 function RESPONSE.close(state)
-  state.core.http_drop(state.call)
+  state[CORE].http_drop(state[CALL])
 end
 
 --- The body in UTF-8, decoded by the charset that the server names. Defaults to UTF-8.
 function RESPONSE.text(state)
-  local text, err = state.core.http_text(state.call, rest(state))
+  local text, err = state[CORE].http_text(state[CALL], rest(state))
   if text == nil then error(err, 0) end
   return text
 end
 
 --- The body as a Lua value; `null` is `net.null`.
 function RESPONSE.json(state)
-  local value, err = state.core.json_decode(rest(state))
+  local value, err = state[CORE].json_decode(rest(state))
   if value == nil then error(err, 0) end
   return value
 end
 
 --- The server's certificate, or nil: { subject, issuer, fingerprint, valid_from, valid_until, sans, serial, pem }.
 function RESPONSE.peer_cert(state)
-  return (answer("peer_cert", state.core.http_info(state.call, "cert")))
+  return (answer("peer_cert", state[CORE].http_info(state[CALL], "cert")))
 end
 
 --- Fields that are made when they are asked for.
@@ -161,20 +166,19 @@ end
 
 function response.__index(self, name)
   local state = states[self]
-  local fields = state.fields
-  local value = fields[name]
+  local value = state[name]
   if value ~= nil then return value end
   local make, method = LAZY[name], RESPONSE[name]
   if make then
     -- A finalizer that runs while the response is being read finds it in use.
-    value = answer(name, make(state.core, state.call, fields.status))
-    if FINAL[name] and not state.core.http_info(state.call, "over") then return value end
+    value = answer(name, make(state[CORE], state[CALL], state.status))
+    if FINAL[name] and not state[CORE].http_info(state[CALL], "over") then return value end
   elseif method then
     value = bound(method, state)
   else
     return nil
   end
-  fields[name] = value
+  state[name] = value
   return value
 end
 
@@ -213,8 +217,10 @@ end
 --- The response of a call whose head is here; `body` where it was gathered, `report` where a stream is told of.
 local function made(core, call, status, body, report, saved)
   local object = setmetatable({}, response)
-  -- What a script sees, and behind it as little as will do: this is most of what a small request leaves to the collector.
-  states[object] = { core = core, call = call, report = report, fields = { status = status, body = body, saved = saved } }
+  local state = { [CORE] = core, [CALL] = call, status = status, body = body }
+  if report then state[REPORT] = report end
+  if saved then state.saved = saved end
+  states[object] = state
   return object
 end
 
