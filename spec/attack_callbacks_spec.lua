@@ -105,6 +105,41 @@ describe("a callback", function()
     mine.revoke()
   end)
 
+  it("that ends a call is what the call raises, wherever it stood", function()
+    local mine = net.narrow(HERE)
+    local listener = mine.tcp_listen("127.0.0.1", 0)
+    local response = mine.fetch("http://127.0.0.1:" .. servers.http .. "/hello", { stream = true })
+    local rows = {
+      { "network/timeout", function() listener:accept{ timeout = 0 } end },
+      { "none", function() mine.poll({ listener }, 0) end },
+      { "none", function() response.read(1) end },
+      { "none", function() return response.headers, response.timings end },
+    }
+    for _, row in ipairs(rows) do
+      for n = 1, 60 do
+        local calls = 0
+        local function hook()
+          calls = calls + 1
+          if calls == n then
+            debug.sethook()
+            error("stopped", 0)
+          end
+        end
+        local ok, err = pcall(function()
+          debug.sethook(hook, "c")
+          row[2]()
+          calls = n
+        end)
+        calls = n
+        debug.sethook()
+        local told = ok and "none" or type(err) == "table" and err.class:match("network/.*") or tostring(err)
+        assert.truthy(told == row[1] or told:find("stopped", 1, true), n .. ": " .. told)
+      end
+    end
+    response.close()
+    mine.revoke()
+  end)
+
   it("in coroutines that are left anywhere leaves nothing behind", function()
     local mine = net.narrow(HERE)
     local guard = mine.http.guard{

@@ -259,6 +259,7 @@ local rows = {
       mine.http_client.new():close()
       mine.class("puck.uno/http/client").new():close()
       assert(mine.fetch and mine.fetch_all and mine.events and mine.array and mine.null and mine.http.jar())
+      assert(mine.websocket and mine.resolve and mine.reverse_resolve)
     end
     print("whole")]], "whole" },
   { "error objects are whole whoever makes them", [[

@@ -28,6 +28,14 @@ pub fn argument<T>(index: usize, words: impl ToString) -> Answer<T> {
     Err(Failure::Argument(index, words.to_string()))
 }
 
+/// What a value holds, or that it is another value. An error is Lua's own, whose hook for Ctrl-C may run where it is asked.
+pub fn found<T>(found: mlua::Result<Option<T>>, index: usize, other: impl FnOnce() -> String) -> Answer<T> {
+    match found {
+        Ok(found) => found.map_or_else(|| argument(index, other()), Ok),
+        Err(e) => argument(0, e.to_string().lines().next().unwrap_or_default()),
+    }
+}
+
 /// `value …` or `nil, error` or `nil, words, index`.
 pub fn reply<T: IntoLuaMulti>(lua: &Lua, answer: Answer<T>) -> mlua::Result<MultiValue> {
     match answer {

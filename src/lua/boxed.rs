@@ -145,11 +145,6 @@ impl<T: Boxed> Empty<T> {
     }
 }
 
-/// What the userdata at `index` holds, which must be of the class: an upvalue of our own. Null once it was finalized.
-pub unsafe fn upvalue<T: Boxed>(state: *mut ffi::lua_State, index: c_int) -> *const T {
-    (*ffi::lua_touserdata(state, ffi::lua_upvalueindex(index)).cast::<Block>()).value.cast()
-}
-
 /// What a value holds; `None` for a value of another type, and for a finalized one.
 pub fn peek<T: Boxed>(lua: &Lua, value: impl IntoLua) -> mlua::Result<Option<Rc<T>>> {
     let mut found: *const T = ptr::null();

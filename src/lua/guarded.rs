@@ -5,10 +5,9 @@
 
 use super::{
     answer::{Answer, argument},
-    boxed::Class,
     capability::{Files, strings},
     define, held,
-    http::{Given, Prepared, client, owner, prepare},
+    http::{Classes, Given, Prepared, client, owner, prepare},
     options::Options,
     responses::{self, Call, peek},
     socket::seconds,
@@ -40,10 +39,11 @@ struct Clock(Deadline);
 impl UserData for Clock {}
 
 /// Adds the functions to the core.
-pub fn register(lua: &Lua, core: &Table, calls: Rc<Class>) -> mlua::Result<()> {
+pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<()> {
     // guard_client(capability, hosts?, open?) -> a client for those hosts (nil: any), with a pool, a jar and a resolver of
     // its own, no files, and no private addresses but those in `open` (nil: no such fence)
-    define(lua, core, "guard_client", |_, (cap, hosts, open): (AnyUserData, Option<Table>, Option<Table>)| {
+    let made = Rc::clone(&classes);
+    define(lua, core, "guard_client", move |lua, (cap, hosts, open): (AnyUserData, Option<Table>, Option<Table>)| {
         let cap = held(&cap)?;
         cap.net.alive()?;
         let list = |list: Option<Table>, name| list.map(|list| strings(&list, name, 1)).transpose();
@@ -53,11 +53,11 @@ pub fn register(lua: &Lua, core: &Table, calls: Rc<Class>) -> mlua::Result<()> {
         let net = cap.net.narrow(&spec).narrow(&fence);
         let mut wishes = Wishes::default();
         Arc::make_mut(&mut wishes.options).names = Some(Lookup::default());
-        Ok(client(&cap, net, Files::No, Limits::default(), wishes))
+        client(&cap, net, Files::No, Limits::default(), wishes).into_lua(lua, &made)
     })?;
     // guard_check(client, opts): are these options of requests right?
     define(lua, core, "guard_check", |lua, (of, opts): (AnyUserData, Table)| {
-        let of = owner(&of)?;
+        let of = owner(lua, &of)?;
         of.wishes(&Options::new(lua, Some(opts), 1))?;
         Ok(true)
     })?;
@@ -70,13 +70,13 @@ pub fn register(lua: &Lua, core: &Table, calls: Rc<Class>) -> mlua::Result<()> {
         }
     })?;
     define(lua, core, "guard_addresses", addresses)?;
-    define(lua, core, "guard_start", move |lua, given| start(lua, given)?.into_lua(lua, &calls))?;
+    define(lua, core, "guard_start", move |lua, given| start(lua, given)?.into_lua(lua, &classes.calls))?;
     // guard_reached(call): was there a connection? If not, nothing has left yet.
     define(lua, core, "guard_reached", |lua, call: AnyUserData| Ok(peek(lua, &call)?.stream()?.fetch.reached()))?;
     define(lua, core, "guard_request", request)?;
     // guard_log(client, method, url, class): a refusal, for --net-log; of the URL only what cannot be a secret by design
-    define(lua, core, "guard_log", |_, (of, method, url, class): (AnyUserData, String, LuaString, String)| {
-        let net = owner(&of)?.net();
+    define(lua, core, "guard_log", |lua, (of, method, url, class): (AnyUserData, String, LuaString, String)| {
+        let net = owner(lua, &of)?.net();
         if net.is_logged() {
             let url = parse(&url, 1).map(|url| format!("{}{}", url.origin(), url.path())).ok();
             let method = (!method.is_empty()).then_some(method);
@@ -117,7 +117,7 @@ fn addresses(
     lua: &Lua,
     (of, clock, url, opts): (AnyUserData, AnyUserData, LuaString, Option<Table>),
 ) -> Answer<Vec<String>> {
-    let of = owner(&of)?;
+    let of = owner(lua, &of)?;
     let (net, url) = (of.net(), parse(&url, 1)?);
     let origin = url.origin();
     let opts = Options::new(lua, opts, 1);

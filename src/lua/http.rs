@@ -4,9 +4,9 @@
 //! callbacks of Lua by Lua, never through here.
 
 use super::{
-    answer::{Answer, argument},
+    answer::{Answer, argument, found},
     bodies::source,
-    boxed::{self, Class},
+    boxed::{self, Boxed, Class},
     capability::{Capability, Ends, Files, strings},
     cookies, define, held, json,
     options::Options,
@@ -32,9 +32,10 @@ use crate::{
     names::Lookup,
     net::Net,
 };
-use mlua::{AnyUserData, Lua, LuaString, Table, UserData, Value};
+use mlua::{AnyUserData, Lua, LuaString, Table, Value};
 use std::{
     cell::{Cell, RefCell},
+    ffi::CStr,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -60,6 +61,10 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn net(&self) -> Net {
         self.net.borrow().clone()
+    }
+
+    pub(super) fn into_lua(self: Rc<Client>, lua: &Lua, classes: &Classes) -> Answer<Value> {
+        boxed::wrap(lua, &classes.clients, self).or_else(|e| argument(0, e))
     }
 
     pub(super) fn names(&self) -> Option<&Lookup> {
@@ -99,9 +104,11 @@ impl Client {
     }
 }
 
-pub(super) struct HeldClient(Rc<Client>);
-
-impl UserData for HeldClient {}
+impl Boxed for Client {
+    const NAME: &'static str = "HTTP client";
+    const WORD: &'static CStr = c"HTTP client";
+    const OPEN: bool = false;
+}
 
 impl Ends for Client {
     fn end(&self) {
@@ -109,8 +116,15 @@ impl Ends for Client {
     }
 }
 
-/// Adds the functions to the core; answers the class of calls.
-pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Class>> {
+/// The classes of what the front holds.
+#[derive(Default)]
+pub(super) struct Classes {
+    clients: Class,
+    pub calls: Class,
+}
+
+/// Adds the functions to the core.
+pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Classes>> {
     core.raw_set("null", Value::NULL)?;
     define(lua, core, "set_array_metatable", |lua, metatable: Table| {
         super::capability::unsealed(lua)?;
@@ -125,19 +139,16 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Class>> {
         let form = form::encode(pairs.iter().map(|(name, value)| (&**name, &**value)))?;
         lua.create_string(form).or_else(|e| argument(0, e))
     })?;
-    clients(lua, core)?;
-    let (calls, held) = (responses::register(lua, core)?, Class::default());
-    let of = Rc::clone(&calls);
-    define(lua, core, "http_start", move |lua, given: Given| start(lua, given)?.into_lua(lua, &of))?;
-    // http_fetcher(client) -> a function (url, method) -> call, status, body: for requests that say nothing of their own
-    boxed::class::<Client>(lua, &held, lua.create_table()?)?;
-    let (of, why) = (Rc::clone(&calls), plain::why(lua)?);
-    define(lua, core, "http_fetcher", move |lua, client: AnyUserData| {
-        plain::fetcher(lua, &held, &of, &why, owner(&client)?).or_else(|e| argument(0, e))
-    })?;
-    let of = Rc::clone(&calls);
+    let classes = Rc::new(Classes::default());
+    boxed::class::<Client>(lua, &classes.clients, lua.create_table()?)?;
+    boxed::class::<Call>(lua, &classes.calls, lua.create_table()?)?;
+    clients(lua, core, &classes)?;
+    core.raw_set("http_plain", plain::function(lua, &classes.calls)?)?;
+    let of = Rc::clone(&classes);
+    define(lua, core, "http_start", move |lua, given: Given| start(lua, given)?.into_lua(lua, &of.calls))?;
+    let of = Rc::clone(&classes);
     // http_fetch(as http_start) -> call, status, body: a request that Lua has no part in, in one step
-    define(lua, core, "http_fetch", move |lua, given: Given| fetch(lua, &of, given))?;
+    define(lua, core, "http_fetch", move |lua, given: Given| fetch(lua, &of.calls, given))?;
     // http_step(call) -> true for the head, false where a piece of body is asked for, "sent" after one (`paced`)
     define(lua, core, "http_step", |lua, call: AnyUserData| match peek(lua, &call)?.stream()?.fetch.step()? {
         Step::Head => Ok(Value::Boolean(true)),
@@ -148,7 +159,8 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Class>> {
         peek(lua, &call)?.stream()?.fetch.supply(&piece.as_bytes())?;
         Ok(true)
     })?;
-    Ok(calls)
+    responses::register(lua, core)?;
+    Ok(classes)
 }
 
 /// See `http_fetch`.
@@ -164,30 +176,20 @@ fn fetch(lua: &Lua, calls: &Class, given: Given) -> Answer<(Value, u16, LuaStrin
     Ok((call.into_lua(lua, calls)?, status, body))
 }
 
-fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
+fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
+    let (made, jailed) = (Rc::clone(classes), Rc::clone(classes));
     // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout = }?, its requests' options?)
-    define(lua, core, "http_client", |lua, (cap, limits, wishes): (AnyUserData, Option<Table>, Option<Table>)| {
-        let cap = held(&cap)?;
-        let (given, default) = (Options::new(lua, limits, 1), Limits::default());
-        let limits = Limits {
-            per_origin: given.find::<f64>("max_idle_per_origin")?.map_or(default.per_origin, |n| n as usize),
-            idle: given.find::<f64>("max_idle")?.map_or(default.idle, |n| n as usize),
-            lifetime: given.seconds("idle_timeout")?.map_or(default.lifetime, |time| time.unwrap_or(Duration::MAX)),
-        };
-        let jar = SharedJar::default();
-        let wishes = options(&Options::new(lua, wishes, 1), &cap.net, &cap.files, &jar, &Wishes::default())?;
-        Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, wishes))
-    })?;
+    define(lua, core, "http_client", move |lua, given| open(lua, given)?.into_lua(lua, &made))?;
     // http_jail(client, hosts): a client for those hosts only, with a pool of its own and no files
-    define(lua, core, "http_jail", |_, (of, hosts): (AnyUserData, Table)| {
-        let of = owner(&of)?;
+    define(lua, core, "http_jail", move |lua, (of, hosts): (AnyUserData, Table)| {
+        let of = owner(lua, &of)?;
         of.net.borrow().alive()?;
         let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?);
-        Ok(client(&of.cap, net, Files::No, Limits::default(), of.wishes.clone()))
+        client(&of.cap, net, Files::No, Limits::default(), of.wishes.clone()).into_lua(lua, &jailed)
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
-    define(lua, core, "http_allow", |_, (of, hosts): (AnyUserData, Option<Table>)| {
-        let of = owner(&of)?;
+    define(lua, core, "http_allow", |lua, (of, hosts): (AnyUserData, Option<Table>)| {
+        let of = owner(lua, &of)?;
         let net = match hosts {
             Some(hosts) => of.cap.net.narrow(&parse_hosts(&hosts, "allow", 0)?),
             None => of.cap.net.clone(),
@@ -196,16 +198,30 @@ fn clients(lua: &Lua, core: &Table) -> mlua::Result<()> {
         Ok(true)
     })?;
     // http_jar(client) -> the jar for `cookies = true`
-    define(lua, core, "http_jar", |_, of: AnyUserData| Ok(cookies::HeldJar(owner(&of)?.jar.clone())))?;
-    define(lua, core, "http_close", |_, of: AnyUserData| {
-        let of = owner(&of)?;
+    define(lua, core, "http_jar", |lua, of: AnyUserData| Ok(cookies::HeldJar(owner(lua, &of)?.jar.clone())))?;
+    define(lua, core, "http_close", |lua, of: AnyUserData| {
+        let of = owner(lua, &of)?;
         of.closed.set(true);
         of.pool.close();
         Ok(true)
     })
 }
 
-pub(super) fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limits, mut wishes: Wishes) -> HeldClient {
+/// See `http_client`.
+fn open(lua: &Lua, (cap, limits, wishes): (AnyUserData, Option<Table>, Option<Table>)) -> Answer<Rc<Client>> {
+    let cap = held(&cap)?;
+    let (given, default) = (Options::new(lua, limits, 1), Limits::default());
+    let limits = Limits {
+        per_origin: given.find::<f64>("max_idle_per_origin")?.map_or(default.per_origin, |n| n as usize),
+        idle: given.find::<f64>("max_idle")?.map_or(default.idle, |n| n as usize),
+        lifetime: given.seconds("idle_timeout")?.map_or(default.lifetime, |time| time.unwrap_or(Duration::MAX)),
+    };
+    let jar = SharedJar::default();
+    let wishes = options(&Options::new(lua, wishes, 1), &cap.net, &cap.files, &jar, &Wishes::default())?;
+    Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, wishes))
+}
+
+pub(super) fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limits, mut wishes: Wishes) -> Rc<Client> {
     // What one client has learnt of servers' challenges is not for another.
     Arc::make_mut(&mut wishes.options).logins = Logins::default();
     let client = Rc::new(Client {
@@ -219,7 +235,7 @@ pub(super) fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limit
         closed: Cell::new(false),
     });
     cap.opened(Rc::<Client>::downgrade(&client));
-    HeldClient(client)
+    client
 }
 
 fn parse_hosts(list: &Table, name: &str, index: usize) -> Answer<Grants> {
@@ -227,11 +243,8 @@ fn parse_hosts(list: &Table, name: &str, index: usize) -> Answer<Grants> {
     Grants::hosts(&hosts).or_else(|why| argument(index, format!("{name}: {why}")))
 }
 
-pub(super) fn owner(value: &AnyUserData) -> Answer<Rc<Client>> {
-    match value.borrow::<HeldClient>() {
-        Ok(client) => Ok(Rc::clone(&client.0)),
-        Err(_) => argument(0, "not an HTTP client"),
-    }
+pub(super) fn owner(lua: &Lua, value: &AnyUserData) -> Answer<Rc<Client>> {
+    found(boxed::peek(lua, value), 0, || "not an HTTP client".into())
 }
 
 /// client, url, method, names, values, body, opts
@@ -265,7 +278,7 @@ fn start(lua: &Lua, given: Given) -> Answer<Rc<Call>> {
 /// second (everything else).
 pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepared> {
     let (of, url, method, names, values, body, opts) = given;
-    let of = owner(&of)?;
+    let of = owner(lua, &of)?;
     let (net, url, method) = of.begin(op, &url.as_bytes(), &method.as_bytes())?;
     let (source, content_type) = match body {
         Some(body) => source(&Options::new(lua, Some(body), 2), &of.files)?,

@@ -110,11 +110,11 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     sockets::register(lua, &core)?;
     properties::register(lua, &core)?;
     polling::register(lua, &core)?;
-    let calls = http::register(lua, &core)?;
+    let classes = http::register(lua, &core)?;
     cookies::register(lua, &core)?;
     events::register(lua, &core)?;
     guard::register(lua, &core)?;
-    guarded::register(lua, &core, calls)?;
+    guarded::register(lua, &core, classes)?;
     batch::register(lua, &core)?;
     websocket::register(lua, &core)?;
     progress::register(lua, &core)?;

@@ -9,7 +9,7 @@
 
 use super::{
     answer::{Answer, Failure, argument, failed},
-    boxed::{self, Boxed, Class, Empty},
+    boxed::{self, Class, Empty},
     http::Client,
     long,
     responses::Call,
@@ -19,47 +19,24 @@ use crate::{
     http::client::Step,
     panics::caught,
 };
-use mlua::{Function, Lua, Value, ffi};
-use std::{
-    cell::RefCell,
-    ffi::{CStr, c_int},
-    ptr,
-    rc::Rc,
-    slice,
-};
-
-impl Boxed for Client {
-    const NAME: &'static str = "HTTP client";
-    const WORD: &'static CStr = c"HTTP client";
-    const OPEN: bool = false;
-}
+use mlua::{Function, Lua, ffi};
+use std::{cell::RefCell, ffi::c_int, ptr, slice};
 
 thread_local! {
     /// Why the last call failed, for the function that makes an answer of it.
     static STASH: RefCell<Option<Failure>> = const { RefCell::new(None) };
 }
 
-/// The function that answers why the last call failed. One for all, as old as the core: when a state closes, its functions
-/// end before what is older.
-pub(super) fn why(lua: &Lua) -> mlua::Result<Function> {
-    lua.create_function(|lua, ()| {
+/// `http_plain(client, url, method)`: call, status and body. Without the body where that is large: it is read to where Lua
+/// keeps it. After a failure as all of the core: `nil` and why. One function for all clients: LuaJIT's traces keep the
+/// functions that they call, and as old as the core: when a state closes, its functions end before what is older.
+pub(super) fn function(lua: &Lua, calls: &Class) -> mlua::Result<Function> {
+    let why = lua.create_function(|lua, ()| {
         let stashed = STASH.with(|stash| stash.try_borrow_mut().ok().and_then(|mut why| why.take()));
         failed(lua, stashed.unwrap_or_else(|| Error::new(Kind::Socket, "internal error: no error to raise").into()))
-    })
-}
-
-/// `fetch(url, method)` of one client: call, status and body. Without the body where that is large: it is read to where
-/// Lua keeps it. After a failure as all of the core: `nil` and why.
-pub(super) fn fetcher(
-    lua: &Lua,
-    clients: &Class,
-    calls: &Class,
-    why: &Function,
-    client: Rc<Client>,
-) -> mlua::Result<Value> {
-    let client = boxed::wrap(lua, clients, client)?;
+    })?;
     // SAFETY: runs protected; plain data only.
-    unsafe { lua.exec_raw((client, calls.get(), why), |state| ffi::lua_pushcclosure(state, fetch, 3)) }
+    unsafe { lua.exec_raw((calls.get(), why), |state| ffi::lua_pushcclosure(state, fetch, 2)) }
 }
 
 /// What a request came to, as plain data.
@@ -72,13 +49,13 @@ enum Outcome {
 }
 
 unsafe extern "C-unwind" fn fetch(state: *mut ffi::lua_State) -> c_int {
-    // SAFETY: the upvalues are those of `fetcher`. The arguments stay on the stack, so their bytes live as long as the call.
+    // SAFETY: the upvalues are those of `function`. The arguments stay on the stack, so their bytes live as long as the call.
     unsafe {
-        let (url, method) = (text(state, 1), text(state, 2));
-        ffi::lua_settop(state, 2);
-        let place = boxed::empty::<Call>(state, ffi::lua_upvalueindex(2));
+        let (url, method) = (text(state, 2), text(state, 3));
+        ffi::lua_settop(state, 3);
+        let place = boxed::empty::<Call>(state, ffi::lua_upvalueindex(1));
         // After the last word of Lua's collector, which while a state closes takes what is in use, too.
-        let client = boxed::upvalue::<Client>(state, 1);
+        let client = boxed::held::<Client>(state, 1);
         match outcome(client.as_ref(), url, method, place) {
             Outcome::Whole(status, call, body) => {
                 ffi::lua_pushinteger(state, status.into());
@@ -92,7 +69,7 @@ unsafe extern "C-unwind" fn fetch(state: *mut ffi::lua_State) -> c_int {
                 2
             }
             Outcome::Failed => {
-                ffi::lua_pushvalue(state, ffi::lua_upvalueindex(3));
+                ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
                 ffi::lua_call(state, 0, 3);
                 3
             }
@@ -120,7 +97,7 @@ fn outcome(client: Option<&Client>, url: &[u8], method: &[u8], place: Empty<Call
 }
 
 fn run(client: Option<&Client>, url: &[u8], method: &[u8], place: Empty<Call>) -> Answer<Outcome> {
-    let Some(client) = client else { return argument(0, "the client was collected") };
+    let Some(client) = client else { return argument(0, "not an HTTP client") };
     let call = Call::new(client.plain(url, method)?);
     let mut stream = call.stream()?;
     if stream.fetch.step()? != Step::Head {

@@ -1,10 +1,9 @@
 //! `net.poll`: many sockets at once.
 
 use super::{
-    answer::{Answer, Failure, argument},
-    define,
+    answer::{Answer, Failure, argument, found},
+    define, raw,
     socket::{Item, Socket, seconds},
-    sockets::peek,
 };
 use crate::{
     deadline::Deadline,
@@ -24,7 +23,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         for (list, want) in [(readers, Want::Read), (writers, Want::Write)] {
             for index in 1..=list.raw_len() {
                 let value: Value = list.raw_get(index).unwrap_or(Value::Nil);
-                let Ok(socket) = peek(lua, &value) else { return argument(1, "sockets must hold sockets only") };
+                let socket = found(raw::peek(lua, value), 1, || "sockets must hold sockets only".into())?;
                 all.push((index, want, socket));
             }
         }

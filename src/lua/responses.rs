@@ -1,7 +1,7 @@
 //! Calls under way and what came of them: heads, fields and bodies for Lua.
 
 use super::{
-    answer::{Answer, argument},
+    answer::{Answer, argument, found},
     boxed::{self, Boxed, Class},
     capability::Ends,
     define,
@@ -69,15 +69,10 @@ impl Call {
 }
 
 pub(super) fn peek(lua: &Lua, value: &AnyUserData) -> Answer<Rc<Call>> {
-    match boxed::peek(lua, value) {
-        Ok(Some(call)) => Ok(call),
-        Ok(None) => argument(0, "not an HTTP call"),
-        Err(no_memory) => argument(0, no_memory),
-    }
+    found(boxed::peek(lua, value), 0, || "not an HTTP call".into())
 }
 
-/// Adds the functions to the core; answers the class of calls.
-pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Class>> {
+pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // http_head(call) -> status, reason, version
     define(lua, core, "http_head", |lua, call: AnyUserData| head(lua, &*peek(lua, &call)?.stream()?))?;
     // http_fields(call, "headers" | "trailers" | "raw_headers")
@@ -131,10 +126,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Class>> {
     define(lua, core, "http_drop", |lua, call: AnyUserData| {
         peek(lua, &call)?.stream()?.fetch.close();
         Ok(true)
-    })?;
-    let calls = Class::default();
-    boxed::class::<Call>(lua, &calls, lua.create_table()?)?;
-    Ok(Rc::new(calls))
+    })
 }
 
 /// All that is left of a body. A large one is read to where Lua keeps it.

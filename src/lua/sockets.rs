@@ -1,7 +1,7 @@
 //! The core's functions for sockets of every class.
 
 use super::{
-    answer::{Answer, argument, error_object},
+    answer::{Answer, argument, error_object, found},
     capability, define, held,
     options::Options,
     raw,
@@ -363,10 +363,7 @@ pub fn wrap(lua: &Lua, socket: Socket, timeout: Option<Duration>) -> Answer<Valu
 }
 
 pub fn peek(lua: &Lua, value: &Value) -> Answer<Rc<Socket>> {
-    match raw::peek(lua, value) {
-        Ok(Some(socket)) => Ok(socket),
-        _ => argument(0, "not a socket"),
-    }
+    found(raw::peek(lua, value), 0, || "not a socket".into())
 }
 
 fn parse(host: &LuaString, index: usize) -> Answer<Host> {

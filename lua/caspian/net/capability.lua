@@ -197,7 +197,7 @@ local function make(core, cap, methods)
   -- What is not there is the lazy part's, or nobody's.
   local client = answer("http", core.http_client(cap))
   -- Made here: what is older than a script's values is still there when their finalizers run at the end of the state.
-  local of_all = { core = core, client = client, defaults = {}, headers = {}, fetch = answer("http", core.http_fetcher(client)) }
+  local of_all = { core = core, client = client, defaults = {}, headers = {}, plain = true }
   local extended = false
   local function extend()
     if extended then return end

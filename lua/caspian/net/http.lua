@@ -28,10 +28,10 @@ local POOL = {
 
 --- Does a request. Called by public functions only (for the level of its errors).
 local function perform(name, client, url, given, at, method, body)
-  local core, fetch = client.core, client.fetch
-  if fetch and given == nil and body == nil and type(url) == "string" then
+  local core = client.core
+  if client.plain and given == nil and body == nil and type(url) == "string" then
     -- What most requests are, and then there is nothing to prepare.
-    local call, status, text = fetch(url, method or "GET")
+    local call, status, text = core.http_plain(client.client, url, method or "GET")
     if call == nil then requests.raise(name, status, text, at, 1) end
     if text == nil then
       local err
@@ -124,11 +124,6 @@ local function perform_all(client, list, given)
   return results
 end
 
---- The function that does a client's plain requests.
-local function fetcher(core, client)
-  return (answer("client", core.http_fetcher(client)))
-end
-
 --- A jail: `fetch` for those hosts, and nothing else.
 local function jail(client, hosts)
   local core = client.core
@@ -138,7 +133,7 @@ local function jail(client, hosts)
     error(err, 0)
   end
   local jailed = { core = core, client = inner, defaults = client.defaults, headers = client.headers,
-    fetch = requests.is_plain(client.defaults) and fetcher(core, inner) or nil }
+    plain = requests.is_plain(client.defaults) }
   local members = {}
   local object = sealed("jail", members)
   function members.fetch(...)
@@ -326,8 +321,7 @@ local function extend(core, cap, shared, front, net, functions, classes)
     if inner == nil then requests.raise("new", err, index, 1, 1) end
     local object = setmetatable({}, client)
     states[object] = { core = core, client = inner, defaults = defaults, headers = headers,
-      har = recorded and har.new() or nil,
-      fetch = not recorded and requests.is_plain(defaults) and fetcher(core, inner) or nil }
+      har = recorded and har.new() or nil, plain = not recorded and requests.is_plain(defaults) }
     if allow ~= nil then set_allow(states[object], allow, 2) end
     return object
   end

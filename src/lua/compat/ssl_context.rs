@@ -4,7 +4,7 @@ use super::ssl_core::Classes;
 use crate::lua::boxed::{self, Boxed};
 use crate::{
     lua::{
-        answer::{Answer, argument},
+        answer::{Answer, argument, found},
         capability::{Capability, Files},
         define, held as capability,
         options::MAX_PEM,
@@ -52,10 +52,7 @@ impl SslContext {
 }
 
 pub fn held(lua: &Lua, value: &Value, index: usize) -> Answer<Rc<SslContext>> {
-    match boxed::peek(lua, value) {
-        Ok(Some(context)) => Ok(context),
-        _ => argument(index, boxed::expected::<SslContext>(value)),
-    }
+    found(boxed::peek(lua, value), index, || boxed::expected::<SslContext>(value))
 }
 
 /// What a step answers: true, or false and why.

@@ -11,7 +11,7 @@ use super::{
 use crate::lua::boxed::{self, Boxed, Class};
 use crate::{
     lua::{
-        answer::{Answer, argument},
+        answer::{Answer, argument, found},
         capability::Ends,
         define,
     },
@@ -48,10 +48,7 @@ impl Boxed for SslConn {
 }
 
 fn held(lua: &Lua, value: &Value) -> Answer<Rc<SslConn>> {
-    match boxed::peek(lua, value) {
-        Ok(Some(conn)) => Ok(conn),
-        _ => argument(1, boxed::expected::<SslConn>(value)),
-    }
+    found(boxed::peek(lua, value), 1, || boxed::expected::<SslConn>(value))
 }
 
 fn text(lua: &Lua, text: &Text) -> Answer<Value> {

@@ -4,7 +4,7 @@ use super::ssl_core::Classes;
 use crate::lua::boxed::{self, Boxed};
 use crate::{
     lua::{
-        answer::{Answer, argument},
+        answer::{Answer, argument, found},
         define,
     },
     tls::compat::{ALT_NAMES, AltName, Attribute, Certificate, Encode, time_text},
@@ -29,10 +29,7 @@ pub fn wrap(lua: &Lua, classes: &Classes, cert: Certificate) -> Answer<Value> {
 }
 
 fn held(lua: &Lua, value: &Value, index: usize) -> Answer<Rc<X509>> {
-    match boxed::peek(lua, value) {
-        Ok(Some(x509)) => Ok(x509),
-        _ => argument(index, boxed::expected::<X509>(value)),
-    }
+    found(boxed::peek(lua, value), index, || boxed::expected::<X509>(value))
 }
 
 pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
