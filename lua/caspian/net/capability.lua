@@ -195,9 +195,10 @@ local function make(core, cap, methods)
   }
 
   -- What is not there is the lazy part's, or nobody's.
+  -- Its client is made here: what is older than a script's values is still there when their finalizers run at the end of
+  -- the state.
   local client = answer("http", core.http_client(cap))
-  -- Made here: what is older than a script's values is still there when their finalizers run at the end of the state.
-  local of_all = { core = core, client = client, defaults = {}, headers = {}, plain = true }
+  local shared = { core = core, client = client, defaults = {}, headers = {}, plain = true }
   local extended = false
   local function extend()
     if extended then return end
@@ -205,7 +206,7 @@ local function make(core, cap, methods)
     local more = {}
     front("caspian.net.names").extend(core, cap, net, more)
     front("caspian.net.websocket").extend(core, cap, methods, net, more)
-    front("caspian.net.http").extend(core, cap, of_all, front, net, more, classes)
+    front("caspian.net.http").extend(core, cap, shared, front, net, more, classes)
     -- A finalizer that ran meanwhile may have been here, too.
     if extended then return end
     for name, value in next, more do functions[name] = value end
