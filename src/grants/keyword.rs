@@ -32,7 +32,7 @@ pub(super) fn dot(host: &str) -> &'static str {
 }
 
 /// The least number of letters added, left out, replaced or swapped with the next one (optimal string alignment).
-fn slips(a: &[u8], b: &[u8]) -> usize {
+pub fn slips(a: &[u8], b: &[u8]) -> usize {
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for i in 0..=a.len() {
         for j in 0..=b.len() {

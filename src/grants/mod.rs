@@ -19,6 +19,7 @@ mod proof;
 mod set;
 
 pub use flags::{Spec, UsageError};
+pub use keyword::slips;
 pub use proof::{Bindable, Granted, GrantedPath, Permitted};
 
 use crate::{

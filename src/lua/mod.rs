@@ -32,7 +32,7 @@ mod wishes;
 use answer::{Answer, Failure, argument, failed, reply};
 use capability::{Capability, Held};
 
-use crate::panics;
+use crate::{grants::slips, panics};
 use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
 use std::{cell::RefCell, rc::Rc};
 
@@ -107,6 +107,8 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
         held(&capability)?.revoke();
         Ok(true)
     })?;
+    // slips(a, b): by how many letters two words differ, for messages
+    define(lua, &core, "slips", |_, (a, b): (LuaString, LuaString)| Ok(slips(&a.as_bytes(), &b.as_bytes())))?;
     sockets::register(lua, &core)?;
     properties::register(lua, &core)?;
     polling::register(lua, &core)?;

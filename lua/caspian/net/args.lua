@@ -1,8 +1,9 @@
 --- Argument checks of the front: a wrong argument is an ordinary Lua error that names it.
 -- Every check raises at the level of whoever called the public function that calls the check.
+local slips = require("caspian_net").slips
 local error, floor, huge, next, rawget, rawequal, setfenv, tostring, type =
   error, math.floor, math.huge, next, rawget, rawequal, setfenv, tostring, type
-local byte, find, format, lower, min = string.byte, string.find, string.format, string.lower, math.min
+local find, format, lower = string.find, string.format, string.lower
 local rawlen = rawlen -- luacheck: ignore (Lua 5.1 has none, and no __len of tables)
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -128,22 +129,6 @@ local KINDS = {
   ["function"] = { function(v) return type(v) == "function" end, "a function" },
 }
 args.kinds = KINDS
-
---- The least number of letters added, left out, replaced or swapped with the next one (optimal string alignment).
-local function slips(a, b)
-  local before, last
-  local row = {}
-  for j = 0, #b do row[j] = j end
-  for i = 1, #a do
-    before, last, row = last, row, { [0] = i }
-    for j = 1, #b do
-      local x, y = byte(a, i), byte(b, j)
-      row[j] = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (x == y and 0 or 1))
-      if before and x == byte(b, j - 1) and y == byte(a, i - 1) then row[j] = min(row[j], before[j - 2] + 1) end
-    end
-  end
-  return row[#b]
-end
 
 --- What a message adds for a key that is none of `allowed`: `; did you mean "timeout"?` where one of them is near.
 local function hint(key, allowed)
