@@ -14,7 +14,7 @@ use caspian_net::{
 #[derive(Clone, Debug, PartialEq)]
 enum End {
     Done {
-        status: u16,
+        head: Box<Head>,
         body: Vec<u8>,
         trailers: usize,
         interims: usize,
@@ -61,7 +61,7 @@ fn run(asked: Asked, pieces: &[&[u8]], eof: bool) -> End {
     }
     match (exchange.ended(), head) {
         (true, Some(head)) => End::Done {
-            status: head.status,
+            head,
             body,
             trailers: exchange.take_trailers().len(),
             interims,
