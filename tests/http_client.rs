@@ -13,13 +13,14 @@ use caspian_net::{
         client::{Fetch, Options, Step},
         pool::Pool,
         request::{Method, Request},
-        upload::Source,
+        upload::{Part, Source},
         url::HttpUrl,
     },
     net::Net,
 };
 use http_support::request;
 use std::{
+    fs::File,
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Mutex, mpsc},
@@ -448,6 +449,47 @@ fn one_deadline_spans_everything() {
         assert_eq!(kind(got), Some(Kind::Timeout), "{name}");
         assert!(started.elapsed() < Duration::from_secs(2), "{name}");
     }
+}
+
+#[test]
+fn a_server_that_takes_everything_does_not_stop_the_clock() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+    let server = thread::spawn(move || {
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut waste = vec![0; 1 << 20];
+            while stream.read(&mut waste).is_ok_and(|count| count > 0) {}
+        }
+    });
+    let net = everything();
+    // As long as the stream, and of no size on the disk.
+    let path = std::env::temp_dir().join(format!("caspian-net-{}-sparse", std::process::id()));
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let file = Part::rest_of(file).unwrap();
+    for source in [Source::Caller(None), Source::Caller(Some(1 << 40)), Source::Parts(vec![file])] {
+        let url = HttpUrl::parse(&url).unwrap();
+        let request = Request::new(Method::parse(b"PUT").unwrap(), url, Some(source.payload(None)));
+        let options = Options { timeout: Some(Duration::from_millis(150)), paced: true, ..Options::default() };
+        let mut fetch = Fetch::new(&net, &Pool::new(), request, Some(source), options);
+        let started = Instant::now();
+        let ended = loop {
+            let done = match fetch.step() {
+                Ok(Step::Piece) => fetch.supply(b"piece"),
+                done => done.map(|step| assert_eq!(step, Step::Sent)),
+            };
+            if let Err(err) = done {
+                break err.kind();
+            }
+            assert!(started.elapsed() < Duration::from_secs(2));
+            // So that there is always room for the next piece.
+            thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(ended, Kind::Timeout);
+    }
+    server.join().unwrap();
 }
 
 #[test]

@@ -190,6 +190,7 @@ impl Fetch {
         let (At::Sending, Some(upload), Some(talk)) = (self.at, &mut self.upload, &mut self.talk) else {
             return Err(Error::new(Kind::Socket, "no piece of the body was asked for"));
         };
+        self.deadline.check("send the body")?;
         upload.given(piece)?;
         let answered = if self.request.payload.as_ref().is_some_and(|payload| payload.length.is_some()) {
             talk.push(piece, &self.deadline)?
@@ -344,7 +345,12 @@ impl Fetch {
             if piece.is_empty() {
                 continue;
             }
-            if talk.refused()? || talk.push(piece, &self.deadline)? {
+            if talk.refused()? {
+                break;
+            }
+            // A server that always takes what comes would never make us wait.
+            self.deadline.check("send the body")?;
+            if talk.push(piece, &self.deadline)? {
                 break;
             }
             if self.options.paced {
