@@ -15,6 +15,9 @@ const KINDS: [(&str, &str); 3] = [
 /// How many letters a typing error gets wrong.
 const SLIPS: usize = 2;
 
+/// Letters of a word that is compared.
+const LONGEST: usize = 64;
+
 /// What a host without a dot is probably meant for, as it is written; `None` for all that are hosts.
 pub(super) fn meant(host: &str) -> Option<&'static str> {
     let host = host.to_ascii_lowercase();
@@ -31,8 +34,14 @@ pub(super) fn dot(host: &str) -> &'static str {
     if meant(host).is_some() { "." } else { "" }
 }
 
-/// The least number of letters added, left out, replaced or swapped with the next one (optimal string alignment).
+/// The least number of letters added, left out, replaced or swapped with the next one (optimal string alignment). With a
+/// word of more than 64 letters, which is no typing error, the length of the longer one: counting takes time and memory
+/// by the product of both.
 pub fn slips(a: &[u8], b: &[u8]) -> usize {
+    let longest = a.len().max(b.len());
+    if longest > LONGEST {
+        return longest;
+    }
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for i in 0..=a.len() {
         for j in 0..=b.len() {
@@ -77,5 +86,13 @@ mod tests {
         ] {
             assert_eq!(meant(host), expected, "{host}");
         }
+    }
+    #[test]
+    fn long_words_are_not_compared() {
+        let word = |length: usize| vec![b'a'; length];
+        assert_eq!(slips(&word(64), &word(63)), 1);
+        assert_eq!(slips(&word(65), &word(64)), 65);
+        assert_eq!(slips(b"", &word(1 << 20)), 1 << 20);
+        assert_eq!(slips(&word(1 << 20), &word(1 << 20)), 1 << 20);
     }
 }
