@@ -26,6 +26,7 @@ use crate::{
         form,
         pool::{Limits, Pool},
         request::{Method, Request},
+        stream::Stream,
         upload::Source,
         url::HttpUrl,
     },
@@ -168,12 +169,17 @@ fn fetch(lua: &Lua, calls: &Class, given: Given) -> Answer<(Value, u16, LuaStrin
     let call = start(lua, given)?;
     let (status, body) = {
         let mut stream = call.stream()?;
-        if stream.fetch.step()? != Step::Head {
-            return argument(2, "this body comes in pieces");
-        }
-        (stream.fetch.head().map_or(0, |head| head.status), rest(lua, &mut stream)?)
+        (answered(&mut stream)?, rest(lua, &mut stream)?)
     };
     Ok((call.into_lua(lua, calls)?, status, body))
+}
+
+/// Does a request whose body Lua has no part in, up to the head of its response: the status.
+pub(super) fn answered(stream: &mut Stream) -> Answer<u16> {
+    match stream.fetch.step()? {
+        Step::Head => Ok(stream.fetch.head().map_or(0, |head| head.status)),
+        _ => argument(2, "this body comes in pieces"),
+    }
 }
 
 fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {

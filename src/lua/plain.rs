@@ -10,13 +10,12 @@
 use super::{
     answer::{Answer, Failure, argument, failed},
     boxed::{self, Class, Empty},
-    http::Client,
+    http::{Client, answered},
     long,
     responses::Call,
 };
 use crate::{
     error::{Error, Kind},
-    http::client::Step,
     panics::caught,
 };
 use mlua::{Function, Lua, ffi};
@@ -100,10 +99,7 @@ fn run(client: Option<&Client>, url: &[u8], method: &[u8], place: Empty<Call>) -
     let Some(client) = client else { return argument(0, "not an HTTP client") };
     let call = Call::new(client.plain(url, method)?);
     let mut stream = call.stream()?;
-    if stream.fetch.step()? != Step::Head {
-        return argument(2, "this body comes in pieces");
-    }
-    let status = stream.fetch.head().map_or(0, |head| head.status);
+    let status = answered(&mut stream)?;
     let large = stream.left().is_some_and(|left| left >= long::WORTH);
     if !large {
         stream.gather()?;
