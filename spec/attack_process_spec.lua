@@ -4,6 +4,16 @@
 local child = require("spec.support.child")
 local peer = require("spec.support.peer")
 
+-- What comes before each: a value with a finalizer, a table of Lua 5.2 and later, a userdata of 5.1.
+local DOOMED = [[
+local function doomed(finalize)
+  if not newproxy then return setmetatable({}, { __gc = finalize }) end
+  local value = newproxy(true)
+  getmetatable(value).__gc = finalize
+  return value
+end
+]]
+
 local rows = {
   { "a finalizer that closes the socket whose bytes are being copied", [[
     local net = launch{ "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
@@ -14,9 +24,8 @@ local rows = {
     local acts = { function() s:close() end, function() s:starttls{ timeout = 0.1 } end, function() s:shutdown("both") end,
       function() s:recv(1, { timeout = 0 }) end, function() net.poll({ s }, 0) end }
     local function trap(act)
-      -- Garbage that finds the socket "in use": a table of Lua 5.2 and later, a userdata of 5.1.
-      local function finalize() pcall(act) end
-      if newproxy then getmetatable(newproxy(true)).__gc = finalize else setmetatable({}, { __gc = finalize }) end
+      -- Garbage that finds the socket "in use".
+      doomed(function() pcall(act) end)
     end
     local good = 0
     for round = 1, 400 do
@@ -86,17 +95,14 @@ local rows = {
   { "a finalizer that fetches while the first use of HTTP is loaded", [[
     local net = launch{ "--allow-net=127.0.0.1" }
     local under_way, ran, finalize = true, 0, nil
-    local function trap()
-      if newproxy then getmetatable(newproxy(true)).__gc = finalize else setmetatable({}, { __gc = finalize }) end
-    end
     function finalize()
       if not under_way then return end
       ran = ran + 1
       pcall(net.fetch, "http://127.0.0.1:1/")
-      trap()
+      doomed(finalize)
     end
     collectgarbage("setpause", 0) collectgarbage("setstepmul", 1000000)
-    for _ = 1, 3 do trap() end
+    for _ = 1, 3 do doomed(finalize) end
     local _, err = pcall(net.fetch, "http://127.0.0.1:1/")
     under_way = false
     local jar = net.http.jar()
@@ -110,7 +116,7 @@ local rows = {
       local _, err = pcall(net.fetch, "http://127.0.0.1:1/")
       print((tostring(err):match("^[^:]+")))
     end
-    if newproxy then keep = newproxy(true) getmetatable(keep).__gc = last else keep = setmetatable({}, { __gc = last }) end
+    keep = doomed(last)
     print(pcall(net.fetch, "http://127.0.0.1:1/") == false)]], "true\nnetwork/connection_refused" },
   { "environments lead nowhere", [[
     local net = launch{ "--allow-net=a.test" }
@@ -192,7 +198,7 @@ local rows = {
     end
     keep = {}
     for i = 1, 10 do
-      if newproxy then keep[i] = newproxy(true) getmetatable(keep[i]).__gc = last else keep[i] = setmetatable({}, { __gc = last }) end
+      keep[i] = doomed(last)
     end
     print("end")]], "end" },
   { "os.exit in a callback ends the process with its code", [[
@@ -278,7 +284,7 @@ describe("in an interpreter of its own:", function()
       if row[1]:find("^a finalizer") and _VERSION == "Lua 5.1" and not rawget(_G, "jit") then return end
       local started = os.time()
       -- As many descriptors as the system lets it have.
-      local said = child.run(row[2], "ulimit -n 4096 2>/dev/null || :; ")
+      local said = child.run(DOOMED .. row[2], "ulimit -n 4096 2>/dev/null || :; ")
       local last = said:match(" at (%d+)$")
       if last then
         local now = io.popen("date +%s%N"):read("*l")
@@ -296,26 +302,23 @@ describe("in an interpreter of its own:", function()
       local c = accept()
       local answer = "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" .. ("A"):rep(1048576)
       while head(c)[1] do c:send(answer) end]]
-    assert.equal("30", child.run("local url = 'http://127.0.0.1:" .. server.port .. "/' " .. [[
+    assert.equal("30", child.run(DOOMED .. "local url = 'http://127.0.0.1:" .. server.port .. "/' " .. [[
       local net = launch{ "--allow-net=127.0.0.1" }
       local client = net.http.client.new()
       local want, other = ("A"):rep(1048576), ("B"):rep(1048576)
       local under_way, ran, good, finalize = false, 0, 0, nil
-      local function trap()
-        if newproxy then getmetatable(newproxy(true)).__gc = finalize else setmetatable({}, { __gc = finalize }) end
-      end
       function finalize()
         if not under_way then return end
         ran = ran + 1
         local long = ran .. other:sub(1, #other - #tostring(ran))
-        trap()
+        doomed(finalize)
         -- Shorter, and the last thing here: then Lua owes itself a collection, and the next function begins with it.
         long = other:sub(1, -100 - ran % 100)
       end
       collectgarbage("setpause", 0) collectgarbage("setstepmul", 1000000000)
       for round = 1, 30 do
         collectgarbage()
-        for _ = 1, 5 do trap() end
+        for _ = 1, 5 do doomed(finalize) end
         -- Garbage is collected at other points each time.
         local shift = {}
         for i = 1, round * 7 % 100 do shift[i] = "x" .. round .. "/" .. i end
