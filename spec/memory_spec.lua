@@ -1,14 +1,15 @@
 -- Where there is little memory: interpreters that may have 64 MiB more than they begin with. What a peer or a script sizes
 -- must come out as an error, of ours or of Lua's; Rust itself would end the process. (SECURITY.md: what is left of that.)
+-- The same for the launcher where LAUNCHER names it, whose Lua and whose allocator are its own.
 
 local peer = require("spec.support.peer")
 local process = require("spec.support.process")
 local subject = require("spec.support.subject")
 
-local PRELUDE = subject.prelude .. [[
+local PRELUDE = [[
 local port = tonumber((...))
-local net = launch{ "--allow-net", "--allow-listen=127.0.0.1:0" }
 local url = "http://127.0.0.1:" .. port .. "/"
+local net = net or launch{ "--allow-net", "--allow-listen=127.0.0.1:0" }
 local function big() return ("x"):rep(6000000) end
 local function huge() return ("x"):rep(24000000) end
 local function many(n, make) local list = {} for i = 1, n do list[i] = make(i) end return list end
@@ -29,17 +30,23 @@ local function post(what, make)
 end
 ]]
 
---- How much a process has that has done nothing yet, in KiB; nil where nothing tells.
-local function baseline()
-  local path = process.file(PRELUDE .. [[
-    local status = io.open("/proc/self/status")
-    print(status and status:read("*a"):match("VmPeak:%s+(%d+)"))]])
-  return tonumber((process.start(("%s %s 1 2>&1"):format(subject.lua, process.quote(path)), { path }):rest()))
+-- What runs a file, and what makes `net` where that has none yet.
+local HOSTS = { { "the module", subject.lua, subject.prelude } }
+local launcher = os.getenv("LAUNCHER")
+if launcher and launcher ~= "" then
+  HOSTS[2] = { "the launcher", launcher .. " --allow-net --allow-listen=127.0.0.1:0 --allow-run", "" }
 end
 
-local function run(code, port, limit)
-  local path = process.file(PRELUDE .. code .. "\nsay(net.fetch_all, {})")
-  local command = ("ulimit -v %d; exec %s %s %s 2>&1"):format(limit, subject.lua, process.quote(path), port)
+--- How much a process has that has done nothing yet, in KiB; nil where nothing tells.
+local function baseline(host)
+  local path = process.file(host[3] .. PRELUDE .. [[
+    print(io.popen("cat /proc/$PPID/status"):read("*a"):match("VmPeak:%s+(%d+)"))]])
+  return tonumber((process.start(("%s %s 1 2>&1"):format(host[2], process.quote(path)), { path }):rest()))
+end
+
+local function run(host, code, port, limit)
+  local path = process.file(host[3] .. PRELUDE .. code .. "\nsay(net.fetch_all, {})")
+  local command = ("ulimit -v %d; exec %s %s %s 2>&1"):format(limit, host[2], process.quote(path), port)
   return (process.start("sh -c " .. process.quote(command), { path }):rest():gsub("%s*\n$", ""):gsub(" *\n", "\n"))
 end
 
@@ -119,20 +126,39 @@ local ROWS = {
   { "parts", SINK, "post('body_multipart', function() return { a = huge() } end)", "false ^" },
   { "a piece of a body", SINK, "post('body', function() return huge end)", "false ^" },
   { "what is sent", SINK, "local s = net.tcp('127.0.0.1', port) say(s.send_all, s, big(), { timeout = 1 })", "^" },
+  { "a JSON document", [[
+      local body = "[" .. ("[],"):rep(4000000) .. "0]"
+      local c = accept()
+      head(c)
+      c:send("HTTP/1.1 200 OK\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body)
+      c:receive("*a")]],
+    "local r = net.fetch(url) say(r.json) r = nil collectgarbage()", "false too_large" },
+  { "200 MiB of chunks", [[
+      local c = accept()
+      head(c)
+      c:send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+      local piece = ("8000\r\n" .. ("x"):rep(32768) .. "\r\n"):rep(32)
+      for _ = 1, 200 do if not c:send(piece) then return end end
+      c:send("0\r\n\r\n")
+      c:receive("*a")]], "say(net.fetch, url)", "false too_large" },
+  { "a string of Lua's", SINK, "say(string.rep, 'x', 1e9)", "false not enough memory" },
+  { "tables without end", SINK, "say(function() local t = {} while true do t[#t + 1] = {} end end) collectgarbage()", "false not enough memory" },
   { "threads", "for _ = 1, 40 do local c = accept() head(c) c:send('HTTP/1.0 200 OK\\r\\n\\r\\nx') c:close() end",
     "say(net.fetch_all, many(40, function() return url end), { parallel = 40, per_origin = 40 })", "true" },
 }
 
-describe("with 64 MiB and no more", function()
-  local limit = baseline()
-  after_each(process.kill_all)
-  for _, row in ipairs(limit and ROWS or {}) do
-    it("is an error: " .. row[1], function()
-      local other = peer.tcp(row[2])
-      local said = run(row[3], other.port, limit + 64 * 1024)
-      -- Whatever is said, a `^` for it, it is said: the process goes on to its last line.
-      local pattern = "^" .. row[4]:gsub("%p", "%%%0"):gsub("%%%^", "[^\n]*") .. "\ntrue$"
-      assert(said:find(pattern), said)
-    end)
-  end
-end)
+for _, host in ipairs(HOSTS) do
+  describe("with 64 MiB and no more, " .. host[1], function()
+    local limit = baseline(host)
+    after_each(process.kill_all)
+    for _, row in ipairs(limit and ROWS or {}) do
+      it("is an error: " .. row[1], function()
+        local other = peer.tcp(row[2])
+        local said = run(host, row[3], other.port, limit + 64 * 1024)
+        -- Whatever is said, a `^` for it, it is said: the process goes on to its last line.
+        local pattern = "^" .. row[4]:gsub("%p", "%%%0"):gsub("%%%^", "[^\n]*") .. "\ntrue$"
+        assert(said:find(pattern), said)
+      end)
+    end
+  end)
+end

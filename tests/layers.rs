@@ -93,6 +93,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("poll.rs", "poll(2) asks about numbers that foreign objects give"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),
     ("pages.rs", "madvise takes a pointer"),
+    ("launcher/memory.rs", "Lua's allocator is a C interface"),
     ("launcher/mod.rs", "mlua calls the debug library and C modules unsafe"),
     ("launcher/signal.rs", "signal handlers and Lua's hook are C interfaces"),
 ];

@@ -1,8 +1,9 @@
-//! The rooms of the launcher: the command line, the embedded Lua files, the file paths of a script, Ctrl-C.
+//! The rooms of the launcher: the command line, the embedded Lua files, the file paths of a script, memory, Ctrl-C.
 
 mod embedded;
 mod files;
 mod help;
+mod memory;
 mod options;
 mod signal;
 
@@ -127,7 +128,7 @@ impl Script {
 
 /// Makes the state and hands it to `launcher.lua`, which answers the exit status.
 fn start(job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> mlua::Result<u8> {
-    let lua = state(job.native);
+    let lua = state(job.native)?;
     let preload: Table = lua.globals().get::<Table>("package")?.get("preload")?;
     preload.set("caspian_net", lua.create_function(|lua, _: ()| caspian_net::lua::core(lua))?)?;
     for (name, text) in embedded::MODULES {
@@ -185,10 +186,12 @@ fn describe(lua: &Lua, job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> 
 }
 
 #[allow(unsafe_code, reason = "mlua marks the debug library and C modules unsafe")]
-fn state(native: bool) -> Lua {
+fn state(native: bool) -> mlua::Result<Lua> {
     let libs = if native { StdLib::ALL } else { StdLib::ALL_SAFE | StdLib::DEBUG };
     // SAFETY: `debug` can break mlua's invariants. Only our own launcher.lua sees it (for tracebacks) and takes it, and
     // every way to a C module, out of the state before a script runs. With --allow-native the user has said that the
     // script is trusted with exactly this.
-    unsafe { Lua::unsafe_new_with(libs, LuaOptions::default()) }
+    let lua = unsafe { Lua::unsafe_new_with(libs, LuaOptions::default()) };
+    memory::refusing(&lua)?;
+    Ok(lua)
 }

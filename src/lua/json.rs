@@ -9,8 +9,8 @@ use crate::{
     pages,
 };
 use mlua::{IntoLua, Lua, Table, Value};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use std::fmt;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::{cell::Cell, fmt};
 
 /// The name under which the metatable of arrays is kept.
 const ARRAY: &str = "caspian.net.array";
@@ -31,14 +31,28 @@ pub fn decode(lua: &Lua, text: &[u8]) -> Answer<Value> {
     // RFC 8259, section 8.1: a byte order mark may be ignored.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let seed = Seed { lua, arrays: array_metatable(lua) };
+    let seed = Seed { lua, arrays: array_metatable(lua), full: Cell::new(false) };
     let value = (&seed).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    Ok(value.map_err(|e| Error::new(Kind::Protocol, format!("malformed JSON: {e}")))?)
+    Ok(value.map_err(|e| match seed.full.get() {
+        true => Error::new(Kind::TooLarge, format!("no memory for the values of {} bytes of JSON", text.len())),
+        false => Error::new(Kind::Protocol, format!("malformed JSON: {e}")),
+    })?)
 }
 
 struct Seed<'a> {
     lua: &'a Lua,
     arrays: Option<Table>,
+    /// Lua had no memory for a value: that is not the peer's fault.
+    full: Cell<bool>,
+}
+
+impl Seed<'_> {
+    fn made<T, E: serde::de::Error>(&self, value: mlua::Result<T>) -> Result<T, E> {
+        value.map_err(|e| {
+            self.full.set(matches!(e, mlua::Error::MemoryError(_)));
+            E::custom(e)
+        })
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for &Seed<'_> {
@@ -66,7 +80,7 @@ impl<'de> Visitor<'de> for &Seed<'_> {
 
     fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
         // Lua before 5.3 has no integers: a number then.
-        value.into_lua(self.lua).map_err(E::custom)
+        self.made(value.into_lua(self.lua))
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
@@ -81,25 +95,25 @@ impl<'de> Visitor<'de> for &Seed<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
-        self.lua.create_string(value).map(Value::String).map_err(E::custom)
+        self.made(self.lua.create_string(value).map(Value::String))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let table = self.lua.create_table().map_err(A::Error::custom)?;
+        let table = self.made(self.lua.create_table())?;
         let mut at = 0;
         while let Some(item) = items.next_element_seed(self)? {
             at += 1;
-            table.raw_set(at, item).map_err(A::Error::custom)?;
+            self.made(table.raw_set(at, item))?;
         }
-        table.set_metatable(self.arrays.clone()).map_err(A::Error::custom)?;
+        self.made(table.set_metatable(self.arrays.clone()))?;
         Ok(Value::Table(table))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let table = self.lua.create_table().map_err(A::Error::custom)?;
+        let table = self.made(self.lua.create_table())?;
         while let Some(key) = entries.next_key_seed(self)? {
             let value = entries.next_value_seed(self)?;
-            table.raw_set(key, value).map_err(A::Error::custom)?;
+            self.made(table.raw_set(key, value))?;
         }
         Ok(Value::Table(table))
     }
