@@ -47,6 +47,10 @@ local rows = {
   { "CR in a chunk extension", ok .. "Transfer-Encoding: chunked\r\n\r\n2;a\rb\r\nok\r\n0\r\n\r\n", "protocol" },
   { "chunk extensions without end", ok .. "Transfer-Encoding: chunked\r\n\r\n" .. ("1;" .. ("x"):rep(1024) .. "\r\na\r\n"):rep(17) .. "0\r\n\r\n", "protocol" },
   { "chunked, and more after it", ok .. "Transfer-Encoding: chunked, gzip\r\n\r\n2\r\nok\r\n0\r\n\r\n", "protocol" },
+  { "chunked, and deflate after it", ok .. "Transfer-Encoding: chunked, deflate\r\n\r\n2\r\nok\r\n0\r\n\r\n", "protocol",
+    words = '"chunked, deflate"' },
+  { "chunked, and gzip in a line of its own", ok .. "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n", "protocol",
+    words = '"chunked, gzip"' },
   { "chunked twice", ok .. "Transfer-Encoding: chunked, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "protocol" },
   { "an unknown transfer coding", ok .. "Transfer-Encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "protocol" },
   { "chunked over HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "protocol" },
@@ -96,6 +100,7 @@ describe("a server that sends", function()
         local class = err.class:match("[^/]+$")
         assert.truthy(err:is("network/" .. row[2 + 1]) or class == "connection_reset", tostring(err))
         assert.falsy(class == "timeout")
+        if row.words then assert.truthy(tostring(err):find(row.words, 1, true), tostring(err)) end
       end
       mine.revoke()
     end)

@@ -89,7 +89,9 @@ fn is_chunked(head: &Head) -> Result<bool> {
         return Err(broken("Transfer-Encoding on HTTP/1.0"));
     }
     if !coding.eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
-        return Err(broken(format!("Transfer-Encoding is not chunked alone: {}", shown(coding))));
+        // The whole list: its first member alone may well be `chunked`.
+        let all = head.fields.list("Transfer-Encoding").collect::<Vec<_>>().join(&b", "[..]);
+        return Err(broken(format!("Transfer-Encoding is not chunked alone: {}", shown(&all))));
     }
     Ok(true)
 }
