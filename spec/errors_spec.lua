@@ -27,13 +27,99 @@ describe("an error", function()
     local rows = {
       { "network/host_not_allowed", true },
       { "puck.uno/error/network/host_not_allowed", true },
+      { "https://puck.uno/error/network/host_not_allowed", true },
+      { "host_not_allowed", true },
+      { "network", true },
+      { "puck.uno/error/network", true },
+      { "puck.uno/error", true },
       { "network/port_not_allowed", false },
-      { "network/host", false },
-      { "host_not_allowed", false },
-      { "", false },
+      { "port_not_allowed", false },
+      { "address_not_allowed", false }, -- a special case of it
       { "network/timeout", false },
+      { "timeout", false },
     }
     for _, row in ipairs(rows) do assert.equal(row[2], err:is(row[1]), row[1]) end
+  end)
+
+  it("is asked for classes that there are, with a colon", function()
+    local hints = { tiemout = "timeout", ["network/tsl"] = "tls", ["puck.uno/error/network/host_not_alowed"] = "host_not_allowed" }
+    for _, wrong in ipairs{ "network/host", "", "tiemout", "network/tsl", "puck.uno/error/network/host_not_alowed", "Timeout ", 5,
+      {}, true } do
+      local text = fails.plainly("bad argument #1 to 'is' (there is no error class", err.is, err, wrong)
+      local hint = hints[wrong]
+      if hint then assert.truthy(text:find(('did you mean "%s"?'):format(hint), 1, true), text) end
+    end
+    fails.plainly("bad argument #1 to 'is'", err.is, err)
+    for _, other in ipairs{ "timeout", {}, 5, io.stdout, setmetatable({}, { __index = err }) } do
+      fails.plainly("is: call it with a colon, on an error", err.is, other, "timeout")
+    end
+    fails.plainly("is: call it with a colon, on an error", err.is)
+  end)
+
+  it("is of one of the classes that net.errors lists with their parents", function()
+    local classes = net.errors
+    local count = 0
+    for class, parent in pairs(classes) do
+      count = count + 1
+      assert.equal("boolean", type(err:is(class)), class)
+      assert.equal("boolean", type(err:is(parent)), parent)
+      assert.truthy(class:find("^puck%.uno/error/network"), class)
+    end
+    assert.equal(13, count)
+    assert.equal("puck.uno/error/network", classes["puck.uno/error/network/timeout"])
+    assert.equal("puck.uno/error/network/protocol", classes["puck.uno/error/network/too_large"])
+    assert.equal("puck.uno/error", classes["puck.uno/error/network"])
+    -- What one holder does to it, no error and no other holder sees.
+    classes[err.class], classes["puck.uno/error/network"] = nil, nil
+    assert.is_true(err:is("network"))
+    assert.equal("puck.uno/error/network", net.errors[err.class])
+  end)
+
+  it("cannot be changed", function()
+    local text, class = tostring(err), err.class
+    for _, field in ipairs{ "class", "message", "host", "port", "op", "url", "is", "mine", 1 } do
+      fails.plainly("an error cannot be changed", function() err[field] = "x" end)
+      fails.plainly("an error cannot be changed", function() err[field] = nil end)
+    end
+    assert.equal(class, err.class)
+    for field, value in pairs{ class = "puck.uno/error/network/tls", message = "x", is = print } do rawset(err, field, value) end
+    assert.equal(text, tostring(err))
+    assert.equal(text .. "!", err .. "!")
+    local is = select(2, pcall(narrow.tcp, "refused.example", 81)).is
+    assert.is_true(is(err, "host_not_allowed"))
+    assert.is_false(is(err, "tls"))
+  end)
+
+  it("is joined as text is", function()
+    local text = tostring(err)
+    local rows = {
+      { "a: " .. err, "a: " .. text }, { err .. "!", text .. "!" }, { err .. err, text .. text }, { 1 .. err, "1" .. text },
+      { err .. 2, text .. "2" }, { "a " .. err .. " b", "a " .. text .. " b" },
+    }
+    for _, row in ipairs(rows) do assert.equal(row[2], row[1]) end
+    local asked = 0
+    local trick = setmetatable({}, { __tostring = function() asked = asked + 1 return "x" end })
+    for _, other in ipairs{ {}, true, trick, print } do
+      fails.plainly("attempt to concatenate", function() return err .. other end)
+      fails.plainly("attempt to concatenate", function() return other .. err end)
+    end
+    fails.plainly("attempt to concatenate", function() return err .. nil end)
+    assert.equal(0, asked)
+  end)
+
+  it("says its line to a message handler, and to nobody else", function()
+    local s = net.tcp("127.0.0.1", servers.http)
+    local call = load([[local net, s = ...
+      return function() net.tcp("refused.example", 81) end, function()
+        local bytes = s:recv(1, { timeout = 0 })
+        return bytes
+      end]], "=program")
+    local refused, late = call(narrow, s)
+    assert.equal("program:2: " .. tostring(err), select(2, xpcall(refused, tostring)))
+    assert.matches("^program:3: network/timeout: ", select(2, xpcall(late, tostring)))
+    assert.equal(tostring(err), tostring(select(2, pcall(refused))))
+    assert.equal(tostring(err), select(2, xpcall(refused, function(e) local text = tostring(e) return text end)))
+    s:close()
   end)
 
   it("is one clear line as text", function()

@@ -243,6 +243,16 @@ mod tests {
         assert!(!Error::new(Kind::HostNotAllowed, "").is(Kind::AddressNotAllowed));
     }
 
+    /// The front has the classes for `err:is` and `net.errors`.
+    #[test]
+    fn the_front_knows_every_kind_and_its_parent() {
+        let front = include_str!("../lua/caspian/net/errors.lua");
+        for kind in Kind::ALL {
+            let parent = kind.parent().map_or("network", Kind::word);
+            assert!(front.contains(&format!("\n  {} = \"{parent}\",\n", kind.word())), "{kind:?}");
+        }
+    }
+
     #[test]
     fn io_errors_become_one_clear_line() {
         let err = Error::from_io("connect to 127.0.0.1:1", &io::Error::from_raw_os_error(libc::ECONNREFUSED));

@@ -71,7 +71,7 @@ local function open(name, at, grants, opts)
   if type(files) ~= "boolean" and type(files) ~= "table" then
     bad(at, name, "files must be true, false or a list of directories, got " .. show(files), 1)
   end
-  local defined, why = core.set_error_metatable(errors.metatable)
+  local defined, why = core.set_errors(errors.metatable, errors.fields)
   if not defined then bad(0, name, why, 1) end
   args.answer(name, core.set_array_metatable(objects.ARRAY))
   local methods = sockets.define(core)

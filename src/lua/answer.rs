@@ -4,7 +4,7 @@
 //! metatable that the front registered; a wrong argument becomes its text and its index, and the front raises both.
 
 use crate::{error::Error, panics::point};
-use mlua::{IntoLuaMulti, Lua, MultiValue, Table, Value};
+use mlua::{IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 /// Why a call of the core failed.
 #[derive(Debug)]
@@ -54,33 +54,46 @@ pub fn failed(lua: &Lua, failure: Failure) -> mlua::Result<MultiValue> {
     }
 }
 
-/// The name under which the front's error metatable is kept.
+/// The names under which the front's metatable of errors is kept, and its table from errors to their fields.
 const METATABLE: &str = "caspian.net.error";
+const FIELDS: &str = "caspian.net.error.fields";
 
-/// Remembers the metatable of error objects.
-pub fn set_error_metatable(lua: &Lua, metatable: Table) -> mlua::Result<()> {
-    lua.set_named_registry_value(METATABLE, metatable)
+/// Remembers the metatable of error objects, and the table that their fields are in, by object: what stands in the object
+/// itself could be changed.
+pub fn set_errors(lua: &Lua, metatable: Table, fields: Table) -> mlua::Result<()> {
+    lua.set_named_registry_value(METATABLE, metatable)?;
+    lua.set_named_registry_value(FIELDS, fields)
 }
 
-/// The error as Lua sees it: a table with the contract's fields and the shared metatable.
+/// The error as Lua sees it: a table with the contract's fields, as its shared metatable shows them.
 pub fn error_object(lua: &Lua, error: &Error) -> mlua::Result<Table> {
     point("error object");
     let fields = error.fields();
-    let object = lua.create_table()?;
-    object.raw_set("class", format!("puck.uno/error/network/{}", fields.kind.word()))?;
-    object.raw_set("message", &*fields.message)?;
-    object.raw_set("op", fields.op)?;
-    object.raw_set("host", fields.host.as_deref())?;
-    object.raw_set("port", fields.port)?;
-    object.raw_set("url", fields.url.as_deref())?;
-    object.raw_set("timeout", fields.timeout)?;
+    let own = lua.create_table()?;
+    own.raw_set("class", format!("puck.uno/error/network/{}", fields.kind.word()))?;
+    own.raw_set("message", &*fields.message)?;
+    put(&own, "op", fields.op)?;
+    put(&own, "host", fields.host.as_deref())?;
+    put(&own, "port", fields.port)?;
+    put(&own, "url", fields.url.as_deref())?;
+    put(&own, "timeout", fields.timeout)?;
     if let Some(partial) = &fields.partial {
-        object.raw_set("partial", lua.create_string(partial)?)?;
+        own.raw_set("partial", lua.create_string(partial)?)?;
     }
-    object.raw_set("sent", fields.sent)?;
-    object.raw_set("cause", fields.cause.as_deref())?;
-    if let Value::Table(metatable) = lua.named_registry_value(METATABLE)? {
-        object.set_metatable(Some(metatable))?;
-    }
+    put(&own, "sent", fields.sent)?;
+    put(&own, "cause", fields.cause.as_deref())?;
+    let (Value::Table(metatable), Value::Table(all)) =
+        (lua.named_registry_value(METATABLE)?, lua.named_registry_value(FIELDS)?)
+    else {
+        return Ok(own);
+    };
+    let object = lua.create_table()?;
+    all.raw_set(&object, own)?;
+    object.set_metatable(Some(metatable))?;
     Ok(object)
+}
+
+/// A field that is there.
+fn put(own: &Table, name: &str, value: Option<impl IntoLua>) -> mlua::Result<()> {
+    value.map_or(Ok(()), |value| own.raw_set(name, value))
 }

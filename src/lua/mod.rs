@@ -80,9 +80,10 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     farewell(lua)?;
     let core = lua.create_table()?;
     core.raw_set("version", env!("CARGO_PKG_VERSION"))?;
-    define(lua, &core, "set_error_metatable", |lua, metatable: Table| {
+    // set_errors(metatable, fields): of error objects, and where their fields are
+    define(lua, &core, "set_errors", |lua, (metatable, fields): (Table, Table)| {
         capability::unsealed(lua)?;
-        Ok(answer::set_error_metatable(lua, metatable).is_ok())
+        Ok(answer::set_errors(lua, metatable, fields).is_ok())
     })?;
     define(lua, &core, "mint", |lua, (what, host): (Table, Table)| {
         let minted = capability::mint(lua, what, host)?;

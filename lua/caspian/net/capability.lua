@@ -1,6 +1,7 @@
 --- `%net`: the table of functions that a script holds, made around a capability of the core's.
 -- The capability itself never leaves the front: it is an upvalue, and nothing on the table leads back to it.
 local args = require("caspian.net.args")
+local errors = require("caspian.net.errors")
 local sockets = require("caspian.net.sockets")
 local lazy = require("caspian.net.lazy")
 local error, next, rawget, setfenv, setmetatable, type = error, next, rawget, setfenv, setmetatable, type
@@ -228,6 +229,7 @@ local function make(core, cap, methods)
     __name = "caspian.net",
     __metatable = false,
     __index = function(_, name)
+      if name == "errors" then return errors.classes() end
       if functions[name] == nil then extend() end
       return functions[name]
     end,
@@ -236,9 +238,9 @@ local function make(core, cap, methods)
     end,
     __pairs = function()
       extend()
-      return function(_, key)
-        return next(functions, key)
-      end, net, nil
+      local all = merged(functions)
+      all.errors = errors.classes()
+      return next, all, nil
     end,
     __tostring = function()
       return core.alive(cap) and "network capability" or "network capability (revoked)"

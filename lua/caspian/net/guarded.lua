@@ -56,8 +56,8 @@ local WORDS = {
 
 local function network_error(class, message, fields)
   fields = fields or {}
-  fields.class, fields.message, fields.op = errors.prefix .. "network/" .. class, message, "fetch"
-  return setmetatable(fields, errors.metatable)
+  fields[errors.PLACELESS] = true
+  return errors.made(class, message, "fetch", fields)
 end
 
 --- A URL without what may be a secret of the untrusted side's own: errors get about.
@@ -117,16 +117,15 @@ end
 -- side knows.
 local function fail(hop, err, hidden)
   if type(err) ~= "table" then error(err, 0) end
-  local class = match(err.class or "", "[^/]*$")
+  local class = match(err.class, "[^/]*$")
+  local changes = { url = brief(hop.shown), [errors.PLACELESS] = true }
+  if hop.shown == hop.url then changes.host, changes.port = hop.host, hop.port end
   if hidden then
-    err = network_error(class, "fetch " .. brief(hop.shown) .. ": " .. (WORDS[class] or "not allowed"),
-      { timeout = err.timeout })
-  else
-    err.cause, err.sent = nil, nil
+    changes.timeout = err.timeout
+    error(network_error(class, "fetch " .. changes.url .. ": " .. (WORDS[class] or "not allowed"), changes), 0)
   end
-  err.url = brief(hop.shown)
-  if hop.shown == hop.url then err.host, err.port = hop.host, hop.port elseif hidden then err.host, err.port = nil, nil end
-  error(err, 0)
+  changes.cause, changes.sent = false, false
+  error(errors.altered(err, changes), 0)
 end
 
 --- Says no: in the log with the URL that it is about, to the caller with the one that he knows.
@@ -371,11 +370,10 @@ local function fetch(guard, url, given)
       request.method, url)
   end
   if not decided then
-    core.guard_log(guard.client, request.method, url, match(why.class or "", "[^/]*$"))
-    why.op = "fetch"
+    core.guard_log(guard.client, request.method, url, match(why.class, "[^/]*$"))
     -- What has an `@` may hold a password.
-    if not find(url, "@", 1, true) then why.url = brief(url) end
-    error(why, 0)
+    local shown = not find(url, "@", 1, true) and brief(url) or nil
+    error(errors.altered(why, { op = "fetch", url = shown, [errors.PLACELESS] = true }), 0)
   end
   hop.clock = core.guard_clock(timeout and min(timeout, guard.timeout) or guard.timeout)
   local frame = enter(guard)

@@ -29,7 +29,9 @@ function M.launch(flags) end
 ---@return string[] missing
 function M.register(env, flags, opts) end
 
+--- Raised by everything that meets the network. It cannot be changed, and is joined with `..` as text.
 ---@class caspian.net.Error
+---@operator concat(string|number|caspian.net.Error): string
 ---@field class string      "puck.uno/error/network/…"
 ---@field message string
 ---@field op? string        the call that failed
@@ -42,8 +44,8 @@ function M.register(env, flags, opts) end
 ---@field cause? string
 local Error = {}
 
---- True if the error is of that class, or a special case of it.
----@param class string  "network/timeout", or the whole name
+--- True if the error is of that class, or a special case of it. A class that there is not raises.
+---@param class string  "timeout", "network/timeout", or the whole name; "network" is every error of ours
 ---@return boolean
 function Error:is(class) end
 
@@ -516,6 +518,7 @@ function Http.jar(records) end
 
 --- `%net`. Functions work with a dot and with a colon.
 ---@class caspian.net.Net
+---@field errors table<string, string>  the classes of errors, each with its parent; a copy of your own
 ---@field http caspian.net.Http
 local Net = {}
 

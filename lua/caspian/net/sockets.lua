@@ -1,6 +1,7 @@
 --- The socket classes: what the core's sockets look like to a script.
 -- `send`, `send_all`, `recv`, `recv_line` and `recv_exact` are the core's own; the rest is here.
 local args = require("caspian.net.args")
+local raisers = require("caspian.net.errors").raisers
 local next, setfenv, tostring, type = next, setfenv, tostring, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -156,6 +157,8 @@ local function define(core)
 
   class("tcp", tcp, "tcp socket")
   class("ssl", ssl, "ssl socket")
+  -- The core has given both the same functions, which raise by themselves.
+  for _, name in next, { "send", "send_all", "recv", "recv_line", "recv_exact" } do raisers[tcp[name]] = true end
   class("udp", udp, "udp socket")
   class("tcp_listener", listener, "tcp listener")
   local websocket = {}
