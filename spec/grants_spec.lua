@@ -170,9 +170,15 @@ describe("a refusal", function()
   it("of a listen interface", function()
     local listens = net.narrow{ "--allow-listen=127.0.0.1:0" }
     for _, host in ipairs{ "0.0.0.0", "*", "127.0.0.2" } do
-      local ok, err = pcall(listens.tcp_listen, host, 0)
-      assert.is_false(ok)
-      assert.truthy(err:is("network/host_not_allowed") or err:is("network/port_not_allowed"))
+      local err = fails.with("network/host_not_allowed", listens.tcp_listen, host, 0)
+      assert.truthy(err.message:find("other interfaces are granted, that one is not", 1, true), err.message)
+    end
+    local err = fails.with("network/port_not_allowed", listens.tcp_listen, "127.0.0.1", 8080)
+    assert.truthy(err.message:find("that interface is granted, that port is not", 1, true), err.message)
+    -- Where no port may be bound, and a Unix socket is none, it is the port that is refused.
+    for _, flags in ipairs{ { "--allow-net" }, { "--allow-listen=unix:" .. require("spec.support.subject").unix("a") } } do
+      err = fails.with("network/port_not_allowed", net.narrow(flags).tcp_listen, "127.0.0.1", 0)
+      assert.truthy(err.message:find("no port is granted on any interface", 1, true), err.message)
     end
   end)
 

@@ -151,6 +151,7 @@ describe("the configuration of a guard", function()
     { { rules = { host = "" } }, "rules.host: " },
     { { rules = { one, { host = "a b" } } }, "rules[2].host: " },
     { { rules = { one, { host = "a.*.example" } } }, "rules[2].host: " },
+    { { rules = { one, { host = "*.com" } } }, "rules[2].host: a wildcard needs two labels after it" },
     { { rules = { host = "https://a.example" } }, "rules.host: " },
     { { rules = { host = "a.example:80" } }, "rules.host: " },
     { { rules = { host = "a.example", port = 80 } }, "rules.port: there is no such key" },

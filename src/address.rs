@@ -13,6 +13,9 @@ use std::{
     sync::Arc,
 };
 
+/// Why `*.com` is refused where code means to restrict: there it is a mistake.
+pub const TWO_LABELS: &str = "a wildcard needs two labels after it, as in *.example.com";
+
 /// Longer texts are refused before UTS 46 looks at them: the longest name has 253 octets, and mapping only shortens.
 const LONGEST_TEXT: usize = 1024;
 
@@ -211,6 +214,19 @@ pub fn unmap(ip: IpAddr) -> IpAddr {
 /// Reads the path of a Unix socket: absolute, lexically normalised. `..` is refused rather than resolved, since what
 /// it means depends on symbolic links.
 pub fn unix_path(text: &str) -> Result<String, BadHost> {
+    let path = absolute(text)?;
+    match path.is_empty() || text.ends_with('/') || text.ends_with("/.") {
+        true => Err(BadHost(format!("path {} is a directory", quoted(text)))),
+        false => Ok(path),
+    }
+}
+
+/// Reads a directory of Unix sockets in the same way; the root is the empty text.
+pub fn unix_directory(text: &str) -> Result<String, BadHost> {
+    absolute(text)
+}
+
+fn absolute(text: &str) -> Result<String, BadHost> {
     let fault = if text.is_empty() {
         Some("is empty")
     } else if text.contains(|c: char| c.is_control()) {
@@ -230,10 +246,7 @@ pub fn unix_path(text: &str) -> Result<String, BadHost> {
         path.push('/');
         path.push_str(part);
     }
-    match path.is_empty() || text.ends_with('/') || text.ends_with("/.") {
-        true => Err(BadHost(format!("path {} is a directory", quoted(text)))),
-        false => Ok(path),
-    }
+    Ok(path)
 }
 
 fn bad(text: &str, fault: &str) -> BadHost {

@@ -6,7 +6,7 @@
 use crate::{
     address::Host,
     error::{Error, Kind, Result},
-    grants::{Bindable, Granted, GrantedPath, Grants, Permitted},
+    grants::{Bindable, DeniedPath, Granted, GrantedPath, Grants, Permitted},
     log::Log,
     panics::point,
     tls::{ClientConfigs, ClientOptions, ClientTls, SharedOptions},
@@ -14,6 +14,8 @@ use crate::{
 use serde_json::Value;
 use std::{
     net::IpAddr,
+    os::unix::fs::MetadataExt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -141,8 +143,38 @@ impl Net {
     pub fn unix(&self, op: &'static str, path: &str, listen: bool) -> Result<GrantedPath> {
         self.alive()?;
         let answer = if listen { self.0.grants.listen_unix(path) } else { self.0.grants.unix(path) };
+        let answer = answer.and_then(|granted| match self.denied_elsewhere(granted.path(), listen) {
+            false => Ok(granted),
+            true => {
+                let act = if listen { "listen on" } else { "connect to" };
+                let words = format!("{act} unix:{path} is not allowed: it leads to a path that --deny-net forbids");
+                Err(Error::new(Kind::AddressNotAllowed, words))
+            }
+        });
         self.decided(op, &answer, || vec![("path", path.into())]);
         answer.map_err(|e| e.op(op))
+    }
+
+    /// Whether a path is another name, by links, of one that is denied.
+    fn denied_elsewhere(&self, path: &Path, listen: bool) -> bool {
+        let mut denied = self.0.grants.denied_paths().peekable();
+        if denied.peek().is_none() {
+            return false;
+        }
+        let place = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+        let same = |a: Option<&Path>, b: Option<&Path>| {
+            let place_of = |path: Option<&Path>| path.and_then(place);
+            place_of(a).is_some_and(|a| Some(a) == place_of(b))
+        };
+        // A link is followed by a connect, and never by a bind.
+        let real = if listen { path.to_owned() } else { path.canonicalize().unwrap_or_else(|_| path.to_owned()) };
+        denied.any(|denied| match denied {
+            DeniedPath::Directory(directory) => same(real.parent(), Some(directory)),
+            DeniedPath::Socket(socket) => {
+                let named = real.file_name() == socket.file_name() && same(real.parent(), socket.parent());
+                named || !listen && same(Some(&real), Some(socket))
+            }
+        })
     }
 
     /// Logs an answer of the gate's; `fields` are made only if there is a log.

@@ -4,6 +4,12 @@
 //! [`SLICE`] (`SO_RCVTIMEO`), so a round trip costs the two system calls that a C client pays, while an interrupted
 //! or expired wait is still noticed. Opens sockets only against a [`Permitted`] or a [`GrantedPath`].
 
+mod named;
+mod peer;
+
+pub(crate) use named::Named;
+pub use peer::Peer;
+
 use crate::{
     deadline::{Deadline, SLICE, check_interrupt},
     error::{Error, Kind, Result},
@@ -62,7 +68,8 @@ impl Wire {
     pub fn connect_unix(path: &GrantedPath, deadline: &Deadline) -> Result<Wire> {
         let peer = format!("unix:{}", path.path().display());
         let what = format!("connect to {peer}");
-        let address = SockAddr::unix(path.path()).map_err(|e| Error::from_io(&what, &e))?;
+        let named = Named::of(path)?;
+        let address = SockAddr::unix(named.path()).map_err(|e| Error::from_io(&what, &e))?;
         let socket = open(Domain::UNIX, None).map_err(|e| Error::from_io(&what, &e))?;
         loop {
             match start(&socket, &address) {
@@ -208,6 +215,11 @@ impl Wire {
     /// This end's address; `None` for a Unix socket.
     pub fn local(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok()?.as_socket().map(unmap)
+    }
+
+    /// The process at the other end of a Unix socket.
+    pub fn credentials(&self) -> Option<Peer> {
+        Peer::of(self.socket.as_fd())
     }
 
     pub fn nodelay(&self) -> bool {

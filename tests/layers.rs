@@ -90,6 +90,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lua/compat/raw.rs", "the drop-in's classes are made by hand on the C API"),
     ("lua/compat/hot.rs", "the hot path of the drop-in speaks the C API"),
     ("bare/option.rs", "setsockopt(2) for the options that have no other name in Rust"),
+    ("wire/peer.rs", "getsockopt(2) for SO_PEERCRED, where rustix has no word for an unknown process"),
     ("poll.rs", "poll(2) asks about numbers that foreign objects give"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),
     ("pages.rs", "madvise takes a pointer"),

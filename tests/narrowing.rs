@@ -4,7 +4,7 @@
 use caspian_net::{
     address::Host,
     error::Kind,
-    grants::{Granted, Grants},
+    grants::{Granted, Grants, Links},
 };
 use ipnet::IpNet;
 use std::{
@@ -27,6 +27,8 @@ const ADDRESSES: [&str; 11] = [
     "fd00::1",
 ];
 const PORTS: RangeInclusive<u16> = 1..=7;
+const PATHS: [&str; 6] = ["/x", "/a", "/a/x", "/a/y", "/a/b/x", "/ab/x"];
+const DIRECTORIES: [&str; 4] = ["", "/a", "/a/b", "/ab"];
 
 #[derive(Clone, Debug)]
 enum Pattern {
@@ -44,12 +46,22 @@ struct Rule {
     ports: Vec<RangeInclusive<u16>>,
 }
 
+/// A Unix socket, or every one in a directory.
+#[derive(Clone, Debug)]
+enum Unix {
+    Path(&'static str),
+    In(&'static str),
+}
+
 #[derive(Clone, Debug, Default)]
 struct Layer {
     net: Vec<Rule>,
     listen: Vec<Rule>,
     deny: Vec<Rule>,
     no_dns: bool,
+    net_unix: Vec<Unix>,
+    listen_unix: Vec<Unix>,
+    deny_unix: Vec<Unix>,
 }
 
 // The oracle.
@@ -89,6 +101,19 @@ fn binds(layers: &[Layer], ip: IpAddr, port: u16) -> bool {
         _ => matches(rule, &Host::Ip(ip), port),
     };
     layers.iter().all(|layer| layer.listen.iter().any(covers))
+}
+
+fn has(rules: &[Unix], path: &str) -> bool {
+    let (directory, _) = path.rsplit_once('/').unwrap();
+    named(rules, path) || rules.iter().any(|rule| matches!(rule, Unix::In(inside) if *inside == directory))
+}
+
+fn named(rules: &[Unix], path: &str) -> bool {
+    rules.iter().any(|rule| matches!(rule, Unix::Path(exact) if *exact == path))
+}
+
+fn reaches(layers: &[Layer], path: &str, rules: fn(&Layer) -> &[Unix]) -> bool {
+    layers.iter().all(|layer| has(rules(layer), path) && !has(&layer.deny_unix, path))
 }
 
 // The generator.
@@ -133,6 +158,14 @@ impl Random {
         }
     }
 
+    fn unix(&mut self, most: usize) -> Vec<Unix> {
+        let mut one = |_| match self.below(3) {
+            0 => Unix::In(self.pick(&DIRECTORIES)),
+            _ => Unix::Path(self.pick(&PATHS)),
+        };
+        (0..most).map(&mut one).collect()
+    }
+
     fn layer(&mut self) -> Layer {
         let mut layer = Layer { no_dns: self.below(12) == 0, ..Layer::default() };
         for _ in 0..self.below(7) {
@@ -161,6 +194,8 @@ impl Random {
             };
             layer.deny.push(Rule { pattern, ports: self.ports(false) });
         }
+        let counts = [self.below(8), self.below(8), self.below(2)];
+        [layer.net_unix, layer.listen_unix, layer.deny_unix] = counts.map(|most| self.unix(most));
         layer
     }
 }
@@ -187,6 +222,14 @@ fn grants(layer: &Layer) -> Grants {
     let mut flags: Vec<String> = layer.net.iter().map(|rule| flag("--allow-net", rule)).collect();
     flags.extend(layer.listen.iter().map(|rule| flag("--allow-listen", rule)));
     flags.extend(layer.deny.iter().map(|rule| flag("--deny-net", rule)));
+    for (name, rules) in
+        [("--allow-net", &layer.net_unix), ("--allow-listen", &layer.listen_unix), ("--deny-net", &layer.deny_unix)]
+    {
+        flags.extend(rules.iter().map(|rule| match rule {
+            Unix::Path(path) => format!("{name}=unix:{path}"),
+            Unix::In(directory) => format!("{name}=unix:{directory}/*"),
+        }));
+    }
     flags.extend(layer.no_dns.then(|| "--no-dns".into()));
     Grants::parse(&flags).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -219,7 +262,24 @@ fn check(gate: &Grants, layers: &[Layer], hosts: &[Host], random: &mut Random) {
             some |= binds(layers, ip, port);
         }
     }
+    for path in PATHS {
+        let connects = reaches(layers, path, |layer| &layer.net_unix);
+        assert_eq!(gate.unix(path).is_ok(), connects, "{path} in {layers:#?}");
+        let binds = reaches(layers, path, |layer| &layer.listen_unix);
+        assert_eq!(gate.listen_unix(path).is_ok(), binds, "listen {path} in {layers:#?}");
+        some |= layers.iter().all(|layer| has(&layer.net_unix, path)) | binds;
+    }
     assert!(!(gate.is_empty() && some), "{layers:#?}");
+}
+
+/// Links are followed where every layer names the path itself.
+fn check_links(gate: &Grants, layers: &[Layer]) {
+    for path in PATHS {
+        let Ok(granted) = gate.unix(path) else { continue };
+        let named = layers.iter().all(|layer| named(&layer.net_unix, path));
+        let expected = if named { Links::Followed } else { Links::Refused };
+        assert_eq!(granted.links(), expected, "{path} in {layers:#?}");
+    }
 }
 
 fn check_answer(gate: &Grants, layers: &[Layer], granted: &Granted, random: &mut Random) {
@@ -251,6 +311,7 @@ fn narrowing_is_the_intersection() {
         let narrow = |all: Grants, part: &Grants| all.narrow(part);
         let left = parts.iter().skip(1).fold(parts[0].clone(), narrow);
         check(&left, &layers, &hosts, random);
+        check_links(&left, &layers);
 
         // The flags are the same value again, in whatever order and grouping it came about.
         let flags = left.flags();

@@ -10,7 +10,7 @@ use crate::{
     deadline::{Deadline, check_interrupt},
     error::{Error, Result},
     grants::{Bindable, GrantedPath, Permitted},
-    wire::{Want, Wire, unmap, wait},
+    wire::{Named, Want, Wire, unmap, wait},
 };
 use rustix::{
     io::Errno,
@@ -150,7 +150,8 @@ impl Bare {
 
     /// Sends one datagram to a Unix socket.
     pub fn send_to_unix(&self, bytes: &[u8], to: &GrantedPath, deadline: &Deadline) -> Result<usize> {
-        let address = SocketAddrUnix::new(to.path()).map_err(|e| failed("send", e))?;
+        let named = Named::of(to)?;
+        let address = SocketAddrUnix::new(named.path()).map_err(|e| failed("send", e))?;
         self.transmit(deadline, |flags| net::sendto(&self.fd, bytes, flags, &address))
     }
 
@@ -194,7 +195,8 @@ pub fn connect(fd: impl AsFd, to: &Permitted) -> Result<Progress> {
 
 /// The same for a Unix socket, where only a full backlog keeps a connection from standing at once.
 pub fn connect_unix(fd: impl AsFd, to: &GrantedPath) -> Result<Progress> {
-    let address = SocketAddrUnix::new(to.path()).map_err(|e| failed("connect", e))?;
+    let named = Named::of(to)?;
+    let address = SocketAddrUnix::new(named.path()).map_err(|e| failed("connect", e))?;
     start(fd.as_fd(), |fd| net::connect(fd, &address))
 }
 

@@ -7,9 +7,10 @@ use super::{
     keyword,
     layer::Layer,
     ports::Ports,
+    proof::Links,
     set::{Pattern, Rule, Set, truncated},
 };
-use crate::address::{Host, Name, quoted, unix_path, unmap};
+use crate::address::{Host, Name, TWO_LABELS, quoted, unix_directory, unix_path, unmap};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -85,10 +86,10 @@ struct Gathered {
     log: Option<PathBuf>,
 }
 
-pub(super) fn parse<S: AsRef<str>>(flags: &[S]) -> Parsed<Grants> {
+pub(super) fn parse<S: AsRef<str>>(flags: &[S], purpose: Use) -> Parsed<Grants> {
     let mut all = Gathered::default();
     for flag in flags.iter().map(AsRef::as_ref) {
-        all.flag(flag)?;
+        all.flag(flag, purpose)?;
     }
     Ok(all.grants())
 }
@@ -127,7 +128,7 @@ pub(super) fn guard<S: AsRef<str>>(hosts: Option<&[S]>, open: Option<&[S]>) -> P
         None => all.net.push((Pattern::Any, Ports::CONNECT)),
         Some(hosts) => {
             for host in hosts {
-                items("host ", host.as_ref(), &mut all.net, |item| target(item, Use::Allow))?;
+                items("host ", host.as_ref(), &mut all.net, |item| target(item, Use::Restrict))?;
             }
         }
     }
@@ -137,14 +138,15 @@ pub(super) fn guard<S: AsRef<str>>(hosts: Option<&[S]>, open: Option<&[S]>) -> P
 }
 
 impl Gathered {
-    fn flag(&mut self, flag: &str) -> Parsed<()> {
+    /// `purpose`: of what is allowed.
+    fn flag(&mut self, flag: &str, purpose: Use) -> Parsed<()> {
         let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
         match (name, value) {
             ("--allow-net" | "--standard", None) => self.net.push((Pattern::Any, Ports::CONNECT)),
             ("--allow-listen", None) => self.listen.push((Pattern::Any, Ports::LISTEN)),
             ("--no-dns", None) => self.no_dns = true,
             ("--allow-net", Some(value)) => {
-                items("--allow-net=", value, &mut self.net, |item| target(item, Use::Allow))?;
+                items("--allow-net=", value, &mut self.net, |item| target(item, purpose))?;
             }
             ("--allow-listen", Some(value)) => items("--allow-listen=", value, &mut self.listen, interface)?,
             ("--deny-net", Some(value)) => {
@@ -210,14 +212,14 @@ where
 
 /// What a target is read for.
 #[derive(Clone, Copy, PartialEq)]
-enum Use {
+pub(super) enum Use {
     Allow,
     Deny,
     /// A list that narrows: wildcards have two labels.
     Restrict,
 }
 
-/// `HOST[:PORTS]`, `unix:/path`, and for denying `private`.
+/// `HOST[:PORTS]`, a Unix socket, and for denying `private`.
 fn target(text: &str, purpose: Use) -> Result<Option<Rule>, String> {
     if let Some(rule) = unix(text)? {
         return Ok(Some(rule));
@@ -249,7 +251,7 @@ fn target(text: &str, purpose: Use) -> Result<Option<Rule>, String> {
     Ok(Some((pattern, ports)))
 }
 
-/// PORTS, HOST:PORTS or `unix:/path`, where HOST is an address, a block or `localhost`.
+/// PORTS, HOST:PORTS or a Unix socket, where HOST is an address, a block or `localhost`.
 fn interface(text: &str) -> Result<Vec<Rule>, String> {
     if let Some(rule) = unix(text)? {
         return Ok(vec![rule]);
@@ -278,9 +280,21 @@ fn interface(text: &str) -> Result<Vec<Rule>, String> {
     }
 }
 
+/// `unix:/path`, or `unix:/dir/*`.
 fn unix(text: &str) -> Result<Option<Rule>, String> {
     let Some(path) = text.strip_prefix("unix:") else { return Ok(None) };
-    Ok(Some((Pattern::Unix(unix_path(path).map_err(|bad| bad.0)?), Ports::None)))
+    let directory = path.strip_suffix("/*");
+    if directory.unwrap_or(path).contains('*') {
+        return Err(
+            "a star stands for any socket directly in a directory, as in unix:/dir/*, and for nothing else".into()
+        );
+    }
+    let pattern = match directory {
+        // The slash before the star ends the directory's name: the root has no other.
+        Some(directory) => unix_directory(&format!("{directory}/")).map(Pattern::UnixIn),
+        None => unix_path(path).map(|path| Pattern::Unix(path, Links::Followed)),
+    };
+    Ok(Some((pattern.map_err(|bad| bad.0)?, Ports::None)))
 }
 
 /// Parts HOST from PORTS. IPv6 must be in brackets, since its colons would be ambiguous.
@@ -351,9 +365,7 @@ fn wildcard(host: &str, purpose: Use) -> Result<Pattern, String> {
         return Err("has more than one star: *.example.com is one label, **.example.com one or more".into());
     }
     match Host::parse(rest).map_err(|bad| bad.0)? {
-        Host::Name(name) if purpose == Use::Restrict && !name.as_str().contains('.') => {
-            Err("a wildcard needs two labels after it, as in *.example.com".into())
-        }
+        Host::Name(name) if purpose == Use::Restrict && !name.as_str().contains('.') => Err(TWO_LABELS.into()),
         Host::Name(name) => Ok(kind(name)),
         Host::Ip(_) => Err("an address has no wildcards: write a block, as in 10.0.0.0/8".into()),
     }

@@ -98,7 +98,7 @@ fn flag(name: &str, (pattern, ports): Rule) -> String {
     match pattern {
         Pattern::Any if ports == (if listen { Ports::LISTEN } else { Ports::CONNECT }) => name.into(),
         Pattern::Any => format!("{name}={ports}"),
-        Pattern::Unix(_) => format!("{name}={pattern}"),
+        Pattern::Unix(..) | Pattern::UnixIn(_) => format!("{name}={pattern}"),
         _ if !listen && ports == Ports::CONNECT => format!("{name}={pattern}"),
         _ => format!("{name}={pattern}:{ports}"),
     }

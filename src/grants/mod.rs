@@ -20,7 +20,7 @@ mod set;
 
 pub use flags::{Spec, UsageError};
 pub use keyword::slips;
-pub use proof::{Bindable, Granted, GrantedPath, Permitted};
+pub use proof::{Bindable, Granted, GrantedPath, Links, Permitted};
 
 use crate::{
     address::{Endpoint, Host, Special, special, unix_path, unmap},
@@ -28,8 +28,10 @@ use crate::{
 };
 use layer::Layer;
 use ports::Ports;
+pub use set::DeniedPath;
 use set::{Cover, Set};
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -70,7 +72,12 @@ impl Grants {
     /// Reads launcher flags: `--allow-net[=HOST[:PORTS]]`, `--allow-listen[=[HOST:]PORTS]`, `--deny-net=TARGET`,
     /// `--standard`, `--no-dns`, `--net-log=FILE`. One malformed value and there are no grants at all.
     pub fn parse<S: AsRef<str>>(flags: &[S]) -> std::result::Result<Grants, UsageError> {
-        flags::parse(flags)
+        flags::parse(flags, flags::Use::Allow)
+    }
+
+    /// The same flags, to narrow with: a wildcard in `--allow-net` needs two labels, as in [`Grants::hosts`].
+    pub fn narrowing<S: AsRef<str>>(flags: &[S]) -> std::result::Result<Grants, UsageError> {
+        flags::parse(flags, flags::Use::Restrict)
     }
 
     /// Reads the table form of `launch{ allow_net = {…}, … }`.
@@ -78,8 +85,8 @@ impl Grants {
         flags::of(spec)
     }
 
-    /// Connecting to a plain list of `HOST[:PORTS]`, as jails and clients have it. A wildcard needs two labels here:
-    /// `*.com` in code that means to restrict is a mistake.
+    /// Connecting to a plain list of `HOST[:PORTS]`, as jails and clients have it. A wildcard needs two labels here, and
+    /// wherever code means to restrict: there `*.com` is a mistake.
     pub fn hosts<S: AsRef<str>>(hosts: &[S]) -> std::result::Result<Grants, UsageError> {
         flags::hosts(hosts)
     }
@@ -231,8 +238,8 @@ impl Grants {
     }
 
     /// Asks to bind. Only addresses can be bound, and `localhost`, which is 127.0.0.1 (RFC 6761 §6.3); port 0 is an
-    /// ephemeral port and needs a grant for port 0. `port_not_allowed`, or `host_not_allowed` where ports are granted
-    /// on other interfaces only.
+    /// ephemeral port and needs a grant for port 0. `port_not_allowed`; but `host_not_allowed` where ports are granted on
+    /// other interfaces only, since then no port of this one would do.
     pub fn listen(&self, host: &Host, port: u16) -> Result<Bindable> {
         let ip = match host {
             Host::Ip(ip) => *ip,
@@ -248,35 +255,52 @@ impl Grants {
         if ports.contains(port) {
             return Ok(Bindable(addr));
         }
-        let kind = match ports.is_empty() && self.listens() {
-            true => Kind::HostNotAllowed,
-            false => Kind::PortNotAllowed,
+        let (kind, why) = match (ports.is_empty(), self.listens()) {
+            (false, _) => (Kind::PortNotAllowed, "that interface is granted, that port is not"),
+            (true, true) => (Kind::HostNotAllowed, "other interfaces are granted, that one is not"),
+            (true, false) => (Kind::PortNotAllowed, "no port is granted on any interface"),
         };
         let guilty = self.layers().position(|layer| !layer.listen.bindable(addr.ip()).contains(port));
-        let words = self.words(&format!("listen on {addr}"), &format!("--allow-listen={addr}"), guilty);
+        let subject = format!("listen on {addr}");
+        let words = self.because(&subject, Some(why), &format!("--allow-listen={addr}"), guilty);
         Err(Error::new(kind, words).at(host.to_string(), port))
     }
 
-    /// Asks to connect to a Unix socket, by its exact path.
+    /// Asks to connect to a Unix socket, by its path.
     pub fn unix(&self, path: &str) -> Result<GrantedPath> {
         self.path(path, "connect to", "--allow-net", |layer| &layer.net)
     }
 
-    /// Asks to bind a Unix socket, by its exact path.
+    /// Asks to bind a Unix socket, by its path.
     pub fn listen_unix(&self, path: &str) -> Result<GrantedPath> {
         self.path(path, "listen on", "--allow-listen", |layer| &layer.listen)
     }
 
     fn path(&self, path: &str, act: &str, flag: &str, set: fn(&Layer) -> &Set) -> Result<GrantedPath> {
         let path = unix_path(path).map_err(|bad| Error::new(Kind::HostNotAllowed, bad.0))?;
-        let words = if self.layers().any(|layer| layer.deny.has_unix(&path)) {
-            format!("{act} unix:{path} is not allowed: --deny-net=unix:{path} forbids it")
-        } else if let Some(guilty) = self.layers().position(|layer| !set(layer).has_unix(&path)) {
-            self.words(&format!("{act} unix:{path}"), &format!("{flag}=unix:{path}"), Some(guilty))
+        let words = if let Some(rule) = self.denies_unix(&path) {
+            format!("{act} unix:{path} is not allowed: {rule} forbids it")
+        } else if let Some(guilty) = self.layers().position(|layer| set(layer).unix(&path).is_none()) {
+            let subject = format!("{act} unix:{path}");
+            match grantable(&path) {
+                Some(path) => self.words(&subject, &format!("{flag}=unix:{path}"), Some(guilty)),
+                None => format!("{subject} is not allowed: no grant can name a directory with a star"),
+            }
         } else {
-            return Ok(GrantedPath(path.into()));
+            let links = self.layers().filter_map(|layer| set(layer).unix(&path)).min();
+            return Ok(GrantedPath { path: path.into(), links: links.unwrap_or(Links::Refused) });
         };
         Err(Error::new(Kind::HostNotAllowed, words))
+    }
+
+    /// The flag that denies a path.
+    fn denies_unix(&self, path: &str) -> Option<String> {
+        self.layers().find_map(|layer| layer.deny.find_unix(path)).map(|pattern| format!("--deny-net={pattern}"))
+    }
+
+    /// The paths that `--deny-net` is about, and the directories. Links may lead to the same places under other names.
+    pub fn denied_paths(&self) -> impl Iterator<Item = DeniedPath<'_>> {
+        self.layers().flat_map(|layer| layer.deny.paths())
     }
 
     fn layers(&self) -> impl Iterator<Item = &Layer> {
@@ -286,7 +310,7 @@ impl Grants {
     /// Whether some interface and port can be bound.
     fn listens(&self) -> bool {
         let all = |all: Set, layer: &Layer| all.meet(&layer.listen, true);
-        !self.0.narrowed.iter().map(Arc::as_ref).fold(self.0.root.listen.clone(), all).is_empty()
+        self.0.narrowed.iter().map(Arc::as_ref).fold(self.0.root.listen.clone(), all).binds()
     }
 
     /// All layers as one.
@@ -347,9 +371,17 @@ impl Grants {
 
     /// What was asked and the flag that would allow it: to the launcher, or to whoever narrowed.
     fn words(&self, subject: &str, flag: &str, guilty: Option<usize>) -> String {
+        self.because(subject, None, flag, guilty)
+    }
+
+    fn because(&self, subject: &str, why: Option<&str>, flag: &str, guilty: Option<usize>) -> String {
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         match guilty {
-            Some(0) | None => format!("{subject} is not allowed; {flag} would allow it"),
-            Some(_) => format!("{subject} is not allowed here: what this capability was narrowed to lacks {flag}"),
+            Some(0) | None => format!("{subject} is not allowed{why}; {flag} would allow it"),
+            Some(_) if why.is_empty() => {
+                format!("{subject} is not allowed here: what this capability was narrowed to lacks {flag}")
+            }
+            Some(_) => format!("{subject} is not allowed here{why}; what this capability was narrowed to lacks {flag}"),
         }
     }
 
@@ -374,6 +406,15 @@ impl Grants {
 /// An address as messages name it: by its kind.
 fn kind(ip: IpAddr) -> String {
     with_article(special(ip).map_or("denied address", Special::kind))
+}
+
+/// How a path is written in a flag: a socket with a star in its name can be granted with its directory only.
+fn grantable(path: &str) -> Option<Cow<'_, str>> {
+    match path.rsplit_once('/') {
+        Some((directory, _)) if directory.contains('*') => None,
+        Some((directory, name)) if name.contains('*') => Some(format!("{directory}/*").into()),
+        _ => Some(path.into()),
+    }
 }
 
 /// The flag that would allow a host, or one port of it: it reads back as that.

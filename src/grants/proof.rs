@@ -47,10 +47,26 @@ impl Bindable {
 
 /// The path of a Unix socket that may be connected to, or bound: whichever it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct GrantedPath(pub(super) PathBuf);
+pub struct GrantedPath {
+    pub(super) path: PathBuf,
+    pub(super) links: Links,
+}
+
+/// What becomes of a symbolic link at the end of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Links {
+    /// The directory is granted: a link in it would lead to a socket that is elsewhere.
+    Refused,
+    /// The path is granted, and with it what the machine has there.
+    Followed,
+}
 
 impl GrantedPath {
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    pub fn links(&self) -> Links {
+        self.links
     }
 }

@@ -3,7 +3,7 @@
 //! The cost of an answer is flat: one hash lookup for the name, one for the parent of `*.`, one for each depth at
 //! which a `**.` stands, one binary search over disjoint ranges for an address, however many rules there are.
 
-use super::{index::Index, keyword, ports::Ports};
+use super::{index::Index, keyword, ports::Ports, proof::Links};
 use crate::address::{Host, Name, special, unmap};
 use foldhash::fast::RandomState;
 use ipnet::IpNet;
@@ -11,6 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt, iter,
     net::IpAddr,
+    path::Path,
 };
 
 /// Each map has a seed of its own, so names that collide cannot be prepared. (Whoever could find the seed out by measuring
@@ -31,7 +32,10 @@ pub(super) enum Pattern {
     Net(IpNet),
     /// Every address that is not global unicast.
     Private,
-    Unix(String),
+    /// A path. Links lead on where the launcher named the path, and not where the grant of a directory covers it.
+    Unix(String, Links),
+    /// `unix:/dir/*`: every socket directly in that directory, which is empty for the root.
+    UnixIn(String),
 }
 
 pub(super) type Rule = (Pattern, Ports);
@@ -48,7 +52,16 @@ pub(super) struct Set {
     nets: BTreeMap<IpNet, Ports>,
     index: Index,
     private: Ports,
-    unix: BTreeSet<String>,
+    unix: BTreeMap<String, Links>,
+    unix_in: BTreeSet<String>,
+}
+
+/// A path of a `--deny-net`.
+#[derive(Clone, Copy, Debug)]
+pub enum DeniedPath<'a> {
+    Socket(&'a Path),
+    /// Of every socket directly in it.
+    Directory(&'a Path),
 }
 
 /// What a set says about a host and a port.
@@ -72,8 +85,13 @@ impl Set {
                 Pattern::Child(name) => set.children.entry(name).or_default(),
                 Pattern::Below(name) => set.below.entry(name).or_default(),
                 Pattern::Net(net) => set.nets.entry(net).or_default(),
-                Pattern::Unix(path) => {
-                    set.unix.insert(path);
+                Pattern::Unix(path, links) => {
+                    let known = set.unix.entry(path).or_insert(links);
+                    *known = (*known).max(links);
+                    continue;
+                }
+                Pattern::UnixIn(directory) => {
+                    set.unix_in.insert(directory);
                     continue;
                 }
             };
@@ -103,7 +121,7 @@ impl Set {
     }
 
     pub fn is_empty(&self) -> bool {
-        let Set { any, names, children, below, nets, private, unix, depths: _, index: _ } = self;
+        let Set { any, names, children, below, nets, private, unix, unix_in, depths: _, index: _ } = self;
         any.is_empty()
             && names.is_empty()
             && children.is_empty()
@@ -111,6 +129,12 @@ impl Set {
             && nets.is_empty()
             && private.is_empty()
             && unix.is_empty()
+            && unix_in.is_empty()
+    }
+
+    /// True if some interface and port can be bound.
+    pub fn binds(&self) -> bool {
+        !self.any.is_empty() || !self.nets.is_empty()
     }
 
     /// Whether connecting to that host and port is covered.
@@ -153,8 +177,26 @@ impl Set {
         !self.names.is_empty() || !self.children.is_empty() || !self.below.is_empty()
     }
 
-    pub fn has_unix(&self, path: &str) -> bool {
-        self.unix.contains(path)
+    /// Whether a path is covered, and how links at its end are taken.
+    pub fn unix(&self, path: &str) -> Option<Links> {
+        let inside = || path.rsplit_once('/').is_some_and(|(directory, _)| self.unix_in.contains(directory));
+        self.unix.get(path).copied().or_else(|| inside().then_some(Links::Refused))
+    }
+
+    /// The paths and the directories that rules are about.
+    pub fn paths(&self) -> impl Iterator<Item = DeniedPath<'_>> {
+        let sockets = self.unix.keys().map(|path| DeniedPath::Socket(Path::new(path)));
+        let directories = self.unix_in.iter().map(|text| if text.is_empty() { "/" } else { text });
+        sockets.chain(directories.map(|text| DeniedPath::Directory(Path::new(text))))
+    }
+
+    /// The rule that covers a path, the path itself before its directory: for messages.
+    pub fn find_unix(&self, path: &str) -> Option<Pattern> {
+        let exact = self.unix.get(path).map(|links| Pattern::Unix(path.to_owned(), *links));
+        exact.or_else(|| {
+            let (directory, _) = path.rsplit_once('/')?;
+            self.unix_in.contains(directory).then(|| Pattern::UnixIn(directory.to_owned()))
+        })
     }
 
     /// Shows the ports of each rule about `host`, until `stop` answers true; whether it did.
@@ -235,7 +277,8 @@ impl Set {
             .chain(named(Pattern::Child, &self.children))
             .chain(named(Pattern::Below, &self.below))
             .chain(self.nets.iter().map(|(net, ports)| (Pattern::Net(*net), ports.clone())))
-            .chain(self.unix.iter().map(|path| (Pattern::Unix(path.clone()), Ports::None)))
+            .chain(self.unix.iter().map(|(path, links)| (Pattern::Unix(path.clone(), *links), Ports::None)))
+            .chain(self.unix_in.iter().map(|directory| (Pattern::UnixIn(directory.clone()), Ports::None)))
     }
 
     pub fn join(&self, other: &Set) -> Set {
@@ -251,9 +294,15 @@ impl Set {
             let rules = inner.rules().filter(|(pattern, _)| !pattern.is_unix());
             rules.map(|(pattern, ports)| (pattern.clone(), ports.meet(&around(&pattern)))).collect()
         };
-        let paths = self.unix.intersection(&other.unix);
-        let paths = paths.map(|path| (Pattern::Unix(path.clone()), Ports::None));
-        Set::new(one_way(self, other).into_iter().chain(one_way(other, self)).chain(paths))
+        let paths = |inner: &Set, outer: &Set| -> Vec<Rule> {
+            let both = |(path, links): (&String, &Links)| Some((path.clone(), outer.unix(path)?.min(*links)));
+            let kept = inner.unix.iter().filter_map(both);
+            kept.map(|(path, links)| (Pattern::Unix(path, links), Ports::None)).collect()
+        };
+        let directories = self.unix_in.intersection(&other.unix_in);
+        let directories = directories.map(|directory| (Pattern::UnixIn(directory.clone()), Ports::None));
+        let hosts = one_way(self, other).into_iter().chain(one_way(other, self));
+        Set::new(hosts.chain(paths(self, other)).chain(paths(other, self)).chain(directories))
     }
 
     /// The ports that every host of `pattern` has here.
@@ -265,7 +314,7 @@ impl Set {
             }
         };
         match pattern {
-            Pattern::Any | Pattern::Unix(_) => {}
+            Pattern::Any | Pattern::Unix(..) | Pattern::UnixIn(_) => {}
             Pattern::Private => add(Some(&self.private)),
             Pattern::Name(name) => {
                 self.each_of_name(name.as_str(), |ports| {
@@ -308,7 +357,7 @@ fn labels(name: &str) -> usize {
 
 impl Pattern {
     pub fn is_unix(&self) -> bool {
-        matches!(self, Pattern::Unix(_))
+        matches!(self, Pattern::Unix(..) | Pattern::UnixIn(_))
     }
 }
 
@@ -321,7 +370,8 @@ impl fmt::Display for Pattern {
             Pattern::Child(name) => write!(f, "*.{name}"),
             Pattern::Below(name) => write!(f, "**.{name}"),
             Pattern::Private => f.write_str(keyword::PRIVATE),
-            Pattern::Unix(path) => write!(f, "unix:{path}"),
+            Pattern::Unix(path, _) => write!(f, "unix:{path}"),
+            Pattern::UnixIn(directory) => write!(f, "unix:{directory}/*"),
             Pattern::Net(net) => {
                 match net.addr() {
                     IpAddr::V4(ip) => write!(f, "{ip}")?,

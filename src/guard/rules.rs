@@ -10,7 +10,7 @@ use super::{
     pattern::{Params, Pattern, Shared, one},
 };
 use crate::{
-    address::{Host, Name},
+    address::{Host, Name, TWO_LABELS},
     error::{Error, Kind},
     http::{
         Invalid,
@@ -146,6 +146,9 @@ impl Rules {
                 return bad(format!("{key}.host"), why);
             }
             let covered = match Host::parse(name).or_else(|why| bad(format!("{key}.host"), why))? {
+                Host::Name(name) if star && !name.as_str().contains('.') => {
+                    return bad(format!("{key}.host"), TWO_LABELS);
+                }
                 Host::Name(name) if star => rules.below.entry(name).or_default(),
                 Host::Ip(_) if star => return bad(format!("{key}.host"), "an address has no labels for `*`"),
                 host => rules.exact.entry(host).or_default(),

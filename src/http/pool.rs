@@ -13,7 +13,6 @@ use crate::{
 };
 use std::{
     net::IpAddr,
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
@@ -44,7 +43,7 @@ pub struct Key {
     /// The address that the caller chose (option `resolve`).
     pub address: Option<IpAddr>,
     /// The socket that the caller chose (option `unix`).
-    pub unix: Option<PathBuf>,
+    pub unix: Option<GrantedPath>,
     /// The proxy on the way, with its credentials, and of its TLS configuration.
     pub proxy: Option<Box<(Proxy, Option<Identity>)>>,
     /// The client's mark on its tunnels: what the proxy was told, a name or an address that was permitted.
@@ -65,7 +64,7 @@ impl Proof<'_> {
         let origin = |granted: &Granted| *granted.host() == key.origin.host && granted.port() == key.origin.port;
         match (self, &key.unix, key.proxy.as_deref()) {
             (Proof::Name(granted), None, None) => origin(granted),
-            (Proof::Path(path), Some(unix), None) => path.path() == unix,
+            (Proof::Path(path), Some(unix), None) => *path == unix,
             (Proof::Through(granted, on_the_way), None, Some((proxy, _))) => {
                 origin(granted) && *on_the_way.endpoint() == proxy.endpoint
             }

@@ -103,7 +103,7 @@ impl Trip<'_> {
 
     fn unix(&self, key: &mut Key, path: &str, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
         let path = self.net.unix(self.op, path, false)?;
-        key.unix = Some(path.path().to_owned());
+        key.unix = Some(path.clone());
         if let Some(link) = self.idle(key, &Proof::Path(&path)) {
             return Ok(Route::reused(link));
         }

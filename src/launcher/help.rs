@@ -89,7 +89,8 @@ and `arg`. No script is a REPL.
 const TAIL: &str = "
 TARGET is HOST[:PORTS] or `private`.
   HOST is a name, an IPv4 or bracketed IPv6 address, a block (10.0.0.0/8, [fd00::]/8),
-  *.example.com (exactly one label), **.example.com (one or more), or unix:/path.
+  *.example.com (exactly one label), **.example.com (one or more), unix:/path, or unix:/dir/*
+  (any socket directly in that directory).
   PORTS is 80, 80-90 or 80+443+8000-8100.
   Names match by name, never by what they resolve to; addresses match addresses only.
 

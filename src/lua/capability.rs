@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     address::{Endpoint, Host},
-    grants::Grants,
+    grants::{Grants, UsageError},
     names::Names,
     net::Net,
 };
@@ -165,7 +165,7 @@ const SEALED: &str = "caspian.net.sealed";
 /// `what`: an array of flags, or `{ allow_net =, allow_listen =, deny_net =, dns =, net_log = }`.
 /// `host`: `{ files = bool | { dir … } }`.
 pub fn mint(lua: &Lua, what: Table, host: Table) -> Answer<Option<Held>> {
-    let grants = parse(&what)?;
+    let grants = parse(&what, Grants::parse)?;
     let files = files(&host)?;
     let net = Net::new(grants.clone()).or_else(|why| argument(1, why))?;
     unsealed(lua)?;
@@ -192,7 +192,7 @@ pub fn unsealed(lua: &Lua) -> Answer<()> {
 /// What this capability and `spec` both allow. It reads no files.
 pub fn narrow(capability: &Capability, spec: Table) -> Answer<Held> {
     capability.net.alive()?;
-    let spec = parse(&spec)?;
+    let spec = parse(&spec, Grants::narrowing)?;
     Ok(Capability::make(capability.net.narrow(&spec), Files::No, Some(Rc::clone(&capability.opened))))
 }
 
@@ -204,7 +204,7 @@ pub fn allows(capability: &Capability, host: &str, port: u16) -> Answer<bool> {
 
 /// The flags that `requires` asks for and `what` does not grant.
 pub fn missing(what: Table, requires: Table) -> Answer<Vec<String>> {
-    let grants = parse(&what)?;
+    let grants = parse(&what, Grants::parse)?;
     let mut wanted = Vec::new();
     for text in strings(&requires, "requires", 2)? {
         wanted.push(Endpoint::parse(&text).or_else(|why| argument(2, format!("requires: {text}: {why}")))?);
@@ -212,8 +212,8 @@ pub fn missing(what: Table, requires: Table) -> Answer<Vec<String>> {
     Ok(grants.missing(&wanted))
 }
 
-/// Flags or table, to grants.
-pub fn parse(what: &Table) -> Answer<Grants> {
+/// Flags or table, to grants: `read` reads the flags.
+fn parse(what: &Table, read: impl Fn(&[String]) -> Result<Grants, UsageError>) -> Answer<Grants> {
     let (mut numbered, mut count) = (false, 0);
     for pair in what.pairs::<Value, Value>() {
         let Ok((key, _)) = pair else { return argument(1, "flags cannot be read") };
@@ -226,7 +226,7 @@ pub fn parse(what: &Table) -> Answer<Grants> {
             return argument(1, "flags must be a list without holes, and options do not mix with it");
         }
         let flags = strings(what, "flags", 1)?;
-        return Grants::parse(&flags).or_else(|why| argument(1, why));
+        return read(&flags).or_else(|why| argument(1, why));
     }
     let mut flags = Vec::new();
     for (name, flag) in [("allow_net", "--allow-net"), ("allow_listen", "--allow-listen"), ("deny_net", "--deny-net")] {
@@ -250,7 +250,7 @@ pub fn parse(what: &Table) -> Answer<Grants> {
         Ok(Value::String(path)) => flags.push(format!("--net-log={}", text(&path, "net_log", 1)?)),
         _ => return argument(1, "net_log must be a path"),
     }
-    Grants::parse(&flags).or_else(|why| argument(1, why))
+    read(&flags).or_else(|why| argument(1, why))
 }
 
 fn files(host: &Table) -> Answer<Files> {

@@ -34,6 +34,16 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
                 "nodelay" => flag(&socket, |conn| conn.wire().nodelay()).into_lua(lua),
                 "keepalive" => flag(&socket, |conn| conn.wire().keepalive()).into_lua(lua),
                 "url" | "subprotocol" | "close_code" | "close_reason" => websocket::property(lua, &socket, &name),
+                "peer" => socket.stream("get", |conn| Ok(conn.wire().credentials())).ok().flatten().map_or(
+                    Ok(Value::Nil),
+                    |peer| {
+                        let table = lua.create_table()?;
+                        table.raw_set("pid", peer.pid)?;
+                        table.raw_set("uid", peer.uid)?;
+                        table.raw_set("gid", peer.gid)?;
+                        table.into_lua(lua)
+                    },
+                ),
                 "broadcast" => socket.udp("broadcast", |udp| Ok(udp.broadcast())).ok().into_lua(lua),
                 _ => Ok(Value::Nil),
             }

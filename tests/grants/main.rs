@@ -93,6 +93,18 @@ fn flags_refused_by_name() {
         ("--allow-net=unix:", "empty"),
         ("--allow-net=unix:run/x", "absolute"),
         ("--allow-net=unix:/run/../x", "`..`"),
+        ("--allow-net=unix:/run/../*", "`..`"),
+        ("--allow-net=unix:*", "star"),
+        ("--allow-net=unix:run/*", "absolute"),
+        ("--allow-net=unix:/run/*.sock", "star"),
+        ("--allow-net=unix:/run/a*", "star"),
+        ("--allow-net=unix:/run/**", "star"),
+        ("--allow-net=unix:/run/*/*", "star"),
+        ("--allow-net=unix:/run/*/x", "star"),
+        ("--allow-net=unix:/run/*/", "star"),
+        ("--allow-listen=unix:/*/x", "star"),
+        ("--deny-net=unix:/run/x*y", "star"),
+        ("--allow-net=unix:/run/", "directory"),
         ("--allow-listen=*:80", "--allow-listen=80"),
         ("--allow-listen=example.com:80", "not a name"),
         ("--allow-listen=*.example.com:80", "character"),
@@ -283,6 +295,8 @@ fn listeners() {
         (&["--allow-listen=localhost:80"], "localhost", 80, "allow"),
         (&["--allow-listen"], "example.com", 80, "deny:host_not_allowed"),
         (&["--allow-net"], "127.0.0.1", 80, "deny:port_not_allowed"),
+        (&["--allow-listen=unix:/run/a"], "127.0.0.1", 80, "deny:port_not_allowed"),
+        (&["--allow-listen=unix:/run/*"], "127.0.0.1", 80, "deny:port_not_allowed"),
         (&["--standard"], "127.0.0.1", 80, "deny:port_not_allowed"),
         // Denying is about where connections go.
         (&["--allow-listen", "--deny-net=private"], "127.0.0.1", 80, "allow"),
@@ -293,10 +307,16 @@ fn listeners() {
         let never = flags.iter().all(|flag| flag.starts_with("--allow-listen"));
         assert!(!never || !gate.allows(&host, 80), "{flags:?}: listening is no connecting");
     }
-    let error = grants(&["--allow-listen=80"]).listen(&Host::parse("::1").unwrap(), 8080).unwrap_err();
-    assert!(
-        error.to_string().ends_with("listen on [::1]:8080 is not allowed; --allow-listen=[::1]:8080 would allow it")
-    );
+    for (flags, host, words) in [
+        (&["--allow-listen=80"][..], "::1", "that interface is granted, that port is not; "),
+        (&["--allow-listen=[::1]:80"], "::1", "that interface is granted, that port is not; "),
+        (&["--allow-listen=127.0.0.1:80"], "::1", "other interfaces are granted, that one is not; "),
+        (&["--allow-net"], "::1", "no port is granted on any interface; "),
+    ] {
+        let error = grants(flags).listen(&Host::parse(host).unwrap(), 8080).unwrap_err().to_string();
+        let start = "listen on [::1]:8080 is not allowed: ";
+        assert!(error.ends_with(&format!("{start}{words}--allow-listen=[::1]:8080 would allow it")), "{error}");
+    }
 }
 
 #[test]
@@ -312,6 +332,30 @@ fn unix_sockets_are_granted_by_path() {
         (&["--allow-net", "--allow-listen"], "/run/docker.sock", false, false),
         (&["--allow-listen=unix:/run/a"], "/run/a", false, true),
         (&["--allow-net=unix:/a", "--allow-listen=unix:/a", "--deny-net=unix:/a"], "/a", false, false),
+        (&["--allow-net=unix:/run/*"], "/run/a", true, false),
+        (&["--allow-net=unix:/run/*"], "//run//./a", true, false),
+        (&["--allow-net=unix://run//./*"], "/run/a", true, false),
+        (&["--allow-net=unix:/run/*"], "/run/*", true, false),
+        (&["--allow-net=unix:/run/*"], "/run/.hidden", true, false),
+        (&["--allow-net=unix:/run/*"], "/run", false, false),
+        (&["--allow-net=unix:/run/*"], "/run/", false, false),
+        (&["--allow-net=unix:/run/*"], "/run/.", false, false),
+        (&["--allow-net=unix:/run/*"], "/run/..", false, false),
+        (&["--allow-net=unix:/run/*"], "/run/../etc", false, false),
+        (&["--allow-net=unix:/run/*"], "/run/x/../a", false, false),
+        (&["--allow-net=unix:/run/*"], "/run/a/b", false, false),
+        (&["--allow-net=unix:/run/*"], "/runner/a", false, false),
+        (&["--allow-net=unix:/run/*"], "/a", false, false),
+        (&["--allow-net=unix:/run/*"], "run/a", false, false),
+        (&["--allow-net=unix:/run/*"], "/run/a\0b", false, false),
+        (&["--allow-net=unix:/run/*"], "\0abstract", false, false),
+        (&["--allow-net=unix:/*"], "/a", true, false),
+        (&["--allow-net=unix:/*"], "/run/a", false, false),
+        (&["--allow-listen=unix:/run/*"], "/run/a", false, true),
+        (&["--allow-net=unix:/run/*", "--allow-listen=unix:/run/a", "--deny-net=unix:/run/a"], "/run/a", false, false),
+        (&["--allow-net=unix:/run/a", "--allow-listen=unix:/run/a", "--deny-net=unix:/run/*"], "/run/a", false, false),
+        (&["--allow-net=unix:/run/x/a", "--deny-net=unix:/run/*"], "/run/x/a", true, false),
+        (&["--allow-net=unix:/run/*", "--deny-net=unix:/run/a"], "/run/b", true, false),
     ] {
         let gate = grants(flags);
         assert_eq!((gate.unix(path).is_ok(), gate.listen_unix(path).is_ok()), (connect, listen), "{flags:?} {path:?}");
@@ -321,8 +365,48 @@ fn unix_sockets_are_granted_by_path() {
         error.ends_with("connect to unix:/run/a is not allowed; --allow-net=unix:/run/a would allow it"),
         "{error}"
     );
-    let both = grants(&["--allow-net=unix:/a,unix:/b"]).narrow(&grants(&["--allow-net=unix:/b,unix:/c"]));
-    assert_eq!(both.flags(), ["--allow-net=unix:/b"]);
+    for (mine, theirs, both) in [
+        ("unix:/a,unix:/b", "unix:/b,unix:/c", &["--allow-net=unix:/b"][..]),
+        (
+            "unix:/r//*,unix:/q/*",
+            "unix:/r/a,unix:/r/b/c,unix:/q/./*",
+            &["--allow-net=unix:/q/*", "--allow-net=unix:/r/a"],
+        ),
+        ("unix:/*", "unix:/a,unix:/a/b", &["--allow-net=unix:/a"]),
+        ("unix:/r/*", "unix:/r/b/*", &[]),
+    ] {
+        let [mine, theirs] = [mine, theirs].map(|list| grants(&[&format!("--allow-net={list}")]));
+        assert_eq!(mine.narrow(&theirs).flags(), both);
+        assert_eq!(theirs.narrow(&mine).flags(), both);
+    }
+    for (flags, path, words) in [
+        (&[][..], "/run/a*b", "; --allow-net=unix:/run/* would allow it"),
+        (&[], "/r*n/a", ": no grant can name a directory with a star"),
+        (&["--deny-net=unix:/run/*"], "/run/a", ": --deny-net=unix:/run/* forbids it"),
+        (&["--deny-net=unix:/run/*,unix:/run/a"], "/run/a", ": --deny-net=unix:/run/a forbids it"),
+    ] {
+        let error = grants(flags).unix(path).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("connect to unix:{path} is not allowed{words}")), "{error}");
+    }
+}
+
+/// Code that means to restrict does not name a whole top-level domain; a launcher may.
+#[test]
+fn narrow_guard_and_jail_agree_on_wildcards() {
+    for wildcard in ["*.com", "**.com", "*.COM", "*.com.", "*.com:443", "*.xn--p1ai"] {
+        assert!(Grants::parse(&[format!("--allow-net={wildcard}")]).is_ok(), "{wildcard}");
+        for refused in [
+            Grants::narrowing(&[format!("--allow-net={wildcard}")]),
+            Grants::narrowing(&[format!("--allow-net=a.com,{wildcard}")]),
+            Grants::hosts(&[wildcard]),
+            Grants::guard(Some(&[wildcard]), None),
+        ] {
+            let words = refused.expect_err(wildcard).to_string();
+            assert!(words.ends_with("a wildcard needs two labels after it, as in *.example.com"), "{words}");
+        }
+        assert!(Grants::narrowing(&["--allow-net".to_owned(), format!("--deny-net={wildcard}")]).is_ok());
+    }
+    assert!(Grants::narrowing(&["--allow-net=*.co.uk"]).is_ok());
 }
 
 #[test]

@@ -99,6 +99,7 @@ function Error:is(class) end
 ---@field timeout number       seconds, of each call that names none
 ---@field nodelay boolean
 ---@field keepalive boolean
+---@field peer? caspian.net.Peer  the process at the other end of a Unix socket (Linux)
 local Stream = {}
 
 --- Sends what is taken at once; how many bytes.
@@ -139,6 +140,11 @@ function Stream:lines(opts) end
 function Stream:shutdown(how) end
 
 function Stream:close() end
+
+---@class caspian.net.Peer
+---@field pid integer  0: of another pid namespace
+---@field uid integer
+---@field gid integer
 
 ---@class caspian.net.Tcp: caspian.net.Stream
 local Tcp = {}
