@@ -246,7 +246,7 @@ mod tests {
     /// The front has the classes for `err:is` and `net.errors`.
     #[test]
     fn the_front_knows_every_kind_and_its_parent() {
-        let front = include_str!("../lua/caspian/net/errors.lua");
+        let front = include_str!("../lua/caspian/net/error_methods.lua");
         for kind in Kind::ALL {
             let parent = kind.parent().map_or("network", Kind::word);
             assert!(front.contains(&format!("\n  {} = \"{parent}\",\n", kind.word())), "{kind:?}");

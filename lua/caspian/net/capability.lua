@@ -22,8 +22,10 @@ local SPEC = { allow_net = "any", allow_listen = "any", deny_net = "any", dns = 
 local front = lazy({
   "caspian.net.names", "caspian.net.websocket", "caspian.net.http", "caspian.net.requests", "caspian.net.responses",
   "caspian.net.identity", "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded",
-  "caspian.net.middleware",
+  "caspian.net.middleware", "caspian.net.error_methods",
 }, { "caspian.net.args", "caspian.net.errors", "caspian.net.objects", "caspian.net.sockets" })
+
+errors.methods = function() return front("caspian.net.error_methods") end
 
 --- The capability behind each `%net`, for the front's own files.
 local behind = setmetatable({}, { __mode = "k" })
@@ -229,7 +231,7 @@ local function make(core, cap, methods)
     __name = "caspian.net",
     __metatable = false,
     __index = function(_, name)
-      if name == "errors" then return errors.classes() end
+      if name == "errors" then return errors.methods().classes() end
       if functions[name] == nil then extend() end
       return functions[name]
     end,
@@ -239,7 +241,7 @@ local function make(core, cap, methods)
     __pairs = function()
       extend()
       local all = merged(functions)
-      all.errors = errors.classes()
+      all.errors = errors.methods().classes()
       return next, all, nil
     end,
     __tostring = function()

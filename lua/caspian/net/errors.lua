@@ -1,175 +1,50 @@
 --- Error objects: tables with the fields of the contract, which cannot be changed, and one locked metatable.
--- The core makes them; they are raised here, in the front, so that they arrive whole on every Lua.
-local args = require("caspian.net.args")
-local error, next, setfenv, setmetatable, type = error, next, setfenv, setmetatable, type
-local gsub, match, sub = string.gsub, string.match, string.sub
+-- The core makes them; they are raised here, in the front, so that they arrive whole on every Lua. What can be asked of them
+-- is in `error_methods`, which is compiled when somebody asks.
+local error, setfenv, setmetatable, type = error, setfenv, setmetatable, type
 local getinfo = debug and debug.getinfo -- none in a sandbox: then an error does not know its line
-local _ENV = {} -- luacheck: ignore (nothing below reads a global)
+local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
-
-local PREFIX = "puck.uno/error/"
-local NETWORK = PREFIX .. "network"
-
---- The last words of the classes, and what each is a special case of.
-local WORDS = {
-  host_not_allowed = "network",
-  port_not_allowed = "network",
-  address_not_allowed = "host_not_allowed",
-  request_not_allowed = "host_not_allowed",
-  timeout = "network",
-  connection_refused = "network",
-  connection_reset = "network",
-  dns_failure = "network",
-  tls = "network",
-  protocol = "network",
-  too_large = "protocol",
-  socket = "network",
-}
-
---- Each class by its whole name, with its parent's.
-local PARENT = { [NETWORK] = "puck.uno/error" }
-for word, parent in next, WORDS do
-  PARENT[NETWORK .. "/" .. word] = parent == "network" and NETWORK or NETWORK .. "/" .. parent
-end
 
 --- What is behind an error: its fields, by object. They are not on it, since nothing hinders an assignment to a field that
 -- is there.
 local fields = setmetatable({}, { __mode = "k" })
 
---- The mark in the fields of an error whose text never says a line: below it a guard's host may stand.
-local PLACELESS = {}
+local metatable = { __name = "caspian.net.error", __metatable = false }
 
-local methods = {}
-
---- The whole name of a class: `timeout`, `network/timeout`, with or without `puck.uno/error/` and `https://` before it.
-local function whole(class)
-  local name = gsub(class, "^https?://", "")
-  if name == "puck.uno/error" or PARENT[name] then return name end
-  if PARENT[PREFIX .. name] then return PREFIX .. name end
-  if PARENT[NETWORK .. "/" .. name] then return NETWORK .. "/" .. name end
-end
-
---- True if the error is of that class or a special case of it.
--- @param class `timeout`, `network/timeout`, `puck.uno/error/network/timeout`; `network` is every error of ours
-function methods.is(self, class)
-  local own = fields[self]
-  if not own then error("is: call it with a colon, on an error", 2) end
-  local asked = type(class) == "string" and whole(class)
-  if not asked then
-    local word = type(class) == "string" and match(class, "[^/]*$")
-    args.bad(1, "is", "there is no error class " .. args.show(class) .. (word and args.hint(word, WORDS) or ""))
-  end
-  local name = own.class
-  while name do
-    if name == asked then return true end
-    name = PARENT[name]
-  end
-  return false
-end
-
---- The directory of the front's files, as functions in them say where they are from.
-local home = getinfo and match(getinfo(1, "S").source, "^(.*)[/\\]errors%.lua$")
-
---- What raises errors: `error`, and the core's functions that do without the front.
-local raisers = { [error] = true }
-
---- `file:line: ` where the error that is on its way was raised; "" unless a message handler asks: `xpcall(main, tostring)`, or
--- the `lua` program, at its end.
-local function place()
-  if not home then return "" end
-  -- 1 is this function, 2 `__tostring`, 3 the handler in C, 4 what raised the error. LuaJIT's `tostring` has no level.
-  local level = 3
-  local raiser = getinfo(3, "Sf")
-  if raiser and raiser.what == "C" and not raisers[raiser.func] then level, raiser = 4, getinfo(4, "f") end
-  if not (raiser and raisers[raiser.func]) then return "" end
-  while true do
-    level = level + 1
-    local info = getinfo(level, "Sl")
-    if not info then return "" end
-    if info.currentline > 0 and sub(info.source, 1, #home) ~= home then
-      return info.short_src .. ":" .. info.currentline .. ": "
-    end
-  end
-end
-
---- One clear line: `network/timeout: recv from 127.0.0.1:80: timed out after 5 s`.
-local function line(own)
-  return sub(own.class, #PREFIX + 1) .. ": " .. own.message
-end
-
-local metatable = {
-  __name = "caspian.net.error",
-  __metatable = false,
+local M = {
+  metatable = metatable, fields = fields, getinfo = getinfo,
+  -- What raises errors: `error`, and the core's functions that do without the front.
+  raisers = { [error] = true },
+  -- The module `error_methods`: `capability` has the function that loads it.
+  methods = nil,
 }
 
 function metatable.__index(self, name)
-  local method = methods[name]
-  if method then return method end
   local own = fields[self]
-  return own and own[name]
+  local value = own and own[name]
+  if value == nil and name == "is" then return M.methods().is end
+  return value
 end
 
 function metatable.__newindex(_, name)
-  error("an error cannot be changed (" .. args.show(name) .. ")", 2)
+  error("an error cannot be changed (" .. (type(name) == "string" and name or type(name)) .. ")", 2)
 end
 
 function metatable.__pairs(self)
-  local copy = {}
-  for name, value in next, fields[self] or copy do
-    if name ~= PLACELESS then copy[name] = value end
-  end
-  return next, copy, nil
+  return M.methods().pairs(self)
 end
+
+-- Not tail calls: the levels of the stack are counted.
 
 function metatable.__tostring(self)
-  local own = fields[self]
-  if not own then return "network: ?" end
-  if own[PLACELESS] then return line(own) end
-  local where = place()
-  return where .. line(own)
-end
-
---- A part of a text: of other values only what `..` takes by itself.
-local function part(value)
-  if type(value) == "string" or type(value) == "number" then return value end
-  local own = fields[value]
-  return own and line(own)
+  local text = M.methods().text(self)
+  return text
 end
 
 function metatable.__concat(left, right)
-  local before, after = part(left), part(right)
-  if not before then error("attempt to concatenate a " .. type(left) .. " value with an error", 2) end
-  if not after then error("attempt to concatenate an error with a " .. type(right) .. " value", 2) end
-  return before .. after
+  local text = M.methods().joined(left, right)
+  return text
 end
 
---- An error of the front's own. `given`: its fields but those; `class`: the last word.
-local function made(class, message, op, given)
-  local own = { class = NETWORK .. "/" .. class, message = message, op = op }
-  for name, value in next, given or {} do own[name] = value end
-  local object = setmetatable({}, metatable)
-  fields[object] = own
-  return object
-end
-
---- The same error with other fields: `false` takes one away.
-local function altered(err, changes)
-  local own = {}
-  for name, value in next, fields[err] do own[name] = value end
-  for name, value in next, changes do own[name] = value or nil end
-  local object = setmetatable({}, metatable)
-  fields[object] = own
-  return object
-end
-
---- The classes with their parents, for whoever asks.
-local function classes()
-  local copy = {}
-  for name, parent in next, PARENT do copy[name] = parent end
-  return copy
-end
-
-return {
-  metatable = metatable, fields = fields, raisers = raisers, PLACELESS = PLACELESS, made = made, altered = altered,
-  classes = classes,
-}
+return M

@@ -5,7 +5,7 @@
 -- Nothing here is under a `pcall`, but the policy. An error of the network is raised so that it shows the request as the
 -- untrusted side made it; what middleware raises is the host's own word, and stays as it is.
 local args = require("caspian.net.args")
-local errors = require("caspian.net.errors")
+local errors = require("caspian.net.error_methods")
 local middleware = require("caspian.net.middleware")
 local requests = require("caspian.net.requests")
 local sockets = require("caspian.net.sockets")
