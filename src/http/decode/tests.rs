@@ -130,6 +130,8 @@ fn bodies() {
         ("deflate", &zl[..1].to_vec(), Err(Kind::Protocol)),
         ("deflate", &with(b"\x78\xbb", &zl[2..]), Err(Kind::Protocol)),
         ("deflate", &b"\xff\xff".to_vec(), Err(Kind::Protocol)),
+        // A distance beyond the beginning (RFC 1951 section 3.2.3).
+        ("deflate", &hex("2bc94855c84f53484b5128c928c1c30300"), Err(Kind::Protocol)),
         ("br", &br, Ok(TEXT)),
         ("br", &with(&br, b"more"), Ok(TEXT)),
         ("br", &hex("3b"), Ok(b"")),
@@ -137,6 +139,8 @@ fn bodies() {
         ("br", &br[..br.len() - 1].to_vec(), Err(Kind::Protocol)),
         ("br", &br[..1].to_vec(), Err(Kind::Protocol)),
         ("br", &b"\xff\xff\xff".to_vec(), Err(Kind::Protocol)),
+        // A meta-block with more in it than its length says (RFC 7932 section 9.3).
+        ("br", &hex("00000020789c020020bf02802532cd3e36"), Err(Kind::Protocol)),
         // A large window (28 bits), an extension.
         ("br", &hex("115ccc02007524d838d1b7712986cab0b4b60429ab4b3717"), Err(Kind::Protocol)),
         ("zstd", &zs, Ok(TEXT)),
