@@ -52,6 +52,34 @@ describe("what a guard adds", function()
     assert.truthy(server:finish()[2]:find("GET /" .. secret .. "/next?a", 1, true))
   end)
 
+  it("shows in no URL where a Location repeats it", function()
+    for _, location in ipairs{
+      "/" .. secret .. "/next", "/login?back=%2f" .. secret .. "%2Fx", "/" .. secret:upper(), "//127.0.0.1:%d/" .. secret,
+    } do
+      local server
+      server = require("spec.support.peer").tcp(([[
+        local c = accept()
+        head(c)
+        c:send("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " .. (%q):gsub("%%%%d", (select(2, c:getsockname()))) .. "\r\n\r\n")
+        c:close()
+        c = accept()
+        head(c)
+        c:send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        c:close()
+      ]]):format(location))
+      local base = "http://127.0.0.1:" .. server.port
+      local g = guard{ rules = ports(server.port), follow_redirects = true, middleware = function(ctx, next)
+        if ctx.req.hop == 0 then ctx.req.url = base .. "/" .. secret .. "/x" end
+        return next()
+      end }
+      local r = g.fetch(base .. "/api/x")
+      assert.equal(200, r.status)
+      assert.equal(base .. "/api/x", r.url)
+      assert.is_nil(spelled(r):lower():find(secret, 1, true))
+      server:finish()
+    end
+  end)
+
   it("shows in no error", function()
     local closed = serve(0, "")
     closed:finish()

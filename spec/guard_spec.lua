@@ -297,10 +297,16 @@ describe("what the untrusted side may say to a guard", function()
       "Host", "HOST", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade", "Expect",
       "Proxy-Authorization", "Proxy-Connection", "Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP",
       "X-HTTP-Method-Override", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL", "HTTP2-Settings", "Sec-WebSocket-Key",
-      "content_length", "Transfer_Encoding", "X_Forwarded_For", "x-http_method-override",
+      "content_length", "Transfer_Encoding", "X_Forwarded_For", "x-http_method-override", "Alt-Used", "X-Host", "X_Host",
+      "X-Override-URL", "X-HTTP-Host-Override", "X-HTTP-Path-Override", "X-Original-Host", "X-Original-URI", "X-Rewrite-Path",
+      "X-Forward-For", "X-Proxy-URL", "X-Backend-Host", "X-Envoy-Original-Path", "X-Accel-Redirect", "Url-Override", "Base-Url",
+      "Request-Uri", "Client-IP", "True-Client-IP", "CF-Connecting-IP", "X-Cluster-Client-IP", "X-Url-Scheme", "X-Method",
     } do
       fails.plainly("cannot be set here", g.fetch, http .. "/inspect", { headers = { [name] = "1" } })
       fails.plainly("cannot be set here", g.fetch, http .. "/inspect", { headers = { [name] = { "1" } } })
+    end
+    for _, name in ipairs{ "X-Api-Key", "X-Request-ID", "X-Amz-Date", "Override", "X-Hostname", "Origin", "Referer", "Destination" } do
+      assert.equal(200, g.fetch(http .. "/inspect", { headers = { [name] = "1" } }).status, name)
     end
   end)
 
@@ -321,9 +327,23 @@ describe("what the untrusted side may say to a guard", function()
 
   it("has no method that mirrors", function()
     local g = guard{ middleware = function() error("too late") end }
-    for _, method in ipairs{ "TRACE", "TRACK" } do
+    for _, method in ipairs{ "TRACE", "TRACK", "trace", "Trace", "tRACK", "track" } do
       fails.with("network/request_not_allowed", g.fetch, http .. "/inspect", { method = method })
     end
+  end)
+
+  it("has methods in upper case, in rules, in the policy, in middleware and on the wire", function()
+    local seen = {}
+    local rule = ports(servers.http)
+    rule.routes = { { path = "/inspect", methods = { "Report", "get" } } }
+    local function note(ctx, next) seen[#seen + 1] = ctx.req.method return next() end
+    local g = guard{ rules = rule, middleware = note }
+    assert.truthy(g.fetch(http .. "/inspect", { method = "report" }).body:find("REPORT /inspect", 1, true))
+    fails.with("network/request_not_allowed", g.fetch, http .. "/inspect", { method = "purge" })
+    g = guard{ policy = function(info) return info.method ~= "PURGE" end, middleware = note }
+    fails.with("network/request_not_allowed", g.fetch, http .. "/inspect", { method = "Purge" })
+    assert.truthy(g.fetch(http .. "/inspect", { method = "mkCol" }).body:find("MKCOL /inspect", 1, true))
+    assert.same({ "REPORT", "MKCOL" }, seen)
   end)
 
   it("has no credentials in a URL, and an error does not repeat them", function()

@@ -111,7 +111,7 @@ fn pair(text: &[u8]) -> Option<u8> {
 }
 
 /// Every escape decoded; only to look at.
-fn decode(text: &str) -> Vec<u8> {
+pub(super) fn decode(text: &str) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let Some((first, tail)) = rest.split_first() {
         match escaped(rest) {

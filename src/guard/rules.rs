@@ -175,7 +175,7 @@ impl Rules {
     pub fn decide(&self, url: &[u8], method: &[u8]) -> Result<Decision<'_>, Refusal> {
         let (text, parsed) = read(url)?;
         point("decision");
-        let method = Method::parse(method).map_err(|why| Refusal::Wrong(2, why))?;
+        let method = Method::parse(method).map_err(|why| Refusal::Wrong(2, why))?.into_upper_case();
         let origin = parsed.origin();
         let refuse =
             |kind, why: String| Err(Refusal::Refused(Error::new(kind, why).at(origin.host.to_string(), origin.port)));
@@ -303,7 +303,7 @@ impl Route {
             return bad(key, format!("more than {MAX_METHODS} methods"));
         }
         let method = |(index, text): (usize, &String)| match Method::parse(text.as_bytes()) {
-            Ok(method) if method.as_str() != "*" => Ok(method),
+            Ok(method) if method.as_str() != "*" => Ok(method.into_upper_case()),
             Ok(_) => bad(format!("{key}[{}]", index + 1), "is `*`; without `methods` a route takes any method"),
             Err(why) => bad(format!("{key}[{}]", index + 1), why),
         };

@@ -37,6 +37,15 @@ impl Method {
         &self.0
     }
 
+    /// The same in upper case. Methods are case-sensitive (RFC 9110 section 9.1), but many servers read `trace` as `TRACE`:
+    /// whoever decides on a method decides on this form, and sends it.
+    pub fn into_upper_case(self) -> Method {
+        match self.0.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            true => Method(Cow::Owned(self.0.to_ascii_uppercase())),
+            false => self,
+        }
+    }
+
     /// True if doing it twice is doing it once (RFC 9110 section 9.2.2): such a request may be sent again.
     pub fn is_idempotent(&self) -> bool {
         matches!(self.as_str(), "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE")

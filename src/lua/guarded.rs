@@ -17,6 +17,7 @@ use crate::{
     deadline::{DEFAULT, Deadline},
     error::{Error, Kind},
     grants::Grants,
+    guard::shown::shown_after,
     http::{
         client::Fetch,
         fields::Fields,
@@ -97,12 +98,12 @@ pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<(
     })
 }
 
-/// guard_request(method, names, values) -> the method as it will be sent; wrong if it or a header cannot be.
+/// guard_request(method, names, values) -> the method as it will be sent, in upper case; wrong if it or a header cannot be.
 fn request(
     _: &Lua,
     (method, names, values): (LuaString, Option<Vec<LuaString>>, Option<Vec<LuaString>>),
 ) -> Answer<String> {
-    let method = Method::parse(&method.as_bytes()).or_else(|why| argument(2, why))?;
+    let method = Method::parse(&method.as_bytes()).or_else(|why| argument(2, why))?.into_upper_case();
     let url = HttpUrl::parse("http://localhost/").or_else(|why| argument(0, why))?;
     let mut request = Request::new(method.clone(), url, None);
     for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
@@ -192,7 +193,7 @@ fn next(lua: &Lua, (method, url, shown, status, location, body, names): Asked) -
     let hop = redirect::next(&request, &head, &Rules::default()).map_err(|err| err.op(OP))?;
     let Some(hop) = hop else { return Ok(None) };
     let broken = |why| Error::new(Kind::Protocol, format!("the redirect cannot be followed: {why}")).op(OP);
-    let shown = shown.join(&location.as_bytes()).map_err(broken)?;
+    let shown = shown_after(&request.url, &shown, &location.as_bytes()).map_err(broken)?;
     let made = leads(lua, &hop.request, &shown, hop.crossed);
     made.map(Some).or_else(|e| argument(0, e))
 }

@@ -29,15 +29,21 @@ local OPTIONS = {
   timeout = "seconds",            -- at most the guard's own
 }
 
---- Headers that are not the untrusted side's: where a request goes, its framing, its connection, who is on the way, and
--- those by which servers take another method or path than the ones that were checked. `_` counts as `-`, as in CGI.
+--- Headers that are not the untrusted side's: where a request goes, its framing, its connection, whom it came by, and
+-- those by which servers take another method, host or path than the ones that were checked. `_` counts as `-`, as in CGI.
 local FORBIDDEN = {}
 for _, name in next, {
   "host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect",
-  "http2-settings", "via", "forwarded", "x-real-ip", "x-original-url", "x-rewrite-url", "x-original-host",
-  "x-http-method", "x-http-method-override", "x-method-override",
+  "http2-settings", "alt-used", "via", "forwarded", "x-host", "x-server-name", "x-method", "x-url", "x-uri", "x-path",
+  "x-request-uri", "x-scheme", "x-url-scheme", "request-uri", "base-url", "http-url", "front-end-https", "client-ip",
+  "true-client-ip", "cf-connecting-ip", "fastly-client-ip", "x-client-ip", "x-cluster-client-ip", "x-real-ip",
+  "x-remote-ip", "x-remote-addr", "x-originating-ip",
 } do FORBIDDEN[name] = true end
-local FORBIDDEN_STARTS = { "proxy-", "x-forwarded-", "sec-websocket-" }
+local FORBIDDEN_STARTS = {
+  "proxy-", "x-accel-", "x-backend", "x-envoy-", "x-forward", "x-http-", "x-original-", "x-override-", "x-proxy", "x-rewrite-",
+  "sec-websocket-",
+}
+local FORBIDDEN_END = "-override"
 
 --- Methods whose answer is the request as it arrived, and with it what the guard had added.
 local MIRRORS = { TRACE = true, TRACK = true }
@@ -167,6 +173,7 @@ local function own_header(name, header, values, guard, depth)
   local key = gsub(header, "_", "-")
   local wrong = FORBIDDEN[key] or (key == "cookie" and guard.told.cookies)
   for _, start in next, FORBIDDEN_STARTS do wrong = wrong or sub(key, 1, #start) == start end
+  wrong = wrong or sub(key, -#FORBIDDEN_END) == FORBIDDEN_END
   if wrong then bad(2, name, "header " .. args.show(header) .. " cannot be set here", depth + 1) end
   -- Past ASCII, servers read bytes as the charset that they like.
   for index = 2, #values do
@@ -218,7 +225,10 @@ local function changed(core, req)
     error("next: ctx.req.body must be a string, got " .. args.show(req.body), 3)
   end
   if type(req.headers) ~= "table" then error("next: ctx.req.headers must be a table", 3) end
-  local names, values = requests.flatten(requests.add_headers({}, req.headers, "next", 0, 2))
+  local fields = requests.add_headers({}, req.headers, "next", 0, 2)
+  -- Another host than the URL's would be one that nobody checked.
+  if fields.host then error("next: the header Host follows the URL; set ctx.req.url", 3) end
+  local names, values = requests.flatten(fields)
   local method, words = core.guard_request(req.method, names, values)
   if method == nil then error("next: " .. words, 3) end
   if MIRRORS[method] then error("next: the method " .. method .. " would show what the guard adds", 3) end
