@@ -60,6 +60,26 @@ local rows = {
     "bad argument #1 to 'narrow' (flags must be a list without holes" },
   { "register says which argument is wrong", [[try(register, {}, { "--bad" })]], "bad argument #2 to 'register'" },
   { "requires says that it is wrong", [[try(launch, { "--allow-net", requires = { "x" } })]], "bad argument #1 to 'launch' (requires" },
+  { "files beneath a directory, and one answer for all else, there or not", [[
+    local dir = os.tmpname()
+    os.remove(dir)
+    os.execute("mkdir -p " .. dir .. "/in " .. dir .. "/out; cd " .. dir .. "; echo x >in/a; echo x >out/b; ln -s ../out/b in/b;" ..
+      "ln -s ../out/none in/none; ln -s $PWD/in/a in/c; ln -s in out/in")
+    local net = launch{ allow_net = { "127.0.0.1:1" }, files = { dir .. "/in" } }
+    local function ask(name)
+      local path = dir .. "/" .. name
+      local _, why = pcall(net.fetch, "http://127.0.0.1:1/", { method = "POST", body_file = path })
+      if type(why) == "table" then return "read" end
+      local from, to = why:find(path, 1, true)
+      return why:sub(1, from - 1) .. "P" .. why:sub(to + 1)
+    end
+    print(ask("in/a"), ask("in/c"), ask("out/../in/a"))
+    local one = ask("out/b")
+    for _, name in ipairs{ "out/none", "out/b/x", "out", "none/x", "in/b", "in/none", "in/b/x", "in/../out/b", "out/in/a" } do
+      if ask(name) ~= one then print(name, ask(name)) end
+    end
+    print(one:match("not allowed.*"))
+    os.execute("rm -r " .. dir)]], "read\tread\tread\nnot allowed (--allow-fs=DIR names other directories))" },
   { "files is a flag or a list", [[try(launch, { "--allow-net", files = "dir" })]], "bad argument #1 to 'launch' (files" },
   { "code that gets hold of require later gets no wider capability",
     [[local net = launch{ "--allow-net=a.example", "--allow-net=b.example" }

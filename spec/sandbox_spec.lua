@@ -48,7 +48,9 @@ local BYTECODE = [==[
   local function deep(...) local t = { ... } for i = 1, #t do t[i] = function() up = up + 1 return t, i, "\0", 1.5 end end return t end
   local dumps = { string.dump(function() return 1 end), string.dump(deep), string.dump(sandbox.script), string.dump(function() while up do end end) }
   local path = os.tmpname()
-  local box = sandbox.new{ dir = path:match("^(.*)/"), realpath = function(p) return p end, fs = true, entry = function(p) return p end }
+  local function read(p) local file, why = io.open(p, "rb") if not file then return nil, why end
+    local text = file:read("*a") file:close() return text end
+  local box = sandbox.new{ dirs = { path:match("^(.*)/") }, read = read, files = { open = io.open, remove = os.remove, rename = os.rename }, fs = true }
   local env = box.env
   local seed = 1
   local function below(n) seed = seed * 48271 % 2147483647 return seed % n end

@@ -4,7 +4,7 @@
 //!
 //! - ground: [`error`], [`deadline`], [`address`], [`panics`]: words that everyone shares
 //! - floor 1: [`grants`], [`guard`] and the pure rooms of [`http`]: decisions, no I/O, no clock
-//! - floor 2: [`resolve`], [`wire`], [`conn`], [`udp`], [`bare`], [`tls`], [`poll`]: the world outside
+//! - floor 2: [`resolve`], [`wire`], [`conn`], [`udp`], [`bare`], [`tls`], [`poll`], [`files`]: the world outside
 //! - floor 3: [`dial`], `http::client`, `http::pool`: grants × network × protocol
 //! - floor 4: [`lua`], the only room that names mlua
 
@@ -14,6 +14,7 @@ pub mod conn;
 pub mod deadline;
 pub mod dial;
 pub mod error;
+pub mod files;
 pub mod fork;
 pub mod grants;
 pub mod guard;

@@ -34,6 +34,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("tls", 2, &["wire"]),
     ("conn", 2, &["wire", "tls"]),
     ("http::upload", 2, &[]),
+    ("files", 2, &[]),
     ("poll", 2, &["wire", "tls", "conn", "udp", "listen"]),
     // floor 3: grants × network × protocol
     ("log", 3, &[]),
@@ -60,7 +61,9 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 const WORDS: &[(&str, &[&str], &str)] = &[
     ("mlua", &["lua", "launcher"], "src/lua and the launcher are the binding"),
     ("socket2", &["wire", "udp", "listen", "bare", "poll", "dial"], "sockets are made on floor 2"),
-    ("rustix", &["wire", "udp", "listen", "bare", "poll", "resolve"], "system calls are made on floor 2"),
+    ("rustix", &["wire", "udp", "listen", "bare", "poll", "resolve", "files"], "system calls are made on floor 2"),
+    ("canonicalize", &["files", "launcher"], "src/files.rs is the one door to files that a script names"),
+    ("read_dir", &["files"], "src/files.rs is the one door to files that a script names"),
     ("rustls", &["tls"], "TLS has one room"),
     ("webpki", &["tls"], "TLS has one room"),
     ("httparse", &["http"], "HTTP has one room"),
@@ -94,6 +97,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("poll.rs", "poll(2) asks about numbers that foreign objects give"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),
     ("pages.rs", "madvise takes a pointer"),
+    ("launcher/files.rs", "Lua's file handles are a C interface"),
     ("launcher/memory.rs", "Lua's allocator is a C interface"),
     ("launcher/mod.rs", "mlua calls the debug library and C modules unsafe"),
     ("launcher/signal.rs", "signal handlers and Lua's hook are C interfaces"),

@@ -50,7 +50,8 @@ const SECTIONS: &[(&str, &[Row])] = &[
             (
                 "--allow-fs=DIR",
                 "--allow-fs=./data",
-                "the same beneath DIR only (symlinks and .. resolved); repeat it for more; modules are found there too",
+                "the same beneath DIR only: paths that begin with DIR as it is named here, or with its real name; symlinks \
+                 are followed where they stay inside; repeat it for more; modules are found there too",
             ),
         ],
     ),

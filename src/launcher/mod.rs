@@ -7,7 +7,10 @@ mod memory;
 mod options;
 mod signal;
 
-use caspian_net::grants::Grants;
+use caspian_net::{
+    files::{self as door, Files as Door},
+    grants::Grants,
+};
 use mlua::{Function, Lua, LuaOptions, LuaString, StdLib, Table, Value};
 use options::{Command, Files, Job, Source};
 use std::{
@@ -63,12 +66,15 @@ fn run(job: Job) -> Result<ExitCode, String> {
         Some(flag @ ("--allow-net" | "--allow-listen")) => format!("{why} (a value of {flag} follows after =)"),
         _ => why,
     })?;
-    let fs = match &job.fs {
-        Files::None => None,
-        Files::All => Some(Vec::new()),
-        Files::In(dirs) => Some(dirs.iter().map(|dir| directory(dir)).collect::<Result<Vec<_>, _>>()?),
+    let files = match &job.fs {
+        Files::None => Door::default(),
+        Files::All => Door::everywhere(),
+        Files::In(dirs) => Door::within(dirs).map_err(|(at, err)| {
+            let dir = dirs.get(at).map(|dir| dir.display().to_string()).unwrap_or_default();
+            format!("--allow-fs={dir}: {}", reason(&err))
+        })?,
     };
-    match start(&job, &script, fs) {
+    match start(&job, &script, &files) {
         Ok(status) => Ok(ExitCode::from(status)),
         // Not the script's errors, which launcher.lua has reported: a defect of ours, or no memory for the state.
         Err(err) => {
@@ -78,9 +84,11 @@ fn run(job: Job) -> Result<ExitCode, String> {
     }
 }
 
-fn directory(dir: &std::path::Path) -> Result<PathBuf, String> {
-    let real = fs::canonicalize(dir).map_err(|err| format!("--allow-fs={}: {}", dir.display(), files::reason(&err)))?;
-    if real.is_dir() { Ok(real) } else { Err(format!("--allow-fs={}: not a directory", dir.display())) }
+/// The system's words, in the middle of ours.
+fn reason(err: &std::io::Error) -> String {
+    let words = door::reason(err);
+    let mut chars = words.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// The text that runs, its name in messages, and the directory whose modules it may require.
@@ -110,11 +118,11 @@ impl Script {
                 let mut text = Vec::new();
                 stdin()
                     .read_to_end(&mut text)
-                    .map_err(|err| format!("cannot read standard input: {}", files::reason(&err)))?;
+                    .map_err(|err| format!("cannot read standard input: {}", reason(&err)))?;
                 script(Some(text), "=stdin", "-")
             }
             Source::File(path) => {
-                let cannot = |err| format!("cannot read script {}: {}", path.display(), files::reason(&err));
+                let cannot = |err| format!("cannot read script {}: {}", path.display(), reason(&err));
                 let text = fs::read(path).map_err(cannot)?;
                 // A pipe (`<(…)`) has no directory: then modules are looked for in the current one.
                 let real = fs::canonicalize(path).ok();
@@ -127,7 +135,7 @@ impl Script {
 }
 
 /// Makes the state and hands it to `launcher.lua`, which answers the exit status.
-fn start(job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> mlua::Result<u8> {
+fn start(job: &Job, script: &Script, files: &Door) -> mlua::Result<u8> {
     let lua = state(job.native)?;
     let preload: Table = lua.globals().get::<Table>("package")?.get("preload")?;
     preload.set("caspian_net", lua.create_function(|lua, _: ()| caspian_net::lua::core(lua))?)?;
@@ -139,7 +147,7 @@ fn start(job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> mlua::Result<u
         preload.set(*name, lua.create_function(load)?)?;
     }
     signal::watch(&lua)?;
-    let table = describe(&lua, job, script, fs)?;
+    let table = describe(&lua, job, script, files)?;
     let require: Function = lua.globals().get("require")?;
     let launcher: Table = require.call("caspian.net.launcher")?;
     let status = launcher.get::<Function>("run")?.call(table);
@@ -148,7 +156,7 @@ fn start(job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> mlua::Result<u
 }
 
 /// What `launcher.lua` gets; its header names each field.
-fn describe(lua: &Lua, job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> mlua::Result<Table> {
+fn describe(lua: &Lua, job: &Job, script: &Script, files: &Door) -> mlua::Result<Table> {
     let begin = lua.create_function(|_, ()| {
         signal::begin();
         Ok(())
@@ -159,13 +167,22 @@ fn describe(lua: &Lua, job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> 
     for (i, arg) in job.args.iter().enumerate() {
         args.set(i + 1, lua.create_string(arg.as_encoded_bytes())?)?;
     }
-    let fs = match fs {
-        None => Value::Boolean(false),
-        Some(dirs) if dirs.is_empty() => Value::Boolean(true),
-        Some(dirs) => {
-            Value::Table(lua.create_sequence_from(dirs.iter().map(bytes).collect::<mlua::Result<Vec<_>>>()?)?)
-        }
+    let list = |dirs: &[PathBuf]| lua.create_sequence_from(dirs.iter().map(bytes).collect::<mlua::Result<Vec<_>>>()?);
+    let fs = match &job.fs {
+        Files::None => Value::Boolean(false),
+        Files::All => Value::Boolean(true),
+        Files::In(dirs) => Value::Table(list(dirs)?),
     };
+    let mut dirs: Vec<PathBuf> = script.dir.iter().cloned().collect();
+    let mut doors = Value::Nil;
+    if job.fs != Files::None {
+        doors = Value::Table(files::table(lua, files)?);
+    }
+    if let Files::In(_) = &job.fs {
+        dirs.extend(files.names());
+    }
+    // A directory that cannot be opened has no modules.
+    let modules = Door::within(script.dir.as_slice()).or_else(|_| Door::within::<PathBuf>(&[]));
     lua.create_table_from([
         ("version", Value::String(lua.create_string(env!("CARGO_PKG_VERSION"))?)),
         ("flags", Value::Table(lua.create_sequence_from(job.flags.iter().map(String::as_str))?)),
@@ -175,11 +192,11 @@ fn describe(lua: &Lua, job: &Job, script: &Script, fs: Option<Vec<PathBuf>>) -> 
         ("compat", Value::Boolean(job.compat)),
         ("text", script.text.as_ref().map_or(Ok(Value::Nil), |text| lua.create_string(text).map(Value::String))?),
         ("chunk", Value::String(lua.create_string(&script.chunk)?)),
-        ("dir", script.dir.as_ref().map_or(Ok(Value::Nil), |dir| bytes(dir).map(Value::String))?),
+        ("dirs", Value::Table(list(&dirs)?)),
         ("args", Value::Table(args)),
         ("terminal", Value::Boolean(stdin().is_terminal())),
-        ("realpath", Value::Function(files::function(lua, files::realpath)?)),
-        ("entry", Value::Function(files::function(lua, files::entry)?)),
+        ("files", doors),
+        ("read", Value::Function(files::reader(lua, files.clone(), modules.unwrap_or_default())?)),
         ("begin", Value::Function(begin)),
         ("finish", Value::Function(lua.create_function(|_, ()| Ok(signal::finish()))?)),
     ])

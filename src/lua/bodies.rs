@@ -2,11 +2,11 @@
 
 use super::{
     answer::{Answer, argument},
-    capability::Files,
     options::Options,
 };
 use crate::{
     error::{Error, Kind},
+    files::Files,
     http::{
         multipart,
         upload::{Part, Source},
@@ -38,7 +38,8 @@ fn part(of: &Options<'_>, name: &str, files: &Files) -> Answer<Part> {
     let Some(path) = of.text("path")? else {
         return argument(of.index, format!("{name} has neither bytes nor a path"));
     };
-    let file = files.open(&path).or_else(|why| argument(of.index, format!("{name}: {why}")))?;
+    let file = files.open_regular(path.as_bytes());
+    let file = file.or_else(|refusal| argument(of.index, format!("{name}: {}", refusal.words(&path))))?;
     Part::rest_of(file).or_else(|e| argument(of.index, format!("{name}: {path}: {e}")))
 }
 

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     address::{Endpoint, Host},
+    files::Files,
     grants::{Grants, UsageError},
     names::Names,
     net::Net,
@@ -13,77 +14,8 @@ use crate::{
 use mlua::{Lua, LuaString, Table, UserData, Value};
 use std::{
     cell::RefCell,
-    path::{Path, PathBuf},
     rc::{Rc, Weak},
 };
-
-/// Which files a capability may read (certificates, keys, bodies), if any: never more than its launcher said.
-#[derive(Clone, Debug)]
-pub enum Files {
-    No,
-    Any,
-    Within(Vec<PathBuf>),
-}
-
-impl Files {
-    /// The file's bytes, at most `max`; or why not.
-    pub fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, String> {
-        use std::io::Read;
-        let mut bytes = Vec::new();
-        let read = self.open(path)?.take(max + 1).read_to_end(&mut bytes);
-        match read {
-            Ok(count) if count as u64 > max => Err(format!("{path} is larger than {max} bytes")),
-            Ok(_) => Ok(bytes),
-            Err(e) => Err(format!("{path}: {e}")),
-        }
-    }
-
-    /// The names in a directory; or why not. A directory that is not there has none.
-    pub fn list(&self, path: &str) -> Result<Vec<String>, String> {
-        if matches!(self, Files::Any) && !Path::new(path).exists() {
-            return Ok(Vec::new());
-        }
-        let entries = std::fs::read_dir(self.resolve(path)?).map_err(|e| format!("{path}: {e}"))?;
-        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
-    }
-
-    /// The file, open for reading; or why not.
-    pub fn open(&self, path: &str) -> Result<std::fs::File, String> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let failed = |e: std::io::Error| format!("{path}: {e}");
-        let real = self.resolve(path)?;
-        // A pipe or a device would hold the call without a deadline.
-        let file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(real).map_err(failed)?;
-        match file.metadata() {
-            Ok(meta) if meta.is_file() => Ok(file),
-            Ok(_) => Err(format!("{path} is not a regular file")),
-            Err(e) => Err(failed(e)),
-        }
-    }
-
-    /// Where a path leads, if that may be read.
-    fn resolve(&self, path: &str) -> Result<PathBuf, String> {
-        if matches!(self, Files::No) {
-            return Err("files are not permitted here: give the contents, not a path".into());
-        }
-        // Resolved before it is compared, so that neither `..` nor a link leads out.
-        let path = Path::new(path);
-        let found = path.canonicalize();
-        if let Files::Within(roots) = self {
-            // Whether there is such a file outside is nobody's business: the nearest directory that there is decides.
-            let near = found.as_ref().ok().cloned().or_else(|| path.ancestors().find_map(|at| at.canonicalize().ok()));
-            if !near.is_some_and(|near| roots.iter().any(|root| near.starts_with(root))) {
-                return Err(format!("{} is outside the directories that --allow-fs names", path.display()));
-            }
-        }
-        let real = found.map_err(|e| format!("{}: {e}", path.display()))?;
-        // What the kernel tells there, the environment among it, is no file of anybody's.
-        if real.starts_with("/proc") || real.starts_with("/sys") {
-            return Err(format!("{} is not a file that may be read", path.display()));
-        }
-        Ok(real)
-    }
-}
 
 impl Ends for Socket {
     fn end(&self) {
@@ -95,6 +27,7 @@ impl Ends for Socket {
 pub struct Capability {
     pub net: Net,
     pub names: Names,
+    /// Certificates, keys and bodies: never more than its launcher said.
     pub files: Files,
     opened: Rc<Opened>,
 }
@@ -178,7 +111,7 @@ pub fn mint(lua: &Lua, what: Table, host: Table) -> Answer<Option<Held>> {
 /// A capability that allows nothing.
 pub fn nothing() -> Answer<Held> {
     let net = Net::new(Grants::nothing()).or_else(|why| argument(1, why))?;
-    Ok(Capability::make(net, Files::No, None))
+    Ok(Capability::make(net, Files::default(), None))
 }
 
 /// An error once the state was launched.
@@ -193,7 +126,7 @@ pub fn unsealed(lua: &Lua) -> Answer<()> {
 pub fn narrow(capability: &Capability, spec: Table) -> Answer<Held> {
     capability.net.alive()?;
     let spec = parse(&spec, Grants::narrowing)?;
-    Ok(Capability::make(capability.net.narrow(&spec), Files::No, Some(Rc::clone(&capability.opened))))
+    Ok(Capability::make(capability.net.narrow(&spec), Files::default(), Some(Rc::clone(&capability.opened))))
 }
 
 /// True if the gate would let `host:port` pass, without connecting.
@@ -255,14 +188,12 @@ fn parse(what: &Table, read: impl Fn(&[String]) -> Result<Grants, UsageError>) -
 
 fn files(host: &Table) -> Answer<Files> {
     match host.raw_get::<Value>("files") {
-        Ok(Value::Boolean(true)) => Ok(Files::Any),
-        Ok(Value::Table(roots)) => {
-            let roots = strings(&roots, "files", 2)?;
-            let real = |root: &String| Path::new(root).canonicalize();
-            let roots = roots.iter().map(real).collect::<Result<_, _>>();
-            roots.map(Files::Within).or_else(|e| argument(2, format!("files: {e}")))
+        Ok(Value::Boolean(true)) => Ok(Files::everywhere()),
+        Ok(Value::Table(dirs)) => {
+            let dirs = strings(&dirs, "files", 2)?;
+            Files::within(&dirs).or_else(|(at, e)| argument(2, format!("files[{}]: {e}", at + 1)))
         }
-        _ => Ok(Files::No),
+        _ => Ok(Files::default()),
     }
 }
 

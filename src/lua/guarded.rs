@@ -5,7 +5,7 @@
 
 use super::{
     answer::{Answer, argument},
-    capability::{Files, strings},
+    capability::strings,
     define, held,
     http::{Classes, Given, Prepared, client, owner, prepare},
     options::Options,
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     deadline::{DEFAULT, Deadline},
     error::{Error, Kind},
+    files::Files,
     grants::Grants,
     guard::shown::shown_after,
     http::{
@@ -54,7 +55,7 @@ pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<(
         let net = cap.net.narrow(&spec).narrow(&fence);
         let mut wishes = Wishes::default();
         Arc::make_mut(&mut wishes.options).names = Some(Lookup::default());
-        client(&cap, net, Files::No, Limits::default(), wishes).into_lua(lua, &made)
+        client(&cap, net, Files::default(), Limits::default(), wishes).into_lua(lua, &made)
     })?;
     // guard_check(client, opts): are these options of requests right?
     define(lua, core, "guard_check", |lua, (of, opts): (AnyUserData, Table)| {

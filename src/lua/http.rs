@@ -7,7 +7,7 @@ use super::{
     answer::{Answer, argument, found},
     bodies::source,
     boxed::{self, Boxed, Class},
-    capability::{Capability, Ends, Files, strings},
+    capability::{Capability, Ends, strings},
     cookies, define, held, json,
     options::Options,
     plain,
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
+    files::Files,
     grants::Grants,
     http::{
         Invalid,
@@ -191,7 +192,7 @@ fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
         let of = owner(lua, &of)?;
         of.net.borrow().alive()?;
         let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?);
-        client(&of.cap, net, Files::No, Limits::default(), of.wishes.clone()).into_lua(lua, &jailed)
+        client(&of.cap, net, Files::default(), Limits::default(), of.wishes.clone()).into_lua(lua, &jailed)
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
     define(lua, core, "http_allow", |lua, (of, hosts): (AnyUserData, Option<Table>)| {

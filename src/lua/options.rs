@@ -3,12 +3,13 @@
 
 use super::{
     answer::{Answer, argument},
-    capability::{Capability, Files, strings},
+    capability::{Capability, strings},
     socket::seconds,
 };
 use crate::{
     address::Host,
     deadline::{DEFAULT, Deadline},
+    files::Files,
     grants::Bindable,
     tls::{ClientAuth, ClientOptions, ClientTls, ServerOptions, ServerTls, Version},
 };

@@ -2,12 +2,12 @@
 
 use super::{
     answer::{Answer, argument},
-    capability::Files,
     cookies,
     options::Options,
 };
 use crate::{
     address::{Endpoint, Host},
+    files::Files,
     http::{
         auth::{Credentials, Schemes},
         client,

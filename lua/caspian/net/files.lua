@@ -1,118 +1,70 @@
---- The files of a sandbox: which paths a script may name, and the functions of `io` and `os` that ask that first.
---
--- Paths are compared in their canonical form, which whoever makes the sandbox finds out. Runs on Lua 5.1 to 5.5 and LuaJIT.
+--- The files of a sandbox: `io` and `os` over the functions that open, remove and rename them. Which paths a script may
+-- name is decided behind those. Runs on Lua 5.1 to 5.5 and LuaJIT.
 
-local error, ipairs, package, type = error, ipairs, package, type
+local error, find, next, package, sub, type = error, string.find, next, package, string.sub, type
 local hio, hos = io, os
-local find, sub = string.find, string.sub
 
 local SEPARATOR = sub(package.config or "/", 1, 1)
 
---- True if `path` is in `dir`, at any depth. Both canonical.
-local function beneath(path, dir)
-  if sub(dir, -1) ~= SEPARATOR then
-    dir = dir .. SEPARATOR
-  end
-  return sub(path, 1, #dir) == dir
-end
-
--- The kernel's doors (/proc/self/mem writes to this very process) are files of no directory.
-local NEVER = { "/proc", "/sys" }
-
-local DENIED = 13 -- EACCES, as the third result of io functions
-
---- Returns `permit(path, as_entry)`: the canonical path if `opts.fs` allows files there, or nil, why not and the number
--- for it. With `as_entry` the last name is not followed (what removing and renaming work on).
-local function permission(opts)
-  local fs, realpath, entry = opts.fs, opts.realpath, opts.entry
-  return function(path, as_entry)
-    if type(path) ~= "string" or find(path, "\0", 1, true) then
-      return nil, "not a path", DENIED
-    end
-    local real, why, code = (as_entry and entry or realpath)(path)
-    if not real then
-      return nil, path .. ": " .. why, code
-    end
-    for _, dir in ipairs(NEVER) do
-      if real == dir or beneath(real, dir) then
-        return nil, path .. ": not allowed in the sandbox", DENIED
-      end
-    end
-    if fs == true then
-      return real
-    end
-    for _, dir in ipairs(fs) do
-      if beneath(real, dir) then
-        return real
-      end
-    end
-    return nil, path .. ": not allowed (--allow-fs=DIR names other directories)", DENIED
-  end
-end
-
---- The system's message speaks of the canonical path; the script knows the one it gave.
-local function relabel(path, real, file, why, code)
-  if not file and type(why) == "string" and sub(why, 1, #real) == real then
-    why = path .. sub(why, #real + 1)
-  end
-  return file, why, code
-end
-
 --- Adds what opens, removes and renames files to a script's `io` and `os`; temporary names only `everywhere`.
-local function add(io, os, permit, everywhere)
-  function io.open(path, ...)
-    local real, why, code = permit(path)
-    if not real then
-      return nil, why, code
+-- @param files { open = function(path, mode), remove = function(path), rename = function(from, to) }: as in `io` and `os`
+-- @param methods the file handles' own functions
+local function add(io, os, files, methods, everywhere)
+  local open, remove, rename = files.open, files.remove, files.rename
+
+  function io.open(path, mode)
+    mode = mode == nil and "r" or mode
+    if type(mode) ~= "string" or not find(mode, "^[rwa]%+?b*$") then
+      error("bad argument #2 to 'open' (invalid mode)", 2)
     end
-    return relabel(path, real, hio.open(real, ...))
+    return open(path, mode)
   end
-  for _, name in ipairs{ "input", "output" } do
+
+  for name, mode in next, { input = "r", output = "w" } do
     local set = hio[name]
     io[name] = function(file)
       if type(file) == "string" then
-        local real, why = permit(file)
-        if not real then
+        local opened, why = open(file, mode)
+        if not opened then
           error(why, 2)
         end
-        file = real
+        file = opened
       end
       return set(file)
     end
+  end
+
+  --- Closes the file at its end, as Lua's.
+  local function pass(file, first, ...)
+    if first == nil then
+      methods.close(file)
+    end
+    return first, ...
   end
   function io.lines(path, ...)
     if path == nil then
       return hio.lines(path, ...)
     end
-    local real, why = permit(path)
-    if not real then
+    local file, why = open(path, "r")
+    if not file then
       error(why, 2)
     end
-    return hio.lines(real, ...)
+    local line = methods.lines(file, ...)
+    return function()
+      return pass(file, line())
+    end, nil, nil, file
   end
+
   io.tmpfile = hio.tmpfile
   function os.remove(path)
-    local real, why, code = permit(path, true)
-    if not real then
-      return nil, why, code
-    end
-    return relabel(path, real, hos.remove(real))
+    return remove(path)
   end
   function os.rename(from, to)
-    local source, why, code = permit(from, true)
-    if not source then
-      return nil, why, code
-    end
-    local target
-    target, why, code = permit(to, true)
-    if not target then
-      return nil, why, code
-    end
-    return relabel(from, source, hos.rename(source, target))
+    return rename(from, to)
   end
   if everywhere then
     os.tmpname = hos.tmpname
   end
 end
 
-return { SEPARATOR = SEPARATOR, beneath = beneath, permission = permission, relabel = relabel, add = add }
+return { SEPARATOR = SEPARATOR, add = add }

@@ -108,13 +108,13 @@ end
 --   version        of the package
 --   flags          array of grant flags, already checked
 --   run, native    --allow-run, --allow-native
---   fs             --allow-fs: true, an array of canonical directories, or false
+--   fs             --allow-fs: true, an array of directories, or false
 --   compat         --compat
 --   text, chunk    the script and its chunk name; no text is the REPL
---   dir            canonical directory of the script's modules, or nil
+--   dirs           directories of modules: the script's, and those of --allow-fs
+--   files, read    see sandbox.new
 --   args           becomes `arg`
 --   terminal       standard input is one
---   realpath, entry  see sandbox.new
 --   begin, finish  around a run of the script's code, for Ctrl-C
 -- Returns the exit status.
 function launcher.run(job)

@@ -13,7 +13,7 @@ local M = {}
 ---@field net_log? string              a file that gets each decision and connection as one JSON line
 ---@field role? string                 Defaults to "user", the only role that gets a `%net`
 ---@field requires? string[]           "host:port" that the script needs
----@field files? boolean|string[]      may paths of certificates, keys and bodies be read? Defaults to true
+---@field files? boolean|string[]      may paths of certificates, keys and bodies be read, or those beneath directories? Defaults to true
 
 --- Makes the network capability of this Lua state, once; nil where nothing is granted.
 ---@param flags caspian.net.Spec|string[]

@@ -11,8 +11,7 @@ local byte, find, format, gmatch, gsub, match, sub = string.byte, string.find, s
       string.gsub, string.match, string.sub
 local concat = table.concat
 local files = require("caspian.net.files")
-local SEPARATOR, beneath, permission, relabel, add_files =
-      files.SEPARATOR, files.beneath, files.permission, files.relabel, files.add
+local SEPARATOR, add_files = files.SEPARATOR, files.add
 local host = {
   _G = _G, io = io, os = os, package = package, debug = debug, string = string, table = table, math = math,
   coroutine = coroutine, utf8 = rawget(_G, "utf8"), bit = rawget(_G, "bit"), bit32 = rawget(_G, "bit32"),
@@ -100,39 +99,9 @@ sandbox.compile = compile
 
 -- Modules -------------------------------------------------------------------------------------------------------------
 
---- Returns `read(path)`: the text of a Lua file that may be loaded, or nil and why not. Beside the script that is
--- `*.lua` only, so that a syntax error cannot quote some other file.
-local function reader(opts, permit)
-  local realpath, root = opts.realpath, opts.dir
-  return function(path)
-    local real, why = nil, "no file access"
-    if permit then
-      real, why = permit(path)
-    end
-    if not real and realpath and root and type(path) == "string" and not find(path, "\0", 1, true) then
-      local found, reason = realpath(path)
-      if not found then
-        why = path .. ": " .. reason
-      elseif not beneath(found, root) then
-        why = path .. ": not allowed (outside the script's directory; --allow-fs=DIR opens another)"
-      elseif sub(found, -4) ~= ".lua" then
-        why = path .. ": not allowed (not a .lua file; --allow-fs=DIR opens others)"
-      else
-        real = found
-      end
-    end
-    if not real then
-      return nil, why
-    end
-    local file, reason, code = relabel(path, real, host.io.open(real, "rb"))
-    if not file then
-      return nil, reason, code
-    end
-    local text
-    text, reason = file_methods.read(file, "*a")
-    file_methods.close(file)
-    return text, reason and path .. ": " .. reason
-  end
+--- What reads no file at all.
+local function nothing()
+  return nil, "no file access"
 end
 
 --- `load`, `loadfile`, `dofile` whose default environment is `env`.
@@ -216,10 +185,7 @@ local function add_require(globals, opts, read)
     templates[#templates + 1] = stem .. ".lua"
     templates[#templates + 1] = stem .. SEPARATOR .. "init.lua"
   end
-  if opts.dir then
-    add(opts.dir)
-  end
-  for _, dir in ipairs(type(opts.fs) == "table" and opts.fs or {}) do
+  for _, dir in ipairs(opts.dirs or {}) do
     add(dir)
   end
   package.path = concat(templates, ";")
@@ -402,25 +368,24 @@ end
 
 --- Makes a sandbox. Options:
 --   net        what the script sees as `net` and `_ENV["%net"]`; nil for none
---   dir        canonical directory whose *.lua files may be required; nil for none
---   fs         true for every file, an array of canonical directories, or false (the default)
+--   dirs       directories in which modules are looked for; nil for none
+--   read       function(path): the text of a Lua file that may be loaded, or nil and why not; nil for none
+--   files      { open, remove, rename }: as in `io` and `os`, for the paths that the script may name; nil for none
+--   fs         true if those are all paths
 --   run        true adds os.execute, io.popen and os.getenv
 --   native     true adds C modules, package.loadlib and debug
---   realpath   function(path): the canonical path, or nil and why; needed by `dir` and `fs`
---   entry      the same without following the last name; needed by `fs`
 --   modules    { [name] = loader }: modules that `require` finds before files
 --   traceback  debug.traceback, or something like it
 -- Returns { env = the script's environment, globals = its modules' environment, package = their package table }.
 -- Locks the state's string and file metatables (see `seal`).
 function sandbox.new(opts)
-  local permit = opts.fs and permission(opts) or nil
-  local read = reader(opts, permit)
+  local read = opts.read or nothing
   local globals = base(opts.traceback)
   globals._G = globals
   add_loaders(globals, read)
   local package, search = add_require(globals, opts, read)
-  if permit then
-    add_files(globals.io, globals.os, permit, opts.fs == true)
+  if opts.files then
+    add_files(globals.io, globals.os, opts.files, file_methods, opts.fs == true)
   end
   if opts.run then
     globals.io.popen = host.io.popen

@@ -3,9 +3,10 @@
 use super::ssl_core::Classes;
 use crate::lua::boxed::{self, Boxed};
 use crate::{
+    files::Files,
     lua::{
         answer::{Answer, argument, found},
-        capability::{Capability, Files},
+        capability::Capability,
         define, held as capability,
         options::MAX_PEM,
     },
