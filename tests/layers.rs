@@ -62,7 +62,11 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("mlua", &["lua", "launcher"], "src/lua and the launcher are the binding"),
     ("socket2", &["wire", "udp", "listen", "bare", "poll", "dial"], "sockets are made on floor 2"),
     ("rustix", &["wire", "udp", "listen", "bare", "poll", "resolve", "files"], "system calls are made on floor 2"),
-    ("canonicalize", &["files", "launcher"], "src/files.rs is the one door to files that a script names"),
+    (
+        "canonicalize",
+        &["files", "launcher", "net"],
+        "src/files.rs is the one door to files; net knows names of Unix sockets",
+    ),
     ("read_dir", &["files"], "src/files.rs is the one door to files that a script names"),
     ("rustls", &["tls"], "TLS has one room"),
     ("webpki", &["tls"], "TLS has one room"),
