@@ -130,6 +130,50 @@ describe("udp", function()
     a:close() s:close()
   end)
 
+  it("names the interface of a group by name, index and address", function()
+    local a, s = net.udp_listen("0.0.0.0", 0), net.udp_listen("127.0.0.1", 0)
+    local file = assert(io.open("/sys/class/net/lo/ifindex"))
+    local index = file:read("*n")
+    file:close()
+    for _, interface in ipairs{ "lo", index, ("%d"):format(index), "127.0.0.1" } do
+      a:join("239.255.77.78", interface)
+      s.multicast_interface = interface
+      s:send_to("on " .. interface, "239.255.77.78", a.local_port)
+      assert.equal("on " .. interface, (a:recv(20, { timeout = 5 })))
+      a:leave("239.255.77.78", interface)
+    end
+    for _, call in ipairs{ function(name) a:join("239.255.77.78", name) end, function(name) s.multicast_interface = name end } do
+      local err = fails.with("network/socket", call, "no-such-link")
+      assert.truthy(err.message:find("this machine has no such interface", 1, true), err.message)
+      fails.plainly("a name, an index or an", call, "a b")
+      fails.plainly("a name, an index or an", call, {})
+    end
+    a:close() s:close()
+  end)
+
+  it("takes a zone where an address has one", function()
+    local s = net.udp(nil, nil, { family = "inet6" })
+    for _, call in ipairs{ { net.tcp, "fe80::1%no-such-link", 9 }, { net.udp, "fe80::1%no-such-link", 9 }, { net.tcp_listen, "fe80::1%no-such-link", 0 },
+      { net.udp_listen, "fe80::1%no-such-link", 0 }, { s.send_to, s, "x", "fe80::1%no-such-link", 9 } } do
+      local err = fails.with("network/socket", (table.unpack or unpack)(call)) -- luacheck: ignore
+      assert.truthy(err.message:find("this machine has no such interface", 1, true), err.message)
+    end
+    -- Grants are about the address; who may not go there is not told of interfaces.
+    local narrow = net.narrow{ "--allow-net=[fe80::1]:9", "--deny-net=[fe80::2]" }
+    assert.is_true(narrow.allows("fe80::1%lo", 9))
+    assert.is_false(narrow.allows("fe80::2%lo", 9))
+    fails.with("network/host_not_allowed", narrow.tcp, "fe80::2%no-such-link", 9)
+    for _, host in ipairs{ "::1%lo", "fe80::1%", "fe80::1%a b", "[fe80::1]%lo", "127.0.0.1%lo", "localhost%lo" } do
+      fails.plainly("bad argument #1 to 'tcp' (host", net.tcp, host, 9)
+    end
+    for _, url in ipairs{ "http://[fe80::1%25lo]/", "http://[fe80::1%lo]/" } do
+      fails.plainly("URLs have no zones", net.fetch, url)
+      fails.plainly("URLs have no zones", net.fetch, "http://a.test/", { proxy = url })
+    end
+    fails.plainly("a grant covers every zone", net.narrow, { "--allow-net=[fe80::1%lo]" })
+    s:close()
+  end)
+
   it("joins and leaves a group", function()
     local a = net.udp_listen("0.0.0.0", 0)
     a:join("239.255.77.77", "127.0.0.1")

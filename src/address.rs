@@ -4,7 +4,9 @@
 //! text, the answer is a [`Host`] or a [`BadHost`] that says why, never a panic.
 
 mod special;
+mod zone;
 pub use special::{Special, special};
+pub use zone::{Zone, Zoned, is_link_local};
 
 use std::{
     borrow::{Borrow, Cow},
@@ -188,7 +190,7 @@ fn well_formed(text: &str) -> Result<(), BadHost> {
         "has userinfo"
     } else if text.contains('%') {
         match text.contains(':') {
-            true => "has a zone id, which would name an interface",
+            true => "has a zone, which flags and URLs do not have: a grant covers every zone of its address",
             false => "has a percent sign: escapes exist in URLs only",
         }
     } else if text.contains(['/', '\\']) {

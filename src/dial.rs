@@ -11,6 +11,7 @@ use crate::{
     resolve,
     tls::{ClientTls, Tls},
     wire::Wire,
+    zone,
 };
 use std::{net::IpAddr, time::Duration};
 
@@ -39,13 +40,14 @@ pub struct Timings {
 
 /// Opens a connection.
 pub fn dial(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn, Timings)> {
-    let (host, port) = (target.granted.host(), target.granted.port());
+    let (granted, port) = (target.granted, target.granted.port());
+    let host = granted.addr().map_or_else(|| granted.host().to_string(), zone::host);
     let done = attempt(net, target, deadline);
     if net.is_logged() {
-        let mut fields = vec![("op", target.op.into()), ("host", host.to_string().into()), ("port", port.into())];
+        let mut fields = vec![("op", target.op.into()), ("host", host.as_str().into()), ("port", port.into())];
         match &done {
             Ok((conn, timings)) => {
-                let address = conn.wire().remote().map(|a| a.to_string());
+                let address = conn.wire().remote().map(zone::endpoint);
                 fields.push(("address", address.into()));
                 fields.push(("tls", target.tls.is_some().into()));
                 fields.push(("seconds", (timings.dns + timings.connect + timings.tls).as_secs_f64().into()));
@@ -57,7 +59,7 @@ pub fn dial(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn
             }
         }
     }
-    done.map_err(|e| e.op(target.op).at(host.to_string(), port))
+    done.map_err(|e| e.op(target.op).at(host, port))
 }
 
 fn attempt(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn, Timings)> {
@@ -67,13 +69,18 @@ fn attempt(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn,
     let addresses = addresses(net, target, deadline)?;
     timings.dns = started.elapsed();
     let started = now();
-    let wire = Wire::connect(&target.granted.endpoint().to_string(), &addresses, target.local, deadline)?;
+    let wire = Wire::connect(&peer(target.granted), &addresses, target.local, deadline)?;
     timings.connect = started.elapsed();
     let Some(tls) = target.tls else { return Ok((Conn::plain(wire), timings)) };
     let started = now();
     let tls = Tls::connect(wire, tls, target.granted.host(), deadline)?;
     timings.tls = started.elapsed();
     Ok((Conn::tls(tls), timings))
+}
+
+/// The other end, as messages name it: `example.com:80`, `[fe80::1%eth0]:80`.
+pub fn peer(granted: &Granted) -> String {
+    granted.addr().map_or_else(|| granted.endpoint().to_string(), zone::endpoint)
 }
 
 /// The addresses that may be dialled for a granted name: all that it has, or an error if one of them is denied.

@@ -33,3 +33,4 @@ pub mod resolve;
 pub mod tls;
 pub mod udp;
 pub mod wire;
+pub mod zone;

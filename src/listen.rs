@@ -6,6 +6,7 @@ use crate::{
     grants::{Bindable, GrantedPath},
     panics::{contained, point},
     wire::{Want, Wire, unmap, wait},
+    zone,
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
@@ -39,9 +40,10 @@ impl Listener {
     /// Binds and listens. An IPv6 wildcard serves IPv6 only, so that each grant means one family.
     pub fn bind(at: &Bindable, backlog: i32) -> Result<Listener> {
         let address = at.addr();
-        let what = format!("listen on {address}");
-        let socket = tcp(address, backlog).map_err(|e| Error::from_io(&what, &e))?;
-        Ok(Listener { socket, name: address.to_string().into(), file: None })
+        let name = zone::endpoint(address);
+        let what = format!("listen on {name}");
+        let socket = tcp(address, backlog).map_err(|e| zone::error(&what, address, &e))?;
+        Ok(Listener { socket, name: name.into(), file: None })
     }
 
     /// Binds and listens on a path, which must not exist; the file goes when the listener does.
@@ -77,7 +79,7 @@ impl Listener {
                 Ok((socket, peer)) => {
                     point("accept");
                     let peer = match peer.as_socket() {
-                        Some(address) => unmap(address).to_string(),
+                        Some(address) => zone::endpoint(unmap(address)),
                         None => self.name.to_string(),
                     };
                     return Ok(Wire::accepted(socket, &peer));

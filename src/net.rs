@@ -4,12 +4,13 @@
 //! child has less than its parent and dies with it.
 
 use crate::{
-    address::Host,
+    address::{Host, Zoned},
     error::{Error, Kind, Result},
     grants::{Bindable, DeniedPath, Granted, GrantedPath, Grants, Permitted},
     log::Log,
     panics::point,
     tls::{ClientConfigs, ClientOptions, ClientTls, SharedOptions},
+    zone,
 };
 use serde_json::Value;
 use std::{
@@ -107,6 +108,18 @@ impl Net {
         answer.map_err(|e| e.op(op).at(host.to_string(), port))
     }
 
+    /// The same for an address in a zone. Which interfaces there are is asked about once the address has passed.
+    pub fn connect_zoned(&self, op: &'static str, to: &Zoned, port: u16) -> Result<Granted> {
+        let granted = self.connect(op, &to.host, port)?;
+        self.zone(op, to, port).map(|zone| granted.in_zone(zone))
+    }
+
+    /// The index of the zone; 0 if there is none.
+    fn zone(&self, op: &'static str, place: &Zoned, port: u16) -> Result<u32> {
+        let index = place.zone.as_ref().map_or(Ok(0), zone::index);
+        index.map_err(|e| e.context(&format!("{}: ", place.endpoint(port))).op(op).at(place.to_string(), port))
+    }
+
     /// May the DNS be asked about this host?
     pub fn lookup(&self, op: &'static str, host: &Host) -> Result<Granted> {
         self.alive()?;
@@ -137,6 +150,12 @@ impl Net {
         let answer = self.0.grants.listen(host, port);
         self.decided(op, &answer, || vec![("host", host.to_string().into()), ("port", port.into())]);
         answer.map_err(|e| e.op(op).at(host.to_string(), port))
+    }
+
+    /// The same for an address in a zone.
+    pub fn listen_zoned(&self, op: &'static str, at: &Zoned, port: u16) -> Result<Bindable> {
+        let bindable = self.listen(op, &at.host, port)?;
+        self.zone(op, at, port).map(|zone| bindable.in_zone(zone))
     }
 
     /// May this Unix socket be connected to (`listen`: be made)?

@@ -6,14 +6,16 @@ use crate::{
     grants::{Bindable, Permitted},
     panics::point,
     wire::{Want, unmap, wait},
+    zone,
 };
 use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags},
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::{
     cell::RefCell,
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
 };
@@ -70,14 +72,16 @@ impl Udp {
             }
             udp.socket.bind(&address.into())
         };
-        bind().map_err(|e| Error::from_io(&format!("udp_listen on {address}"), &e))?;
+        bind().map_err(|e| zone::error(&format!("udp_listen on {}", zone::endpoint(address)), address, &e))?;
         Ok(udp)
     }
 
     /// Makes `to` the default peer: the only one that is sent to and heard. `peer` names it in messages.
     #[allow(clippy::disallowed_methods, reason = "the caller holds a Permitted")]
     pub fn connect(&mut self, peer: &str, to: &Permitted) -> Result<()> {
-        self.socket.connect(&to.addr().into()).map_err(|e| Error::from_io(&format!("udp to {peer}"), &e))?;
+        let address = to.addr();
+        let done = self.socket.connect(&address.into());
+        done.map_err(|e| zone::error(&format!("udp to {peer}"), address, &e))?;
         self.connected = true;
         Ok(())
     }
@@ -95,7 +99,8 @@ impl Udp {
         if !self.connected {
             return Err(Error::new(Kind::Socket, "send: this udp socket has no default peer; use send_to"));
         }
-        self.transmit("udp send", deadline, |flags| rustix::net::send(&self.socket, bytes, flags))
+        let failed = |e: &io::Error| Error::from_io("udp send", e);
+        self.transmit("udp send", deadline, failed, |flags| rustix::net::send(&self.socket, bytes, flags))
     }
 
     /// Sends one datagram. `peer` names the address in messages.
@@ -106,13 +111,15 @@ impl Udp {
             return Err(Error::new(Kind::Socket, words));
         }
         let what = format!("udp send to {peer}");
-        self.transmit(&what, deadline, |flags| rustix::net::sendto(&self.socket, bytes, flags, &address))
+        let failed = |e: &io::Error| zone::error(&what, address, e);
+        self.transmit(&what, deadline, failed, |flags| rustix::net::sendto(&self.socket, bytes, flags, &address))
     }
 
     fn transmit(
         &self,
         what: &str,
         deadline: &Deadline,
+        failed: impl Fn(&io::Error) -> Error,
         send: impl Fn(SendFlags) -> rustix::io::Result<usize>,
     ) -> Result<usize> {
         loop {
@@ -120,7 +127,7 @@ impl Udp {
                 Ok(count) => return Ok(count),
                 Err(Errno::AGAIN) => wait(self.socket.as_fd(), Want::Write, deadline, || what.to_owned())?,
                 Err(Errno::INTR) => check_interrupt("send")?,
-                Err(e) => return Err(Error::from_io(what, &e.into())),
+                Err(e) => return Err(failed(&e.into())),
             }
         }
     }
@@ -164,15 +171,14 @@ impl Udp {
         self.socket.set_broadcast(on).map_err(|e| Error::from_io("broadcast", &e))
     }
 
-    /// Joins or leaves a multicast group, on the interface with that IPv4 address or, for IPv6, that index
-    /// (0: the system's choice).
+    /// Joins or leaves a multicast group on an interface.
     pub fn membership(&self, join: bool, group: IpAddr, interface: Interface) -> Result<()> {
         let s = &self.socket;
         let done = match (group, join) {
-            (IpAddr::V4(group), true) => s.join_multicast_v4(&group, &interface.v4),
-            (IpAddr::V4(group), false) => s.leave_multicast_v4(&group, &interface.v4),
-            (IpAddr::V6(group), true) => s.join_multicast_v6(&group, interface.index),
-            (IpAddr::V6(group), false) => s.leave_multicast_v6(&group, interface.index),
+            (IpAddr::V4(group), true) => s.join_multicast_v4_n(&group, &interface.v4()),
+            (IpAddr::V4(group), false) => s.leave_multicast_v4_n(&group, &interface.v4()),
+            (IpAddr::V6(group), true) => s.join_multicast_v6(&group, interface.v6()?),
+            (IpAddr::V6(group), false) => s.leave_multicast_v6(&group, interface.v6()?),
         };
         let word = if join { "join" } else { "leave" };
         done.map_err(|e| Error::from_io(&format!("{word} {group}"), &e))
@@ -196,26 +202,58 @@ impl Udp {
         .map_err(|e| Error::from_io("multicast_loop", &e))
     }
 
-    /// The IPv4 interface that multicast datagrams leave by.
+    /// The interface that multicast datagrams leave by.
     pub fn set_multicast_interface(&self, interface: Interface) -> Result<()> {
-        match self.family {
-            Family::V4 => self.socket.set_multicast_if_v4(&interface.v4),
-            Family::V6 => self.socket.set_multicast_if_v6(interface.index),
+        match (self.family, interface) {
+            (Family::V4, Interface::Address(address)) => self.socket.set_multicast_if_v4(&address),
+            (Family::V4, Interface::Index(index)) => by_index(&self.socket, index),
+            (Family::V6, _) => self.socket.set_multicast_if_v6(interface.v6()?),
         }
         .map_err(|e| Error::from_io("multicast_interface", &e))
     }
 }
 
-/// A network interface, as each family names it.
-#[derive(Clone, Copy, Debug)]
-pub struct Interface {
-    pub v4: Ipv4Addr,
-    pub index: u32,
+/// A network interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// By its number.
+    Index(u32),
+    /// The one that has this address, for IPv4.
+    Address(Ipv4Addr),
 }
 
 impl Interface {
     /// The system's choice.
-    pub const ANY: Interface = Interface { v4: Ipv4Addr::UNSPECIFIED, index: 0 };
+    pub const ANY: Interface = Interface::Index(0);
+
+    fn v4(self) -> InterfaceIndexOrAddress {
+        match self {
+            Interface::Index(index) => InterfaceIndexOrAddress::Index(index),
+            Interface::Address(address) => InterfaceIndexOrAddress::Address(address),
+        }
+    }
+
+    fn v6(self) -> Result<u32> {
+        match self {
+            Interface::Index(index) => Ok(index),
+            Interface::Address(address) => {
+                let words = format!("{address} names no interface to IPv6: give its name or its index, as in \"eth0\"");
+                Err(Error::new(Kind::Socket, words))
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn by_index(socket: &Socket, index: u32) -> io::Result<()> {
+    let any = Ipv4Addr::UNSPECIFIED;
+    Ok(rustix::net::sockopt::set_ip_multicast_if_with_ifindex(socket, &any, &any, index)?)
+}
+
+/// Elsewhere an address is how IPv4 names an interface.
+#[cfg(not(target_os = "linux"))]
+fn by_index(_: &Socket, _: u32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 impl AsFd for Udp {

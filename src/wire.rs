@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Kind, Result},
     grants::{Bindable, GrantedPath, Permitted},
     panics::point,
+    zone,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -25,7 +26,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
     cell::Cell,
     fmt, io,
-    net::{Shutdown, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
@@ -283,9 +284,12 @@ pub(crate) fn nap(time: Duration) {
     let _ = poll_for(&mut [], time);
 }
 
-/// IPv4-mapped addresses as the IPv4 addresses they are.
+/// IPv4-mapped addresses as the IPv4 addresses they are; all others as they are, with their zone.
 pub(crate) fn unmap(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        IpAddr::V6(_) => address,
+    }
 }
 
 fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
@@ -334,7 +338,7 @@ fn race(peer: &str, addresses: Vec<SocketAddr>, local: Option<&Bindable>, deadli
                         head_start = Deadline::after(ATTEMPT_DELAY).start();
                     }
                     Err(e) => {
-                        keep(&mut failure, Error::from_io(&what(), &e));
+                        keep(&mut failure, zone::error(&what(), address, &e));
                         continue;
                     }
                 },

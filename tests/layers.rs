@@ -26,10 +26,11 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("http", 1, &["json"]),
     ("guard", 1, &["http"]),
     // floor 2: the world outside
-    ("wire", 2, &[]),
+    ("zone", 2, &[]),
+    ("wire", 2, &["zone"]),
     ("resolve", 2, &["wire"]),
-    ("udp", 2, &["wire"]),
-    ("listen", 2, &["wire"]),
+    ("udp", 2, &["wire", "zone"]),
+    ("listen", 2, &["wire", "zone"]),
     ("bare", 2, &["wire"]),
     ("tls", 2, &["wire"]),
     ("conn", 2, &["wire", "tls"]),
@@ -61,7 +62,11 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 const WORDS: &[(&str, &[&str], &str)] = &[
     ("mlua", &["lua", "launcher"], "src/lua and the launcher are the binding"),
     ("socket2", &["wire", "udp", "listen", "bare", "poll", "dial"], "sockets are made on floor 2"),
-    ("rustix", &["wire", "udp", "listen", "bare", "poll", "resolve", "files"], "system calls are made on floor 2"),
+    (
+        "rustix",
+        &["zone", "wire", "udp", "listen", "bare", "poll", "resolve", "files"],
+        "system calls are made on floor 2",
+    ),
     (
         "canonicalize",
         &["files", "launcher", "net"],

@@ -29,6 +29,9 @@ impl Fence {
 }
 
 fn block(text: &str) -> Result<IpNet, UsageError> {
+    if text.contains('%') {
+        return Err(UsageError::about(text, "has a zone: what is open is open in every zone, so leave it out"));
+    }
     let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     let ip = Host::parse(address).ok().and_then(|host| host.ip());
     let most = if ip.is_some_and(|ip| ip.is_ipv4()) { 32 } else { 128 };

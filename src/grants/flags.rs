@@ -324,6 +324,9 @@ fn split(text: &str) -> Result<(&str, Option<&str>), String> {
 /// `10.0.0.0/8`, `[fd00::]/8`; `None` if there is no slash.
 fn block(host: &str) -> Result<Option<Pattern>, String> {
     let Some((address, length)) = host.split_once('/') else { return Ok(None) };
+    if address.contains('%') {
+        return Err("has a zone, which flags do not have: a grant covers every zone of its addresses".into());
+    }
     let inner = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let ip: IpAddr = match inner {
         Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),

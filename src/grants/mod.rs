@@ -28,6 +28,7 @@ use crate::{
 };
 use layer::Layer;
 use ports::Ports;
+use proof::within;
 pub use set::DeniedPath;
 use set::{Cover, Set};
 use std::{
@@ -163,7 +164,7 @@ impl Grants {
     /// it but not the port.
     pub fn connect(&self, host: &Host, port: u16) -> Result<Granted> {
         match self.decide(host, port) {
-            Ok(()) => Ok(Granted(Endpoint { host: host.clone(), port })),
+            Ok(()) => Ok(Granted { endpoint: Endpoint { host: host.clone(), port }, zone: 0 }),
             Err(refusal) => Err(self.refused(host, port, refusal)),
         }
     }
@@ -177,7 +178,7 @@ impl Grants {
         }
         let denied = self.denied_ports(host);
         if !self.reach(host).without(&denied).is_empty() {
-            return Ok(Granted(Endpoint { host: host.clone(), port: 0 }));
+            return Ok(Granted { endpoint: Endpoint { host: host.clone(), port: 0 }, zone: 0 });
         }
         match denied.is_empty() {
             true => refused(format!("{subject} is not allowed; {} would allow it", allowing(host, None))),
@@ -227,7 +228,7 @@ impl Grants {
                     "{host} resolves to {kind}, which is closed to this guard (allow_private)"
                 ));
             }
-            permitted.push(Permitted(SocketAddr::new(ip, *port)));
+            permitted.push(Permitted(within(SocketAddr::new(ip, *port), granted.zone)));
         }
         Ok(permitted)
     }

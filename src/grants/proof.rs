@@ -6,22 +6,36 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A host and a port that passed by name, before DNS.
+/// A host and a port that passed by name, before DNS. A grant covers every zone of an address, so the zone is the
+/// caller's to choose: 0 is none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Granted(pub(super) Endpoint);
+pub struct Granted {
+    pub(super) endpoint: Endpoint,
+    pub(super) zone: u32,
+}
 
 impl Granted {
     pub fn host(&self) -> &Host {
-        &self.0.host
+        &self.endpoint.host
     }
 
     /// Zero in the proof of [`super::Grants::lookup`], which opens no connection.
     pub fn port(&self) -> u16 {
-        self.0.port
+        self.endpoint.port
     }
 
     pub fn endpoint(&self) -> &Endpoint {
-        &self.0
+        &self.endpoint
+    }
+
+    /// The address that it is, if it is no name: with its zone.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        Some(within(SocketAddr::new(self.host().ip()?, self.port()), self.zone))
+    }
+
+    /// The same address in the zone of the interface with that index.
+    pub fn in_zone(self, zone: u32) -> Granted {
+        Granted { zone, ..self }
     }
 }
 
@@ -42,6 +56,22 @@ pub struct Bindable(pub(super) SocketAddr);
 impl Bindable {
     pub fn addr(&self) -> SocketAddr {
         self.0
+    }
+
+    /// The same address in the zone of the interface with that index.
+    pub fn in_zone(self, zone: u32) -> Bindable {
+        Bindable(within(self.0, zone))
+    }
+}
+
+/// An address in a zone.
+pub(super) fn within(address: SocketAddr, zone: u32) -> SocketAddr {
+    match address {
+        SocketAddr::V6(mut v6) => {
+            v6.set_scope_id(zone);
+            v6.into()
+        }
+        SocketAddr::V4(_) => address,
     }
 }
 

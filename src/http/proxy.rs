@@ -3,7 +3,10 @@
 //! Bytes and types only; connections through a proxy are made in `route`. Credentials are in here and come out in
 //! exactly two places, [`Proxy::authorization`] and [`Proxy::login`]: no message, log or `Debug` ever has them.
 
-use super::Invalid;
+use super::{
+    Invalid,
+    url::{NO_ZONES, has_zone},
+};
 use crate::address::{Endpoint, Host};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use std::fmt;
@@ -68,7 +71,7 @@ impl Proxy {
         let (Ok(url), Ok(twin)) =
             (::url::Url::parse(&format!("http://{rest}")), ::url::Url::parse(&format!("https://{rest}")))
         else {
-            return wrong("malformed URL");
+            return wrong(if has_zone(text) { NO_ZONES } else { "malformed URL" });
         };
         let Some(Ok(host)) = url.host().map(Host::from_url) else { return wrong("malformed host") };
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {

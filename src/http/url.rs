@@ -103,6 +103,9 @@ impl HttpUrl {
             Err(::url::ParseError::RelativeUrlWithoutBase) => {
                 return fail(Fault::Malformed, "URL has no scheme; it must begin with http:// or https://".into());
             }
+            Err(_) if has_zone(text) => {
+                return fail(Fault::Malformed, format!("malformed URL: {NO_ZONES}"));
+            }
             Err(why) => return fail(Fault::Malformed, format!("malformed URL: {why}")),
         };
         if has_userinfo(&url) {
@@ -195,6 +198,16 @@ impl HttpUrl {
 
 fn has_userinfo(url: &::url::Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
+}
+
+/// RFC 6874 would write them; browsers and the WHATWG do not.
+pub(super) const NO_ZONES: &str = "URLs have no zones, only raw sockets do";
+
+/// True if the host is an IPv6 address with a percent sign in its brackets.
+pub(super) fn has_zone(text: &str) -> bool {
+    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let host = authority.and_then(|authority| authority.rsplit_once('[')?.1.split(']').next());
+    host.is_some_and(|host| host.contains('%'))
 }
 
 /// Old servers send their own charset: its bytes, escaped, are what they expect back.

@@ -5,7 +5,7 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    address::{Endpoint, Host},
+    address::{Endpoint, Zoned},
     files::Files,
     grants::{Grants, UsageError},
     names::Names,
@@ -131,7 +131,7 @@ pub fn narrow(capability: &Capability, spec: Table) -> Answer<Held> {
 
 /// True if the gate would let `host:port` pass, without connecting.
 pub fn allows(capability: &Capability, host: &str, port: u16) -> Answer<bool> {
-    let host = Host::parse(host).or_else(|why| argument(1, why))?;
+    let host = Zoned::parse(host).or_else(|why| argument(1, why))?.host;
     Ok(capability.net.is_alive() && capability.net.grants().allows(&host, port))
 }
 

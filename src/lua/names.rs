@@ -5,7 +5,10 @@ use super::{
     define, held,
     options::Options,
 };
-use crate::names::{Question, Record, Type, server};
+use crate::{
+    address::Zoned,
+    names::{Question, Record, Type, server},
+};
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, Value};
 
 /// Adds the functions to the core.
@@ -38,7 +41,14 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // reverse_resolve(capability, ip, opts?)
     define(lua, core, "reverse_resolve", |lua, (cap, ip, opts): (AnyUserData, LuaString, Option<Table>)| {
         let cap = held(&cap)?;
-        let mut question = question("reverse_resolve", &ip)?;
+        // Names are given to addresses, whatever their zone.
+        let address = ip.to_str().ok().and_then(|text| Zoned::parse(&text).ok()).filter(|zoned| zoned.zone.is_some());
+        let mut question = match address {
+            Some(Zoned { host, .. }) => {
+                Question::new("reverse_resolve", &host.to_string()).or_else(|why| argument(1, why))?
+            }
+            None => question("reverse_resolve", &ip)?,
+        };
         if question.host.ip().is_none() {
             return argument(1, format!("ip must be an address, got {:?}", ip.to_string_lossy()));
         }

@@ -7,7 +7,7 @@ use super::{
     socket::seconds,
 };
 use crate::{
-    address::Host,
+    address::{Host, Zoned},
     deadline::{DEFAULT, Deadline},
     files::Files,
     grants::Bindable,
@@ -88,9 +88,9 @@ impl<'a> Options<'a> {
         if host.is_none() && port.is_none() {
             return Ok(None);
         }
-        let host = Host::parse(host.as_deref().unwrap_or("0.0.0.0"))
+        let host = Zoned::parse(host.as_deref().unwrap_or("0.0.0.0"))
             .or_else(|why| argument(self.index, format!("local_host: {why}")))?;
-        Ok(Some(capability.net.listen(op, &host, port.unwrap_or(0))?))
+        Ok(Some(capability.net.listen_zoned(op, &host, port.unwrap_or(0))?))
     }
 
     /// PEM text, or a path where files may be read.

@@ -7,7 +7,7 @@ use super::{
     sockets::{multicast_interface, peek},
     websocket,
 };
-use crate::conn::Conn;
+use crate::{conn::Conn, zone};
 use mlua::{IntoLua, Lua, Table, Value};
 use std::net::SocketAddr;
 
@@ -22,9 +22,9 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
                 "host" if socket.kind == Class::Listener => Ok(Value::Nil),
                 "host" if !socket.host.is_empty() => (&*socket.host).into_lua(lua),
                 "port" => socket.port.into_lua(lua),
-                "remote_host" => remote.map(|a| a.ip().to_string()).into_lua(lua),
+                "remote_host" => remote.map(zone::host).into_lua(lua),
                 "remote_port" => remote.map(|a| a.port()).into_lua(lua),
-                "local_host" => local.map(|a| a.ip().to_string()).into_lua(lua),
+                "local_host" => local.map(zone::host).into_lua(lua),
                 "local_port" => local.map(|a| a.port()).into_lua(lua),
                 "connected" | "connected?" => match socket.kind {
                     Class::Listener => Ok(Value::Nil),
@@ -53,9 +53,10 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "describe", |lua, (socket, label): (Value, String)| {
         let socket = peek(lua, &socket)?;
         let name = match (socket.host.is_empty(), socket.port, addresses_of(&socket).0) {
+            (false, Some(port), _) if socket.host.contains(':') => format!("[{}]:{port}", socket.host),
             (false, Some(port), _) => format!("{}:{port}", socket.host),
             (false, None, _) => socket.host.to_string(),
-            (true, _, Some(local)) => local.to_string(),
+            (true, _, Some(local)) => zone::endpoint(local),
             _ => String::new(),
         };
         let state = if socket.is_open() { "" } else { ", closed" };
@@ -94,7 +95,13 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
                 None => return argument(0, "multicast_ttl must be 0..255"),
             },
             ("multicast_interface", Class::Udp) => {
-                let interface = multicast_interface(value.as_string(), 0)?;
+                // Lua's 5 and 5.0 are one number, mlua's two.
+                let text = match (value.as_u32(), &value) {
+                    (Some(index), _) => lua.create_string(index.to_string()).or_else(|e| argument(0, e))?,
+                    (_, Value::String(text)) => text.clone(),
+                    _ => return argument(0, "multicast_interface must be a name, an index or an IPv4 address"),
+                };
+                let interface = multicast_interface(&text, 0)?;
                 socket.udp("multicast_interface", |udp| udp.set_multicast_interface(interface))?;
             }
             _ => return argument(0, format!("a {} socket has no writable field {name:?}", socket.kind.word())),

@@ -8,14 +8,15 @@ use super::{
     socket::{Class, Item, Socket, seconds},
 };
 use crate::{
-    address::Host,
+    address::{Host, Zone, Zoned},
     conn::Conn,
-    dial::{Target, addresses, dial, dial_unix},
+    dial::{Target, addresses, dial, dial_unix, peer},
     error::{Error, Kind},
     listen::{BACKLOG, Listener},
     tls::{PeerCert, Tls},
     udp::{Family, Interface, MAX_DATAGRAM, Udp},
     wire::Wire,
+    zone,
 };
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, Value};
 use std::{
@@ -65,7 +66,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let host = parse(&host, 1)?;
         let opts = Options::new(lua, opts, 3);
         let (timeout, deadline) = (opts.timeout()?, opts.deadline()?);
-        let granted = cap.net.connect("tcp", &host, port)?;
+        let granted = cap.net.connect_zoned("tcp", &host, port)?;
         let local = opts.local(&cap, "tcp")?;
         let target =
             Target { op: "tcp", granted: &granted, address: None, names: None, local: local.as_ref(), tls: None };
@@ -79,7 +80,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let host = parse(&host, 1)?;
         let opts = Options::new(lua, opts, 3);
         let (timeout, deadline) = (opts.timeout()?, opts.deadline()?);
-        let granted = cap.net.connect("ssl", &host, port)?;
+        let granted = cap.net.connect_zoned("ssl", &host, port)?;
         let local = opts.local(&cap, "ssl")?;
         let tls = opts.client_tls(&cap, "ssl", port)?;
         let target =
@@ -101,7 +102,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "tcp_listen", |lua, (cap, host, port, opts): (AnyUserData, LuaString, u16, Option<Table>)| {
         let cap = held(&cap)?;
         let opts = Options::new(lua, opts, 3);
-        let at = cap.net.listen("tcp_listen", &interface(&host)?, port)?;
+        let at = cap.net.listen_zoned("tcp_listen", &interface(&host)?, port)?;
         let tls = opts.inner("tls")?.map(|tls| tls.server_tls(&cap)).transpose()?;
         let backlog = opts.find::<i32>("backlog")?.unwrap_or(BACKLOG);
         let listener = Listener::bind(&at, backlog).map_err(|e| e.op("tcp_listen"))?;
@@ -123,7 +124,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "udp_listen", |lua, (cap, host, port, opts): (AnyUserData, LuaString, u16, Option<Table>)| {
         let cap = held(&cap)?;
         let opts = Options::new(lua, opts, 3);
-        let at = cap.net.listen("udp_listen", &interface(&host)?, port)?;
+        let at = cap.net.listen_zoned("udp_listen", &interface(&host)?, port)?;
         let udp = Udp::bind(&at, opts.flag("reuse", false)?).map_err(|e| e.op("udp_listen"))?;
         udp.set_broadcast(opts.flag("broadcast", false)?)?;
         wrap(lua, Socket::new(Rc::clone(&cap), Class::Udp, Item::Udp(udp), "", None), opts.timeout()?)
@@ -153,7 +154,8 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
             None => (Conn::plain(wire), Class::Tcp),
             Some(tls) => (Conn::tls(Tls::accept(wire, tls, &deadline).map_err(|e| e.op("accept"))?), Class::Ssl),
         };
-        let (host, port) = peer.map_or_else(|| (socket.host.to_string(), None), host_and_port);
+        let (host, port) =
+            peer.map(host_and_port).map_or_else(|| (socket.host.to_string(), None), |(h, p)| (h, Some(p)));
         wrap(lua, Socket::new(Rc::clone(cap), class, Item::Stream(conn), &host, port), socket.timeout())
     })?;
     // starttls(socket, opts): the plain socket is spent, whatever comes of it.
@@ -173,9 +175,9 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         };
         let host = match (&client, opts.text("sni")?) {
             (None, _) => None,
-            (Some(_), Some(name)) => Some(parse_text(&name, 1)?),
-            (Some(_), None) => match Host::parse(&plain.host) {
-                Ok(host) => Some(host),
+            (Some(_), Some(name)) => Some(Host::parse(&name).or_else(|why| argument(1, format!("sni: {why}")))?),
+            (Some(_), None) => match Zoned::parse(&plain.host) {
+                Ok(zoned) => Some(zoned.host),
                 Err(_) => return argument(1, "sni: a Unix socket has no host name; name the one to verify"),
             },
         };
@@ -267,7 +269,7 @@ fn udp(
     let (udp, name) = match (host, port) {
         (Some(host), Some(port)) => {
             let host = parse(&host, 1)?;
-            let granted = cap.net.connect("udp", &host, port)?;
+            let granted = cap.net.connect_zoned("udp", &host, port)?;
             let target = Target { op: "udp", granted: &granted, address: None, names: None, local: None, tls: None };
             let all = addresses(&cap.net, &target, &deadline).map_err(|e| e.op("udp"))?;
             let fits = |ip: IpAddr| family.is_none_or(|family| family == Family::of(ip));
@@ -276,7 +278,7 @@ fn udp(
                 return Err(Error::new(Kind::DnsFailure, words).op("udp").at(host.to_string(), port).into());
             };
             let mut udp = open(Family::of(first.addr().ip()))?;
-            udp.connect(&granted.endpoint().to_string(), first).map_err(|e| e.op("udp"))?;
+            udp.connect(&peer(&granted), first).map_err(|e| e.op("udp"))?;
             (udp, Some((host, port)))
         }
         _ => (open(family.unwrap_or(Family::V4))?, None),
@@ -298,13 +300,13 @@ fn datagrams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let cap = &socket.cap;
         let host = parse(&host, 2)?;
         let deadline = socket.deadline(own.and_then(seconds)).start();
-        let granted = cap.net.connect("send_to", &host, port)?;
+        let granted = cap.net.connect_zoned("send_to", &host, port)?;
         let target = Target { op: "send_to", granted: &granted, address: None, names: None, local: None, tls: None };
         let all = addresses(&cap.net, &target, &deadline).map_err(|e| e.op("send_to"))?;
         let sent = socket.udp("send_to", |udp| {
             let fitting = all.iter().find(|a| Family::of(a.addr().ip()) == udp.family()).or(all.first());
             match fitting {
-                Some(to) => udp.send_to(&bytes.as_bytes(), &granted.endpoint().to_string(), to, &deadline),
+                Some(to) => udp.send_to(&bytes.as_bytes(), &peer(&granted), to, &deadline),
                 None => Err(Error::new(Kind::DnsFailure, format!("send_to {host}: the name has no address"))),
             }
         });
@@ -315,32 +317,43 @@ fn datagrams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let deadline = socket.deadline(own.and_then(seconds));
         let (bytes, from) = socket.udp("recv", |udp| udp.recv_from(max.unwrap_or(MAX_DATAGRAM), &deadline))?;
         let bytes = lua.create_string(bytes).or_else(|e| argument(0, e))?;
-        let (host, port) = from.map_or((None, None), |from| (Some(from.ip().to_string()), Some(from.port())));
+        let (host, port) = from.map(host_and_port).unzip();
         Ok((bytes, host, port))
     })?;
     type Member = (Value, bool, LuaString, Option<LuaString>);
     define(lua, core, "udp_membership", |lua, (socket, join, group, interface): Member| {
         let socket = peek(lua, &socket)?;
-        let Some(group) = parse(&group, 1)?.ip().filter(IpAddr::is_multicast) else {
+        let group = parse(&group, 1)?;
+        let Some(ip) = group.host.ip().filter(IpAddr::is_multicast) else {
             return argument(1, "group must be a multicast address");
         };
-        let interface = multicast_interface(interface.as_ref(), 2)?;
-        Ok(socket.udp("membership", |udp| udp.membership(join, group, interface)).map(|()| true)?)
+        let named = interface.as_ref().map(|text| multicast_interface(text, 2)).transpose()?;
+        let interface = match (group.zone.as_ref().map(zone::index).transpose()?.map(Interface::Index), named) {
+            (Some(zone), Some(named)) if zone != named => {
+                return argument(2, format!("interface must be the zone of {group}, where both are given"));
+            }
+            (zone, named) => zone.or(named).unwrap_or(Interface::ANY),
+        };
+        if let (IpAddr::V6(_), Interface::Address(address)) = (ip, interface) {
+            return argument(2, format!("interface must be a name or an index for an IPv6 group, got {address}"));
+        }
+        Ok(socket.udp("membership", |udp| udp.membership(join, ip, interface)).map(|()| true)?)
     })
 }
 
-/// An interface by its IPv4 address, or by its index for IPv6.
-pub fn multicast_interface(text: Option<&LuaString>, index: usize) -> Answer<Interface> {
-    let Some(text) = text.map(|text| text.to_string_lossy()) else { return Ok(Interface::ANY) };
-    match (text.parse(), text.parse()) {
-        (Ok(v4), _) => Ok(Interface { v4, ..Interface::ANY }),
-        (_, Ok(number)) => Ok(Interface { index: number, ..Interface::ANY }),
-        _ => argument(index, format!("interface must be an IPv4 address or an interface index, got {text:?}")),
+/// An interface by its name, its index (0: the system's choice), or its IPv4 address.
+pub fn multicast_interface(text: &LuaString, index: usize) -> Answer<Interface> {
+    let text = text.to_string_lossy();
+    match (text.parse(), &*text, Zone::parse(&text)) {
+        (Ok(v4), ..) => Ok(Interface::Address(v4)),
+        (_, "0", _) => Ok(Interface::ANY),
+        (.., Some(zone)) => Ok(Interface::Index(zone::index(&zone)?)),
+        _ => argument(index, format!("interface must be a name, an index or an IPv4 address, got {text:?}")),
     }
 }
 
-fn host_and_port(address: SocketAddr) -> (String, Option<u16>) {
-    (address.ip().to_string(), Some(address.port()))
+fn host_and_port(address: SocketAddr) -> (String, u16) {
+    (zone::host(address), address.port())
 }
 
 /// `nodelay` and `keepalive`, given with the connection.
@@ -366,24 +379,24 @@ pub fn peek(lua: &Lua, value: &Value) -> Answer<Rc<Socket>> {
     found(raw::peek(lua, value), 0, || "not a socket".into())
 }
 
-fn parse(host: &LuaString, index: usize) -> Answer<Host> {
+fn parse(host: &LuaString, index: usize) -> Answer<Zoned> {
     match host.to_str() {
         Ok(text) => parse_text(&text, index),
         Err(_) => argument(index, "host must be valid UTF-8"),
     }
 }
 
-fn parse_text(text: &str, index: usize) -> Answer<Host> {
-    Host::parse(text).or_else(|why| argument(index, why))
+fn parse_text(text: &str, index: usize) -> Answer<Zoned> {
+    Zoned::parse(text).or_else(|why| argument(index, why))
 }
 
 /// The address to bind: `*` is every IPv4 interface.
-fn interface(host: &LuaString) -> Answer<Host> {
+fn interface(host: &LuaString) -> Answer<Zoned> {
     let host = host.to_string_lossy();
     let host = if host == "*" { "0.0.0.0" } else { &host };
     let host = if host == "localhost" { "127.0.0.1" } else { host };
     match parse_text(host, 1)? {
-        ip if ip.ip().is_some() => Ok(ip),
+        place if place.host.ip().is_some() => Ok(place),
         _ => argument(1, format!("host must be an address of this machine, \"localhost\" or \"*\", got {host:?}")),
     }
 }

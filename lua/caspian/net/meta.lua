@@ -203,7 +203,7 @@ function Listener:close() end
 ---@field broadcast boolean
 ---@field multicast_ttl integer         write only
 ---@field multicast_loop boolean        write only
----@field multicast_interface string    write only; an IPv4 address or an index
+---@field multicast_interface string|integer  write only; a name, an index, or an IPv4 address
 local Udp = {}
 
 ---@param bytes string

@@ -136,14 +136,14 @@ local function define(core)
     return bytes, host, port
   end
 
-  --- An interface as text: an IPv4 address, or an index, which may be a number.
+  --- An interface as text: a name, an IPv4 address, or an index, which may be a number.
   local function interface_of(name, value)
     if value == nil or type(value) == "string" then return value end
-    if type(value) ~= "number" then bad(2, name, "interface must be an address or an index, got " .. args.show(value), 1) end
+    if type(value) ~= "number" then bad(2, name, "interface must be a name, an index or an address, got " .. args.show(value), 1) end
     return tostring(value)
   end
 
-  --- Joins a multicast group, on an interface by IPv4 address or (IPv6) index.
+  --- Joins a multicast group, on an interface by name, index or IPv4 address; `ff02::fb%eth0` names it, too.
   function udp.join(self, group, interface)
     args.string(1, "join", "group", group)
     answer("join", core.udp_membership(self, true, group, interface_of("join", interface)))

@@ -7,7 +7,7 @@ use super::{
     words::{Fail, NO_NAME, Outcome, words},
 };
 use crate::{
-    address::Host,
+    address::{Host, Zoned},
     deadline::{DEFAULT, Deadline},
     dial,
     lua::{
@@ -15,7 +15,7 @@ use crate::{
         define,
     },
     names::{Question, Record, Type},
-    resolve,
+    resolve, zone,
 };
 use mlua::{Lua, LuaString, Table};
 use std::{
@@ -28,8 +28,9 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
     // addresses(name, v4): the addresses of a name, as text
     let own = Rc::clone(home);
     define(lua, module, "addresses", move |_, (name, v4): (LuaString, bool)| {
-        let found = told(addresses(&own, &name.as_bytes()))?;
-        Ok(found.iter().filter(|ip| !v4 || ip.is_ipv4()).map(IpAddr::to_string).collect::<Vec<_>>())
+        let (found, zone) = told(addresses(&own, &name.as_bytes()))?;
+        let text = |ip: &IpAddr| zone::named(*ip, zone);
+        Ok(found.iter().filter(|ip| !v4 || ip.is_ipv4()).map(text).collect::<Vec<_>>())
     })?;
     // hostname(address): its name; false if it has none
     let own = Rc::clone(home);
@@ -50,7 +51,7 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
     let own = Rc::clone(home);
     define(lua, module, "allows", move |_, (host, port): (LuaString, u16)| {
         let host = told(inet::host(&host.as_bytes()))?;
-        told(own.cap.net.grants().connect(&host, port).map(|_| true).map_err(Fail::from))
+        told(own.cap.net.grants().connect(&host.host, port).map(|_| true).map_err(Fail::from))
     })?;
     define(lua, module, "gethostname", |lua, ()| lua.create_string(resolve::hostname()).or_else(|e| argument(0, e)))
 }
@@ -62,27 +63,28 @@ fn told<T>(outcome: Outcome<T>) -> Answer<T> {
     })
 }
 
-fn addresses(home: &Home, name: &[u8]) -> Outcome<Vec<IpAddr>> {
-    let host = inet::host(name)?;
+/// The addresses of a name; of an address itself, and the index of the zone that it is in.
+fn addresses(home: &Home, name: &[u8]) -> Outcome<(Vec<IpAddr>, u32)> {
+    let Zoned { host, zone } = inet::host(name)?;
     if let Some(ip) = host.ip() {
-        return Ok(vec![ip]);
+        return Ok((vec![ip], zone.as_ref().map_or(Ok(0), zone::index)?));
     }
     if host.name() == Some("localhost") {
-        return Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        return Ok((vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], 0));
     }
     let net = &home.cap.net;
     let granted = net.lookup("getaddrinfo", &host)?;
     let found = dial::lookup(net, "getaddrinfo", &granted, &Deadline::new(Some(DEFAULT)))?;
     // What a connection could not be made to is not told either.
     match found.iter().find(|ip| net.grants().denies(&Host::from(**ip))) {
-        None => Ok(found),
+        None => Ok((found, 0)),
         Some(_) => words(format!("host not allowed: {host} resolves to an address that --deny-net forbids")),
     }
 }
 
 /// The first name that the address of `text` has.
 fn name(home: &Home, text: &[u8]) -> Outcome<Option<String>> {
-    let Some(ip) = addresses(home, text)?.first().copied() else { return words(NO_NAME) };
+    let Some(ip) = addresses(home, text)?.0.first().copied() else { return words(NO_NAME) };
     if [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&ip) {
         return Ok(Some("localhost".into()));
     }

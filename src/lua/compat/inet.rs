@@ -7,12 +7,13 @@ use super::{
     words::{Answer, Arg, Fail, NO_NAME, Out, Outcome, TIMEOUT, words},
 };
 use crate::{
-    address::Host,
+    address::{Host, Zoned},
     bare::{self, Bare, Family, Name, Progress, option::V6_ONLY},
     conn::Conn,
     deadline::{DEFAULT, Deadline},
     dial::{self, Target, addresses},
     grants::{Bindable, Permitted},
+    zone,
 };
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -43,9 +44,11 @@ pub fn port(arg: Arg<'_>, index: usize, protocol: &str) -> Outcome<u16> {
 
 const NO_SERVICE: &str = "service not supported for socket type";
 
-pub fn host(text: &[u8]) -> Outcome<Host> {
-    let parsed = std::str::from_utf8(text).ok().and_then(|text| Host::parse(text).ok());
-    parsed.map_or_else(|| words(NO_NAME), Ok)
+pub fn host(text: &[u8]) -> Outcome<Zoned> {
+    let parsed = std::str::from_utf8(text).ok().and_then(|text| Zoned::parse(text).ok());
+    // The original, too, knows no such host where there is no such interface.
+    let there = |host: &Zoned| host.zone.as_ref().is_none_or(|zone| zone::index(zone).is_ok());
+    parsed.filter(there).map_or_else(|| words(NO_NAME), Ok)
 }
 
 fn fits(family: Option<Family>, ip: IpAddr) -> bool {
@@ -54,9 +57,9 @@ fn fits(family: Option<Family>, ip: IpAddr) -> bool {
 
 /// The addresses that the object may be connected to for that host. Names are outside of the timeout, as in the
 /// original, but not outside of every limit.
-pub fn permitted(object: &Object, op: &'static str, name: &Host, port: u16) -> Outcome<Vec<Permitted>> {
+pub fn permitted(object: &Object, op: &'static str, name: &Zoned, port: u16) -> Outcome<Vec<Permitted>> {
     let net = &object.home.cap.net;
-    let granted = net.connect(op, name, port)?;
+    let granted = net.connect_zoned(op, name, port)?;
     let target = Target { op, granted: &granted, address: None, names: None, local: None, tls: None };
     let mut all = addresses(net, &target, &Deadline::new(Some(DEFAULT)))?;
     all.retain(|to| fits(object.family.get(), to.addr().ip()));
@@ -72,10 +75,11 @@ pub fn bindable(object: &Object, op: &'static str, address: &[u8], port: u16) ->
     let net = &object.home.cap.net;
     let family = object.family.get();
     let name = match address {
-        b"*" if family == Some(Family::V6) => Host::from(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-        b"*" => Host::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        b"*" if family == Some(Family::V6) => Host::from(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).into(),
+        b"*" => Host::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).into(),
         text => host(text)?,
     };
+    let Zoned { host: name, zone } = name;
     let ips = match (name.ip(), name.name()) {
         (Some(ip), _) => vec![ip],
         (None, Some("localhost")) if family == Some(Family::V6) => vec![IpAddr::V6(Ipv6Addr::LOCALHOST)],
@@ -86,8 +90,10 @@ pub fn bindable(object: &Object, op: &'static str, address: &[u8], port: u16) ->
     if fitting.is_empty() {
         return words("Address family for hostname not supported");
     }
-    let places: crate::error::Result<Vec<_>> =
-        fitting.into_iter().map(|ip| net.listen(op, &Host::from(ip), port)).collect();
+    let places: crate::error::Result<Vec<_>> = fitting
+        .into_iter()
+        .map(|ip| net.listen_zoned(op, &Zoned { host: ip.into(), zone: zone.clone() }, port))
+        .collect();
     Ok(places?)
 }
 
@@ -140,7 +146,7 @@ pub fn connect(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<A
     let address = address.text(2)?;
     let (name, port) = (host(address)?, port(service, 3, "tcp")?);
     let all = permitted(object, "connect", &name, port)?;
-    let peer = format!("{}:{port}", name.authority());
+    let peer = name.endpoint(port);
     let clock = || object.timeouts.get().start();
     let mut why = Fail::Words(NO_NAME.into());
     for (at, to) in all.iter().enumerate() {
@@ -188,7 +194,7 @@ fn attempt(
 }
 
 /// A line for `--net-log`.
-fn note(object: &Object, host: &Host, port: u16, why: Option<&Fail>) {
+fn note(object: &Object, host: &Zoned, port: u16, why: Option<&Fail>) {
     let net = &object.home.cap.net;
     if net.is_logged() {
         let why = match why {
@@ -212,7 +218,7 @@ pub fn accept(object: &Object) -> Outcome<Conn> {
         Item::Bare(bare) => {
             let new = clock.wait(|deadline| bare.accept(deadline))?;
             let peer = match bare::remote(&new) {
-                Ok(Name::Ip(address)) => address.to_string(),
+                Ok(Name::Ip(address)) => zone::endpoint(address),
                 _ => "a client".to_owned(),
             };
             Ok(Conn::plain(new.into_wire(&peer)))
@@ -233,7 +239,7 @@ pub fn name(object: &Object, ask: fn(std::os::fd::BorrowedFd<'_>) -> crate::erro
     let Name::Ip(address) = name else { return words("Address family for hostname not supported") };
     Ok(Answer {
         values: vec![
-            Out::Text(address.ip().to_string().into()),
+            Out::Text(zone::host(address).into()),
             Out::Integer(address.port().into()),
             Out::Text(family.into()),
         ],

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     bare::{self, Bare, Family, Name},
     dial::Target,
+    zone,
 };
 use std::cell::RefCell;
 
@@ -67,7 +68,7 @@ pub fn receive_from(object: &Object, size: Arg<'_>) -> Outcome<Answer> {
     let (bytes, from) = datagram(object, size)?;
     let mut values = vec![Out::Bytes(bytes)];
     if let Some(Name::Ip(address)) = from {
-        values.push(Out::Text(address.ip().to_string().into()));
+        values.push(Out::Text(zone::host(address).into()));
         values.push(Out::Integer(address.port().into()));
     }
     Ok(Answer { values, class: None })
@@ -86,14 +87,14 @@ pub fn send_to(object: &Object, _: Class, args: &Args<'_>) -> Outcome<Answer> {
     let (data, address) = (args.list[0].text(2)?, args.list[1].text(3)?);
     let port = inet::port(args.list[2], 4, "udp")?;
     // The original takes numbers here, and says what the resolver says.
-    let Some((host, ip)) = inet::host(address).ok().and_then(|host| host.ip().map(|ip| (host, ip))) else {
+    let Some((host, ip)) = inet::host(address).ok().and_then(|to| to.host.ip().map(|ip| (to, ip))) else {
         return words("Name or service not known");
     };
     if object.family.get().is_some_and(|family| family != Family::of(ip)) {
         return words("Address family for hostname not supported");
     }
     let net = &object.home.cap.net;
-    let granted = net.connect("sendto", &host, port)?;
+    let granted = net.connect_zoned("sendto", &host, port)?;
     let target = Target { op: "sendto", granted: &granted, address: None, names: None, local: None, tls: None };
     let to = net.permit(target.op, &granted, &[ip])?;
     if object.number() < 0 && object.family.get().is_none() {
