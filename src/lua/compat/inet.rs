@@ -2,7 +2,7 @@
 //! the port that the program gave.
 
 use super::{
-    object::{Item, Object},
+    object::{Attempt, Clock, Item, Object},
     options,
     words::{Answer, Arg, Fail, NO_NAME, Out, Outcome, TIMEOUT, words},
 };
@@ -141,55 +141,82 @@ fn both(object: &Object, bare: &Bare, at: &Bindable, port: u16) -> Outcome<()> {
 }
 
 /// `connect(address, port)` of a TCP object. The addresses of a name are tried in their order, each with a socket of
-/// its own and the whole timeout.
+/// its own and the whole timeout. After a failure the next call begins with a new socket, which has the options that were
+/// set and the place where the object was bound; what is under way is asked how far it is.
 pub fn connect(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<Answer> {
     let address = address.text(2)?;
     let (name, port) = (host(address)?, port(service, 3, "tcp")?);
     let all = permitted(object, "connect", &name, port)?;
     let peer = name.endpoint(port);
     let clock = || object.timeouts.get().start();
+    let family = object.family.get();
+    // A connection under way is to one of the addresses: those in front of it have failed already.
+    let mut own = *object.attempt.borrow() != Attempt::Failed && object.number() >= 0;
+    let first = match &*object.attempt.borrow() {
+        Attempt::Started(to, at) if own && *to == peer && *at < all.len() => *at,
+        _ => 0,
+    };
     let mut why = Fail::Words(NO_NAME.into());
-    for (at, to) in all.iter().enumerate() {
-        // What the object has already is for the first address: a connection under way is asked how far it is.
-        let own = at == 0 && object.number() >= 0 && object.family.get() == Some(Family::of(to.addr().ip()));
-        match attempt(object, to, &peer, own, clock) {
+    for (at, to) in all.iter().enumerate().skip(first) {
+        own = own && object.family.get() == Some(Family::of(to.addr().ip()));
+        let clock = clock();
+        match attempt(object, to, &peer, own, &clock) {
             Ok(()) => {
+                object.attempt.take();
                 note(object, &name, port, None);
                 return Ok(Answer::done());
             }
             Err(Fail::Interrupted) => return Err(Fail::Interrupted),
             Err(fail) => why = fail,
         }
-        if clock().is_now() {
-            break;
+        if clock.is_now() && matches!(&why, Fail::Words(text) if *text == TIMEOUT || *text == IN_PROGRESS) {
+            *object.attempt.borrow_mut() = Attempt::Started(peer, at);
+            note(object, &name, port, Some(&why));
+            return Err(why);
         }
+        own = false;
     }
+    failed(object, family, &why);
     note(object, &name, port, Some(&why));
     Err(why)
 }
 
-fn attempt(
-    object: &Object,
-    to: &Permitted,
-    peer: &str,
-    own: bool,
-    clock: impl Fn() -> super::object::Clock,
-) -> Outcome<()> {
+/// Another call is answered so while a connection is under way.
+const IN_PROGRESS: &str = "Operation already in progress";
+
+/// Notes that nothing came of a connect: the next one is free to choose the family, too, where the program has not.
+fn failed(object: &Object, family: Option<Family>, why: &Fail) {
+    let is = |words: &str| matches!(why, Fail::Words(text) if text == words);
+    // It stands already, or the program may ask how far a socket of its own choice is.
+    if is("already connected") || family.is_some() && (is(&TIMEOUT) || is(IN_PROGRESS)) {
+        return;
+    }
+    object.family.set(family);
+    object.attempt.replace(Attempt::Failed);
+}
+
+fn attempt(object: &Object, to: &Permitted, peer: &str, own: bool, clock: &Clock) -> Outcome<()> {
     let family = Family::of(to.addr().ip());
     if !own {
+        // The place where it is bound is free for the new socket when the old one is gone.
+        object.put(Item::None)?;
         let bare = open(object, family)?;
         if let Some(at) = &*object.bound.borrow() {
             bare.bind(at)?;
         }
         object.put(Item::Bare(bare))?;
         object.family.set(Some(family));
+        // What the connection before has left is not this one's.
+        if let Ok(mut left) = object.left.try_borrow_mut() {
+            left.clear();
+        }
     }
     // Whatever comes of it, from now on it is a stream: a program may wait for it, and use it, on its own.
     object.turn_into_stream(peer)?;
     object.with_fd(|fd| match bare::connect(fd, to)? {
         Progress::Done => Ok(()),
-        Progress::Started if clock().is_now() => words(TIMEOUT),
-        Progress::Started => Ok(clock().wait(|deadline| bare::connected(fd, deadline))?),
+        Progress::Started if clock.is_now() => words(TIMEOUT),
+        Progress::Started => Ok(clock.wait(|deadline| bare::connected(fd, deadline))?),
     })
 }
 

@@ -212,6 +212,18 @@ impl Clock {
     }
 }
 
+/// How far the descriptor of an object is with `connect`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Attempt {
+    /// Nobody has called it, or it has succeeded.
+    #[default]
+    None,
+    /// Under way, without a wait: to this host and port, of whose addresses it is the one at that place.
+    Started(String, usize),
+    /// It failed: the next one takes a new socket.
+    Failed,
+}
+
 /// An object of the drop-in.
 pub struct Object {
     pub home: Rc<Home>,
@@ -228,6 +240,8 @@ pub struct Object {
     born: Cell<f64>,
     /// Where the program bound it, to bind the socket of the next address there too.
     pub bound: RefCell<Option<Bindable>>,
+    /// How far `connect` is: what becomes of the descriptor when the program calls it again.
+    pub attempt: RefCell<Attempt>,
     /// Options that were set: each socket that is made for the object gets them.
     pub settings: RefCell<Vec<Setting>>,
 }
@@ -245,6 +259,7 @@ impl Object {
             sent: Cell::new(0.0),
             born: Cell::new(uptime().as_secs_f64()),
             bound: RefCell::default(),
+            attempt: RefCell::default(),
             settings: RefCell::default(),
         });
         home.add(&object);
@@ -286,6 +301,7 @@ impl Object {
     pub fn put(&self, item: Item) -> Outcome<()> {
         let old = self.with_slot(|slot| slot.item().map(|mut place| std::mem::replace(&mut *place, item)))?;
         drop(old);
+        self.attempt.take();
         Ok(())
     }
 
@@ -345,6 +361,7 @@ impl Object {
                 ));
             }
         };
+        self.attempt.take();
         let old = self.slot.replace(new);
         if Rc::strong_count(&old) == 1 && old.number() >= 0 {
             match self.home.native {
