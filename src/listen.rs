@@ -1,4 +1,10 @@
 //! Listening sockets, TCP and Unix. Bound only against a [`Bindable`] or a [`GrantedPath`].
+//!
+//! [`TlsListener`] shakes hands behind one of them.
+
+mod tls;
+
+pub use tls::{HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, TlsListener};
 
 use crate::{
     deadline::{Deadline, SLICE, check_interrupt},
@@ -76,21 +82,9 @@ impl Listener {
                 wait(self.socket.as_fd(), Want::Read, deadline, || format!("accept on {}", self.name))?;
             }
             match self.socket.accept() {
-                Ok((socket, peer)) => {
-                    point("accept");
-                    let peer = match peer.as_socket() {
-                        Some(address) => zone::endpoint(unmap(address)),
-                        None => self.name.to_string(),
-                    };
-                    return Ok(Wire::accepted(socket, &peer));
-                }
-                // The connection that woke us went away again, or a slice ended.
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
-                    ) =>
-                {
+                Ok(accepted) => return Ok(self.wire(accepted)),
+                // A slice ended.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock || is_passing(&e) => {
                     if deadline.is_past() {
                         return Err(deadline.error(&format!("accept on {}", self.name)));
                     }
@@ -98,6 +92,30 @@ impl Listener {
                 }
                 Err(e) => return Err(Error::from_io(&format!("accept on {}", self.name), &e)),
             }
+        }
+    }
+
+    /// A connection that is there already; `None` if there is none. For a socket that does not block.
+    fn accept_now(&self) -> io::Result<Option<Wire>> {
+        loop {
+            match self.socket.accept() {
+                Ok((socket, peer)) => {
+                    // Some systems let it inherit that it does not block.
+                    socket.set_nonblocking(false)?;
+                    return Ok(Some(self.wire((socket, peer))));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if is_passing(&e) => (),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn wire(&self, (socket, peer): (Socket, SockAddr)) -> Wire {
+        point("accept");
+        match peer.as_socket() {
+            Some(address) => Wire::accepted(socket, &zone::endpoint(unmap(address))),
+            None => Wire::accepted(socket, &self.name),
         }
     }
 
@@ -131,6 +149,24 @@ impl Drop for Listener {
     fn drop(&mut self) {
         drop(self.file.take());
     }
+}
+
+/// True for what accept(2) says of a connection that went away again before it was accepted, and of a signal: the next one
+/// may be good.
+fn is_passing(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const PASSING: [Errno; 9] = [
+        Errno::INTR,
+        Errno::CONNABORTED,
+        Errno::PROTO,
+        Errno::NETDOWN,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NETUNREACH,
+        Errno::PERM,
+    ];
+    PASSING.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[allow(clippy::disallowed_methods, reason = "the caller holds a Bindable")]

@@ -30,7 +30,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("wire", 2, &["zone"]),
     ("resolve", 2, &["wire"]),
     ("udp", 2, &["wire", "zone"]),
-    ("listen", 2, &["wire", "zone"]),
+    ("listen", 2, &["wire", "zone", "tls"]),
     ("bare", 2, &["wire"]),
     ("tls", 2, &["wire"]),
     ("conn", 2, &["wire", "tls"]),

@@ -4,15 +4,16 @@ use super::{
     answer::{Answer, Failure, argument, found},
     define, raw,
     socket::{Item, Socket, seconds},
+    sockets::log_handshake,
 };
 use crate::{
-    deadline::Deadline,
+    deadline::{Deadline, check_interrupt},
     error::{Error, Kind},
     poll,
     wire::Want,
 };
 use mlua::{Lua, Table, Value};
-use std::{os::fd::AsFd, rc::Rc};
+use std::{os::fd::AsFd, rc::Rc, time::Duration};
 
 /// Adds the function to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
@@ -37,23 +38,22 @@ type Asked = (usize, Want, Rc<Socket>);
 fn poll_sockets(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<(Vec<usize>, Vec<usize>)> {
     loop {
         let mut ready = ask(all, wake, deadline)?;
-        let mut silenced = false;
         for (ready, (_, want, socket)) in ready.iter_mut().zip(all) {
-            // What woke a TLS socket may have been a session ticket: nothing that a read would answer with.
-            if *ready && *want == Want::Read && !settle(socket) {
-                (*ready, silenced) = (false, true);
+            // What woke a TLS socket may have been a session ticket, or a listener one step of a handshake: nothing that the
+            // call would answer with.
+            if *ready && *want == Want::Read {
+                *ready = settle(socket);
             }
         }
-        if !silenced
-            || ready.iter().zip(all).any(|(ready, (_, want, _))| *ready && (wake || *want == Want::Read))
-            || deadline.is_past()
-        {
+        let answered = ready.iter().zip(all).any(|(ready, (_, want, _))| *ready && (wake || *want == Want::Read));
+        if answered || deadline.is_past() {
             let pick = |wanted| {
                 let those = all.iter().zip(&ready).filter(|((_, want, _), ready)| *want == wanted && **ready);
                 those.map(|((index, ..), _)| *index).collect()
             };
             return Ok((pick(Want::Read), pick(Want::Write)));
         }
+        check_interrupt("poll").map_err(|e| e.op("poll"))?;
     }
 }
 
@@ -62,6 +62,7 @@ fn settle(socket: &Socket) -> bool {
     match socket.item().as_deref_mut() {
         Ok(Item::Stream(conn)) => conn.settle(),
         Ok(Item::WebSocket(ws)) => ws.settle(),
+        Ok(Item::TlsListener(listener)) => listener.settle(&mut |peer, error| log_handshake(&socket.cap, peer, error)),
         _ => true,
     }
 }
@@ -70,22 +71,43 @@ fn closed() -> Failure {
     Error::new(Kind::Socket, "poll: a socket is closed").op("poll").into()
 }
 
+/// Waits until one that wakes stirs, the deadline, or the end of a handshake's time: which of `all` stir then.
 fn ask(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<Vec<bool>> {
     let items = all.iter().map(|(.., socket)| socket.look()).collect::<Result<Vec<_>, _>>()?;
-    let mut interests = Vec::new();
-    for ((_, want, _), item) in all.iter().zip(&items) {
-        let (fd, ready) = match &**item {
-            Item::Stream(conn) => (conn.as_fd(), conn.ready()),
-            Item::Udp(udp) => (udp.as_fd(), false),
-            Item::Listener(listener, _) => (listener.as_fd(), false),
+    let (mut interests, mut owners, mut expiry) = (Vec::new(), Vec::new(), None);
+    for (owner, ((_, want, _), item)) in all.iter().zip(&items).enumerate() {
+        let read = *want == Want::Read;
+        let mut add = |fd, want, ready: bool| {
+            interests.push(poll::Interest { fd, want, ready: ready && read, wakes: read || wake });
+            owners.push(owner);
+        };
+        match &**item {
+            Item::Stream(conn) => add(conn.as_fd(), *want, conn.ready()),
+            Item::Udp(udp) => add(udp.as_fd(), *want, false),
+            Item::Listener(listener) => add(listener.as_fd(), *want, false),
+            // Its handshakes wait for their own descriptors.
+            Item::TlsListener(listener) if read => {
+                let left = listener.expiry();
+                // A handshake has had its time: the listener has something to do.
+                let ready = listener.ready() || left == Some(Duration::ZERO);
+                listener.interests().for_each(|(fd, want)| add(fd, want, ready));
+                expiry = expiry.into_iter().chain(left).min();
+            }
+            Item::TlsListener(listener) => add(listener.listener().as_fd(), *want, false),
             Item::WebSocket(ws) => match ws.conn() {
-                Some(conn) => (conn.as_fd(), ws.is_stirring()),
+                Some(conn) => add(conn.as_fd(), *want, ws.is_stirring()),
                 None => return Err(closed()),
             },
             Item::Closed => return Err(closed()),
-        };
-        let read = *want == Want::Read;
-        interests.push(poll::Interest { fd, want: *want, ready: ready && read, wakes: read || wake });
+        }
     }
-    Ok(poll::wait(&interests, deadline).map_err(|e| e.op("poll"))?)
+    let deadline = deadline.within(expiry);
+    let found = poll::wait(&interests, &deadline).map_err(|e| e.op("poll"))?;
+    let mut ready = vec![false; all.len()];
+    for (owner, found) in owners.iter().zip(found) {
+        if let Some(ready) = ready.get_mut(*owner) {
+            *ready |= found;
+        }
+    }
+    Ok(ready)
 }

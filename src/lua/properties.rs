@@ -132,7 +132,8 @@ fn addresses_of(socket: &Socket) -> (Option<SocketAddr>, Option<SocketAddr>) {
             Some(conn) => (conn.wire().local(), conn.wire().remote()),
             None => (None, None),
         },
-        Ok(Item::Listener(listener, _)) => (listener.local(), None),
+        Ok(Item::Listener(listener)) => (listener.local(), None),
+        Ok(Item::TlsListener(listener)) => (listener.listener().local(), None),
         _ => (None, None),
     }
 }

@@ -9,8 +9,7 @@ use crate::{
     deadline::{DEFAULT, Deadline},
     error::{Error, Kind, Result},
     http::websocket::WebSocket,
-    listen::Listener,
-    tls::ServerTls,
+    listen::{Listener, TlsListener},
     udp::Udp,
 };
 use std::{
@@ -64,7 +63,8 @@ pub enum Item {
     Closed,
     Stream(Conn),
     Udp(Udp),
-    Listener(Listener, Option<ServerTls>),
+    Listener(Listener),
+    TlsListener(Box<TlsListener>),
     WebSocket(Box<WebSocket>),
 }
 

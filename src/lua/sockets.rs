@@ -2,7 +2,8 @@
 
 use super::{
     answer::{Answer, argument, error_object, found},
-    capability, define, held,
+    capability::{self, Capability},
+    define, held,
     options::Options,
     raw,
     socket::{Class, Item, Socket, seconds},
@@ -12,7 +13,7 @@ use crate::{
     conn::Conn,
     dial::{Target, addresses, dial, dial_unix, peer},
     error::{Error, Kind},
-    listen::{BACKLOG, Listener},
+    listen::{BACKLOG, HANDSHAKE_TIMEOUT, Listener, TlsListener},
     tls::{PeerCert, Tls},
     udp::{Family, Interface, MAX_DATAGRAM, Udp},
     wire::Wire,
@@ -103,21 +104,16 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let cap = held(&cap)?;
         let opts = Options::new(lua, opts, 3);
         let at = cap.net.listen_zoned("tcp_listen", &interface(&host)?, port)?;
-        let tls = opts.inner("tls")?.map(|tls| tls.server_tls(&cap)).transpose()?;
-        let backlog = opts.find::<i32>("backlog")?.unwrap_or(BACKLOG);
-        let listener = Listener::bind(&at, backlog).map_err(|e| e.op("tcp_listen"))?;
-        let item = Item::Listener(listener, tls);
+        let item = listening(&cap, &opts, |backlog| Listener::bind(&at, backlog).map_err(|e| e.op("tcp_listen")))?;
         wrap(lua, Socket::new(Rc::clone(&cap), Class::Listener, item, "", None), opts.timeout()?)
     })?;
     define(lua, core, "unix_listen", |lua, (cap, path, opts): (AnyUserData, LuaString, Option<Table>)| {
         let cap = held(&cap)?;
         let opts = Options::new(lua, opts, 2);
         let path = cap.net.unix("unix_listen", &path.to_string_lossy(), true)?;
-        let tls = opts.inner("tls")?.map(|tls| tls.server_tls(&cap)).transpose()?;
-        let backlog = opts.find::<i32>("backlog")?.unwrap_or(BACKLOG);
-        let listener = Listener::bind_unix(&path, backlog).map_err(|e| e.op("unix_listen"))?;
+        let item =
+            listening(&cap, &opts, |backlog| Listener::bind_unix(&path, backlog).map_err(|e| e.op("unix_listen")))?;
         let name = format!("unix:{}", path.path().display());
-        let item = Item::Listener(listener, tls);
         wrap(lua, Socket::new(Rc::clone(&cap), Class::Listener, item, &name, None), opts.timeout()?)
     })?;
     define(lua, core, "udp", udp)?;
@@ -142,18 +138,17 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let cap = &socket.cap;
         let timeout = own.and_then(seconds);
         let deadline = socket.deadline(timeout).start();
-        let (wire, tls) = {
-            let item = socket.item()?;
-            let Item::Listener(listener, tls) = &*item else {
-                return Err(Error::new(Kind::Socket, "accept: the listener is closed").op("accept").into());
-            };
-            (listener.accept(&deadline).map_err(|e| e.op("accept"))?, tls.clone())
+        let (conn, class) = match &mut *socket.item()? {
+            Item::Listener(listener) => {
+                (Conn::plain(listener.accept(&deadline).map_err(|e| e.op("accept"))?), Class::Tcp)
+            }
+            Item::TlsListener(listener) => {
+                let tls = listener.accept(&deadline, &mut |peer, error| log_handshake(cap, peer, error));
+                (Conn::tls(tls.map_err(|e| e.op("accept"))?), Class::Ssl)
+            }
+            _ => return Err(Error::new(Kind::Socket, "accept: the listener is closed").op("accept").into()),
         };
-        let peer = wire.remote();
-        let (conn, class) = match &tls {
-            None => (Conn::plain(wire), Class::Tcp),
-            Some(tls) => (Conn::tls(Tls::accept(wire, tls, &deadline).map_err(|e| e.op("accept"))?), Class::Ssl),
-        };
+        let peer = conn.wire().remote();
         let (host, port) =
             peer.map(host_and_port).map_or_else(|| (socket.host.to_string(), None), |(h, p)| (h, Some(p)));
         wrap(lua, Socket::new(Rc::clone(cap), class, Item::Stream(conn), &host, port), socket.timeout())
@@ -169,6 +164,9 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
             true => Some(opts.server_tls(cap)?),
             false => None,
         };
+        // A client that is silent must not hold up a server for as long as its socket's timeout.
+        let own = server.is_some().then_some(HANDSHAKE_TIMEOUT);
+        let deadline = deadline.within(opts.seconds("handshake_timeout")?.unwrap_or(own));
         let client = match server {
             Some(_) => None,
             None => Some(opts.client_tls(cap, "starttls", plain.port.unwrap_or(0))?),
@@ -230,6 +228,33 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let value = socket.stream("tls", |conn| Ok(conn.session().map_or(Ok(Value::Nil), read)))?;
         value.or_else(|e| argument(0, e))
     })
+}
+
+/// A listener with the options that TCP and Unix sockets share.
+fn listening(cap: &Capability, opts: &Options<'_>, bind: impl FnOnce(i32) -> Result<Listener, Error>) -> Answer<Item> {
+    let tls = opts.inner("tls")?.map(|tls| tls.server_tls(cap)).transpose()?;
+    let backlog = opts.find::<i32>("backlog")?.unwrap_or(BACKLOG);
+    let timeout = opts.seconds("handshake_timeout")?;
+    if timeout.is_some() && tls.is_none() {
+        return argument(opts.index, "handshake_timeout goes with tls");
+    }
+    let timeout = timeout.unwrap_or(Some(HANDSHAKE_TIMEOUT));
+    let listener = bind(backlog)?;
+    Ok(match tls {
+        Some(tls) => Item::TlsListener(Box::new(TlsListener::new(listener, tls, timeout)?)),
+        None => Item::Listener(listener),
+    })
+}
+
+/// A handshake that came to nothing is nobody's error: `--net-log` has a line for it.
+pub fn log_handshake(cap: &Capability, peer: &str, error: &Error) {
+    let fields = [
+        ("op", "accept".into()),
+        ("peer", peer.into()),
+        ("class", error.kind().word().into()),
+        ("message", error.fields().message.as_str().into()),
+    ];
+    cap.net.log("handshake", &fields);
 }
 
 /// A certificate as Lua sees it (contract, section 4).

@@ -13,7 +13,7 @@ local answer, bad, options, own, merged = args.answer, args.bad, args.options, a
 local LOCAL = { timeout = "seconds", local_host = "string", local_port = "port" }
 local STREAM = merged(LOCAL, { nodelay = "boolean", keepalive = "boolean" })
 local SSL = merged(STREAM, sockets.client_tls)
-local LISTEN = { timeout = "seconds", backlog = "count", tls = "table" }
+local LISTEN = { timeout = "seconds", backlog = "count", tls = "table", handshake_timeout = "seconds" }
 local UDP = merged(LOCAL, { broadcast = "boolean", reuse = "boolean", family = "string" })
 local UDP_LISTEN = { timeout = "seconds", broadcast = "boolean", reuse = "boolean" }
 local SPEC = { allow_net = "any", allow_listen = "any", deny_net = "any", dns = "boolean" }
@@ -78,7 +78,7 @@ local function make(core, cap, methods)
   end
 
   --- Listens on an interface ("127.0.0.1", "::1", "localhost", "*": every IPv4 one) and a port (0: any free one).
-  -- opts: timeout, backlog (1024), tls = { cert =, key =, client_ca =, alpn =, protocols = }
+  -- opts: timeout, backlog (1024), tls = { cert =, key =, client_ca =, alpn =, protocols = }, and with it handshake_timeout (10 s)
   function functions.tcp_listen(...)
     local host, port, opts = own(net, ...)
     args.string(1, "tcp_listen", "host", host)

@@ -87,6 +87,7 @@ function Error:is(class) end
 ---@class caspian.net.Listen_options: caspian.net.Timeout
 ---@field backlog? integer     Defaults to 1024
 ---@field tls? caspian.net.Server_tls
+---@field handshake_timeout? number   seconds for each TLS handshake. Defaults to 10
 
 ---@class caspian.net.Stream
 ---@field host string

@@ -27,7 +27,7 @@ local function merged(...)
   return all
 end
 
-local STARTTLS = merged(TIMEOUT, CLIENT_TLS, SERVER_TLS, { server = "boolean" })
+local STARTTLS = merged(TIMEOUT, CLIENT_TLS, SERVER_TLS, { server = "boolean", handshake_timeout = "seconds" })
 
 --- Defines the classes in the core. Once per Lua state, before the first socket. Returns the methods of WebSockets, which
 -- `websocket` adds once somebody opens one: then the core takes no class any more.
@@ -75,7 +75,8 @@ local function define(core)
   local tcp = merged(stream)
 
   --- Speaks TLS from here on and returns the ssl socket; this one is spent.
-  -- opts: as for `net.ssl`, or `{ server = true, cert =, key =, client_ca =, alpn =, protocols = }`.
+  -- opts: as for `net.ssl`, or `{ server = true, cert =, key =, client_ca =, alpn =, protocols = }`; `handshake_timeout`
+  -- (a server's is 10 s) besides `timeout`: whichever ends first.
   function tcp.starttls(self, opts)
     opts = options(1, "starttls", opts, STARTTLS)
     local socket = answer("starttls", core.starttls(self, opts))
@@ -95,7 +96,8 @@ local function define(core)
 
   local listener = {}
 
-  --- The next connection: a tcp socket, or an ssl socket where the listener has `tls`.
+  --- The next connection: a tcp socket, or an ssl socket where the listener has `tls`. Handshakes go on side by side meanwhile;
+  -- one that fails, or takes longer than `handshake_timeout`, is a line of --net-log and nothing else.
   function listener.accept(self, opts)
     opts = options(1, "accept", opts, TIMEOUT)
     local socket = answer("accept", core.accept(self, opts.timeout))

@@ -17,6 +17,7 @@ use crate::{
         records::{Engine, Then},
         server::ServerTls,
     },
+    wire::Want,
 };
 use rustls::{
     ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig, client::UnbufferedClientConnection,
@@ -38,7 +39,18 @@ impl<T: Transport> Tls<T> {
     /// The handshake of a server on an accepted connection.
     /// Errors: `tls`, `timeout`, `connection_reset`.
     pub fn accept(transport: T, tls: &ServerTls, deadline: &Deadline) -> Result<Self> {
-        Tls::server(transport, tls.config(), &[])?.handshake(deadline)
+        Tls::accepted(transport, tls)?.handshake(deadline)
+    }
+
+    /// A server on an accepted connection that has not begun its handshake: [`Tls::shake`] does it, in as many calls as it
+    /// takes, and [`Tls::wants`] says what to wait for in between.
+    pub fn accepted(transport: T, tls: &ServerTls) -> Result<Self> {
+        Tls::server(transport, tls.config(), &[])
+    }
+
+    /// What a handshake that came short waits for.
+    pub fn wants(&self) -> Want {
+        if self.outgoing.is_empty() { Want::Read } else { Want::Write }
     }
 
     /// A client that has not begun its handshake: [`Tls::shake`] does it, in as many calls as it takes.
