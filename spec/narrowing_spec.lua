@@ -1,6 +1,7 @@
 -- Contract 2, 3, 5 and 7: narrowing, jails, `allow` and guards give exactly the intersection of everything on the way.
 -- Random grants and requests against an oracle that is too short to be wrong; the numbers are the same on every run.
 
+local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
 local wire = require("spec.support.wire")
 
@@ -131,6 +132,24 @@ end
 
 describe("narrowing", function()
   wire.watch(before_each, after_each)
+
+  it("refuses a whole top-level domain, in every form, as jails and guards do", function()
+    for _, wildcard in ipairs{ "*.com", "**.com", "*.COM", "*.com.", "*.com:443" } do
+      for _, spec in ipairs{ { "--allow-net=" .. wildcard }, { "--allow-net=a.test," .. wildcard }, { allow_net = { wildcard } } } do
+        local message = fails.plainly("bad argument #1 to 'narrow'", net.narrow, spec)
+        assert.truthy(message:find("a wildcard needs two labels after it", 1, true), message)
+      end
+      fails.plainly("bad argument #1 to 'narrow'", net.narrow, { wildcard })
+      fails.plainly("a wildcard needs two labels after it", net.http.client.jail, wildcard)
+      fails.plainly("a wildcard needs two labels after it", net.http.client.new, { allow = { wildcard } })
+      net.narrow{ "--allow-net", "--deny-net=" .. wildcard }
+    end
+    if net.http.guard then
+      fails.plainly("a wildcard needs two labels after it", net.http.guard, { rules = { host = "*.com" } })
+      fails.plainly("a wildcard needs two labels after it", net.http.guard, { rules = { host = "*.com." } })
+    end
+    net.narrow{ "--allow-net=*.co.uk" }
+  end)
 
   it("is the intersection, whatever is inside of what", function()
     local count, passed = 0, 0
