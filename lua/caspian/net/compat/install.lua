@@ -15,6 +15,55 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local bad, show = args.bad, args.show
 
+--- Makes the loaders of `package.preload`. A loader is a chunk to its callers, as that of a file is: one that gives it an
+-- environment (`setfenv`; `debug.setupvalue` of its `_ENV`) with another `require`, as cosock's asyncify does, gets a module
+-- over what that answers. So does one that has put modules of its own into `package.loaded` before, for what stood there
+-- when it asked: nothing is looked up there later, when it may be another installation's.
+local function loaders(loaded, import, names, made, anew)
+  -- The names whose first module has a caller.
+  local taken = {}
+
+  --- What stands in `package.loaded` in the place of ours.
+  local function strangers()
+    local found
+    for name in next, names do
+      local module = rawget(loaded, name)
+      if type(module) == "table" and module ~= made[name] then
+        found = found or {}
+        found[name] = module
+      end
+    end
+    return found
+  end
+
+  --- `require` as a loader has it while nobody has swapped it.
+  local function usual(name)
+    return import(name)
+  end
+
+  local function load(name, required)
+    if required ~= usual then return anew(name, required) end
+    local others = strangers()
+    if others or taken[name] then
+      return anew(name, function(other) return others and others[other] or import(other) end)
+    end
+    taken[name] = true
+    local module = import(name)
+    -- With the original, who has `socket` has `socket.core`.
+    if name == "socket" then rawset(loaded, "socket.core", module) end
+    return module
+  end
+
+  return function(name)
+    local _ENV = { require = usual } -- luacheck: ignore
+    local function loader()
+      return load(name, require) -- luacheck: ignore
+    end
+    if setfenv then setfenv(loader, _ENV) end -- luacheck: ignore
+    return loader
+  end
+end
+
 --- Makes `install`. `core` is the native half; `unwrap(net)` answers the capability behind a network, or nil.
 return function(core, unwrap)
   local M = {}
@@ -39,7 +88,7 @@ return function(core, unwrap)
 
     local native = core.compat.sockets(cap, opts.native or false)
     local tls = core.compat.ssl()
-    local import, names = list(core.compat, {
+    local import, names, made, anew = list(core.compat, {
       ["socket"] = function() return sockets(native) end,
       ["socket.core"] = function(import) return import("socket") end,
       ["socket.unix"] = function() return unix(native) end,
@@ -55,14 +104,10 @@ return function(core, unwrap)
         end
       end,
     })
+    local require_for = loaders(loaded, import, names, made, anew)
     for name in next, names do
       rawset(loaded, name, nil)
-      rawset(preload, name, function()
-        local module = import(name)
-        -- With the original, who has `socket` has `socket.core`.
-        if name == "socket" then rawset(loaded, "socket.core", module) end
-        return module
-      end)
+      rawset(preload, name, require_for(name))
     end
     return import, names
   end

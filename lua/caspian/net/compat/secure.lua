@@ -13,22 +13,26 @@ local PARAMETERS = {
   "options", "depth", "dhparam", "curve", "curveslist", "verifyext", "alpn", "psk", "dane",
 }
 
---- The parameters of a client: `given`, and what is safe where nothing was said.
-local function client(given)
-  local params = {
-    mode = "client", protocol = "any", verify = "peer",
-    options = { "all", "no_sslv2", "no_sslv3", "no_tlsv1", "no_tlsv1_1" },
-  }
+--- Puts the parameters among `given` into `params`, and nothing else: a request's table may lead back to what keeps them.
+local function pick(params, given)
   for _, name in next, PARAMETERS do
     if given[name] ~= nil and given[name] ~= false then params[name] = given[name] end
   end
   return params
 end
 
+--- The parameters of a client: `given`, and what is safe where nothing was said.
+local function client(given)
+  return pick({
+    mode = "client", protocol = "any", verify = "peer",
+    options = { "all", "no_sslv2", "no_sslv3", "no_tlsv1", "no_tlsv1_1" },
+  }, given)
+end
+
 return function(import)
   local M = {}
   -- Connections made here, so that http can tell them and knows whose clock they go by.
-  local ours, factories = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
+  local known = import("caspian.known")
 
   --- Asks the proxy that `c` is connected to for a tunnel: RFC 9110, 9.3.6.
   local function tunnel(c, to, wait)
@@ -101,7 +105,7 @@ return function(import)
       local sock, why = (through or import("socket").tcp)()
       if not sock then return nil, why end
       local conn = setmetatable({ sock = sock }, forward)
-      ours[conn] = true
+      known.connections[conn] = true
 
       function conn:settimeout(...) return self.sock:settimeout(...) end
 
@@ -131,18 +135,18 @@ return function(import)
       end
       return conn
     end
-    factories[create] = params
+    known.factories[create] = pick({}, params)
     return create
   end
 
   --- Seconds that a connection made here waits; nil for any other.
   function M.limit(conn)
-    return ours[conn] and import("ssl.https").TIMEOUT or nil
+    return known.connections[conn] and import("ssl.https").TIMEOUT or nil
   end
 
   --- The parameters of a factory made here; nil for any other function.
   function M.parameters(create)
-    return factories[create]
+    return known.factories[create]
   end
 
   return M
