@@ -171,6 +171,11 @@ do
     four.broadcast = true
     four:send_to("group", "10.9." .. n - 1 .. ".255", 7003)
     expect(n, "a broadcast")
+    -- The limited one has it in the address that it is sent from.
+    local here = net.udp(nil, nil, { local_host = "10.9." .. n - 1 .. ".1", broadcast = true })
+    here:send_to("group", "255.255.255.255", 7003)
+    expect(n, "a limited broadcast")
+    here:close()
   end
   fails("socket", "names no interface to IPv6", function() six.multicast_interface = "10.9.0.1" end)
   fails("socket", "no such interface", function() six.multicast_interface = "nope" end)
