@@ -29,8 +29,14 @@ pub mod net;
 pub mod pages;
 pub mod panics;
 pub mod poll;
+pub mod reserve;
 pub mod resolve;
 pub mod tls;
 pub mod udp;
 pub mod wire;
 pub mod zone;
+
+/// The module is a library of its own in its process: what Rust allocates in it goes through the reserve.
+#[cfg(feature = "module")]
+#[global_allocator]
+static MEMORY: reserve::Reserve = reserve::Reserve;

@@ -6,6 +6,9 @@
 
 mod launcher;
 
+#[global_allocator]
+static MEMORY: caspian_net::reserve::Reserve = caspian_net::reserve::Reserve;
+
 fn main() -> std::process::ExitCode {
     launcher::main()
 }

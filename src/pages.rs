@@ -7,7 +7,10 @@
 //! process where an allocation fails that has no other way out.)
 #![allow(unsafe_code)]
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    reserve::is_whole,
+};
 use std::{
     alloc::{Layout, alloc_zeroed},
     ptr::NonNull,
@@ -18,6 +21,9 @@ const WORTH: usize = 4 * 1024 * 1024;
 
 /// What a large piece of memory must leave for the small ones, which Rust cannot do without, in bytes.
 const SPARE: usize = 1024 * 1024;
+
+/// What is let through while the reserve is gone, in bytes.
+const LITTLE: usize = 4096;
 
 /// Makes `buffer` `length` bytes long, with zeros. In a module built for size `Vec::resize` writes byte after byte, which
 /// takes longer than to receive them; this copies.
@@ -42,6 +48,9 @@ pub fn lengthen(buffer: &mut Vec<u8>, length: usize) -> Result<()> {
 
 /// Makes room for `more` bytes.
 pub fn reserve(buffer: &mut Vec<u8>, more: usize) -> Result<()> {
+    if more > LITTLE && !is_whole() {
+        return Err(no_memory(buffer.len().saturating_add(more)));
+    }
     // Twice as much as there was, or where that is too much, what is needed.
     let reserved = buffer.try_reserve(more).or_else(|_| buffer.try_reserve_exact(more));
     if reserved.is_ok() && (more < SPARE || has(SPARE)) {
@@ -67,6 +76,9 @@ pub fn copied(bytes: &[u8]) -> Result<Vec<u8>> {
 /// Nothing yet, with room for `length` bytes.
 pub fn room(length: usize) -> Result<Vec<u8>> {
     let mut buffer = Vec::new();
+    if length > LITTLE && !is_whole() {
+        return Err(no_memory(length));
+    }
     match buffer.try_reserve_exact(length) {
         Ok(()) if length < SPARE || has(SPARE) => Ok(buffer),
         _ => Err(no_memory(length)),
@@ -75,18 +87,18 @@ pub fn room(length: usize) -> Result<Vec<u8>> {
 
 /// Is there memory for so many bytes now? It may be gone the next moment.
 pub fn has(length: usize) -> bool {
-    Vec::<u8>::new().try_reserve_exact(length).is_ok()
+    is_whole() && Vec::<u8>::new().try_reserve_exact(length).is_ok()
 }
 
 #[cold]
-fn no_memory(length: usize) -> Error {
+pub fn no_memory(length: usize) -> Error {
     Error::new(Kind::TooLarge, format!("no memory for {length} bytes"))
 }
 
 /// So many zeros, which cost nothing before they are touched: fresh memory is zeros already. With large pages where that is
 /// worth it; nothing if there is no memory.
 pub fn zeroed(length: usize) -> Option<Vec<u8>> {
-    let layout = Layout::array::<u8>(length).ok().filter(|layout| layout.size() > 0)?;
+    let layout = Layout::array::<u8>(length).ok().filter(|layout| layout.size() > 0 && is_whole())?;
     // SAFETY: the layout's size is not zero.
     let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
     // SAFETY: `start` is an allocation of the global allocator's for `length` bytes at the alignment of `u8`, and each of

@@ -4,6 +4,7 @@ use crate::{
     deadline::{Deadline, check_interrupt},
     error::{Error, Kind, Result},
     grants::{Bindable, Permitted},
+    pages,
     panics::point,
     wire::{Want, unmap, wait},
     zone,
@@ -136,14 +137,14 @@ impl Udp {
     pub fn recv_from(&self, max: usize, deadline: &Deadline) -> Result<(Vec<u8>, Option<SocketAddr>)> {
         SCRATCH.with(|scratch| {
             let mut scratch = scratch.borrow_mut();
-            scratch.resize(MAX_DATAGRAM, 0);
+            pages::lengthen(&mut scratch, MAX_DATAGRAM)?;
             let room = scratch.get_mut(..max.min(MAX_DATAGRAM)).unwrap_or_default();
             loop {
                 match rustix::net::recvfrom(&self.socket, &mut *room, RecvFlags::DONTWAIT) {
                     Ok((count, _, from)) => {
                         point("datagram");
                         let from = from.and_then(|a| SocketAddr::try_from(a).ok()).map(unmap);
-                        return Ok((room.get(..count).unwrap_or_default().to_vec(), from));
+                        return Ok((pages::copied(room.get(..count).unwrap_or_default())?, from));
                     }
                     Err(Errno::AGAIN) => wait(self.socket.as_fd(), Want::Read, deadline, || "udp recv".to_owned())?,
                     Err(Errno::INTR) => check_interrupt("recv")?,

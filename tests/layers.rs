@@ -17,8 +17,9 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("deadline", 0, &["error"]),
     ("address", 0, &["error"]),
     ("fork", 0, &[]),
-    ("pages", 0, &["error"]),
+    ("pages", 0, &["error", "reserve"]),
     ("panics", 0, &["error"]),
+    ("reserve", 0, &[]),
     // floor 1: pure decisions, no I/O, no clock
     ("grants", 1, &[]),
     ("json", 1, &[]),
@@ -105,6 +106,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("wire/peer.rs", "getsockopt(2) for SO_PEERCRED, where rustix has no word for an unknown process"),
     ("poll.rs", "poll(2) asks about numbers that foreign objects give"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),
+    ("reserve.rs", "an allocator is an unsafe trait"),
     ("pages.rs", "madvise takes a pointer"),
     ("launcher/files.rs", "Lua's file handles are a C interface"),
     ("launcher/memory.rs", "Lua's allocator is a C interface"),

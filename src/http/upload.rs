@@ -3,7 +3,10 @@
 //! Reads the files it was given, open; opens none, and knows no connection.
 
 use super::request::Payload;
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    pages,
+};
 use std::{
     fs::File,
     io::{ErrorKind, Read, Seek, SeekFrom},
@@ -130,7 +133,8 @@ impl Upload {
                     return Ok(bytes.get(at..at + count).unwrap_or_default());
                 }
                 Part::File { file, start, .. } => {
-                    self.buffer.resize(count, 0);
+                    self.buffer.truncate(count);
+                    pages::lengthen(&mut self.buffer, count)?;
                     read_at(file, start + at, &mut self.buffer)?;
                     return Ok(&self.buffer);
                 }

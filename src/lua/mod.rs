@@ -32,7 +32,7 @@ mod wishes;
 use answer::{Answer, Failure, argument, failed, reply};
 use capability::{Capability, Held};
 
-use crate::{grants::slips, panics};
+use crate::{grants::slips, panics, reserve};
 use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
 use std::{cell::RefCell, rc::Rc};
 
@@ -76,6 +76,7 @@ fn farewell(lua: &Lua) -> mlua::Result<AnyUserData> {
 /// Makes the core table.
 pub fn core(lua: &Lua) -> mlua::Result<Table> {
     panics::hush();
+    reserve::keep();
     raw::remember(lua)?;
     farewell(lua)?;
     let core = lua.create_table()?;

@@ -1,5 +1,6 @@
 //! Byte queues whose memory belongs to the thread while they are empty, so that an idle connection holds none.
 
+use crate::{error::Result, pages};
 use std::cell::RefCell;
 
 /// The size of a shared buffer: what one read asks for at the most, and the beginning of a record from the last one.
@@ -45,11 +46,11 @@ impl Buffer {
     }
 
     /// `count` bytes of room behind what is there; [`Buffer::filled`] says how many of them were used.
-    pub fn room(&mut self, count: usize) -> &mut [u8] {
+    pub fn room(&mut self, count: usize) -> Result<&mut [u8]> {
         if self.data.len() - self.tail < count {
-            self.make_room(count);
+            self.make_room(count)?;
         }
-        self.data.get_mut(self.tail..self.tail + count).unwrap_or_default()
+        Ok(self.data.get_mut(self.tail..self.tail + count).unwrap_or_default())
     }
 
     pub fn filled(&mut self, count: usize) {
@@ -61,21 +62,24 @@ impl Buffer {
 
     /// For a connection that may now rest: keeps the bytes in no more memory than they need.
     pub fn park(&mut self) {
-        if !self.is_empty() && self.data.len() > 2 * self.len() + 1024 {
-            let small = self.bytes().to_vec();
+        // Where there is no memory to be small in, it stays as it is.
+        if !self.is_empty()
+            && self.data.len() > 2 * self.len() + 1024
+            && let Ok(small) = pages::copied(self.bytes())
+        {
             self.release();
             self.tail = small.len();
             self.data = small;
         }
     }
 
-    fn make_room(&mut self, count: usize) {
+    fn make_room(&mut self, count: usize) -> Result<()> {
         let len = self.len();
         let wanted = len + count;
         if wanted <= self.data.len() {
             self.data.copy_within(self.head..self.tail, 0);
         } else {
-            let mut larger = if wanted <= LARGE { spare() } else { vec![0; wanted.max(2 * self.data.len())] };
+            let mut larger = if wanted <= LARGE { spare()? } else { zeros(wanted.max(2 * self.data.len()))? };
             if let Some(to) = larger.get_mut(..len) {
                 to.copy_from_slice(self.bytes());
             }
@@ -83,6 +87,7 @@ impl Buffer {
             self.data = larger;
         }
         (self.head, self.tail) = (0, len);
+        Ok(())
     }
 
     fn release(&mut self) {
@@ -106,8 +111,12 @@ impl Drop for Buffer {
     }
 }
 
-fn spare() -> Vec<u8> {
-    SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_else(|| vec![0; LARGE])
+fn spare() -> Result<Vec<u8>> {
+    SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().map_or_else(|| zeros(LARGE), Ok)
+}
+
+fn zeros(length: usize) -> Result<Vec<u8>> {
+    pages::zeroed(length).ok_or_else(|| pages::no_memory(length))
 }
 
 #[cfg(test)]
@@ -119,7 +128,7 @@ mod tests {
         let mut buffer = Buffer::default();
         let (mut next_in, mut next_out) = (0u8, 0u8);
         for step in [1usize, 7, 300, 5000, LARGE, 3, LARGE + 9] {
-            for byte in buffer.room(step).iter_mut() {
+            for byte in buffer.room(step).unwrap().iter_mut() {
                 *byte = next_in;
                 next_in = next_in.wrapping_add(1);
             }
@@ -138,11 +147,11 @@ mod tests {
     #[test]
     fn a_resting_buffer_is_small() {
         let mut buffer = Buffer::default();
-        buffer.room(LARGE)[..5].copy_from_slice(b"hello");
+        buffer.room(LARGE).unwrap()[..5].copy_from_slice(b"hello");
         buffer.filled(5);
         buffer.park();
         assert_eq!((buffer.bytes(), buffer.data.len()), (&b"hello"[..], 5));
-        buffer.room(100)[0] = b'!';
+        buffer.room(100).unwrap()[0] = b'!';
         buffer.filled(1);
         assert_eq!(buffer.bytes(), b"hello!");
     }

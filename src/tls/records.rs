@@ -167,7 +167,7 @@ fn encode<D>(mut data: EncodeTlsData<'_, D>, outgoing: &mut Buffer) -> Result<()
     // An empty slice asks for the size.
     let mut size = 0;
     loop {
-        match data.encode(outgoing.room(size)) {
+        match data.encode(outgoing.room(size).map_err(full)?) {
             Ok(count) => {
                 outgoing.filled(count);
                 return Ok(());
@@ -176,6 +176,11 @@ fn encode<D>(mut data: EncodeTlsData<'_, D>, outgoing: &mut Buffer) -> Result<()
             Err(e) => return Err(Error::General(e.to_string())),
         }
     }
+}
+
+/// No memory for what is to be sent, in rustls' words.
+fn full(err: crate::error::Error) -> Error {
+    Error::General(err.fields().message.to_string())
 }
 
 fn finish<D>(mut traffic: WriteTraffic<'_, D>, outgoing: &mut Buffer, then: Then<'_>) -> Result<(), Error> {
@@ -187,7 +192,7 @@ fn finish<D>(mut traffic: WriteTraffic<'_, D>, outgoing: &mut Buffer, then: Then
         Then::Close => 64,
     };
     loop {
-        let room = outgoing.room(size);
+        let room = outgoing.room(size).map_err(full)?;
         let result = match then {
             Then::Send(bytes) => traffic.encrypt(bytes, room),
             _ => traffic.queue_close_notify(room),

@@ -96,7 +96,7 @@ impl<T: Transport> Tls<T> {
             }
             // What an earlier `write` left behind may be what the peer is waiting for.
             self.flush_now();
-            let room = self.incoming.room(wanted(buf.len()));
+            let room = self.incoming.room(wanted(buf.len()))?;
             match self.transport.read(room, deadline) {
                 Ok(count) => {
                     point("TLS record");
@@ -128,7 +128,7 @@ impl<T: Transport> Tls<T> {
                 return result.map(Some);
             }
             self.flush_now();
-            let room = self.incoming.room(wanted(buf.len()));
+            let room = self.incoming.room(wanted(buf.len()))?;
             match self.transport.read_now(room) {
                 Ok(Some(count)) => {
                     let filled = self.arrived(count, buf);
@@ -155,7 +155,8 @@ impl<T: Transport> Tls<T> {
             if self.own().is_err() || self.ready() {
                 break;
             }
-            let room = self.incoming.room(wanted(0));
+            // The read that follows says that there is no memory.
+            let Ok(room) = self.incoming.room(wanted(0)) else { break };
             match self.transport.read_now(room) {
                 Ok(Some(count)) => {
                     self.arrived(count, &mut []);

@@ -293,7 +293,7 @@ impl Fetch {
         let talk = self.talk.insert(Talk::new(link, reused, asked));
         if let Some(upload) = self.upload.as_mut().filter(|_| !expecting) {
             // Head and beginning of the body in one go: a small request is one packet.
-            out.extend_from_slice(upload.piece()?);
+            pages::append(&mut out, upload.piece()?)?;
         }
         if self.options.record {
             self.records.push(Record::new(wall(), self.request.method.as_str(), &self.request.url, &out));

@@ -120,7 +120,7 @@ impl Built {
         config.key_log = Arc::clone(&secret) as Arc<dyn KeyLog>;
         let mut tls = Tls::client(transport, Arc::new(config), name)?;
         tls.keep_to_records();
-        tls.arrived_early(early);
+        tls.arrived_early(early)?;
         Ok((tls, secret))
     }
 
@@ -138,7 +138,7 @@ impl Built {
         config.key_log = Arc::clone(&secret) as Arc<dyn KeyLog>;
         let mut tls = Tls::server(transport, Arc::new(config), &[])?;
         tls.keep_to_records();
-        tls.arrived_early(early);
+        tls.arrived_early(early)?;
         Ok((tls, secret))
     }
 

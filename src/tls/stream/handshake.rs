@@ -63,7 +63,7 @@ impl<T: Transport> Tls<T> {
     pub(in crate::tls) fn server(transport: T, config: Arc<ServerConfig>, early: &[u8]) -> Result<Self> {
         let conn = UnbufferedServerConnection::new(config).map_err(|e| fault::error("TLS", &e))?;
         let mut tls = Tls::new(transport, Engine::Server(Box::new(conn)));
-        tls.arrived_early(early);
+        tls.arrived_early(early)?;
         Ok(tls)
     }
 
@@ -74,14 +74,15 @@ impl<T: Transport> Tls<T> {
     }
 
     /// Bytes for the handshake that were taken from the transport before it began.
-    pub(in crate::tls) fn arrived_early(&mut self, early: &[u8]) {
+    pub(in crate::tls) fn arrived_early(&mut self, early: &[u8]) -> Result<()> {
         if let Some(gauge) = &mut self.gauge {
             gauge.arrived(early);
         }
-        if let Some(to) = self.incoming.room(early.len()).get_mut(..early.len()) {
+        if let Some(to) = self.incoming.room(early.len())?.get_mut(..early.len()) {
             to.copy_from_slice(early);
         }
         self.incoming.filled(early.len());
+        Ok(())
     }
 
     fn handshake(mut self, deadline: &Deadline) -> Result<Self> {
@@ -120,7 +121,7 @@ impl<T: Transport> Tls<T> {
                 }
             }
             let asked = self.gauge.as_ref().map_or(HELLO, Gauge::missing);
-            match at_hand.map_or_else(|| self.transport.read(self.incoming.room(asked), deadline), Ok) {
+            match at_hand.map_or_else(|| self.transport.read(self.incoming.room(asked)?, deadline), Ok) {
                 Ok(0) => {
                     self.end = Some(End::Cut);
                     break Err(Error::new(Kind::ConnectionReset, "the peer closed the connection"));
@@ -157,7 +158,7 @@ impl<T: Transport> Tls<T> {
         if self.end.is_some() || !self.engine.state().is_handshaking() {
             return Ok(None);
         }
-        let got = self.transport.read_now(self.incoming.room(gauge.missing()));
+        let got = self.transport.read_now(self.incoming.room(gauge.missing())?);
         if !matches!(got, Ok(Some(1..))) {
             self.incoming.filled(0);
         }
@@ -166,7 +167,7 @@ impl<T: Transport> Tls<T> {
 
     /// After a failed write in the handshake: the alert that may explain it.
     fn last_words(&mut self) -> Option<Error> {
-        let count = self.transport.read_now(self.incoming.room(RECORD)).ok().flatten();
+        let count = self.transport.read_now(self.incoming.room(RECORD).ok()?).ok().flatten();
         self.incoming.filled(count.unwrap_or(0));
         self.turn(&mut [], &mut 0, Then::Rest).err()
     }
