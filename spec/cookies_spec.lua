@@ -124,6 +124,14 @@ describe("a jar", function()
     end)
   end
 
+  -- Nobody on the network sees what does not leave the machine.
+  for _, origin in ipairs{ "http://localhost:8080/", "http://app.localhost/", "http://127.0.0.1/", "http://[::1]/" } do
+    it("takes Secure cookies from " .. origin, function()
+      assert.is_true(jar:set(origin, "a=1; Secure; HttpOnly"))
+      assert.equal("a=1", jar:header(origin))
+    end)
+  end
+
   it("is locked", function()
     assert.is_false(getmetatable(jar))
     assert.has_error(function() jar.x = 1 end)

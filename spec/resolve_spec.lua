@@ -68,6 +68,27 @@ describe("resolve", function()
     for i = 1, 5 do assert.equal(i .. ("x"):rep(400), list[i]) end
   end)
 
+  -- RFC 6761, section 6.3: loopback, whatever a server would say, and none is asked.
+  for _, name in ipairs{ "localhost", "LOCALHOST.", "app.localhost", "a.b.localhost." } do
+    it(name .. " is loopback, and nobody is asked", function()
+      for _, opts in ipairs{ { server = server }, { server = server, timeout = 0 }, {} } do
+        local found = net.resolve(name, opts)
+        assert.truthy(#found > 0)
+        for _, ip in ipairs(found) do assert.truthy(ip == "::1" or ip:find("^127%."), ip) end
+      end
+      fails.with("network/dns_failure", net.resolve, name, "mx", { server = server })
+      assert.equal(0, asked((name:lower():gsub("%.$", ""))))
+    end)
+  end
+
+  it("says so where no name server is", function()
+    local gone = net.udp_listen("127.0.0.1", 0)
+    local port = gone.local_port
+    gone:close()
+    local err = fails.with("network/dns_failure", net.resolve, "www.spec.test", { server = "127.0.0.1:" .. port, timeout = 20 })
+    assert.truthy(err.message:find("no name server could be reached", 1, true), err.message)
+  end)
+
   it("is a method too, and takes its options second", function()
     assert.same({ "192.0.2.4" }, net:resolve("v4.spec.test", { server = server }))
     assert.same({ "192.0.2.4" }, net:resolve("v4.spec.test", "a", { server = server }))

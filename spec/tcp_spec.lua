@@ -159,6 +159,18 @@ describe("tcp", function()
     s:close()
   end)
 
+  it("connects to this machine by localhost and the names below it, whoever knows them", function()
+    local l = net.tcp_listen("app.localhost", 0)
+    assert.equal("127.0.0.1", l.local_host)
+    for _, host in ipairs{ "localhost", "LocalHost.", "app.localhost", "a.b.localhost." } do
+      local s = net.tcp(host, l.local_port, { timeout = 5 })
+      local there = l:accept{ timeout = 5 }
+      assert.equal((host:lower():gsub("%.$", "")), s.host)
+      s:close() there:close()
+    end
+    l:close()
+  end)
+
   if servers.ipv6 then
     it("connects to IPv6 literals, with or without brackets", function()
       for _, host in ipairs{ "::1", "[::1]", "0:0:0:0:0:0:0:1" } do

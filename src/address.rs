@@ -10,7 +10,9 @@ pub use zone::{Zone, Zoned, is_link_local};
 
 use std::{
     borrow::{Borrow, Cow},
+    cmp::Ordering,
     fmt,
+    hash::{Hash, Hasher},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
@@ -29,8 +31,9 @@ pub enum Host {
     Ip(IpAddr),
 }
 
-/// A DNS name: lower-case A-labels of letters, digits, hyphens and underscores, without the root's dot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A DNS name: lower-case A-labels of letters, digits, hyphens and underscores. The root's dot is kept for who resolves
+/// it ([`Name::as_asked`]), and is no part of what is compared, hashed or shown.
+#[derive(Clone, Debug)]
 pub struct Name(Arc<str>);
 
 /// A host and a port. Displayed as `example.com:80`, `[::1]:80`.
@@ -47,7 +50,7 @@ pub struct BadHost(pub String);
 impl Host {
     /// Reads what raw sockets take: a name, a dotted quad, an IPv6 address with or without brackets.
     ///
-    /// UTS 46 non-transitional; one trailing dot is removed from a name (RFC 1034 §3.1). Spellings that `inet_aton`
+    /// UTS 46 non-transitional; one trailing dot of a name says only how it is resolved (RFC 1034 §3.1). Spellings that `inet_aton`
     /// takes for an address (`127.1`, `0x7f.1`, `2130706433`) are refused: two readers would see two hosts.
     pub fn parse(text: &str) -> Result<Host, BadHost> {
         well_formed(text)?;
@@ -93,12 +96,37 @@ impl Host {
         }
     }
 
+    /// True for a name that was written with the root's dot: no search domain makes another name of it.
+    pub fn is_absolute(&self) -> bool {
+        matches!(self, Host::Name(name) if name.as_asked().ends_with('.'))
+    }
+
+    /// True for `localhost` and the names below it, which are loopback wherever they are asked for (RFC 6761 §6.3).
+    pub fn is_localhost(&self) -> bool {
+        let above =
+            |name: &str| name.strip_suffix("localhost").is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        self.name().is_some_and(above)
+    }
+
+    /// True for what never leaves this machine: `localhost`, the names below it, and loopback addresses.
+    pub fn is_loopback(&self) -> bool {
+        self.ip().is_some_and(|ip| ip.is_loopback()) || self.is_localhost()
+    }
+
     /// As an authority has it (RFC 3986 §3.2.2): IPv6 in brackets.
     pub fn authority(&self) -> Cow<'_, str> {
         match self {
             Host::Name(name) => Cow::Borrowed(name.as_str()),
             Host::Ip(IpAddr::V4(ip)) => Cow::Owned(ip.to_string()),
             Host::Ip(IpAddr::V6(ip)) => Cow::Owned(format!("[{ip}]")),
+        }
+    }
+
+    /// The same for whoever resolves it in our place, a proxy: with the root's dot, where it was written.
+    pub fn authority_asked(&self) -> Cow<'_, str> {
+        match self {
+            Host::Name(name) => Cow::Borrowed(name.as_asked()),
+            Host::Ip(_) => self.authority(),
         }
     }
 }
@@ -143,10 +171,15 @@ impl Name {
             let why = "is an odd spelling of an IPv4 address: write four decimal numbers without leading zeros";
             return Err(bad(text, why));
         }
-        Ok(Name(name.into()))
+        Ok(Name(ascii.into()))
     }
 
     pub fn as_str(&self) -> &str {
+        self.0.strip_suffix('.').unwrap_or(&self.0)
+    }
+
+    /// What a resolver is asked: with the root's dot, where it was written.
+    pub fn as_asked(&self) -> &str {
         &self.0
     }
 }
@@ -289,13 +322,39 @@ impl Endpoint {
 impl Borrow<str> for Name {
     // `Name` hashes and compares as its text does, so a map of names can be asked with a part of another name.
     fn borrow(&self) -> &str {
-        &self.0
+        self.as_str()
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Name) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Name {}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Name) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Name) -> Ordering {
+        self.as_str().cmp(other.as_str())
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -376,6 +435,35 @@ mod tests {
             if host.name().is_some() {
                 assert_eq!(host.to_string(), expected);
             }
+        }
+    }
+
+    /// The root's dot changes who is asked, and nothing that is compared.
+    #[test]
+    fn the_dot_at_the_end() {
+        for (text, asked, absolute, localhost) in [
+            ("short", Some("short"), false, false),
+            ("short.", Some("short."), true, false),
+            ("SHORT。", Some("short."), true, false),
+            ("bücher.", Some("xn--bcher-kva."), true, false),
+            ("localhost", Some("localhost"), false, true),
+            ("LocalHost.", Some("localhost."), true, true),
+            ("a.b.localhost", Some("a.b.localhost"), false, true),
+            ("a.localhost.", Some("a.localhost."), true, true),
+            ("alocalhost", Some("alocalhost"), false, false),
+            ("localhost.example", Some("localhost.example"), false, false),
+            ("127.0.0.1", None, false, false),
+            ("::1", None, false, false),
+        ] {
+            let host = Host::parse(text).unwrap();
+            assert_eq!((host.is_absolute(), host.is_localhost()), (absolute, localhost), "{text}");
+            assert_eq!(host.is_loopback(), localhost || asked.is_none(), "{text}");
+            let Host::Name(name) = &host else { continue };
+            assert_eq!(Some(name.as_asked()), asked, "{text}");
+            let other = Host::parse(&format!("{host}.")).unwrap();
+            let hash = |host: &Host| std::hash::BuildHasher::hash_one(&foldhash::fast::FixedState::default(), host);
+            assert!(other == host && other.cmp(&host).is_eq() && hash(&other) == hash(&host), "{text}");
+            assert!(!other.to_string().ends_with('.') && !other.authority().ends_with('.'), "{text}");
         }
     }
 

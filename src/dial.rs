@@ -95,8 +95,11 @@ pub fn addresses(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<
 
 /// The addresses of a granted name, permitted or not, as this machine has them.
 pub fn lookup(net: &Net, op: &'static str, granted: &Granted, deadline: &Deadline) -> Result<Vec<IpAddr>> {
-    let searched = || granted.host().name().map(names::searched).unwrap_or_default();
-    if net.grants().denies_some(granted.port(), searched) {
+    let host = granted.host();
+    if host.is_localhost() {
+        return Ok(names::loopback(host));
+    }
+    if net.grants().denies_some(granted.port(), || names::searched(host))? {
         // The system's resolver would ask for a denied name: then this one as it is written, and no other.
         return Lookup::default().addresses(net, op, granted, deadline);
     }

@@ -4,6 +4,7 @@
 //! is decided elsewhere: `Grants::permit`.
 
 use crate::{
+    address::Host,
     deadline::Deadline,
     error::{Error, Kind, Result},
     grants::Granted,
@@ -28,10 +29,9 @@ static PENDING: AtomicUsize = AtomicUsize::new(0);
 
 /// The addresses of a granted host, in the order the system prefers (RFC 6724). A literal is its own answer.
 pub fn lookup(granted: &Granted, deadline: &Deadline) -> Result<Vec<IpAddr>> {
-    match (granted.host().ip(), granted.host().name()) {
-        (Some(ip), _) => Ok(vec![ip]),
-        (None, Some(name)) => ask(name, deadline),
-        (None, None) => Ok(Vec::new()),
+    match granted.host() {
+        Host::Ip(ip) => Ok(vec![*ip]),
+        Host::Name(name) => ask(name.as_asked(), deadline),
     }
 }
 

@@ -272,7 +272,7 @@ fn interface(text: &str) -> Result<Vec<Rule>, String> {
     }
     match Host::parse(host).map_err(|bad| bad.0)? {
         Host::Ip(ip) => Ok(vec![(Pattern::Net(ip.into()), ports)]),
-        Host::Name(name) if name.as_str() == "localhost" => {
+        host if host.is_localhost() => {
             let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
             Ok(loopback.map(|ip| (Pattern::Net(ip.into()), ports.clone())).into())
         }

@@ -188,12 +188,12 @@ impl Grants {
 
     /// Whether some `--deny-net` is about names and refuses one of these, which a search domain may make of another name.
     /// Port 0, of a name that is only asked for: whether it refuses any port.
-    pub fn denies_some(&self, port: u16, names: impl FnOnce() -> Vec<Host>) -> bool {
+    pub fn denies_some(&self, port: u16, names: impl FnOnce() -> Result<Vec<Host>>) -> Result<bool> {
         let refuses = |host: &Host| match port {
             0 => !self.denied_ports(host).is_empty(),
             port => self.layers().any(|layer| layer.denies(host, port)),
         };
-        self.layers().any(|layer| layer.deny.has_names()) && names().iter().any(refuses)
+        Ok(self.layers().any(|layer| layer.deny.has_names()) && names()?.iter().any(refuses))
     }
 
     /// Whether `--deny-net` takes every port of a host.
@@ -238,13 +238,13 @@ impl Grants {
         self.layers().any(|layer| layer.deny.has_addresses() || !layer.fences.is_empty())
     }
 
-    /// Asks to bind. Only addresses can be bound, and `localhost`, which is 127.0.0.1 (RFC 6761 §6.3); port 0 is an
-    /// ephemeral port and needs a grant for port 0. `port_not_allowed`; but `host_not_allowed` where ports are granted on
-    /// other interfaces only, since then no port of this one would do.
+    /// Asks to bind. Only addresses can be bound, and `localhost` and names below it, which are 127.0.0.1 (RFC 6761 §6.3);
+    /// port 0 is an ephemeral port and needs a grant for port 0. `port_not_allowed`; but `host_not_allowed` where ports are
+    /// granted on other interfaces only, since then no port of this one would do.
     pub fn listen(&self, host: &Host, port: u16) -> Result<Bindable> {
         let ip = match host {
             Host::Ip(ip) => *ip,
-            Host::Name(name) if name.as_str() == "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Host::Name(_) if host.is_localhost() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             Host::Name(_) => {
                 let words = format!("listen on {host} is not allowed: only an address can be bound");
                 return Err(Error::new(Kind::HostNotAllowed, words).at(host.to_string(), port));

@@ -8,7 +8,7 @@
 pub mod date;
 mod line;
 
-use super::url::{HttpUrl, Scheme};
+use super::url::{HttpUrl, Origin, Scheme};
 use crate::{address::Host, panics::point};
 use line::Line;
 use std::{
@@ -131,8 +131,8 @@ impl Jar {
             expires: expires.map(|at| at.min(now.saturating_add(MAX_AGE))),
             created: now,
         };
-        let https = url.origin().scheme == Scheme::Https;
-        if !prefix_holds(&record, line.path.is_some()) || (!https && (record.secure || self.is_guarded(&record, now))) {
+        let safe = is_trustworthy(url.origin());
+        if !prefix_holds(&record, line.path.is_some()) || (!safe && (record.secure || self.is_guarded(&record, now))) {
             return false;
         }
         point("cookie, with its lock");
@@ -144,7 +144,7 @@ impl Jar {
     /// [`MAX_HEADER`] bytes; what does not fit is left out.
     pub fn header(&self, url: &HttpUrl, now: u64) -> Option<Vec<u8>> {
         let origin = url.origin();
-        let path = url.path().as_bytes();
+        let (path, trustworthy) = (url.path().as_bytes(), is_trustworthy(origin));
         let name = origin.host.to_string();
         let mut found = Vec::new();
         for (domain, exact) in domains(&origin.host, &name) {
@@ -152,7 +152,7 @@ impl Jar {
             found.extend(shelf.iter().filter(|cookie| {
                 let record = &cookie.record;
                 (exact || !record.host_only)
-                    && (!record.secure || origin.scheme == Scheme::Https)
+                    && (!record.secure || trustworthy)
                     && !cookie.is_over(now)
                     && path_matches(path, &record.path)
             }));
@@ -287,6 +287,12 @@ impl fmt::Debug for Jar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Jar({} cookies)", self.count)
     }
+}
+
+/// True for the origins whose bytes nobody else on the network sees: `Secure` cookies are for them (Secure Contexts,
+/// section 3.1: https, loopback addresses, `localhost` and names below it).
+fn is_trustworthy(origin: &Origin) -> bool {
+    origin.scheme == Scheme::Https || origin.host.is_loopback()
 }
 
 /// Which hosts a cookie is for: its domain, and true if only that very host. `None` if `host` may not say so.

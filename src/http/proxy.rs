@@ -114,7 +114,7 @@ impl Proxy {
 
     /// The request that asks for a tunnel to `host`.
     pub fn connect(&self, host: &Host, port: u16) -> Vec<u8> {
-        let target = format!("{}:{port}", host.authority());
+        let target = format!("{}:{port}", host.authority_asked());
         let agent = concat!("caspian/", env!("CARGO_PKG_VERSION"));
         let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {agent}\r\n");
         if let Some(authorization) = self.authorization() {
@@ -199,6 +199,10 @@ mod tests {
         let basic = BASE64.encode(b"user:p@%zz");
         assert!(head.starts_with("CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n"), "{head}");
         assert!(head.ends_with(&format!("Proxy-Authorization: Basic {basic}\r\n\r\n")), "{head}");
+        // The proxy resolves the name: its dot goes along.
+        let absolute = proxy.connect(&Host::parse("Short.").unwrap(), 443);
+        let absolute = String::from_utf8(absolute).unwrap();
+        assert!(absolute.starts_with("CONNECT short.:443 HTTP/1.1\r\nHost: short.:443\r\n"), "{absolute}");
         let open = Proxy::parse("http://h").unwrap().connect(&Host::parse("a.example").unwrap(), 80);
         assert!(!String::from_utf8(open).unwrap().contains("uthorization"));
     }

@@ -168,7 +168,7 @@ impl Request {
         let target = match form {
             Form::Origin => self.url.target(),
             Form::Absolute => {
-                absolute = self.url.without_fragment();
+                absolute = self.url.absolute_form();
                 &absolute
             }
         };

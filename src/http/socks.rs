@@ -56,18 +56,18 @@ impl Handshake {
     /// A tunnel to `host`: a name is sent as a name, and resolved by the proxy.
     pub fn new(host: &Host, port: u16, login: Option<&Login>) -> Result<Handshake> {
         let mut request = vec![VERSION, 1, 0];
-        match (host.ip(), host.name()) {
-            (Some(IpAddr::V4(ip)), _) => {
+        match host {
+            Host::Ip(IpAddr::V4(ip)) => {
                 request.push(1);
                 request.extend(ip.octets());
             }
-            (Some(IpAddr::V6(ip)), _) => {
+            Host::Ip(IpAddr::V6(ip)) => {
                 request.push(4);
                 request.extend(ip.octets());
             }
-            (None, name) => {
+            Host::Name(name) => {
                 // A length that does not fit would be cut, and the rest read as something else (CVE-2023-38545).
-                let name = name.unwrap_or_default().as_bytes();
+                let name = name.as_asked().as_bytes();
                 let Some(length) = u8::try_from(name.len()).ok().filter(|length| *length > 0) else {
                     return Err(Error::new(Kind::Socket, "the host's name is longer than SOCKS5 can say (255 bytes)"));
                 };
@@ -260,7 +260,9 @@ mod tests {
     #[test]
     fn requests() {
         for (host, expected) in [
-            ("127.0.0.1", &b"\x05\x01\x00\x01\x7f\0\0\x01\x01\xbb"[..]),
+            ("short", &b"\x05\x01\x00\x03\x05short\x01\xbb"[..]),
+            ("Short.", b"\x05\x01\x00\x03\x06short.\x01\xbb"),
+            ("127.0.0.1", b"\x05\x01\x00\x01\x7f\0\0\x01\x01\xbb"),
             ("::1", b"\x05\x01\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01\xbb"),
         ] {
             let handshake = Handshake::new(&Host::parse(host).unwrap(), 443, None).unwrap();

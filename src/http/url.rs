@@ -177,12 +177,19 @@ impl HttpUrl {
         self.0.url.query()
     }
 
+    /// Without fragment: the request target in absolute form, for a proxy that resolves the host.
+    pub fn absolute_form(&self) -> String {
+        let Origin { scheme, host, .. } = self.origin();
+        let port = self.authority().strip_prefix(&*host.authority()).unwrap_or_default();
+        [scheme.name(), "://", &*host.authority_asked(), port, self.target()].concat()
+    }
+
     /// Origin and path, what errors and the log name: a query is where tokens are.
     pub fn public(&self) -> String {
         format!("{}{}", self.origin(), self.path())
     }
 
-    /// Without fragment: the request target in absolute form.
+    /// Without fragment.
     pub fn without_fragment(&self) -> String {
         [self.0.origin.scheme.name(), "://", self.authority(), self.target()].concat()
     }
@@ -265,6 +272,23 @@ mod tests {
                 }
                 (got, _) => panic!("{text:?}: {got:?}, not {expected:?}"),
             }
+        }
+    }
+
+    /// The dot at a name's end is for who resolves it: a resolver of ours, or a proxy.
+    #[test]
+    fn an_absolute_name() {
+        for (text, asked, absolute) in [
+            ("http://short/x?q#f", "http://short/x?q", false),
+            ("http://SHORT.:80/x?q#f", "http://short./x?q", true),
+            ("https://short.:8443/", "https://short.:8443/", true),
+            ("http://[::1]:81/", "http://[::1]:81/", false),
+            ("http://127.0.0.1/", "http://127.0.0.1/", false),
+        ] {
+            let url = HttpUrl::parse(text).unwrap();
+            assert_eq!((&*url.absolute_form(), url.origin().host.is_absolute()), (asked, absolute), "{text}");
+            assert!(!url.authority().contains(".:") && !url.to_text().contains("t./"), "{text}");
+            assert_eq!(url.join(b"/y").unwrap().origin().host.is_absolute(), absolute, "{text}");
         }
     }
 

@@ -419,9 +419,8 @@ fn parse_text(text: &str, index: usize) -> Answer<Zoned> {
 fn interface(host: &LuaString) -> Answer<Zoned> {
     let host = host.to_string_lossy();
     let host = if host == "*" { "0.0.0.0" } else { &host };
-    let host = if host == "localhost" { "127.0.0.1" } else { host };
     match parse_text(host, 1)? {
-        place if place.host.ip().is_some() => Ok(place),
+        place if place.host.ip().is_some() || place.host.is_localhost() => Ok(place),
         _ => argument(1, format!("host must be an address of this machine, \"localhost\" or \"*\", got {host:?}")),
     }
 }

@@ -10,12 +10,15 @@
 
 mod ask;
 mod cache;
+mod conf;
 mod lookup;
 mod record;
+mod sockets;
 mod system;
 
 pub use lookup::Lookup;
 pub use record::{Record, Type};
+pub use system::loopback;
 
 use crate::{
     address::{Host, special, unmap},
@@ -29,9 +32,8 @@ use hickory_resolver::proto::rr::Name;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
 };
-use system::System;
+use system::{Candidate, System};
 
 /// The port of a name server that names none.
 pub const PORT: u16 = 53;
@@ -56,17 +58,15 @@ pub struct Question {
 #[derive(Debug, Default)]
 pub struct Names {
     cache: Mutex<Cache>,
-    system: Mutex<Option<(Arc<System>, Instant)>>,
+    system: Mutex<Option<Arc<System>>>,
 }
-
-/// How long the system's files are taken to be as they were: looking costs more than a cached answer.
-const FRESH: Duration = Duration::from_secs(1);
 
 impl Question {
     /// Reads a name as the caller wrote it.
     pub fn new(op: &'static str, name: &str) -> std::result::Result<Question, String> {
         let host = Host::parse(name).map_err(|bad| bad.0)?;
-        Ok(Question { op, host, absolute: name.ends_with('.'), kind: None, server: None, tcp: false })
+        let absolute = host.is_absolute();
+        Ok(Question { op, host, absolute, kind: None, server: None, tcp: false })
     }
 
     /// `resolve mx example.com`: the act, for messages.
@@ -135,7 +135,12 @@ impl Names {
                 Some(kind) => dns(format!("the name has no {} record", kind.word().to_uppercase())),
                 None => dns("the name has no address".into()),
             },
-            Fault::Refused(code) => dns(format!("the name server answered {code:?}")).cause(code),
+            Fault::Refused(code) => {
+                let code = format!("{code:?}");
+                dns(format!("the name server answered {code:?}")).cause(code)
+            }
+            Fault::Lame => dns("the name server names others, and knows nothing of the name itself".into()),
+            Fault::Nobody => dns("no name server could be reached".into()),
             Fault::BadName => dns("the answer holds a name that is not one".into()),
             Fault::Chain => dns("too many aliases (CNAME)".into()),
             Fault::Malformed(cause) => {
@@ -166,12 +171,27 @@ impl Names {
                 false => Err(Fault::Nothing { exists: true, ttl: 0 }),
             };
         }
+        // Nobody is asked about `localhost`, and nobody is believed.
+        if question.host.is_localhost() {
+            let fits = |ip: &IpAddr| match question.kind {
+                None => true,
+                Some(Type::A) => ip.is_ipv4(),
+                Some(Type::Aaaa) => ip.is_ipv6(),
+                Some(_) => false,
+            };
+            let found: Vec<_> = loopback(&question.host).into_iter().filter(fits).map(Record::address).collect();
+            return match found.is_empty() {
+                false => Ok(found.into()),
+                true => Err(Fault::Nothing { exists: true, ttl: 0 }),
+            };
+        }
         let server = match question.server {
             Some((ip, port)) => Some(self.server(net, question, ip, port)?),
             None => None,
         };
+        let system = self.system()?;
         if server.is_none()
-            && let Some(found) = self.system().hosts(&question.host, question.kind)
+            && let Some(found) = system.hosts(&question.host, question.kind)
         {
             return Ok(found);
         }
@@ -180,9 +200,9 @@ impl Names {
         if let Some(known) = self.cache().find(&key) {
             return known;
         }
-        let (name, system) = (name(&question.host)?, self.system());
+        let name = name(&question.host)?;
         let names = match server.is_some() || absolute || question.host.ip().is_some() {
-            true => vec![name],
+            true => vec![Candidate { name, as_is: true }],
             false => system.candidates(&name, |candidate| allowed(net, candidate)),
         };
         let way = Way::new(&system, server, tcp);
@@ -232,28 +252,30 @@ impl Names {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The system's configuration, read again within [`FRESH`] of a change of its files.
-    fn system(&self) -> Arc<System> {
+    /// The system's configuration, read again when its files change. What was known by the old one is forgotten: other
+    /// servers may know other things.
+    fn system(&self) -> std::result::Result<Arc<System>, Fault> {
         let mut known = self.system.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = now();
-        if let Some((system, looked)) = &mut *known {
-            if now.duration_since(*looked) < FRESH {
-                return Arc::clone(system);
-            }
-            if system.is_current() {
-                *looked = now;
-                return Arc::clone(system);
-            }
+        if let Some(system) = known.as_ref().filter(|system| system.is_current()) {
+            return Ok(Arc::clone(system));
         }
-        Arc::clone(&known.insert((Arc::new(System::read()), now)).0)
+        let read = Arc::new(System::read().map_err(|e| Fault::Io(Arc::new(e)))?);
+        if known.replace(Arc::clone(&read)).is_some() {
+            *self.cache() = Cache::default();
+        }
+        Ok(read)
     }
 }
 
 /// The names that the system's resolver may make of one that is not absolute, by its search domains.
-pub fn searched(name: &str) -> Vec<Host> {
-    let Ok(name) = Name::from_ascii(name) else { return Vec::new() };
-    let made = System::read().candidates(&name, |_| true);
-    made.iter().filter_map(|full| Host::parse(&full.to_ascii()).ok()).collect()
+pub fn searched(host: &Host) -> Result<Vec<Host>> {
+    let Ok(name) = name(host) else { return Ok(Vec::new()) };
+    if host.is_absolute() || host.ip().is_some() {
+        return Ok(vec![host.clone()]);
+    }
+    let system = System::read().map_err(|e| Error::from_io(&format!("resolve {host}"), &e))?;
+    let made = system.candidates(&name, |_| true);
+    Ok(made.iter().filter_map(|one| Host::parse(&one.name.to_ascii()).ok()).collect())
 }
 
 /// Whether a name that a search domain made may be asked for.

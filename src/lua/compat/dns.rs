@@ -69,7 +69,7 @@ fn addresses(home: &Home, name: &[u8]) -> Outcome<(Vec<IpAddr>, u32)> {
     if let Some(ip) = host.ip() {
         return Ok((vec![ip], zone.as_ref().map_or(Ok(0), zone::index)?));
     }
-    if host.name() == Some("localhost") {
+    if host.is_localhost() {
         return Ok((vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], 0));
     }
     let net = &home.cap.net;

@@ -80,11 +80,11 @@ pub fn bindable(object: &Object, op: &'static str, address: &[u8], port: u16) ->
         text => host(text)?,
     };
     let Zoned { host: name, zone } = name;
-    let ips = match (name.ip(), name.name()) {
-        (Some(ip), _) => vec![ip],
-        (None, Some("localhost")) if family == Some(Family::V6) => vec![IpAddr::V6(Ipv6Addr::LOCALHOST)],
-        (None, Some("localhost")) => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        _ => dial::lookup(net, op, &net.lookup(op, &name)?, &Deadline::new(Some(DEFAULT)))?,
+    let ips = match name.ip() {
+        Some(ip) => vec![ip],
+        None if name.is_localhost() && family == Some(Family::V6) => vec![IpAddr::V6(Ipv6Addr::LOCALHOST)],
+        None if name.is_localhost() => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        None => dial::lookup(net, op, &net.lookup(op, &name)?, &Deadline::new(Some(DEFAULT)))?,
     };
     let fitting: Vec<_> = ips.into_iter().filter(|ip| fits(family, *ip)).collect();
     if fitting.is_empty() {
