@@ -103,7 +103,7 @@ pub fn lookup(net: &Net, op: &'static str, granted: &Granted, deadline: &Deadlin
         // The system's resolver would ask for a denied name: then this one as it is written, and no other.
         return Lookup::default().addresses(net, op, granted, deadline);
     }
-    resolve::lookup(granted, deadline)
+    resolve::lookup(granted, net.lookups(), deadline)
 }
 
 /// Opens a connection to a Unix socket.

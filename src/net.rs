@@ -9,6 +9,7 @@ use crate::{
     grants::{Bindable, DeniedPath, Granted, GrantedPath, Grants, Permitted},
     log::Log,
     panics::point,
+    resolve::Pending,
     tls::{ClientConfigs, ClientOptions, ClientTls, SharedOptions},
     zone,
 };
@@ -34,6 +35,7 @@ struct Inner {
     revoked: AtomicBool,
     parent: Option<Net>,
     tls: ClientConfigs,
+    lookups: Pending,
 }
 
 impl Net {
@@ -52,6 +54,7 @@ impl Net {
             revoked: AtomicBool::new(false),
             parent: None,
             tls: ClientConfigs::default(),
+            lookups: Pending::root(),
         })))
     }
 
@@ -64,11 +67,17 @@ impl Net {
             revoked: AtomicBool::new(false),
             parent: Some(self.clone()),
             tls: ClientConfigs::default(),
+            lookups: self.0.lookups.narrowed(),
         }))
     }
 
     pub fn grants(&self) -> &Grants {
         &self.0.grants
+    }
+
+    /// How many look-ups of this capability the system's resolver has not answered yet.
+    pub fn lookups(&self) -> &Pending {
+        &self.0.lookups
     }
 
     /// Ends this capability and every one that was narrowed from it.

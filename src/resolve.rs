@@ -15,31 +15,27 @@ use std::{
     io::{self, Read, Write},
     net::IpAddr,
     os::{fd::AsFd, unix::net::UnixStream},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
-/// Lookups that may be under way at once; one whose caller gave up counts until the system answers it.
-const MAX_PENDING: usize = 256;
-
-static PENDING: AtomicUsize = AtomicUsize::new(0);
+mod pending;
+pub use pending::Pending;
 
 /// The addresses of a granted host, in the order the system prefers (RFC 6724). A literal is its own answer.
-pub fn lookup(granted: &Granted, deadline: &Deadline) -> Result<Vec<IpAddr>> {
+pub fn lookup(granted: &Granted, pending: &Pending, deadline: &Deadline) -> Result<Vec<IpAddr>> {
     match granted.host() {
         Host::Ip(ip) => Ok(vec![*ip]),
-        Host::Name(name) => ask(name.as_asked(), deadline),
+        Host::Name(name) => ask(name.as_asked(), pending, deadline),
     }
 }
 
-fn ask(name: &str, deadline: &Deadline) -> Result<Vec<IpAddr>> {
+fn ask(name: &str, pending: &Pending, deadline: &Deadline) -> Result<Vec<IpAddr>> {
     let what = || format!("resolve {name}");
     let failed = |e: &io::Error| Error::new(Kind::DnsFailure, format!("{}: {e}", what())).cause(e.to_string());
-    let slot = Slot::take().ok_or_else(|| {
-        Error::new(Kind::DnsFailure, format!("{}: {MAX_PENDING} lookups are waiting for the system already", what()))
+    let slot = pending.begin().ok_or_else(|| {
+        let words = "this network capability has too many look-ups that the system's resolver does not answer";
+        Error::new(Kind::DnsFailure, format!("{}: {words}; try again when it has", what()))
     })?;
     // The pair wakes this thread from a poll, so that the deadline and Ctrl-C are seen as in every other wait.
     let (here, there) = UnixStream::pair().map_err(|e| failed(&e))?;
@@ -120,20 +116,4 @@ fn services<T>(pick: impl Fn(u16, &str, &[&str]) -> Option<T>) -> Option<T> {
         let (port, protocol) = names.remove(1).split_once('/')?;
         pick(port.parse().ok()?, protocol, &names)
     })
-}
-
-/// One of the [`MAX_PENDING`] places.
-struct Slot;
-
-impl Slot {
-    fn take() -> Option<Slot> {
-        let room = |n: usize| (n < MAX_PENDING).then_some(n + 1);
-        PENDING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok().map(|_| Slot)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        PENDING.fetch_sub(1, Ordering::Relaxed);
-    }
 }

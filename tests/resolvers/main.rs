@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "the test is the world outside")]
 
 mod doors;
+mod limits;
 #[path = "../names_support/mod.rs"]
 mod names_support;
 mod table;
