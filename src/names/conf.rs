@@ -1,15 +1,17 @@
 //! resolv.conf(5), read as the C library reads it, so that both resolvers ask the same servers for the same names.
 //!
-//! Pure but for the index of an interface that a zone names. The environment (`RES_OPTIONS`, `LOCALDOMAIN`) has no say.
-
-use crate::address::Host;
-use hickory_resolver::proto::rr::Name;
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
-    time::Duration,
-};
+//! Pure, but that a zone's interface is looked for. The environment (`RES_OPTIONS`, `LOCALDOMAIN`) has no say.
 
 use super::PORT;
+use crate::{
+    address::{Host, Zoned},
+    zone,
+};
+use hickory_resolver::proto::rr::Name;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
+    time::Duration,
+};
 
 /// Name servers that are asked (`MAXNS`), and search domains that are tried.
 const MAX_SERVERS: usize = 3;
@@ -111,24 +113,13 @@ fn domain(text: &str) -> Option<Name> {
     (name.is_root() || Host::parse(text).is_ok_and(|host| host.name().is_some())).then_some(name)
 }
 
-/// An address, an IPv6 one with its zone.
+/// An address, a link-local one with its zone.
 fn server(text: &str) -> Option<SocketAddr> {
-    let (ip, zone) = text.split_once('%').map_or((text, None), |(ip, zone)| (ip, Some(zone)));
-    Some(match (ip.parse().ok()?, zone) {
-        (IpAddr::V6(ip), Some(zone)) => zoned(ip, zone)?.into(),
-        (IpAddr::V4(_), Some(_)) => return None,
-        (ip, None) => (ip, PORT).into(),
+    let Zoned { host, zone } = Zoned::parse(text).ok()?;
+    Some(match (host.ip()?, zone) {
+        (IpAddr::V6(ip), Some(zone)) => SocketAddrV6::new(ip, PORT, 0, zone::index(&zone).ok()?).into(),
+        (ip, _) => (ip, PORT).into(),
     })
-}
-
-fn zoned(ip: Ipv6Addr, zone: &str) -> Option<SocketAddrV6> {
-    let index = match zone.parse() {
-        Ok(index) => index,
-        Err(_) if zone.contains('/') => return None,
-        // if_nametoindex(3), where Linux shows it.
-        Err(_) => std::fs::read_to_string(format!("/sys/class/net/{zone}/ifindex")).ok()?.trim().parse().ok()?,
-    };
-    Some(SocketAddrV6::new(ip, PORT, 0, index))
 }
 
 #[cfg(test)]
