@@ -1,7 +1,7 @@
 //! Every function that takes a host hands its name on as it was written: one with a dot at its end meets no search
 //! domain, `localhost` no name server.
 
-use super::{inside, names_support::*, world};
+use super::{Says, inside, names_support::*, world};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
@@ -23,7 +23,7 @@ fn doors_in_a_namespace() {
     let Some(world) = world() else { return };
     let conf = "nameserver 127.1.0.1\nsearch s.test\noptions timeout:1 attempts:1\n";
     // Nobody listens at any of these addresses: a name that is found is refused later, without a question.
-    let zone = Arc::new(|q: &Asked| {
+    let zone: Says = Arc::new(|q: &Asked| {
         vec![match (&*q.name, q.kind) {
             ("short.s.test", A) => q.a([127, 3, 0, 1]),
             ("short.s.test" | "sub.localhost", _) => q.reply(0, &[], &[soa("test", 60)]),
@@ -41,7 +41,7 @@ fn doors_in_a_namespace() {
     ];
     let mut wrong = String::new();
     for (host, asked, found) in rows {
-        world.furnish(conf, &[zone.clone()]);
+        world.furnish(conf, std::slice::from_ref(&zone));
         let mut child = Command::new(env!("CARGO_BIN_EXE_caspian-net"))
             .args(["--allow-net", "--allow-listen", "--compat", SCRIPT, host])
             .stdin(Stdio::piped())

@@ -1,12 +1,44 @@
 //! Look-ups that hang: the system's resolver cannot be called back, so each holds a thread until it ends by itself.
 
-use super::{inside, net, show, system, world};
+use super::{inside, names_support::NXDOMAIN, net, show, system, world};
 use caspian_net::{grants::Grants, net::Net};
-use std::{sync::Arc, thread};
+use std::{process::Command, sync::Arc, thread};
 
 #[test]
 fn what_hangs_for_one_hangs_for_nobody_else() {
     inside("limits::hanging_in_a_namespace");
+}
+
+/// What cannot be read now is not taken for what is not there, now or later.
+#[test]
+fn files_that_cannot_be_read() {
+    inside("limits::descriptors_in_a_namespace");
+}
+
+#[test]
+#[ignore = "run by files_that_cannot_be_read, in a network namespace"]
+fn descriptors_in_a_namespace() {
+    let Some(world) = world() else { return };
+    world.furnish("nameserver 127.1.0.1\n", &[Arc::new(|q| vec![q.reply(NXDOMAIN, &[], &[])])]);
+    let script = "local held = {} \
+        repeat local ok, s = pcall(net.udp) held[#held + 1] = ok and s or nil until not ok \
+        local ok, err = pcall(net.resolve, 'inhosts', { timeout = 5 }) \
+        for _, s in ipairs(held) do s:close() end \
+        io.write(tostring(ok), ' ', err.class, ' ', table.concat(net.resolve('inhosts', { timeout = 5 }), ' '))";
+    let out = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 64; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_caspian-net"),
+            "--allow-net",
+            "-e",
+            script,
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(said, "false puck.uno/error/network/socket 10.9.9.9", "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(world.take().is_empty(), "a name of the hosts file was asked for");
 }
 
 /// Asks for names that nobody answers until no more are taken, each with next to no patience. How many were.

@@ -126,7 +126,7 @@ fn system(net: &Net, host: &str, seconds: f64) -> Result<Vec<IpAddr>> {
 fn ours(names: &Names, net: &Net, host: &str) -> Result<Vec<IpAddr>> {
     let question = Question::new("resolve", host).unwrap();
     let records = names.resolve(net, &question, &Deadline::after(Duration::from_secs(20)))?;
-    let text = |record: &Record| String::from_utf8_lossy(&record.text().unwrap()).into_owned();
+    let text = |record: &Record| String::from_utf8_lossy(record.text().unwrap()).into_owned();
     Ok(records.iter().map(|record| text(record).parse().unwrap()).collect())
 }
 
