@@ -7,5 +7,6 @@ files["lua"] = { std = "min", read_globals = { "setfenv" } }
 files["lua/caspian/net/meta.lua"] = { ignore = { "212", "241" } } -- declarations for editors
 files["spec"] = { std = "max+busted" }
 files["bench"] = { std = "max" }
+files["torture"] = { std = "max", globals = { "net" } }
 files["examples"] = { std = "max", globals = { "net" } }
 files["**/*.rockspec"] = { std = "rockspec" }
