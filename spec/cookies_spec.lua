@@ -111,7 +111,9 @@ describe("a jar", function()
   for _, row in ipairs{
     { "a public suffix", "http://a.co.uk/", "a=1; Domain=co.uk" },
     { "another site", "http://a.example.com/", "a=1; Domain=example.org" },
-    { "an address", "http://127.0.0.1/", "a=1; Domain=127.0.0.1" },
+    { "another address", "http://127.0.0.1/", "a=1; Domain=127.0.0.2" },
+    { "another spelling of the address", "http://127.0.0.1/", "a=1; Domain=127.1" },
+    { "a part of the address", "http://127.0.0.1/", "a=1; Domain=0.0.1" },
     { "Secure without https", "http://a.example.com/", "a=1; Secure" },
     { "a prefix that does not hold", "https://a.example.com/", "__Host-a=1; Secure" },
     { "a control character", "https://a.example.com/", "a=\0011" },
@@ -131,6 +133,18 @@ describe("a jar", function()
       assert.equal("a=1", jar:header(origin))
     end)
   end
+
+  it("takes an address for a host of its own", function()
+    for _, row in ipairs{
+      { "http://127.0.0.1/", "127.0.0.1" }, { "http://127.0.0.1/", ".127.0.0.1" }, { "http://[::1]/", "[::1]" },
+    } do
+      jar = net.http.jar()
+      assert.is_true(jar:set(row[1], "a=1; Domain=" .. row[2]), row[2])
+      assert.is_true(jar:records()[1].host_only)
+      assert.equal("a=1", jar:header(row[1]))
+      assert.is_nil(jar:header("http://127.0.0.2/"))
+    end
+  end)
 
   it("is locked", function()
     assert.is_false(getmetatable(jar))

@@ -49,7 +49,17 @@ describe("a response", function()
     assert.equal("hello\n", r.text())
     assert.equal("hello\n", r:text())
     assert.equal("text/plain", r.headers["content-type"])
-    assert.is_nil(r.headers["Content-Type"])
+    assert.equal("text/plain", r.headers["Content-Type"])
+    assert.equal("text/plain", r.headers["CONTENT-TYPE"])
+    assert.is_nil(r.headers["Content-Typ"])
+    assert.is_nil(r.headers[1])
+    for name in pairs(r.headers) do assert.equal(name:lower(), name) end
+    local raw = {}
+    for _, field in ipairs(r.raw_headers) do raw[field[1]] = field[2] end
+    assert.equal("text/plain", raw["Content-Type"])
+    assert.is_nil(raw["content-type"])
+    local all = mine.fetch_all{ http .. "/hello" }
+    assert.equal("text/plain", all[1].headers["CONTENT-type"])
     assert.equal(http .. "/hello", r.url)
     assert.same({}, r.redirect_chain)
     assert.same({}, r.trailers)
@@ -206,6 +216,73 @@ describe("a request", function()
   it("has a multipart body", function()
     local r = mine.fetch(http .. "/echo", { method = "POST", body_multipart = { name = "value" } })
     assert.truthy(r.body:find('Content-Disposition: form-data; name="name"\r\n\r\nvalue\r\n', 1, true))
+  end)
+
+  it("has several parts of a name, in their order", function()
+    for _, given in ipairs{
+      { { "a", "1" }, { "a", 2 }, { "b", { data = "3", filename = "f" } } },
+      { { name = "a", data = "1" }, { "a", "2" }, { name = "b", data = "3", filename = "f" } },
+      { a = { "1", { data = "2" } }, b = { data = "3", filename = "f" } },
+    } do
+      local body = mine.fetch(http .. "/echo", { method = "POST", body_multipart = given }).body
+      local names = {}
+      for name, value in body:gmatch('name="(%a)"[^\n]*\r\n.-\r\n(%d)\r\n') do names[#names + 1] = name .. value end
+      assert.same({ "a1", "a2", "b3" }, names)
+    end
+  end)
+
+  it("has a multipart body of the caller's type", function()
+    for _, row in ipairs{
+      { "multipart/form-data", "^multipart/form%-data; boundary=(caspian%-%x+)$" },
+      { 'Multipart/related; boundary="x;y"; type=a', "^Multipart/related; type=a; boundary=(caspian%-%x+)$" },
+    } do
+      local r = mine.fetch(http .. "/inspect", {
+        method = "POST", headers = { ["content-type"] = row[1] }, body_multipart = { a = "1" },
+      })
+      assert.truthy(inspected(r)["content-type"]:match(row[2]), inspected(r)["content-type"])
+    end
+    local r = mine.fetch(http .. "/inspect", { method = "POST", headers = { ["Content-Type"] = "x/y" }, body_multipart = { a = "1" } })
+    assert.equal("x/y", inspected(r)["content-type"])
+  end)
+
+  it("loses nothing of a list with holes", function()
+    local part = { name = "a", data = "1" }
+    for _, row in ipairs{
+      { "body_multipart", { part, nil, part }, "hole: nothing stands at 2" },
+      { "body_multipart", { [2] = part }, "hole: nothing stands at 1" },
+      { "body_multipart", { part, x = "y" }, "must be a list, got the key \"x\"" },
+      { "body_multipart", { a = { "1", nil, "2" } }, "hole: nothing stands at 2" },
+      { "body_multipart", { { "a" } }, "body_multipart[1] must be { name, value }" },
+      { "body_multipart", { { "a", "b", "c" } }, "body_multipart[1] must be { name, value }" },
+      { "body_multipart", { { 1, "b" } }, "body_multipart[1] must be { name, value }" },
+      { "body_multipart", { { "a", { "b" } } }, "unknown option 1" },
+      { "body_form", { { "a", "1" }, nil, { "b", "2" } }, "hole: nothing stands at 2" },
+      { "body_form", { a = { "1", nil, "2" } }, "hole: nothing stands at 2" },
+      { "body_form", { { "a", "1", "2" } }, "body_form[1] must be { name, value }" },
+      { "query", { { "a", "1" }, nil, { "b", "2" } }, "hole: nothing stands at 2" },
+      { "query", { a = {}, b = { {} } }, "query must hold strings" },
+      { "query", "a=b", "query must be a table" },
+      { "headers", { ["X-A"] = { "1", nil, "2" } }, "hole: nothing stands at 2" },
+    } do
+      fails.plainly(row[3], mine.fetch, http .. "/echo", { method = "POST", [row[1]] = row[2] })
+    end
+    fails.plainly("hole: nothing stands at 2", mine.fetch_all, { http .. "/hello", nil, http .. "/hello" })
+  end)
+
+  it("has a query behind what the URL has", function()
+    local client = mine.http.client.new{ query = { key = "k" } }
+    for _, row in ipairs{
+      { "/q", { a = "1 &=\195\169" }, "/q?a=1+%26%3D%C3%A9" },
+      { "/q", { b = { "2", 1 }, a = true }, "/q?a=true&b=2&b=1" },
+      { "/q", { { "b", "1" }, { "a", "2" }, { "b", "3" } }, "/q?b=1&a=2&b=3" },
+      { "/q?x=1", { a = "b" }, "/q?x=1&a=b" }, { "/q?", { a = "b" }, "/q?a=b" }, { "/q?x&", { a = "b" }, "/q?x&a=b" },
+      { "/q?x#f?g", { a = "b" }, "/q?x&a=b#f?g" }, { "/q#f", { a = "b" }, "/q?a=b#f" },
+      { "/q", { a = {} }, "/q" }, { "/q", {}, "/q" }, { "/q?", nil, "/q?key=k" },
+    } do
+      local r = client:get(http .. row[1], { query = row[2] })
+      assert.equal(http .. row[3], r.url)
+    end
+    client:close()
   end)
 
   it("of a megabyte arrives whole", function()

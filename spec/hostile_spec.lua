@@ -31,7 +31,10 @@ local rows = {
   { "a bare CR in a value", ok .. "X-One: a\rb\r\nContent-Length: 2\r\n\r\nok", "protocol" },
   { "NUL in a value", ok .. "X-One: a\0b\r\nContent-Length: 2\r\n\r\nok", "protocol" },
   { "NUL in a name", ok .. "X\0One: a\r\nContent-Length: 2\r\n\r\nok", "protocol" },
-  { "a folded field", ok .. "X-One: a\r\n b\r\nContent-Length: 2\r\n\r\nok", "protocol" },
+  { "a folded field", ok .. "X-One: a \r\n\t b\r\nContent-Length: 2\r\n\r\nok", body = "ok", one = "a b" },
+  { "a folded field after a stray CR", ok .. "X-One: a\r\r\n b\r\nContent-Length: 2\r\n\r\nok", "protocol" },
+  { "a length folded in two", ok .. "Content-Length: 2\r\n 2\r\n\r\nok", "protocol" },
+  { "a folded status line", "HTTP/1.1 200\r\n OK\r\nContent-Length: 2\r\n\r\nok", "protocol" },
   { "a blank before the first field", ok .. " X-One: a\r\nContent-Length: 2\r\n\r\nok", "protocol" },
   { "a blank before the colon", ok .. "Content-Length : 2\r\n\r\nok", "protocol" },
   { "a field without a name", ok .. ": a\r\nContent-Length: 2\r\n\r\nok", "protocol" },
@@ -54,9 +57,14 @@ local rows = {
   { "chunked twice", ok .. "Transfer-Encoding: chunked, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "protocol" },
   { "an unknown transfer coding", ok .. "Transfer-Encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "protocol" },
   { "chunked over HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "protocol" },
-  { "fewer bytes than announced", ok .. "Content-Length: 3\r\n\r\nok", "protocol" },
-  { "chunks without an end", ok .. "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "protocol" },
-  { "half a chunk", ok .. "Transfer-Encoding: chunked\r\n\r\n5\r\nok", "protocol" },
+  { "an empty member beside chunked", ok .. "Transfer-Encoding: ,chunked, \r\n\r\n2\r\nok\r\n0\r\n\r\n", body = "ok" },
+  { "nothing but empty members", ok .. "Transfer-Encoding: ,\r\n\r\n2\r\nok\r\n0\r\n\r\n", "protocol" },
+  { "a bare semicolon", ok .. "Transfer-Encoding: chunked\r\n\r\n2;\r\nok\r\n0\r\n\r\n", "protocol" },
+  { "two semicolons", ok .. "Transfer-Encoding: chunked\r\n\r\n2;;a\r\nok\r\n0\r\n\r\n", "protocol" },
+  { "fewer bytes than announced", ok .. "Content-Length: 3\r\n\r\nok", "connection_reset", partial = "ok" },
+  { "chunks without an end", ok .. "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "connection_reset", partial = "ok" },
+  { "half a chunk", ok .. "Transfer-Encoding: chunked\r\n\r\n5\r\nok", "connection_reset", partial = "ok" },
+  { "a head and no body", ok .. "Content-Length: 3\r\n\r\n", "connection_reset" },
   { "half a head", ok .. "Content-Le", "protocol" },
   { "trailers without an end", ok .. "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Late: y", "protocol" },
   { "257 fields", ok .. many .. "\r\n", "protocol" },
@@ -92,7 +100,9 @@ describe("a server that sends", function()
         .. source(row[2]) .. ") c:close()")
       local url = "http://127.0.0.1:" .. p.port .. "/"
       if row.body then
-        assert.equal(row.body, mine.fetch(url, { timeout = 10 }).body)
+        local r = mine.fetch(url, { timeout = 10 })
+        assert.equal(row.body, r.body)
+        if row.one then assert.equal(row.one, r.headers["x-one"]) end
       else
         local err = select(2, pcall(mine.fetch, url, { timeout = 10 }))
         assert.equal("table", type(err) == "userdata" and "table" or type(err), tostring(err))
@@ -100,6 +110,10 @@ describe("a server that sends", function()
         local class = err.class:match("[^/]+$")
         assert.truthy(err:is("network/" .. row[2 + 1]) or class == "connection_reset", tostring(err))
         assert.falsy(class == "timeout")
+        if row[3] == "connection_reset" then
+          assert.equal(row[3], class)
+          assert.equal(row.partial, err.partial)
+        end
         if row.words then assert.truthy(tostring(err):find(row.words, 1, true), tostring(err)) end
       end
       mine.revoke()

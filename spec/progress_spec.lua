@@ -81,6 +81,23 @@ describe("on_progress", function()
     assert.same({ 65536, 65536 }, last(seen.download))
   end)
 
+  it("tells of the end once, however the body is read", function()
+    for _, how in ipairs{ "gathered", "chunks", "lines", "read", "save" } do
+      local f, seen = watch()
+      local file = how == "save" and assert(io.tmpfile()) or nil
+      local r = mine.fetch(http .. "/files/64k", {
+        on_progress = f, save = file, stream = how ~= "gathered" and how ~= "save",
+      })
+      if how == "chunks" then for _ in r:chunks() do end -- luacheck: ignore
+      elseif how == "lines" then for _ in r:lines() do end -- luacheck: ignore
+      elseif how == "read" then repeat until not r:read(1000) end
+      local ends = 0
+      for _, told in ipairs(seen.download) do if told[1] == told[2] then ends = ends + 1 end end
+      assert.equal(1, ends, how)
+      if file then file:close() end
+    end
+  end)
+
   it("may raise, and that ends the request", function()
     local ok, err = pcall(mine.fetch, http .. "/files/1m", { on_progress = function() error("enough", 0) end })
     assert.is_false(ok)

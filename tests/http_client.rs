@@ -414,13 +414,13 @@ fn caps_and_truncation() {
             "huge claim",
             vec![answer("HTTP/1.1 200 OK\r\nContent-Length: 9000000000000000000\r\n\r\nhi"), Turn::Close],
             u64::MAX,
-            Some(Kind::Protocol),
+            Some(Kind::ConnectionReset),
         ),
         (
             "short",
             vec![answer("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi"), Turn::Close],
             100,
-            Some(Kind::Protocol),
+            Some(Kind::ConnectionReset),
         ),
         ("no answer", vec![answer(""), Turn::Close], 100, Some(Kind::ConnectionReset)),
     ] {
@@ -519,6 +519,6 @@ fn a_response_ends_where_it_is_cut() {
     for at in 0..whole.len() {
         let server = Server::run(vec![vec![answer(""), Turn::Say(whole[..at].into()), Turn::Close]]);
         let got = kind(get(&everything(), &Pool::new(), &server.url("/")));
-        assert!(matches!(got, Some(Kind::ConnectionReset | Kind::Protocol)), "cut at {at}: {got:?}");
+        assert!(matches!(got, Some(Kind::ConnectionReset)), "cut at {at}: {got:?}");
     }
 }

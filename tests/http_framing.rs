@@ -238,7 +238,23 @@ fn chunks() {
     }
     for (name, rest) in [("in a chunk", "5\r\nhel"), ("between", "5\r\nhello\r\n"), ("before the last line", "0\r\n")] {
         let bytes = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{rest}");
-        check(name, Asked::Other, bytes.as_bytes(), true, PROTOCOL);
+        check(name, Asked::Other, bytes.as_bytes(), true, RESET);
+    }
+    for (name, line, fine) in [
+        ("an extension", "2;a", true),
+        ("with a value", "2 ; a = b", true),
+        ("with a quoted one", "2;a=\"x;, \\\" y\";b", true),
+        ("two", "2;a;b=c", true),
+        ("a bare semicolon", "2;", false),
+        ("and a blank", "2; ", false),
+        ("two semicolons", "2;;a", false),
+        ("a semicolon at the end", "2;a;", false),
+        ("a value without a name", "2;=a", false),
+        ("a quoted string without an end", "2;a=\"x", false),
+    ] {
+        let bytes = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{line}\r\nhi\r\n0\r\n\r\n");
+        let want = if fine { Body("hi", true) } else { PROTOCOL };
+        check(name, Asked::Other, bytes.as_bytes(), false, want);
     }
 }
 
@@ -247,7 +263,8 @@ fn trailers() {
     const ROWS: &[Row] = &[
         ("one", "X-Sum: 1\r\n\r\n", Trailers(1, "hello")),
         ("none of them a header", "Content-Length: 3\r\nSet-Cookie: a=b\r\nLocation: /\r\n\r\n", Trailers(3, "hello")),
-        ("folded", "A: b\r\n c\r\n\r\n", PROTOCOL),
+        ("folded", "A: b\r\n c\r\n\r\n", Trailers(1, "hello")),
+        ("folded, the empty line too", "A: b\r\n \r\n\r\n", Trailers(1, "hello")),
         ("leading blank", " A: b\r\n\r\n", PROTOCOL),
         ("no colon", "A\r\n\r\n", PROTOCOL),
         ("blank before colon", "A : b\r\n\r\n", PROTOCOL),
@@ -304,8 +321,14 @@ fn heads() {
         ("0.9", b"<html>hello</html>", PROTOCOL),
         ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n", PROTOCOL),
         ("TLS alert", b"\x15\x03\x01\x00\x02\x02\x16", PROTOCOL),
-        ("folded", b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", PROTOCOL),
-        ("folded with a tab", b"HTTP/1.1 200 OK\r\nA: b\r\n\tc\r\n\r\n", PROTOCOL),
+        ("folded", b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\nhi", Body("hi", false)),
+        ("folded with a tab", b"HTTP/1.1 200 OK\r\nA: b\r\n\tc\r\n\r\nhi", Body("hi", false)),
+        ("folded to nothing", b"HTTP/1.1 200 OK\r\nA:\r\n \r\n\t\r\n\r\nhi", Body("hi", false)),
+        ("a folded length", b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 2\r\n\r\nhi", Body("hi", true)),
+        ("a length folded in two", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n 2\r\n\r\nhi", PROTOCOL),
+        ("a colon in the fold", b"HTTP/1.1 200 OK\r\nA\r\n : b\r\n\r\n", PROTOCOL),
+        ("a stray carriage return before a fold", b"HTTP/1.1 200 OK\r\nA: b\r\r\n c\r\n\r\n", PROTOCOL),
+        ("a stray carriage return in a fold", b"HTTP/1.1 200 OK\r\nA: b\r\n c\rd\r\n\r\n", PROTOCOL),
         ("first line leads with a blank", b"HTTP/1.1 200 OK\r\n A: b\r\n\r\n", PROTOCOL),
         ("blank before colon", b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", PROTOCOL),
         ("tab before colon", b"HTTP/1.1 200 OK\r\nContent-Length\t: 5\r\n\r\n", PROTOCOL),
@@ -388,7 +411,7 @@ fn reuse() {
         run(Asked::Other, &[b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"], true),
         End::Done { reusable: false, .. }
     ));
-    check("short", Asked::Other, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi", true, PROTOCOL);
+    check("short", Asked::Other, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi", true, RESET);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! been a smuggling hole somewhere. Counts bytes, never keeps body.
 
 use super::{
-    broken,
+    broken, is_token,
     response::{Budget, EmptyLine, Head, Version, parse_trailers},
     shown,
 };
@@ -83,8 +83,12 @@ pub fn content_length(head: &Head) -> Result<Option<u64>> {
 
 /// True for exactly one transfer coding, `chunked`, on HTTP/1.1 (RFC 9112 section 6.1). Codings inside it are not offered by our requests.
 fn is_chunked(head: &Head) -> Result<bool> {
-    let mut codings = head.fields.list("Transfer-Encoding");
-    let Some(coding) = codings.next() else { return Ok(false) };
+    if !head.fields.has("Transfer-Encoding") {
+        return Ok(false);
+    }
+    // Empty members of a list count for nothing (RFC 9110 section 5.6.1); nothing but them is no coding.
+    let mut codings = head.fields.list("Transfer-Encoding").filter(|coding| !coding.is_empty());
+    let coding = codings.next().unwrap_or_default();
     if head.version == Version::Http10 {
         return Err(broken("Transfer-Encoding on HTTP/1.0"));
     }
@@ -112,7 +116,11 @@ enum At {
     Size(u8, u64),
     /// After the size, in whitespace that an extension must follow.
     Blank(u64),
+    /// After a semicolon, where an extension's name must follow.
+    Name(u64),
     Extension(u64),
+    /// In the quoted string of an extension; true after a backslash.
+    Quoted(u64, bool),
     /// After the CR of a size line.
     SizeEnd(u64),
     /// So many bytes of data to come.
@@ -193,7 +201,7 @@ impl Chunks {
                 At::Size(digits + 1, size)
             }
             (At::Size(1.., size), b'\r') | (At::Extension(size), b'\r') => At::SizeEnd(size),
-            (At::Size(1.., size) | At::Blank(size), b';') => At::Extension(self.extension(size)?),
+            (At::Size(1.., size) | At::Blank(size) | At::Extension(size), b';') => At::Name(self.extension(size)?),
             (At::Size(1.., size) | At::Blank(size), b' ' | b'\t') => {
                 self.extension(size)?;
                 At::Blank(size)
@@ -201,8 +209,16 @@ impl Chunks {
             (At::Size(..) | At::Blank(_), _) => {
                 return Err(broken(format!("bad chunk size: unexpected {}", shown(&[byte]))));
             }
+            (At::Name(size), b' ' | b'\t') => At::Name(self.extension(size)?),
+            (At::Name(size), _) if is_token(&[byte]) => At::Extension(self.extension(size)?),
+            (At::Name(_), _) => return Err(broken("a chunk extension has no name")),
+            (At::Extension(size), b'"') => At::Quoted(self.extension(size)?, false),
+            (At::Quoted(size, false), b'"') => At::Extension(self.extension(size)?),
+            (At::Quoted(size, escaped), b'\t' | b' '..=b'~' | 0x80..) => {
+                At::Quoted(self.extension(size)?, !escaped && byte == b'\\')
+            }
             (At::Extension(size), b'\t' | b' '..=b'~' | 0x80..) => At::Extension(self.extension(size)?),
-            (At::Extension(_), _) => return Err(broken("a control character in a chunk extension")),
+            (At::Extension(_) | At::Quoted(..), _) => return Err(broken("a control character in a chunk extension")),
             (At::SizeEnd(0), b'\n') => At::Trailers,
             (At::SizeEnd(size), b'\n') => At::Data(size),
             (At::DataCr, b'\r') => At::DataLf,

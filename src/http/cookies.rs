@@ -305,7 +305,11 @@ fn scope(host: &Host, attribute: &[u8]) -> Option<(String, bool)> {
         return None;
     }
     let domain = String::from_utf8(attribute.to_ascii_lowercase()).ok()?;
-    // Addresses have no domain; and what canonicalising changes, a trailing dot among it, names no host of ours.
+    // An address has no domain but itself, as servers that put their own host there write it (RFC 6265bis section 5.7).
+    if host.ip().is_some() {
+        return Host::parse(&domain).is_ok_and(|asked| asked == *host).then_some((own, true));
+    }
+    // What canonicalising changes, a trailing dot among it, names no host of ours.
     let asked = Host::parse(&domain).ok().filter(|asked| asked.name() == Some(&domain))?;
     if !is_below(host.name()?, &domain) {
         return None;

@@ -132,8 +132,14 @@ impl Exchange {
                 Kind::ConnectionReset,
                 "the server closed the connection in the middle of the response's head",
             ),
-            At::Length(left) => broken(format!("the body is {left} bytes shorter than announced")),
-            At::Chunks(_) => broken("the body ends before its last chunk"),
+            At::Length(left) => Error::new(
+                Kind::ConnectionReset,
+                format!("the server closed the connection before the end of the body: {left} bytes are missing"),
+            ),
+            At::Chunks(_) => Error::new(
+                Kind::ConnectionReset,
+                "the server closed the connection before the end of the body: its last chunk is missing",
+            ),
         };
         self.at = At::Failed;
         Err(err)

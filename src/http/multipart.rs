@@ -19,6 +19,32 @@ pub fn content_type(boundary: &str) -> String {
     format!("multipart/form-data; boundary={boundary}")
 }
 
+/// A caller's `Content-Type` for a body that we make: with the boundary of `own`, which [`content_type`] made, in place of any
+/// other. `None` where one of them is not of a multipart body.
+pub fn bounded(given: &[u8], own: &str) -> Option<Vec<u8>> {
+    let boundary = own.strip_prefix("multipart/form-data; ")?;
+    if !given.get(.."multipart/".len())?.eq_ignore_ascii_case(b"multipart/") {
+        return None;
+    }
+    let (mut quoted, mut escaped) = (false, false);
+    let parameters = given.split(|byte| {
+        let ends = *byte == b';' && !quoted;
+        quoted ^= *byte == b'"' && !escaped;
+        escaped = quoted && *byte == b'\\' && !escaped;
+        ends
+    });
+    let mut out = Vec::new();
+    for parameter in parameters.map(<[u8]>::trim_ascii).filter(|parameter| !parameter.is_empty()) {
+        let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
+        if !name.trim_ascii().eq_ignore_ascii_case(b"boundary") {
+            out.extend_from_slice(parameter);
+            out.extend_from_slice(b"; ");
+        }
+    }
+    out.extend_from_slice(boundary.as_bytes());
+    Some(out)
+}
+
 /// Sixteen random bytes as a boundary that no part's bytes can guess.
 pub fn boundary(random: [u8; 16]) -> String {
     let mut out = String::from("caspian-");
@@ -106,6 +132,17 @@ mod tests {
             let got = before(&part, "B", true).ok().map(|bytes| String::from_utf8(bytes).unwrap());
             assert_eq!(got.as_deref(), expected, "{part:?}");
         }
+        for (given, expected) in [
+            ("multipart/form-data", Some("multipart/form-data; boundary=B")),
+            ("multipart/related ; type=\"a;b\";", Some("multipart/related; type=\"a;b\"; boundary=B")),
+            ("Multipart/mixed; Boundary=\"x;\\\"; y\"; a=b", Some("Multipart/mixed; a=b; boundary=B")),
+            ("text/plain", None),
+            ("", None),
+        ] {
+            let got = bounded(given.as_bytes(), &content_type("B")).map(|bytes| String::from_utf8(bytes).unwrap());
+            assert_eq!(got.as_deref(), expected, "{given}");
+        }
+        assert_eq!(bounded(b"multipart/mixed", "application/json"), None);
         assert_eq!(after("B", false), b"\r\n--B--\r\n");
         assert_eq!(boundary([0xab; 16]).len(), 40);
     }

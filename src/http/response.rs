@@ -149,10 +149,36 @@ pub(super) fn may_be_http(text: &[u8], more: &[u8]) -> bool {
 
 /// Reads a whole head: status line to empty line, nothing after it.
 pub fn parse_head(bytes: &[u8], budget: &mut Budget) -> Result<Box<Head>> {
+    // What follows the status line is a field: a blank there continues nothing.
+    let bytes = &*unfolded(bytes, 2, budget)?;
     match read_head(bytes, budget)? {
         Some((head, length)) if length == bytes.len() => Ok(head),
         _ => Err(broken("the response's head does not end where its empty line is")),
     }
+}
+
+/// A head or trailers with each obs-fold made one space (RFC 9112 section 5.2): only lines from the one with number `from`
+/// on can continue another. `budget` pays for what is left out.
+fn unfolded<'a>(bytes: &'a [u8], from: usize, budget: &mut Budget) -> Result<Cow<'a, [u8]>> {
+    if !memchr::memchr_iter(b'\n', bytes).any(|at| matches!(bytes.get(at + 1), Some(b' ' | b'\t'))) {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let mut out: Vec<u8> = Vec::with_capacity(bytes.len());
+    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        if number < from || !matches!(line, [b' ' | b'\t', ..]) {
+            out.extend_from_slice(line);
+            continue;
+        }
+        // One line end: another CR before it is a stray one, and is refused.
+        let before = out.strip_suffix(b"\n").unwrap_or(&out);
+        let before = before.strip_suffix(b"\r").unwrap_or(before);
+        let blanks = before.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        out.truncate(before.len() - blanks);
+        out.push(b' ');
+        out.extend(line.iter().copied().skip_while(|byte| matches!(byte, b' ' | b'\t')));
+    }
+    budget.take(bytes.len().saturating_sub(out.len()), 0)?;
+    Ok(Cow::Owned(out))
 }
 
 /// Reads the head in front of `bytes`: it, and its length; `None` if its empty line is not there. The budget pays for a
@@ -196,6 +222,7 @@ pub(super) fn read_head(bytes: &[u8], budget: &mut Budget) -> Result<Option<(Box
 
 /// Reads a trailer section: fields to empty line, nothing after it.
 pub(super) fn parse_trailers(bytes: &[u8], budget: &mut Budget) -> Result<Fields> {
+    let bytes = &*unfolded(bytes, 1, budget)?;
     let mut room = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let room = room.get_mut(..budget.fields).unwrap_or_default();
     match httparse::parse_headers(bytes, room) {

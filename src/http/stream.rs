@@ -1,8 +1,8 @@
 //! A response's body in the measures a reader asks for: pieces, counts and lines.
 //!
-//! Buffers at most what a call asked for; bytes that arrived before a failure stay for the next call.
+//! Buffers at most what a call asked for; bytes that arrived before the connection was lost are the error's `partial`.
 
-use super::client::Fetch;
+use super::client::{Fetch, came_short};
 use crate::{
     error::{Error, Kind, Result},
     pages,
@@ -37,7 +37,7 @@ impl Stream {
         while self.held().len() < count {
             self.check(self.held().len())?;
             let missing = count - self.held().len();
-            if self.fill(missing)? == 0 {
+            if self.fill_on(missing)? == 0 {
                 break;
             }
         }
@@ -54,17 +54,31 @@ impl Stream {
             }
             searched = held.len();
             self.check(searched)?;
-            if self.fill(PIECE)? == 0 {
+            if self.fill_on(PIECE)? == 0 {
                 return Ok(self.take(usize::MAX));
             }
         }
     }
 
-    /// Reads all that is left, for a later [`Stream::rest`].
+    /// Reads the whole body, of which nobody has seen anything, for a later [`Stream::rest`]. If the connection is lost, the
+    /// request is made again where the option `retry` says so: the head can be another one then.
     pub fn gather(&mut self) -> Result<()> {
-        self.buffer = self.rest()?;
-        self.head = 0;
-        Ok(())
+        loop {
+            self.fetch.bound();
+            match self.rest() {
+                Ok(body) => {
+                    (self.buffer, self.head) = (body, 0);
+                    return Ok(());
+                }
+                Err(err) => self.again(err)?,
+            }
+        }
+    }
+
+    /// After `err` ended a body of which nobody has seen anything: see [`Fetch::answer_again`].
+    pub fn again(&mut self, err: Error) -> Result<()> {
+        self.clear();
+        self.fetch.answer_again(err)
     }
 
     /// Hands out nothing of what is held: whoever looked at it has it.
@@ -79,7 +93,7 @@ impl Stream {
         let mut ended = self.fetch.is_over();
         while !ended && self.held().len() < goal {
             self.check(self.held().len())?;
-            ended = self.fill(goal - self.held().len())? == 0;
+            ended = self.fill_on(goal - self.held().len())? == 0;
         }
         self.check(self.held().len())?;
         Ok((self.held().len(), ended || self.fetch.is_over()))
@@ -133,6 +147,11 @@ impl Stream {
         let read = self.fetch.read(self.buffer.get_mut(start..).unwrap_or_default());
         self.buffer.truncate(start + *read.as_ref().unwrap_or(&0));
         read
+    }
+
+    /// The same for a reader that has some already: what it had is the `partial` of a failure.
+    fn fill_on(&mut self, wanted: usize) -> Result<usize> {
+        self.fill(wanted).map_err(|err| came_short(err, self.take(usize::MAX)))
     }
 
     fn check(&self, held: usize) -> Result<()> {

@@ -73,7 +73,8 @@ fn open(lua: &Lua, given: Given) -> Answer<HeldFeed> {
     }
     let reconnect = opts.flag("reconnect", true)?;
     let max_event_bytes = opts.find::<f64>("max_event_bytes")?.map_or(MAX_EVENT, |n| n as usize);
-    let Prepared { cap, net, pool, request, source, options, .. } = prepare(lua, "events", given)?;
+    let Prepared { cap, net, pool, request, source, wishes, .. } = prepare(lua, "events", given)?;
+    let options = wishes.options;
     let deadline = Deadline::new(options.timeout).start();
     let wishes = Wishes { options: Arc::unwrap_or_clone(options), reconnect, max_event_bytes, last_id };
     let feed = Rc::new(Open(RefCell::new(Feed::open(&net, &pool, request, source, wishes, &deadline)?)));

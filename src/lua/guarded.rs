@@ -139,7 +139,8 @@ fn addresses(
 /// the clock. `share`: of how many addresses this is the first, since each of them may take its part of the time to connect.
 fn start(lua: &Lua, (clock, share, given): (AnyUserData, u32, Table)) -> Answer<Rc<Call>> {
     let given = read(&given).or_else(|e| argument(0, e))?;
-    let Prepared { net, pool, request, source, mut options, .. } = prepare(lua, OP, given)?;
+    let Prepared { net, pool, request, source, wishes, .. } = prepare(lua, OP, given)?;
+    let mut options = wishes.options;
     let deadline = clocked(&clock)?;
     let part = deadline.left().map(|left| left / share.max(1)).filter(|_| share > 1);
     if let Some(part) = part {

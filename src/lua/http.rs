@@ -11,7 +11,7 @@ use super::{
     cookies, define, held, json,
     options::Options,
     plain,
-    responses::{self, Call, peek, rest},
+    responses::{self, Call, peek, whole},
     wishes::{Wishes, options},
 };
 use crate::{
@@ -21,10 +21,9 @@ use crate::{
     http::{
         Invalid,
         auth::Logins,
-        client,
         client::{Fetch, Step},
         cookies::SharedJar,
-        form,
+        form, multipart,
         pool::{Limits, Pool},
         request::{Method, Request},
         stream::Stream,
@@ -170,7 +169,9 @@ fn fetch(lua: &Lua, calls: &Class, given: Given) -> Answer<(Value, u16, LuaStrin
     let call = start(lua, given)?;
     let (status, body) = {
         let mut stream = call.stream()?;
-        (answered(&mut stream)?, rest(lua, &mut stream)?)
+        answered(&mut stream)?;
+        let body = whole(lua, &mut stream)?;
+        (stream.fetch.head().map_or(0, |head| head.status), body)
     };
     Ok((call.into_lua(lua, calls)?, status, body))
 }
@@ -265,15 +266,14 @@ pub(super) struct Prepared {
     pub pool: Pool,
     pub request: Request,
     pub source: Option<Source>,
-    pub options: Arc<client::Options>,
-    /// The response's body is read in pieces.
-    pub streamed: bool,
+    pub wishes: Wishes,
 }
 
 /// http_start(client, url, method, names, values, body, opts) -> call; see [`prepare`].
 fn start(lua: &Lua, given: Given) -> Answer<Rc<Call>> {
-    let Prepared { cap, net, pool, request, source, options, streamed } = prepare(lua, "fetch", given)?;
-    let call = Call::new(Fetch::new(&net, &pool, request, source, options));
+    let Prepared { cap, net, pool, request, source, wishes } = prepare(lua, "fetch", given)?;
+    let streamed = wishes.streamed;
+    let call = Call::new(Fetch::new(&net, &pool, request, source, wishes.open_ended()));
     if streamed {
         cap.opened(Rc::<Call>::downgrade(&call));
     }
@@ -291,19 +291,24 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
         Some(body) => source(&Options::new(lua, Some(body), 2), &of.files)?,
         None => (None, None),
     };
-    let payload = source.as_ref().map(|source| source.payload(content_type));
+    let payload = source.as_ref().map(|source| source.payload(content_type.clone()));
     let mut request = Request::new(method, url, payload);
     for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
-        request.field(&name.as_bytes(), &value.as_bytes()).or_else(wrong)?;
+        let (name, value) = (name.as_bytes(), value.as_bytes());
+        let bounded = match &content_type {
+            Some(own) if name.eq_ignore_ascii_case(b"content-type") => multipart::bounded(&value, own),
+            _ => None,
+        };
+        request.field(&name, bounded.as_deref().unwrap_or(&value)).or_else(wrong)?;
     }
-    let Wishes { options, streamed } = match opts {
+    let wishes = match opts {
         Some(opts) => of.wishes(&Options::new(lua, Some(opts), 2))?,
         None => of.wishes.clone(),
     };
-    if options.proxy.is_some() && request.fields().has("proxy-authorization") {
+    if wishes.options.proxy.is_some() && request.fields().has("proxy-authorization") {
         return argument(2, "header Proxy-Authorization: give the credentials in the URL of the option `proxy`");
     }
-    Ok(Prepared { cap: Rc::clone(&of.cap), net, pool: of.pool.clone(), request, source, options, streamed })
+    Ok(Prepared { cap: Rc::clone(&of.cap), net, pool: of.pool.clone(), request, source, wishes })
 }
 
 fn wrong<T>(why: Invalid) -> Answer<T> {

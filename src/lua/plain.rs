@@ -42,7 +42,7 @@ pub(super) fn function(lua: &Lua, calls: &Class) -> mlua::Result<Function> {
 enum Outcome {
     /// The body stands in the call's buffer.
     Whole(u16, *const Call, *const [u8]),
-    /// The body is still to be read.
+    /// The body is still to be read, and the status with it.
     Head(u16),
     Failed,
 }
@@ -99,10 +99,12 @@ fn run(client: Option<&Client>, url: &[u8], method: &[u8], place: Empty<Call>) -
     let Some(client) = client else { return argument(0, "not an HTTP client") };
     let call = Call::new(client.plain(url, method)?);
     let mut stream = call.stream()?;
-    let status = answered(&mut stream)?;
+    let mut status = answered(&mut stream)?;
     let large = stream.left().is_some_and(|left| left >= long::WORTH);
     if !large {
         stream.gather()?;
+        // A body that was lost may have come with another answer.
+        status = stream.fetch.head().map_or(status, |head| head.status);
     }
     let body: *const [u8] = stream.held();
     drop(stream);

@@ -39,7 +39,14 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "http_fill", |lua, (call, count): (AnyUserData, f64)| {
         let call = peek(lua, &call)?;
         let mut stream = call.stream()?;
-        let (held, over) = stream.ahead(count as usize)?;
+        stream.fetch.bound();
+        let (held, over) = match stream.ahead(count as usize) {
+            Ok(done) => done,
+            Err(err) => {
+                stream.again(err)?;
+                (0, false)
+            }
+        };
         Ok((held, stream.fetch.announced(), over))
     })?;
     // http_total(call) -> bytes that the body is going to have, nil if unknown

@@ -1,7 +1,7 @@
 //! Calls under way and what came of them: heads, fields and bodies for Lua.
 
 use super::{
-    answer::{Answer, argument, found},
+    answer::{Answer, Failure, argument, found},
     boxed::{self, Boxed, Class},
     capability::Ends,
     define,
@@ -88,13 +88,14 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         };
         made.or_else(|e| argument(0, e))
     })?;
-    // http_read(call, "piece" | "exact" | "line" | "rest", count) -> bytes, or nil at the end
+    // http_read(call, "piece" | "exact" | "line" | "rest" | "whole", count) -> bytes, or nil at the end
     define(lua, core, "http_read", |lua, (call, how, count): (AnyUserData, String, Option<f64>)| {
         let call = peek(lua, &call)?;
         let mut stream = call.stream()?;
         // A count beyond the address space is as good as its end.
         let count = count.map_or(64 * 1024, |n| n as usize);
         let bytes = match &*how {
+            "whole" => return whole(lua, &mut stream).map(Value::String),
             "piece" => stream.piece(count)?,
             "exact" => stream.exact(count)?,
             "line" => stream.line()?,
@@ -129,6 +130,17 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
+/// A whole body of which nobody has seen anything: as [`Stream::gather`], to where Lua keeps it.
+pub(super) fn whole(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
+    loop {
+        stream.fetch.bound();
+        match rest(lua, stream) {
+            Err(Failure::Network(err)) => stream.again(err)?,
+            done => return done,
+        }
+    }
+}
+
 /// All that is left of a body. A large one is read to where Lua keeps it.
 pub(super) fn rest(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
     /// Memory is touched piece by piece, so that it is still in the cache when it is read over.
@@ -141,9 +153,10 @@ pub(super) fn rest(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
     let Some(mut place) = maker.room(length) else { return copied(lua, stream) };
     place.window(0, filled).copy_from_slice(&stream.exact(filled)?);
     while filled < length {
-        match stream.fetch.read(place.window(filled, PIECE))? {
-            0 => return Err(Error::new(Kind::Protocol, "the body is shorter than announced").op("fetch").into()),
-            count => filled += count,
+        match stream.fetch.read(place.window(filled, PIECE)) {
+            Ok(0) => return Err(Error::new(Kind::Protocol, "the body is shorter than announced").op("fetch").into()),
+            Ok(count) => filled += count,
+            Err(err) => return Err(client::came_short(err, pages::copied(place.window(0, filled))?).into()),
         }
     }
     place.finish().or_else(|e| argument(0, e))

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     address::{Endpoint, Host},
+    deadline::DEFAULT,
     files::Files,
     http::{
         auth::{Credentials, Schemes},
@@ -26,6 +27,24 @@ pub(super) struct Wishes {
     pub options: Arc<client::Options>,
     /// The response's body is read in pieces.
     pub streamed: bool,
+    /// `timeout` and `read_timeout` are the caller's.
+    pub timed: bool,
+    pub patient: bool,
+}
+
+impl Wishes {
+    /// For a body that is handed out as it comes: how long it takes is not known, so without a `timeout` of the caller's the
+    /// default leads to the head, and then the longest silence counts.
+    pub fn open_ended(mut self) -> Arc<client::Options> {
+        if self.streamed && !self.timed {
+            let options = Arc::make_mut(&mut self.options);
+            options.open_ended = true;
+            if !self.patient {
+                options.read_timeout = Some(DEFAULT);
+            }
+        }
+        self.options
+    }
 }
 
 /// `base` with what the front has gathered over it. Who the client is (`cookies`, `auth`) is told with each request.
@@ -35,9 +54,9 @@ pub(super) fn options(opts: &Options<'_>, net: &Net, files: &Files, jar: &Shared
     let mut trust = false;
     for name in opts.names()? {
         match &*name.as_bytes() {
-            b"timeout" => options.timeout = opts.timeout()?,
+            b"timeout" => (options.timeout, wishes.timed) = (opts.timeout()?, true),
             b"connect_timeout" => options.connect_timeout = opts.seconds("connect_timeout")?.flatten(),
-            b"read_timeout" => options.read_timeout = opts.seconds("read_timeout")?.flatten(),
+            b"read_timeout" => (options.read_timeout, wishes.patient) = (opts.seconds("read_timeout")?.flatten(), true),
             b"follow_redirects" => options.follow_redirects = opts.flag("follow_redirects", true)?,
             b"max_redirects" => options.max_redirects = opts.find::<f64>("max_redirects")?.unwrap_or_default() as usize,
             b"allow_downgrade" => options.redirects.allow_downgrade = opts.flag("allow_downgrade", false)?,

@@ -365,7 +365,12 @@ impl Ask {
                 }
                 Vec::new()
             }
-            _ => fetch.body()?,
+            _ => loop {
+                match fetch.body() {
+                    Ok(body) => break body,
+                    Err(err) => fetch.answer_again(err)?,
+                }
+            },
         };
         Ok((fetch.head().unwrap().status, body))
     }

@@ -51,8 +51,16 @@ fn retries() -> Vec<Row> {
             .with(again)
             .fails(Kind::ConnectionReset)
             .connections('a', 4),
-        row("D57 a body that is not what was announced is no reason to ask again")
+        row("D57 a body that was cut is asked for again")
             .a([with("Content-Length: 5", "hell"), close()])
+            .a([with("Transfer-Encoding: chunked", "5\r\nhello\r\n"), close()])
+            .a([ok("a")])
+            .fetch()
+            .with(again)
+            .gets(200, "a")
+            .connections('a', 3),
+        row("D57 a body that is broken is not")
+            .a([with("Transfer-Encoding: chunked", "z\r\n"), close()])
             .a([ok("never")])
             .fetch()
             .with(again)

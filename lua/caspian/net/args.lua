@@ -115,6 +115,20 @@ local function is_list_of_strings(value)
   return true
 end
 
+--- How many items a caller's list has. A hole, or what stands beside the items, is a wrong argument: it would get lost.
+function args.items(index, name, what, list, depth)
+  depth = (depth or 0) + 1
+  local count = 0
+  for key in next, list do
+    if not whole(key) or key < 1 then bad(index, name, what .. " must be a list, got the key " .. show(key), depth) end
+    count = count + 1
+  end
+  for at = 1, count do
+    if rawget(list, at) == nil then bad(index, name, what .. " is a list with a hole: nothing stands at " .. at, depth) end
+  end
+  return count
+end
+
 --- What an option may be: a test and the words for it.
 local KINDS = {
   any = { function() return true end, "anything" },

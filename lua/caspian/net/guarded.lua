@@ -130,7 +130,8 @@ local function fail(hop, err, hidden)
     changes.timeout = err.timeout
     error(network_error(class, "fetch " .. changes.url .. ": " .. (WORDS[class] or "not allowed"), changes), 0)
   end
-  changes.cause, changes.sent = false, false
+  -- What came of a body has not passed the middleware.
+  changes.cause, changes.sent, changes.partial = false, false, false
   error(errors.altered(err, changes), 0)
 end
 
@@ -297,12 +298,12 @@ local function transmit(guard, hop, decided, names, values, body)
     end
   end
   if not done then fail(hop, err, hidden) end
+  local bytes
+  bytes, err = core.http_read(call, "whole")
+  if bytes == nil then fail(hop, err, hidden) end
   local status, reason, version = core.http_head(call)
   local headers = core.http_fields(call, "headers")
   if guard.follow and REDIRECTS[status] then headers.location = location_of(hop, core.http_fields(call, "raw_headers")) end
-  local bytes
-  bytes, err = core.http_read(call, "rest")
-  if bytes == nil then fail(hop, err, hidden) end
   -- Cookies of the guard's own jar are credentials, which are not the untrusted side's.
   if guard.told.cookies then headers["set-cookie"] = nil end
   return middleware.response_of(core, {

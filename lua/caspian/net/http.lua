@@ -35,8 +35,9 @@ local function perform(name, client, url, given, at, method, body)
     if call == nil then requests.raise(name, status, text, at, 1) end
     if text == nil then
       local err
-      text, err = core.http_read(call, "rest")
+      text, err = core.http_read(call, "whole")
       if text == nil then error(err, 0) end
+      status = core.http_head(call)
     end
     return responses.made(core, call, status, text)
   end
@@ -88,7 +89,7 @@ local function perform_all(client, list, given)
   if type(list) ~= "table" then bad(1, "fetch_all", "a list of requests expected, got " .. show(list), 1) end
   local opts = args.options(2, "fetch_all", given, ALL, 1)
   local calls = {}
-  for index = 1, length(list) do
+  for index = 1, args.items(1, "fetch_all", "the list of requests", list, 1) do
     local item = rawget(list, index)
     local url, wishes = item, nil
     if type(item) == "table" then

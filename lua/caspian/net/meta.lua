@@ -299,7 +299,8 @@ function Websocket:close(code, reason, opts) end
 ---@class caspian.net.Http_options: caspian.net.Timeout, caspian.net.Client_tls
 ---@field headers? table<string, string|number|string[]|false>
 ---@field connect_timeout? number seconds
----@field read_timeout? number seconds
+---@field read_timeout? number seconds; 30 where a body is streamed or saved without a `timeout`
+---@field query? table<string, string|number|boolean|table> or { { name, value }, … }: goes behind what the URL has
 ---@field follow_redirects? boolean true
 ---@field max_redirects? integer 10
 ---@field allow_downgrade? boolean false
@@ -329,7 +330,7 @@ function Websocket:close(code, reason, opts) end
 ---@field body_json? any
 ---@field body_form? table
 ---@field body_file? string|file*
----@field body_multipart? table
+---@field body_multipart? table parts by name (or lists of them), or a list of { name, part } and of parts with a name
 ---@field save? file* where a 2xx body is written
 
 ---@class caspian.net.Auth

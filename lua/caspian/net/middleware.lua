@@ -3,26 +3,13 @@
 -- like, on every Lua.
 local args = require("caspian.net.args")
 local objects = require("caspian.net.objects")
-local error, next, rawequal, rawget, rawset, select, setfenv, setmetatable, tostring, type =
-  error, next, rawequal, rawget, rawset, select, setfenv, setmetatable, tostring, type
+local error, next, rawequal, rawget, select, setfenv, setmetatable, tostring, type =
+  error, next, rawequal, rawget, select, setfenv, setmetatable, tostring, type
 local floor, lower, sort = math.floor, string.lower, table.sort
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local length, own, show = args.length, args.own, args.show
-
---- Headers by lower-case name, whatever the case they are asked for and set by: `rawget` is a lookup by that name.
-local FOLDED = {
-  __name = "caspian.net.headers",
-  __metatable = false,
-  __index = function(self, name)
-    if type(name) ~= "string" then return nil end
-    return rawget(self, lower(name))
-  end,
-  __newindex = function(self, name, value)
-    rawset(self, type(name) == "string" and lower(name) or name, value)
-  end,
-}
 
 --- A copy of headers that folds case.
 local function folded(headers)
@@ -35,7 +22,7 @@ local function folded(headers)
     end
     copy[type(name) == "string" and lower(name) or name] = value
   end
-  return setmetatable(copy, FOLDED)
+  return setmetatable(copy, objects.FOLDED)
 end
 
 -- ---------------------------------------------------------------------------------------------- requests
@@ -214,7 +201,7 @@ local function sealed(core, response, url, chain)
   end
   local members = {
     status = response.status, ok = ok, ["ok?"] = ok, reason = response.reason, version = response.version,
-    headers = response.headers, raw_headers = raw, body = response.body, url = url, redirect_chain = chain,
+    headers = setmetatable(response.headers, objects.FOLDED), raw_headers = raw, body = response.body, url = url, redirect_chain = chain,
   }
   local kind, body = response.headers["content-type"], response.body
   function members.text()

@@ -1,6 +1,8 @@
 --- What the objects that scripts hold have in common: nothing on them can be changed, and nothing leads behind them.
 local args = require("caspian.net.args")
-local error, next, setfenv, setmetatable, tostring = error, next, setfenv, setmetatable, tostring
+local error, next, rawget, rawset, setfenv, setmetatable, tostring, type =
+  error, next, rawget, rawset, setfenv, setmetatable, tostring, type
+local lower = string.lower
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -11,6 +13,19 @@ local states = setmetatable({}, { __mode = "k" })
 
 --- Marks decoded arrays, so that an empty one goes back as an array.
 local ARRAY = { __name = "caspian.net.array", __metatable = false }
+
+--- Headers by lower-case name, whatever the case they are asked for and set by: `rawget` is a lookup by that name.
+local FOLDED = {
+  __name = "caspian.net.headers",
+  __metatable = false,
+  __index = function(self, name)
+    if type(name) ~= "string" then return nil end
+    return rawget(self, lower(name))
+  end,
+  __newindex = function(self, name, value)
+    rawset(self, type(name) == "string" and lower(name) or name, value)
+  end,
+}
 
 local function readonly(self, name)
   error(tostring(self) .. " cannot be changed (" .. show(name) .. ")", 2)
@@ -31,4 +46,4 @@ local function sealed(label, members, text)
   })
 end
 
-return { ARRAY = ARRAY, states = states, readonly = readonly, sealed = sealed }
+return { ARRAY = ARRAY, FOLDED = FOLDED, states = states, readonly = readonly, sealed = sealed }

@@ -5,20 +5,21 @@ local identity = require("caspian.net.identity")
 local sockets = require("caspian.net.sockets")
 local error, next, pcall, rawget, setfenv, tostring, type = error, next, pcall, rawget, setfenv, tostring, type
 local sort = table.sort
-local lower, sub = string.lower, string.sub
+local find, lower, match = string.find, string.lower, string.match
 local io_type = io and io.type
 local can_guard = not (_VERSION == "Lua 5.1" and not rawget(_G, "jit"))
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local bad, length, merged, show = args.bad, args.length, sockets.merged, args.show
+local bad, merged, show = args.bad, sockets.merged, args.show
 
 --- What a client and a request may say.
 local CLIENT = merged({
   headers = "table",
-  timeout = "seconds",            -- 30; of everything together
+  query = "table",                -- names and values that go behind what the URL has
+  timeout = "seconds",            -- 30; of everything together; of a body that is streamed or saved only up to the head
   connect_timeout = "seconds",    -- of DNS, TCP and TLS
-  read_timeout = "seconds",       -- the longest silence
+  read_timeout = "seconds",       -- the longest silence; 30 where a body is streamed or saved without a `timeout`
   follow_redirects = "boolean",   -- true
   max_redirects = "whole",        -- 10
   allow_downgrade = "boolean",    -- false; from https to http
@@ -74,7 +75,7 @@ end
 
 --- Options that are this file's own business; the core is told the others.
 local OURS = {
-  headers = true, method = true, on_progress = true, progress = true, save = true, cookies = true, auth = true,
+  headers = true, query = true, method = true, on_progress = true, progress = true, save = true, cookies = true, auth = true,
 }
 for index = 1, #BODIES do OURS[BODIES[index]] = true end
 
@@ -109,7 +110,7 @@ local function add_headers(into, given, name, at, depth)
       into[key] = nil
     elseif type(value) == "table" then
       local values = { header }
-      for index = 1, length(value) do
+      for index = 1, args.items(at, name, "header " .. show(header), value, depth + 1) do
         values[index + 1] = value_of(name, at, header, rawget(value, index), depth + 1)
       end
       into[key] = values
@@ -152,6 +153,14 @@ local function is_open_file(value, name, what, at, depth)
   return kind == "file"
 end
 
+--- True for a table that is meant for a list, be it one with holes.
+local function is_list(given)
+  for key in next, given do
+    if type(key) == "number" then return true end
+  end
+  return false
+end
+
 --- Pairs from a table: { name = value, name = { value, value } } in the order of the names, or { { name, value }, … }.
 local function pairs_of(given, name, what, at, depth)
   local names, values = {}, {}
@@ -163,10 +172,14 @@ local function pairs_of(given, name, what, at, depth)
     end
     names[#names + 1], values[#values + 1] = key, value
   end
-  if rawget(given, 1) ~= nil then
-    for index = 1, length(given) do
+  if is_list(given) then
+    for index = 1, args.items(at, name, what, given, depth + 1) do
       local pair = rawget(given, index)
       if type(pair) ~= "table" then bad(at, name, what .. " must be pairs, got " .. show(pair), depth + 1) end
+      local place = what .. "[" .. index .. "]"
+      if args.items(at, name, place, pair, depth + 1) ~= 2 then
+        bad(at, name, place .. " must be { name, value }", depth + 1)
+      end
       add(rawget(pair, 1), rawget(pair, 2))
     end
     return names, values
@@ -180,7 +193,8 @@ local function pairs_of(given, name, what, at, depth)
   for _, key in next, keys do
     local value = given[key]
     if type(value) == "table" then
-      for index = 1, length(value) do add(key, rawget(value, index)) end
+      local count = args.items(at, name, what .. "." .. key, value, depth + 1)
+      for index = 1, count do add(key, rawget(value, index)) end
     else
       add(key, value)
     end
@@ -190,43 +204,62 @@ end
 
 local PART = { name = "string", data = "string", path = "string", filename = "string", type = "string" }
 
---- Parts of a multipart body, for the core: { { name =, bytes = | path =, filename =, type = }, … }
+--- Parts of a multipart body, for the core: { { name =, bytes = | path =, filename =, type = }, … }. From { name = part,
+-- name = { part, part } } in the order of the names, or a list of { name, part } and of parts that say their name. A part
+-- is a string, a number, or a table as PART.
 local function parts_of(given, name, at, depth)
+  local keys, values, places = {}, {}, {}
+  local function put(key, value, place)
+    local count = #places + 1
+    keys[count], values[count], places[count] = key, value, place
+  end
+  if is_list(given) then
+    for index = 1, args.items(at, name, "body_multipart", given, depth + 1) do
+      local item, place = rawget(given, index), "body_multipart[" .. index .. "]"
+      if type(item) ~= "table" or not is_list(item) then
+        put(false, item, place)
+      elseif args.items(at, name, place, item, depth + 1) ~= 2 or type(rawget(item, 1)) ~= "string" then
+        bad(at, name, place .. " must be { name, value } or a part with a name", depth + 1)
+      else
+        put(rawget(item, 1), rawget(item, 2), place)
+      end
+    end
+  else
+    local names = {}
+    for key in next, given do
+      if type(key) ~= "string" then bad(at, name, "body_multipart must have names, got " .. show(key), depth + 1) end
+      names[#names + 1] = key
+    end
+    sort(names)
+    for _, key in next, names do
+      local value, place = given[key], "part " .. show(key) .. " of body_multipart"
+      if type(value) == "table" and is_list(value) then
+        for index = 1, args.items(at, name, place, value, depth + 1) do
+          put(key, rawget(value, index), place .. "[" .. index .. "]")
+        end
+      else
+        put(key, value, place)
+      end
+    end
+  end
   local parts = {}
-  local function add(key, part, place)
+  for index = 1, #places do
+    local part, place = values[index], places[index]
     if type(part) == "number" then part = tostring(part) end
     if type(part) == "string" then part = { data = part } end
     if type(part) ~= "table" then
-      bad(at, name, place .. " must be a string or a table, got " .. show(part), depth + 2)
+      bad(at, name, place .. " must be a string or a table, got " .. show(part), depth + 1)
     end
-    part = args.options(at, name, part, PART, depth + 2, place)
-    part.name = part.name or key
-    if not part.name then bad(at, name, place .. " has no name", depth + 2) end
+    part = args.options(at, name, part, PART, depth + 1, place)
+    part.name = part.name or keys[index] or nil
+    if not part.name then bad(at, name, place .. " has no name", depth + 1) end
     if (part.data == nil) == (part.path == nil) then
-      bad(at, name, place .. " must have either data or a path", depth + 2)
+      bad(at, name, place .. " must have either data or a path", depth + 1)
     end
-    if part.path and part.filename == nil then
-      local last = part.path
-      for cut = #last, 1, -1 do
-        local letter = sub(last, cut, cut)
-        if letter == "/" or letter == "\\" then last = sub(last, cut + 1) break end
-      end
-      part.filename = last
-    end
+    if part.path and part.filename == nil then part.filename = match(part.path, "[^/\\]*$") end
     part.bytes, part.data = part.data, nil
-    parts[#parts + 1] = part
+    parts[index] = part
   end
-  if rawget(given, 1) ~= nil then
-    for index = 1, length(given) do add(nil, rawget(given, index), "body_multipart[" .. index .. "]") end
-    return { parts = parts }
-  end
-  local keys = {}
-  for key in next, given do
-    if type(key) ~= "string" then bad(at, name, "body_multipart must have names, got " .. show(key), depth + 1) end
-    keys[#keys + 1] = key
-  end
-  sort(keys)
-  for _, key in next, keys do add(key, given[key], "part " .. show(key) .. " of body_multipart") end
   return { parts = parts }
 end
 
@@ -264,6 +297,18 @@ local function body_of(core, opts, name, at, depth)
   end
   local kinds = which == "body" and "a string, an open file or a function" or "a path or an open file"
   bad(at, name, which .. " must be " .. kinds .. ", got " .. show(value), depth + 1)
+end
+
+--- The URL with the pairs of `query` behind what it has, in front of its fragment.
+local function with_query(core, url, query, name, at, depth)
+  local names, values = pairs_of(query, name, "query", at, depth + 1)
+  local text, err = core.form_encode(names, values)
+  if text == nil then raise(name, err, nil, at, depth + 1) end
+  if text == "" then return url end
+  local before, fragment = match(url, "^([^#]*)(.*)$")
+  local between = "?"
+  if find(before, "?", 1, true) then between = find(before, "[?&]$") and "" or "&" end
+  return before .. between .. text .. fragment
 end
 
 --- The next piece of a body; "" at its end. A source that fails never looks complete.
@@ -334,9 +379,15 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
     bad(at, name, "save must be an open file, got " .. show(opts.save), depth)
   end
   if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
+  if opts.query then url = with_query(core, url, opts.query, name, at, depth) end
   local source, pump = body_of(core, opts, name, at, depth)
   if pump and begin then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
   local told = copy and wishes(copy)
+  if opts.save then
+    -- Read as it comes, like a stream.
+    told = told or {}
+    told.stream = true
+  end
   if opts.on_progress or opts.progress or client.har then
     told = told or {}
     told.paced, told.record = (opts.on_progress or opts.progress) and true, client.har and true
@@ -359,9 +410,12 @@ local function reporter(core, call, opts)
   local told = opts.on_progress
   local bar = opts.progress and core.http_bar() or nil
   if not told and not bar then return nil end
+  local said, of, about
   return function(done, total, what, last)
     if bar then core.http_draw(bar, done, total, last and what == "download") end
-    if not told then return end
+    -- The end of a body is news only where its last piece was not.
+    if not told or said == done and of == total and about == what then return end
+    said, of, about = done, total, what
     if not can_guard then told(done, total, what) return end
     local ok, err = pcall(told, done, total, what)
     if not ok then

@@ -8,6 +8,7 @@ local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local answer, bad, show, states, readonly = args.answer, args.bad, args.show, objects.states, objects.readonly
+local FOLDED = objects.FOLDED
 
 --- What is behind a response, by keys that no script has, in one table with the fields that it may see: this table is most
 -- of what a small request leaves to the collector. CALL: the core's; REPORT: who is told how far it is, of DONE bytes; PLACE:
@@ -120,11 +121,17 @@ function RESPONSE.peer_cert(state)
   return (answer("peer_cert", state[CORE].http_info(state[CALL], "cert")))
 end
 
+--- Fields that are found in any case; or nil and why there are none.
+local function folded(fields, err)
+  if fields == nil then return nil, err end
+  return setmetatable(fields, FOLDED)
+end
+
 --- Fields that are made when they are asked for.
 local LAZY = {
-  headers = function(core, call) return core.http_fields(call, "headers") end,
+  headers = function(core, call) return folded(core.http_fields(call, "headers")) end,
   raw_headers = function(core, call) return core.http_fields(call, "raw_headers") end,
-  trailers = function(core, call) return core.http_fields(call, "trailers") end,
+  trailers = function(core, call) return folded(core.http_fields(call, "trailers")) end,
   timings = function(core, call) return core.http_info(call, "timings") end,
   ok = function(_, _, status) return status >= 200 and status < 300 end,
   reason = function(core, call)
@@ -198,7 +205,7 @@ local function gather(core, call, report)
     report(held, total, "download", over)
     if over then break end
   end
-  return core.http_read(call, "rest")
+  return core.http_read(call, "whole")
 end
 
 --- Writes the body to a file; answers how many bytes.
@@ -235,9 +242,15 @@ local function respond(core, call, stream, report, file)
     if report then
       body, err = gather(core, call, report)
     else
-      body, err = core.http_read(call, "rest")
+      body, err = core.http_read(call, "whole")
     end
     if body == nil then error(err, 0) end
+    -- A body that was lost on the way may have come with another answer.
+    status = core.http_head(call)
+    if file and status >= 200 and status < 300 then
+      write(core, call, file, body)
+      saved, body = #body, nil
+    end
   end
   return made(core, call, status, body, stream and report or nil, saved)
 end

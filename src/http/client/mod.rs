@@ -8,6 +8,7 @@ mod options;
 mod reading;
 
 pub use options::{Options, Timings};
+pub use reading::came_short;
 
 use super::{
     auth::Auth,
@@ -407,6 +408,9 @@ impl Fetch {
             }
             self.head = Some(head);
             self.at = At::Body;
+            if self.options.open_ended {
+                self.deadline = Deadline::never();
+            }
             if talk.exchange.ended() {
                 self.finish(now);
             }
@@ -535,6 +539,29 @@ impl Fetch {
         }
         self.talk = None;
         self.pause(wait.unwrap_or_default())
+    }
+
+    /// A body that is gathered after all ends within [`Options::timeout`], like any other.
+    pub fn bound(&mut self) {
+        if self.options.open_ended {
+            self.deadline = Deadline::started(self.options.timeout, self.started);
+        }
+    }
+
+    /// After `err` ended the body: waits, and goes on to the head of another answer if the option `retry` says so; else the
+    /// failure. For a body of which nobody has been handed anything.
+    pub fn answer_again(&mut self, err: Error) -> Result<()> {
+        if self.at != At::Failed {
+            return Err(err);
+        }
+        self.retry_later(err)?;
+        loop {
+            match self.step()? {
+                Step::Head => return Ok(()),
+                Step::Sent => (),
+                Step::Piece => return Err(Error::new(Kind::Socket, "no piece of a body can be asked for again")),
+            }
+        }
     }
 
     /// The option `retry`, for a request that can be made again.

@@ -21,6 +21,8 @@ use std::{net::IpAddr, sync::LazyLock, time::Duration};
 pub struct Options {
     /// Of everything together. Defaults to 30 seconds; `None` is for ever.
     pub timeout: Option<Duration>,
+    /// `timeout` leads to the head only; then nothing but `read_timeout` rules. Defaults to false.
+    pub open_ended: bool,
     /// Of DNS, TCP and TLS of each hop. Defaults to what is left of `timeout`.
     pub connect_timeout: Option<Duration>,
     /// The longest silence of the server. Defaults to what is left of `timeout`.
@@ -63,6 +65,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             timeout: Some(DEFAULT),
+            open_ended: false,
             connect_timeout: None,
             read_timeout: None,
             follow_redirects: true,

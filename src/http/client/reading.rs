@@ -112,10 +112,25 @@ impl Fetch {
                 let words = format!("no memory for a body of more than {filled} bytes");
                 return Err(self.fail(Error::new(Kind::TooLarge, words)));
             }
-            filled += self.read(data.get_mut(filled..).unwrap_or_default())?;
+            match self.read(data.get_mut(filled..).unwrap_or_default()) {
+                Ok(count) => filled += count,
+                Err(err) => {
+                    data.truncate(filled);
+                    return Err(came_short(err, data));
+                }
+            }
         }
         data.truncate(filled);
         Ok(data)
+    }
+}
+
+/// The error of a body that was lost on the way, with what had come of it. After any other error nobody knows what the bytes
+/// are worth.
+pub fn came_short(err: Error, had: Vec<u8>) -> Error {
+    match err.kind() {
+        Kind::ConnectionReset | Kind::Timeout if !had.is_empty() => err.partial(had),
+        _ => err,
     }
 }
 

@@ -129,7 +129,7 @@ unsafe extern "C-unwind" fn receive_ssl(state: *mut ffi::lua_State) -> c_int {
     receive(state, ssl_at)
 }
 
-/// `receive(pattern, prefix, maxsize)`: the data; after a failure `nil`, why, and what there was.
+/// `receive(pattern, prefix, maxsize, raw)`, of which a program of LuaSocket's knows two: the data; after a failure `nil`, why, and what there was.
 unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
     let mut object = find(state);
     let (mut pattern, mut have, mut max) = (Pattern::Line, 0, None);
@@ -158,6 +158,9 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
         object = find(state);
         if top > 3 && ffi::lua_type(state, 4) != ffi::LUA_TNIL {
             max = Some(ffi::luaL_checknumber(state, 4).max(0.0) as usize);
+        }
+        if top > 4 && pattern == Pattern::Line && ffi::lua_toboolean(state, 5) != 0 {
+            pattern = Pattern::Raw;
         }
     }
     // While it is pinned, no finalizer takes it away.

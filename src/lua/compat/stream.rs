@@ -10,6 +10,8 @@ use crate::{conn::Conn, deadline::check_interrupt, wire::Want};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pattern {
     Line,
+    /// A line with the CRs that are not of its end: what is strict about them is told of them.
+    Raw,
     All,
     Count(usize),
 }
@@ -155,7 +157,7 @@ pub fn drain(left: &mut Vec<u8>, pattern: Pattern, have: usize, room: usize) -> 
         },
         Pattern::All if !left.is_empty() => (left.len(), left.len(), None),
         Pattern::All => (0, 0, Some(CLOSED)),
-        Pattern::Line => match line {
+        Pattern::Line | Pattern::Raw => match line {
             Some(at) => (at, at + 1, None),
             None => (left.len(), left.len(), Some(CLOSED)),
         },
@@ -164,8 +166,10 @@ pub fn drain(left: &mut Vec<u8>, pattern: Pattern, have: usize, room: usize) -> 
     let rest = left.split_off(spent);
     let mut bytes = std::mem::replace(left, rest);
     bytes.truncate(take);
-    if pattern == Pattern::Line {
-        bytes.retain(|&byte| byte != b'\r');
+    match pattern {
+        Pattern::Line => bytes.retain(|&byte| byte != b'\r'),
+        Pattern::Raw if line.is_some() && bytes.ends_with(b"\r") => bytes.truncate(bytes.len() - 1),
+        _ => (),
     }
     Got { bytes: Bytes::Own(bytes), spent, why: why.map(Fail::Words) }
 }
@@ -175,7 +179,7 @@ pub fn drain(left: &mut Vec<u8>, pattern: Pattern, have: usize, room: usize) -> 
 pub fn easy(bytes: &[u8], pattern: Pattern) -> Option<(usize, usize)> {
     match pattern {
         Pattern::Count(count) => (count > 0 && count <= bytes.len()).then_some((count, count)),
-        Pattern::All => None,
+        Pattern::All | Pattern::Raw => None,
         Pattern::Line => {
             let end = memchr::memchr(b'\n', bytes)?;
             match memchr::memchr(b'\r', bytes.get(..end)?) {
@@ -190,7 +194,8 @@ pub fn easy(bytes: &[u8], pattern: Pattern) -> Option<(usize, usize)> {
 /// Reads by a pattern into the connection's buffer. `have` counts towards a number of bytes; `room`: what the call may take.
 pub fn read(conn: &mut Conn, pattern: Pattern, have: usize, room: usize, clock: &Clock) -> Got {
     match pattern {
-        Pattern::Line => line(conn, room, clock),
+        Pattern::Line => line(conn, room, clock, false),
+        Pattern::Raw => line(conn, room, clock, true),
         Pattern::All => {
             let why = loop {
                 if let Err(why) = fill(conn, 0, room, clock) {
@@ -223,7 +228,8 @@ pub fn read(conn: &mut Conn, pattern: Pattern, have: usize, room: usize, clock: 
     }
 }
 
-fn line(conn: &mut Conn, room: usize, clock: &Clock) -> Got {
+/// `raw` keeps each CR that is not of the line's end.
+fn line(conn: &mut Conn, room: usize, clock: &Clock, raw: bool) -> Got {
     let mut searched = 0;
     loop {
         let bytes = conn.buffered();
@@ -236,6 +242,7 @@ fn line(conn: &mut Conn, room: usize, clock: &Clock) -> Got {
             return match memchr::memchr(b'\r', line) {
                 None => Got::front(length, length + 1),
                 Some(at) if at + 1 == length => Got::front(at, length + 1),
+                Some(_) if raw => Got::front(length - usize::from(line.ends_with(b"\r")), length + 1),
                 Some(_) => Got { bytes: Bytes::Own(without_returns(line)), spent: length + 1, why: None },
             };
         }

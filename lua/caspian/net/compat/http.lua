@@ -37,7 +37,9 @@ local function chunked_source(c, headers)
       text, err = message.line(c, { bytes = message.CHUNK_LINE }, wait)
       if not text then return nil, err end
       local digits, rest = match(text, "^(%x+)(.*)$")
-      if not digits or #digits > 12 or not find(rest, "^[ \t]*;") and rest ~= "" then return nil, "invalid chunk size" end
+      if not digits or #digits > 12 or not find(rest, "^[ \t]*;[ \t]*[^%c ;\",=]") and rest ~= "" or find(rest, "[%z\r]") then
+        return nil, "invalid chunk size"
+      end
       extensions = extensions - #rest
       if extensions < 0 then return nil, "oversized" end
       left, begun = tonumber(digits, 16), true

@@ -42,9 +42,9 @@ function M.line(c, budget, wait, prefix)
   local ready, late = wait()
   if not ready then return nil, late end
   if budget.bytes <= #(prefix or "") then return nil, "oversized" end
-  local text, err = c:receive("*l", prefix, budget.bytes)
+  local text, err = c:receive("*l", prefix, budget.bytes, true)
   if not text then return nil, err end
-  -- Not every socket knows the third argument.
+  -- Not every socket knows the third argument, nor the fourth: a stray CR stays in the line, and is refused.
   budget.bytes = budget.bytes - #text - 2
   if budget.bytes < 0 then return nil, "oversized" end
   return text
@@ -84,8 +84,8 @@ function M.status(c, budget, wait)
   local text
   text, err = M.line(c, budget, wait, first)
   if not text then return nil, err end
-  local code, after = match(text, "^HTTP/%d+%.%d+ ([1-9]%d%d)(.?)")
-  if not code or after ~= "" and after ~= " " then return nil, (gsub(text, "%c", "?")) end
+  local code, after = match(text, "^HTTP/1%.[01] ([1-9]%d%d)(.?)")
+  if not code or after ~= "" and after ~= " " or find(text, "[%z\r]") then return nil, (gsub(text, "%c", "?")) end
   return tonumber(code), text
 end
 
@@ -94,6 +94,8 @@ function M.framing(headers)
   local coding, length = headers["transfer-encoding"], headers["content-length"]
   if coding and lower(coding) ~= "identity" then
     if length then return nil, "malformed response: both transfer-encoding and content-length" end
+    -- Empty members of a list count for nothing.
+    coding = gsub(gsub(coding, "^[ \t,]+", ""), "[ \t,]+$", "")
     if lower(coding) ~= "chunked" then return nil, "unsupported transfer-encoding" end
     return "chunked"
   end
