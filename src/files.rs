@@ -12,6 +12,7 @@
 mod beneath;
 #[cfg(test)]
 mod tests;
+pub mod whole;
 
 use beneath::{BASE, Root, Spot, absolute};
 use rustix::{
@@ -20,7 +21,7 @@ use rustix::{
 };
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     os::{fd::OwnedFd, unix::ffi::OsStringExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -93,19 +94,24 @@ impl Files {
         regular(self.find(path, OFlags::RDONLY | OFlags::NONBLOCK, true)?)
     }
 
-    /// The bytes of a regular file, at most `max`; or why not, in words.
+    /// The bytes of a regular file, at most `max`, all of them or none; or why not, in words.
     pub fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, String> {
         let file = self.open_regular(path.as_bytes()).map_err(|refusal| refusal.words(path))?;
-        match slurp(file, max) {
-            Ok(bytes) if bytes.len() as u64 > max => Err(format!("{path} is larger than {max} bytes")),
-            Ok(bytes) => Ok(bytes),
-            Err(err) => Err(Refusal::System(err).words(path)),
+        whole::bytes(&file, max).map_err(|err| Refusal::System(err).words(path))
+    }
+
+    /// The same; nothing for a file that is not there.
+    pub fn read_if_there(&self, path: &str, max: u64) -> Result<Option<Vec<u8>>, String> {
+        match self.open_regular(path.as_bytes()) {
+            Err(Refusal::System(err)) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(refusal) => Err(refusal.words(path)),
+            Ok(file) => whole::bytes(&file, max).map(Some).map_err(|err| Refusal::System(err).words(path)),
         }
     }
 
     /// All of a regular file.
     pub fn text(&self, path: &[u8]) -> Result<Vec<u8>, Refusal> {
-        Ok(slurp(self.open_regular(path)?, u64::MAX)?)
+        Ok(whole::bytes(&self.open_regular(path)?, u64::MAX)?)
     }
 
     /// The text of a module: a file that is called `*.lua`, by the path and in truth, so that a syntax error cannot quote
@@ -127,7 +133,7 @@ impl Files {
             return Err(Refusal::Foreign);
         }
         let file = openat(&spot.dir, &spot.name, BASE | OFlags::NOFOLLOW | OFlags::NONBLOCK, Bits::empty())?;
-        Ok(slurp(regular(File::from(file))?, u64::MAX)?)
+        Ok(whole::bytes(&regular(File::from(file))?, u64::MAX)?)
     }
 
     /// The names in a directory; none where there is no such directory.
@@ -138,7 +144,9 @@ impl Files {
             Err(refusal) => return Err(refusal.words(path)),
         };
         let entries = listed.map_err(|err| Refusal::from(err).words(path))?;
-        Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect())
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_str().ok().map(str::to_owned)));
+        let names = names.collect::<Result<Vec<_>, _>>().map_err(|err| Refusal::from(err).words(path))?;
+        Ok(names.into_iter().flatten().collect())
     }
 
     /// As remove(3): a file, or an empty directory. A link itself, not what it leads to.
@@ -246,12 +254,6 @@ impl Mode {
 
 fn regular(file: File) -> Result<File, Refusal> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(Refusal::Irregular) }
-}
-
-fn slurp(file: File, max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The system's words without Rust's `(os error 2)`.

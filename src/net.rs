@@ -6,11 +6,12 @@
 use crate::{
     address::{Host, Zoned},
     error::{Error, Kind, Result},
+    files::{reason, whole},
     grants::{Bindable, DeniedPath, Granted, GrantedPath, Grants, Permitted},
     log::Log,
     panics::point,
     resolve::Pending,
-    tls::{ClientConfigs, ClientOptions, ClientTls, SharedOptions},
+    tls::{Ca, ClientConfigs, ClientOptions, ClientTls, SharedOptions},
     zone,
 };
 use serde_json::Value;
@@ -23,6 +24,33 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+
+/// Authorities in a file, or in several, have not more.
+const MAX_CA: u64 = 16 << 20;
+
+/// What `--ca` names, as paths or as PEM text.
+fn believed(named: &[String]) -> std::result::Result<Option<Arc<Ca>>, String> {
+    let mut texts = Vec::new();
+    for value in named {
+        if value.contains("-----BEGIN") {
+            texts.push(("ca".to_owned(), value.clone().into_bytes()));
+            continue;
+        }
+        let label = format!("--ca={value}");
+        match whole::read(Path::new(value), MAX_CA) {
+            Ok(Some(text)) => texts.push((label, text)),
+            Ok(None) => return Err(format!("{label}: there is no such file")),
+            Err(e) => return Err(format!("{label}: {}", reason(&e))),
+        }
+    }
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    match Ca::new(texts.iter().map(|(label, text)| (label.as_str(), text.as_slice()))) {
+        Ok(ca) => Ok(Some(Arc::new(ca))),
+        Err(e) => Err(e.fields().message.clone()),
+    }
+}
 
 /// A capability. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -39,7 +67,8 @@ struct Inner {
 }
 
 impl Net {
-    /// The root capability of a Lua state. Fails if the grants name a log that cannot be opened.
+    /// The root capability of a Lua state. Fails if the grants name a log that cannot be opened, or authorities (`--ca`) that
+    /// cannot be read.
     pub fn new(grants: Grants) -> std::result::Result<Net, String> {
         let log = match grants.log() {
             Some(path) => match Log::open(path) {
@@ -48,12 +77,13 @@ impl Net {
             },
             None => None,
         };
+        let ca = believed(grants.ca())?;
         Ok(Net(Arc::new(Inner {
             grants,
             log,
             revoked: AtomicBool::new(false),
             parent: None,
-            tls: ClientConfigs::default(),
+            tls: ClientConfigs::with_ca(ca),
             lookups: Pending::root(),
         })))
     }
@@ -66,7 +96,7 @@ impl Net {
             log: self.0.log.clone(),
             revoked: AtomicBool::new(false),
             parent: Some(self.clone()),
-            tls: ClientConfigs::default(),
+            tls: ClientConfigs::with_ca(self.ca()),
             lookups: self.0.lookups.narrowed(),
         }))
     }
@@ -85,6 +115,11 @@ impl Net {
         self.0.revoked.store(true, Ordering::Release);
         self.0.tls.clear();
         self.log("revoke", &[]);
+    }
+
+    /// What connections believe beside the machine's store.
+    pub fn ca(&self) -> Option<Arc<Ca>> {
+        self.0.tls.ca().cloned()
     }
 
     /// The TLS configuration for these options. TLS sessions are resumed within this capability only.

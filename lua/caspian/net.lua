@@ -36,7 +36,7 @@ local M = { _VERSION = "caspian.net " .. core.version, version = core.version }
 --- The keys of the table form; everything else in it is a mistake.
 local FORM = {
   allow_net = "any", allow_listen = "any", deny_net = "any", dns = "boolean", net_log = "string",
-  role = "string", requires = "strings", files = "any",
+  ca = "any", role = "string", requires = "strings", files = "any",
 }
 
 --- Splits what `launch` was given, as its argument `at`, into grants (flags or table) and options.
@@ -84,8 +84,9 @@ end
 
 --- Makes the network capability of this Lua state; nil where nothing is granted.
 -- @param given an array of flags ("--allow-net=example.com"), or
---   { allow_net = {…}, allow_listen = {…}, deny_net = {…}, dns = true, net_log = path, role = "user",
---     requires = { "host:port", … }, files = true }; flags and the last three may stand in one table.
+--   { allow_net = {…}, allow_listen = {…}, deny_net = {…}, dns = true, net_log = path, ca = PEM or path,
+--     role = "user", requires = { "host:port", … }, files = true }; flags and the last four may stand in one table.
+--   `ca`: authorities to believe beside the machine's, where a connection names no `ca_bundle`; also a list.
 --   `files`: may certificates, keys and bodies be read from paths? true, false, or a list of directories.
 -- @return the `%net` table or nil; the flags that `requires` asks for and `given` lacks
 function M.launch(given)

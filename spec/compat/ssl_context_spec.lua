@@ -34,6 +34,30 @@ local FIELDS = {
   row("certificate that is a key", "{ certificate = key('server') }", [[nil "error loading certificate (no start line)"]], WORDS),
   row("key that is not there", "{ key = '/nope' }", [[nil "error loading private key (it is neither PEM text nor a file that can be read)"]], WORDS),
   row("key that is a certificate", "{ key = pem('server') }", [[nil "error loading private key (no start line)"]], WORDS),
+  row("a key under a password", "{ certificate = pem('server'), key = key('server-sealed'), password = 's3cret' }", MADE),
+  row("a key under a password, in the older form", "{ certificate = pem('server'), key = key('server-older'), password = 's3cret' }", MADE),
+  row("an RSA key under a password, in the older form", "{ certificate = pem('rsa'), key = key('rsa-older'), password = 's3cret' }", MADE),
+  { "a function that is asked for the password", make .. [[
+      local asked = 0
+      local function password() asked = asked + 1 return "s3cret" end
+      local context = new{ certificate = pem('server'), key = key('server-sealed'), password = password }
+      new{ key = key('server'), password = password }
+      return context ~= nil, asked ]], [[true 1]] },
+  { "a function that raises", make .. [[
+      return raised(new, { key = key('server-sealed'), password = function() error("no idea", 0) end }) ]], [["no idea"]] },
+  row("a function that answers something else", "{ key = key('server-sealed'), password = function() return 3 end }",
+    [[nil "error loading private key (bad decrypt)"]]),
+  row("another password", "{ key = key('server-sealed'), password = 'wrong' }", [[nil "error loading private key (bad decrypt)"]], WORDS),
+  row("another password, in the older form", "{ key = key('server-older'), password = 'wrong' }",
+    [[nil "error loading private key (bad decrypt)"]], WORDS),
+  row("no password for a key under one", "{ key = key('server-sealed') }", [[nil "error loading private key (bad password read)"]],
+    "OpenSSL asks at the terminal"),
+  row("a password for a key without one", "{ certificate = pem('server'), key = key('server'), password = 'x' }", MADE),
+  row("a password that is neither", "{ key = key('server-sealed'), password = {} }", [[nil "invalid password type"]]),
+  row("a certificate of version 1", "{ certificate = pem('v1'), key = key('v1') }", MADE),
+  row("a TRUSTED CERTIFICATE", "{ cafile = pem('trusted') }", MADE),
+  row("a cafile that is cut", "{ cafile = pem('cut') }",
+    [[nil "error loading CA locations (the PEM ends in the middle of a section)"]], WORDS),
   row("a certificate and its key", "{ certificate = pem('server'), key = key('server') }", MADE),
   row("a certificate and another's key", "{ certificate = pem('server'), key = key('client') }", [[nil "private key does not match public key"]]),
   row("several pairs",

@@ -253,6 +253,36 @@ TABLES["verification"] = {
     [["certificate verify failed"]] },
 }
 
+TABLES["believed itself"] = {
+  { "one that signs itself", [[ return (shake(ends({ cafile = pem("own") }, { as = "own" }))) ]], [[true]] },
+  { "with the common name that is asked for", [[
+      local c, s = ends({ cafile = pem("own") }, { as = "own" }) c:sni("localhost") return (shake(c, s)) ]], [[true]] },
+  { "with another", [[
+      local c, s = ends({ cafile = pem("own") }, { as = "own" }) c:sni("elsewhere.example") return (select(2, shake(c, s))) ]],
+    [["certificate verify failed"]], NAME },
+  { "with a common name that has a star", [[
+      local c, s = ends({ cafile = pem("star") }, { as = "star" }) c:sni("a.spec.example") return (shake(c, s)) ]], [[true]] },
+  { "a star is one label", [[
+      local c, s = ends({ cafile = pem("star") }, { as = "star" }) c:sni("a.b.spec.example") return (select(2, shake(c, s))) ]],
+    [["certificate verify failed"]], NAME },
+  { "a common name is no address", [[
+      local c, s = ends({ cafile = pem("own") }, { as = "own" }) c:sni("127.0.0.1") return (select(2, shake(c, s))) ]],
+    [["certificate verify failed"]], NAME },
+  { "among others", [[ return (shake(ends({ cafile = pem("several") }, { as = "own" }))) ]], [[true]] },
+  { "one that an authority made", [[ return (shake(ends({ cafile = pem("server") }, {}))) ]], [[true]],
+    "LuaSec wants its authority, too" },
+  { "one that has ended", [[
+      return (select(2, shake(ends({ cafile = pem("expired") }, { as = "expired" })))) ]], [["certificate verify failed"]] },
+  { "one of version 1", [[ return (shake(ends({ cafile = pem("v1") }, { as = "v1" }))) ]], [[true]],
+    "LuaSec wants its authority, too" },
+  { "not by its settings", [[ return (select(2, shake(ends{ cafile = pem("rejected") }))) ]], [["certificate verify failed"]] },
+  { "a client's", [[
+      return (shake(ends({ certificate = pem("own"), key = key("own") },
+        { cafile = pem("own"), verify = { "peer", "fail_if_no_peer_cert" } }))) ]], [[true]] },
+  { "shown with a key under a password", [[
+      return (shake(ends(nil, { key = key("server-sealed"), password = "s3cret" }))) ]], [[true]] },
+}
+
 TABLES["names"] = {
   { "the server hears it", [[
       local c, s = ends() local nothing = select("#", c:sni("localhost")) shake(c, s) return nothing, c:getsniname(), s:getsniname() ]],

@@ -3,7 +3,7 @@
 use super::*;
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     os::unix::{ffi::OsStrExt, fs::symlink},
 };
 

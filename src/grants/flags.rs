@@ -84,6 +84,7 @@ struct Gathered {
     deny: Vec<Rule>,
     no_dns: bool,
     log: Option<PathBuf>,
+    ca: Vec<String>,
 }
 
 pub(super) fn parse<S: AsRef<str>>(flags: &[S], purpose: Use) -> Parsed<Grants> {
@@ -134,7 +135,7 @@ pub(super) fn guard<S: AsRef<str>>(hosts: Option<&[S]>, open: Option<&[S]>) -> P
     }
     let fence = open.map(Fence::parse).transpose()?;
     let layer = Layer { net: Set::new(all.net), fences: fence.into_iter().collect(), ..Layer::default() };
-    Ok(Grants::from_layer(layer, None))
+    Ok(Grants::from_layer(layer, None, Vec::new()))
 }
 
 impl Gathered {
@@ -153,7 +154,8 @@ impl Gathered {
                 items("--deny-net=", value, &mut self.deny, |item| target(item, Use::Deny))?;
             }
             ("--net-log", Some(file)) => self.log(file)?,
-            ("--deny-net" | "--net-log", None) => return Err(UsageError::new(name, "the value is missing")),
+            ("--ca", Some(file)) => self.authorities(file)?,
+            ("--deny-net" | "--net-log" | "--ca", None) => return Err(UsageError::new(name, "the value is missing")),
             ("--standard" | "--no-dns", Some(_)) => return Err(UsageError::new(shown(flag), "takes no value")),
             _ => {
                 let why = match flag.starts_with("--") {
@@ -180,6 +182,19 @@ impl Gathered {
         Err(UsageError::new(format!("--net-log={}", shown(file)), why))
     }
 
+    /// A path, or PEM text where a table says so.
+    fn authorities(&mut self, file: &str) -> Parsed<()> {
+        let why = if file.is_empty() {
+            "the value is empty (an unset variable?)"
+        } else if file.contains(|c: char| c.is_control()) && !file.contains("-----BEGIN") {
+            "has a control character"
+        } else {
+            self.ca.push(file.to_owned());
+            return Ok(());
+        };
+        Err(UsageError::new(format!("--ca={}", shown(file)), why))
+    }
+
     fn grants(self) -> Grants {
         let layer = Layer {
             net: Set::new(self.net),
@@ -188,7 +203,7 @@ impl Gathered {
             dns: !self.no_dns,
             fences: Vec::new(),
         };
-        Grants::from_layer(layer, self.log)
+        Grants::from_layer(layer, self.log, self.ca)
     }
 }
 

@@ -53,6 +53,7 @@ struct Inner {
     /// What it was narrowed to since: a request passes if it passes every layer.
     narrowed: Vec<Arc<Layer>>,
     log: Option<PathBuf>,
+    ca: Vec<String>,
 }
 
 /// Why the gate says no.
@@ -71,7 +72,7 @@ enum Refusal {
 
 impl Grants {
     /// Reads launcher flags: `--allow-net[=HOST[:PORTS]]`, `--allow-listen[=[HOST:]PORTS]`, `--deny-net=TARGET`,
-    /// `--standard`, `--no-dns`, `--net-log=FILE`. One malformed value and there are no grants at all.
+    /// `--standard`, `--no-dns`, `--net-log=FILE`, `--ca=FILE`. One malformed value and there are no grants at all.
     pub fn parse<S: AsRef<str>>(flags: &[S]) -> std::result::Result<Grants, UsageError> {
         flags::parse(flags, flags::Use::Allow)
     }
@@ -99,11 +100,11 @@ impl Grants {
     }
 
     pub fn nothing() -> Grants {
-        Grants::from_layer(Layer::default(), None)
+        Grants::from_layer(Layer::default(), None, Vec::new())
     }
 
-    fn from_layer(root: Layer, log: Option<PathBuf>) -> Grants {
-        Grants(Arc::new(Inner { root: Arc::new(root), narrowed: Vec::new(), log }))
+    fn from_layer(root: Layer, log: Option<PathBuf>, ca: Vec<String>) -> Grants {
+        Grants(Arc::new(Inner { root: Arc::new(root), narrowed: Vec::new(), log, ca }))
     }
 
     /// No grant at all, neither to connect nor to listen nor for a path.
@@ -124,7 +125,12 @@ impl Grants {
         self.0.log.as_deref()
     }
 
-    /// The intersection: what passes here and in `spec`. The log stays the one of `self`.
+    /// What `--ca` names: paths, or PEM text where a table said so. Narrowing neither adds nor removes any.
+    pub fn ca(&self) -> &[String] {
+        &self.0.ca
+    }
+
+    /// The intersection: what passes here and in `spec`. The log and the authorities stay those of `self`.
     pub fn narrow(&self, spec: &Grants) -> Grants {
         let mut narrowed = self.0.narrowed.clone();
         for layer in std::iter::once(&spec.0.root).chain(&spec.0.narrowed) {
@@ -135,11 +141,12 @@ impl Grants {
         if narrowed.len() > NARROWINGS {
             narrowed = Layer::fold(narrowed.iter().map(Arc::as_ref)).map(Arc::new).into_iter().collect();
         }
-        Grants(Arc::new(Inner { root: self.0.root.clone(), narrowed, log: self.0.log.clone() }))
+        let (log, ca) = (self.0.log.clone(), self.0.ca.clone());
+        Grants(Arc::new(Inner { root: self.0.root.clone(), narrowed, log, ca }))
     }
 
-    /// What is granted, as sorted canonical flags; for a narrowed value the flags of the intersection. `--net-log` is
-    /// not among them: it is no grant, and a script has no business with the path.
+    /// What is granted, as sorted canonical flags; for a narrowed value the flags of the intersection. `--net-log` and
+    /// `--ca` are not among them: they are no grants, and a script has no business with the paths.
     pub fn flags(&self) -> Vec<String> {
         match self.0.narrowed.is_empty() {
             true => self.0.root.flags(),

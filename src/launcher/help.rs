@@ -27,6 +27,12 @@ const SECTIONS: &[(&str, &[Row])] = &[
             ("--standard", "caspian-net --standard crawler.lua", "broad outbound (as --allow-net); never listening"),
             ("--no-dns", "--no-dns --allow-net=192.0.2.1:53", "no name resolution: only IP literals connect"),
             ("--net-log=FILE", "--net-log=net.jsonl", "append each decision and connection to FILE as one JSON line"),
+            (
+                "--ca=FILE",
+                "caspian-net --allow-net=intranet.example --ca=corporate-ca.pem sync.lua",
+                "believe the authorities in FILE (PEM), beside the machine's, for every TLS connection that names no \
+                 `ca_bundle`",
+            ),
         ],
     ),
     (

@@ -44,7 +44,8 @@ pub enum Source {
 }
 
 /// The flags whose values `caspian_net::grants` parses.
-const GRANTS: [&str; 6] = ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log"];
+const GRANTS: [&str; 7] =
+    ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log", "--ca"];
 
 /// `args` without the program's name. `Err` is a usage error in words, which names the value.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {

@@ -95,7 +95,7 @@ impl Capability {
 const SEALED: &str = "caspian.net.sealed";
 
 /// Makes the state's capability; `nil` if nothing is granted. The second call in one Lua state fails.
-/// `what`: an array of flags, or `{ allow_net =, allow_listen =, deny_net =, dns =, net_log = }`.
+/// `what`: an array of flags, or `{ allow_net =, allow_listen =, deny_net =, dns =, net_log =, ca = }`.
 /// `host`: `{ files = bool | { dir … } }`.
 pub fn mint(lua: &Lua, what: Table, host: Table) -> Answer<Option<Held>> {
     let grants = parse(&what, Grants::parse)?;
@@ -126,6 +126,9 @@ pub fn unsealed(lua: &Lua) -> Answer<()> {
 pub fn narrow(capability: &Capability, spec: Table) -> Answer<Held> {
     capability.net.alive()?;
     let spec = parse(&spec, Grants::narrowing)?;
+    if !spec.ca().is_empty() {
+        return argument(1, "--ca: a narrowed network believes whom the one that it comes from believes");
+    }
     Ok(Capability::make(capability.net.narrow(&spec), Files::default(), Some(Rc::clone(&capability.opened))))
 }
 
@@ -155,10 +158,13 @@ fn parse(what: &Table, read: impl Fn(&[String]) -> Result<Grants, UsageError>) -
     }
     if numbered {
         // Nothing that was said may be passed over: a hole would end the list before a --deny-net behind it.
+        let authorities = authorities(what)?;
+        let count = count - usize::from(!matches!(what.raw_get("ca"), Ok(Value::Nil)));
         if what.raw_len() != count || matches!(what.raw_get::<Value>(count), Ok(Value::Nil) | Err(_)) {
             return argument(1, "flags must be a list without holes, and options do not mix with it");
         }
-        let flags = strings(what, "flags", 1)?;
+        let mut flags = items(what, "flags", 1)?;
+        flags.extend(authorities);
         return read(&flags).or_else(|why| argument(1, why));
     }
     let mut flags = Vec::new();
@@ -183,6 +189,7 @@ fn parse(what: &Table, read: impl Fn(&[String]) -> Result<Grants, UsageError>) -
         Ok(Value::String(path)) => flags.push(format!("--net-log={}", text(&path, "net_log", 1)?)),
         _ => return argument(1, "net_log must be a path"),
     }
+    flags.extend(authorities(what)?);
     read(&flags).or_else(|why| argument(1, why))
 }
 
@@ -197,13 +204,28 @@ fn files(host: &Table) -> Answer<Files> {
     }
 }
 
+/// The flags for `ca`, which may stand beside flags, too: PEM text is not for a command line.
+fn authorities(what: &Table) -> Answer<Vec<String>> {
+    let flag = |value: &String| format!("--ca={value}");
+    match what.raw_get::<Value>("ca") {
+        Ok(Value::Nil) => Ok(Vec::new()),
+        Ok(Value::String(one)) => Ok(vec![flag(&text(&one, "ca", 1)?)]),
+        Ok(Value::Table(list)) => Ok(strings(&list, "ca", 1)?.iter().map(flag).collect()),
+        _ => argument(1, "ca must be a path or PEM text, or a list of them"),
+    }
+}
+
 /// An array of strings, read raw. Nothing that it holds is passed over: `{ private = true }` is no list, and an empty
 /// `deny_net` would be the opposite of what was meant.
 pub fn strings(list: &Table, name: &str, index: usize) -> Answer<Vec<String>> {
-    let mut all = Vec::new();
     if list.pairs::<Value, Value>().count() != list.raw_len() {
         return argument(index, format!("{name} must be a list of strings without holes"));
     }
+    items(list, name, index)
+}
+
+fn items(list: &Table, name: &str, index: usize) -> Answer<Vec<String>> {
+    let mut all = Vec::new();
     for i in 1..=list.raw_len() {
         match list.raw_get::<Value>(i) {
             Ok(Value::String(one)) => all.push(text(&one, name, index)?),

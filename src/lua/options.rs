@@ -111,6 +111,11 @@ impl<'a> Options<'a> {
         }
     }
 
+    /// Any bytes.
+    fn secret(&self, name: &str) -> Answer<Option<Vec<u8>>> {
+        Ok(self.find::<LuaString>(name)?.map(|text| text.as_bytes().to_vec()))
+    }
+
     /// The options of a TLS client (contract, section 4), built.
     pub fn client_tls(&self, capability: &Capability, op: &'static str, port: u16) -> Answer<ClientTls> {
         let options = self.client_options(capability, op, port)?;
@@ -144,8 +149,8 @@ impl<'a> Options<'a> {
         names.or_else(|e| argument(self.index, e))
     }
 
-    /// Whom to believe and what to show: `verify`, `ca_bundle`, `client_cert`, `client_key`, `pins`; what is not given is
-    /// as in `base`.
+    /// Whom to believe and what to show: `verify`, `ca_bundle`, `client_cert`, `client_key`, `client_key_password`, `pins`;
+    /// what is not given is as in `base`.
     pub fn trust(&self, files: &Files, base: &ClientOptions) -> Answer<ClientOptions> {
         let mut pins = Vec::new();
         for text in self.list("pins")? {
@@ -164,6 +169,7 @@ impl<'a> Options<'a> {
             ca_bundle: pem("ca_bundle", &base.ca_bundle)?,
             client_cert: pem("client_cert", &base.client_cert)?,
             client_key: pem("client_key", &base.client_key)?,
+            client_key_password: self.secret("client_key_password")?.or_else(|| base.client_key_password.clone()),
             pins: if given { pins } else { base.pins.clone() },
             sni: base.sni.clone(),
             protocols: base.protocols.clone(),
@@ -171,7 +177,7 @@ impl<'a> Options<'a> {
         })
     }
 
-    /// The options of a TLS server: `cert`, `key`, `client_ca`, `alpn`, `protocols`.
+    /// The options of a TLS server: `cert`, `key`, `key_password`, `client_ca`, `alpn`, `protocols`.
     pub fn server_tls(&self, capability: &Capability) -> Answer<ServerTls> {
         let files = &capability.files;
         let Some(cert) = self.pem("cert", files)? else {
@@ -180,6 +186,7 @@ impl<'a> Options<'a> {
         let options = ServerOptions {
             cert,
             key: self.pem("key", files)?,
+            key_password: self.secret("key_password")?,
             client_ca: self.pem("client_ca", files)?,
             client_auth: ClientAuth::Required,
             protocols: self.versions()?,

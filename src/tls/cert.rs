@@ -71,6 +71,11 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
+/// The SubjectPublicKeyInfo of a certificate of any version; `None` for bytes that are none.
+pub(super) fn public_key(der: &[u8]) -> Option<&[u8]> {
+    X509Certificate::from_der(der).ok().map(|(_, cert)| cert.tbs_certificate.subject_pki.raw)
+}
+
 /// SHA-256 in hexadecimal, lower case.
 pub fn fingerprint(bytes: &[u8]) -> String {
     hex(&sha256(bytes))

@@ -1,6 +1,16 @@
 //! The client's side of the configuration: whom to believe, what to show, what to offer.
 
-use super::{Version, cert::sha256, check_alpn, fault::NotPinned, pem, provider, roots, versions, wrong};
+use super::{
+    Version,
+    cert::{public_key, sha256},
+    check_alpn,
+    fault::NotPinned,
+    pem, provider,
+    roots::{self, Ca, Roots},
+    shown::{self, Names},
+    trust::{self, Role},
+    versions, wrong,
+};
 use crate::{
     address::Host,
     error::{Error, Kind, Result},
@@ -8,12 +18,10 @@ use crate::{
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, OtherError, SignatureScheme,
     client::{
-        Resumption, WebPkiServerVerifier,
+        Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, DnsName, ServerName, UnixTime},
-    server::ParsedCertificate,
 };
 use std::{
     collections::HashMap,
@@ -35,6 +43,8 @@ pub struct ClientOptions {
     pub client_cert: Option<Vec<u8>>,
     /// Its key. Defaults to the key in `client_cert`.
     pub client_key: Option<Vec<u8>>,
+    /// Opens the key, if it is under a password. Defaults to none.
+    pub client_key_password: Option<Vec<u8>>,
     /// The host to ask for and to verify, instead of the one that was dialled. The caller must hold a grant for it.
     pub sni: Option<Host>,
     /// Defaults to every version.
@@ -53,6 +63,7 @@ impl Default for ClientOptions {
             ca_bundle: None,
             client_cert: None,
             client_key: None,
+            client_key_password: None,
             sni: None,
             protocols: Vec::new(),
             alpn: Vec::new(),
@@ -75,9 +86,10 @@ impl ClientOptions {
             text.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
             text.extend_from_slice(bytes);
         };
-        for (tag, pem) in [(1, &self.ca_bundle), (2, &self.client_cert), (3, &self.client_key)] {
-            if let Some(pem) = pem {
-                add(tag, pem);
+        let given = [&self.ca_bundle, &self.client_cert, &self.client_key];
+        for (tag, bytes) in (1..).zip(given).chain([(8, &self.client_key_password)]) {
+            if let Some(bytes) = bytes {
+                add(tag, bytes);
             }
         }
         if let Some(sni) = &self.sni {
@@ -144,37 +156,33 @@ impl ClientTls {
     /// Checks and builds. The machine's trust store is not read here but when the first certificate is verified.
     /// Errors: `tls`, naming the option.
     pub fn new(options: &ClientOptions) -> Result<ClientTls> {
+        ClientTls::with_ca(options, None)
+    }
+
+    /// The same, with authorities beside the machine's store.
+    fn with_ca(options: &ClientOptions, ca: Option<Arc<Ca>>) -> Result<ClientTls> {
+        const SHOWN: Names = Names { cert: "client_cert", key: "client_key", password: "client_key_password" };
         check_alpn(&options.alpn)?;
-        let trust = match (options.verify, &options.ca_bundle) {
-            (true, None) => Trust::Machine,
-            (true, Some(text)) => {
-                let store = roots::store("ca_bundle", pem::certificates("ca_bundle", text)?)?;
-                Trust::Given(roots::verifier(store)?)
-            }
-            // A bundle that nobody will ask is still checked: a typo in it is a mistake.
-            (false, Some(text)) => pem::certificates("ca_bundle", text).map(|_| Trust::Nobody)?,
-            (false, None) => Trust::Nobody,
+        let given =
+            options.ca_bundle.as_ref().map(|text| pem::authorities("ca_bundle", text, Role::Server)).transpose()?;
+        let trust = match (options.verify, given) {
+            (true, None) => Trust::Machine(ca),
+            (true, Some(given)) => Trust::Given(Roots::of("ca_bundle", &given)?),
+            // A bundle that nobody will ask was still read: a typo in it is a mistake.
+            (false, _) => Trust::Nobody,
         };
-        let verifier =
-            Verifier { trust, pins: options.pins.clone(), algorithms: provider().signature_verification_algorithms };
+        let verifier = Verifier { trust, pins: options.pins.clone() };
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&versions(&options.protocols))
             .map_err(|e| wrong("protocols", e))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
+        let password = options.client_key_password.as_deref();
         let mut config = match (&options.client_cert, &options.client_key) {
             (None, None) => builder.with_no_client_auth(),
             (None, Some(_)) => return Err(wrong("client_cert", "is missing; client_key was given without it")),
             (Some(cert), key) => {
-                let chain = pem::certificates("client_cert", cert)?;
-                let key = match key {
-                    Some(key) => pem::key("client_key", key)?,
-                    None if pem::has_key(cert) => pem::key("client_cert", cert)?,
-                    None => return Err(wrong("client_key", "is missing; client_cert was given without it")),
-                };
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|e| super::fault::unusable("client_cert", "client_key", &e))?
+                builder.with_client_cert_resolver(shown::certified(&SHOWN, cert, key.as_deref(), password)?)
             }
         };
         config.alpn_protocols = options.alpn.clone();
@@ -211,9 +219,22 @@ impl ClientTls {
 
 /// The built configurations of one capability: equal options share their sessions, other capabilities never do.
 #[derive(Debug, Default)]
-pub struct ClientConfigs(Mutex<HashMap<Identity, ClientTls>>);
+pub struct ClientConfigs {
+    built: Mutex<HashMap<Identity, ClientTls>>,
+    ca: Option<Arc<Ca>>,
+}
 
 impl ClientConfigs {
+    /// Those that believe `ca` beside the machine's store.
+    pub fn with_ca(ca: Option<Arc<Ca>>) -> Self {
+        ClientConfigs { built: Mutex::default(), ca }
+    }
+
+    /// What is believed beside the machine's store.
+    pub fn ca(&self) -> Option<&Arc<Ca>> {
+        self.ca.as_ref()
+    }
+
     /// Configurations that are kept; a script that makes up ever new options does not fill the memory.
     const KEPT: usize = 64;
 
@@ -230,11 +251,11 @@ impl ClientConfigs {
 
     fn known(&self, options: &ClientOptions, identity: Identity) -> Result<ClientTls> {
         // A panic of another thread cannot leave the map half changed.
-        let mut built = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tls) = built.get(&identity) {
             return Ok(tls.clone());
         }
-        let tls = ClientTls::new(options)?;
+        let tls = ClientTls::with_ca(options, self.ca.clone())?;
         if built.len() >= Self::KEPT {
             built.clear();
         }
@@ -244,15 +265,15 @@ impl ClientConfigs {
 
     /// Forgets every session.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.built.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
 #[derive(Debug)]
 enum Trust {
-    /// The machine's store, read at the first verification.
-    Machine,
-    Given(Arc<WebPkiServerVerifier>),
+    /// The machine's store, read at the first verification, and what is believed beside it.
+    Machine(Option<Arc<Ca>>),
+    Given(Roots),
     /// `verify = false`.
     Nobody,
 }
@@ -261,7 +282,6 @@ enum Trust {
 struct Verifier {
     trust: Trust,
     pins: Vec<[u8; 32]>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
@@ -284,18 +304,18 @@ impl ServerCertVerifier for Verifier {
         let machine;
         let inner = match &self.trust {
             Trust::Nobody => None,
-            Trust::Given(verifier) => Some(verifier),
-            Trust::Machine => {
-                machine = roots::system().map_err(|e| TlsError::General(e.fields().message.clone()))?;
-                Some(&machine)
+            Trust::Given(roots) => Some(roots),
+            Trust::Machine(ca) => {
+                machine = roots::machine(ca.as_deref()).map_err(|e| TlsError::General(e.fields().message.clone()))?;
+                Some(&*machine)
             }
         };
-        if let Some(inner) = inner {
-            inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        if let Some(roots) = inner {
+            roots.judge(end_entity, intermediates, server_name, ocsp_response, now)?;
         }
         if !self.pins.is_empty() {
-            let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-            if !self.pins.contains(&sha256(&key)) {
+            let key = public_key(end_entity).ok_or(CertificateError::BadEncoding)?;
+            if !self.pins.contains(&sha256(key)) {
                 return Err(CertificateError::Other(OtherError(Arc::new(NotPinned))).into());
             }
         }
@@ -311,7 +331,7 @@ impl ServerCertVerifier for Verifier {
         if self.proves_nothing() {
             return Ok(HandshakeSignatureValid::assertion());
         }
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
+        trust::signature(Version::Tls12, message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -323,11 +343,11 @@ impl ServerCertVerifier for Verifier {
         if self.proves_nothing() {
             return Ok(HandshakeSignatureValid::assertion());
         }
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        trust::signature(Version::Tls13, message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let mut schemes = self.algorithms.supported_schemes();
+        let mut schemes = provider().signature_verification_algorithms.supported_schemes();
         if self.proves_nothing() {
             schemes.extend([SignatureScheme::RSA_PKCS1_SHA1, SignatureScheme::ECDSA_SHA1_Legacy]);
         }

@@ -1,14 +1,15 @@
 //! What went wrong, in words that say whose fault it is and what would help.
 
 use super::{
+    algorithms,
     cert::{iso, printable},
-    wrong,
 };
 use crate::error::{Error, Kind};
 use rustls::{
-    AlertDescription as Alert, CertificateError as Cert, Error as Tls, InvalidMessage, PeerIncompatible,
+    AlertDescription as Alert, CertificateError as Cert, Error as Tls, InvalidMessage, OtherError, PeerIncompatible,
     pki_types::ServerName,
 };
+use webpki::Error as Pki;
 
 /// The peer's key is not one of the pinned ones.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub(super) fn plain(err: &Tls) -> String {
         Tls::PeerSentOversizedRecord => "the peer sent a record larger than the protocol allows".into(),
         Tls::DecryptError => "a record was damaged or forged on its way".into(),
         Tls::NoCertificatesPresented => "the peer presented no certificate, and one is required".into(),
+        // Our own words: nothing of rustls is known to be this.
+        Tls::General(words) => printable(words),
         Tls::NoApplicationProtocol => "no application protocol in common (alpn)".into(),
         Tls::InconsistentKeys(_) => "the key does not belong to the certificate".into(),
         other => printable(&other.to_string()),
@@ -83,33 +86,50 @@ fn certificate(err: &Cert) -> String {
         Cert::InvalidPurpose | Cert::InvalidPurposeContext { .. } => {
             "the certificate is not made for this use (extended key usage)".into()
         }
-        Cert::UnsupportedSignatureAlgorithmContext { .. }
-        | Cert::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "the certificate's signature algorithm is not accepted (SHA-1 and RSA below 2048 bits are not)".into()
+        Cert::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. } => {
+            format!(
+                "a certificate of the chain is signed by {}, a signature algorithm that is not accepted ({} are)",
+                algorithms::of_signature(signature_algorithm_id),
+                algorithms::signatures()
+            )
+        }
+        Cert::UnsupportedSignatureAlgorithmForPublicKeyContext { public_key_algorithm_id, .. } => {
+            format!(
+                "a key of the chain is {}, and no signature algorithm that is accepted fits it ({} are)",
+                algorithms::of_algorithm(public_key_algorithm_id),
+                algorithms::signatures()
+            )
         }
         // rustls boxes what its own words cannot say.
-        Cert::Other(other) => boxed(&other.to_string()),
+        Cert::Other(other) => boxed(other),
         other => format!("the certificate is refused ({})", printable(&other.to_string())),
     }
 }
 
-/// What rustls passes on from the layer below it, by name.
-fn boxed(text: &str) -> String {
-    const WORDS: [(&str, &str); 7] = [
-        ("CaUsedAsEndEntity", "the certificate is an authority's own (CA:TRUE), not a server's"),
-        ("EndEntityUsedAsCa", "a certificate in the chain is signed by one that is no authority's"),
-        ("PathLenConstraintViolated", "the chain of certificates is longer than an authority in it allows"),
-        ("NameConstraintViolation", "an authority in the chain may not issue the certificate for this name"),
-        ("UnsupportedCriticalExtension", "the certificate has a critical extension that is not understood"),
-        ("UnsupportedCertVersion", "the certificate is not of version 3"),
-        ("Exceeded", "the chain of certificates is too tangled to be checked"),
-    ];
-    match WORDS.iter().find(|(name, _)| text.contains(name)) {
-        Some((_, words)) => (*words).into(),
-        // Our own words (`NotPinned`), or a name that is new to us.
-        None if text.contains(' ') => printable(text),
-        None => format!("the certificate is refused ({})", printable(text)),
+/// What rustls passes on from the layer below it, or our own words.
+fn boxed(other: &OtherError) -> String {
+    let Some(error) = other.0.downcast_ref::<Pki>() else { return printable(&other.0.to_string()) };
+    match error {
+        Pki::CaUsedAsEndEntity => {
+            "the certificate is an authority's own (CA:TRUE), not a server's; `ca_bundle` can name it itself"
+        }
+        Pki::EndEntityUsedAsCa => "a certificate in the chain is signed by one that is no authority's",
+        Pki::PathLenConstraintViolated => "the chain of certificates is longer than an authority in it allows",
+        Pki::NameConstraintViolation => "an authority in the chain may not issue the certificate for this name",
+        Pki::UnsupportedCriticalExtension => "the certificate has a critical extension that is not understood",
+        Pki::UnsupportedCertVersion => {
+            "a certificate of the chain is not of version 3, the only one that has names of hosts and authorities \
+             (`openssl x509 -req` makes one with -extfile)"
+        }
+        Pki::MaximumPathDepthExceeded => {
+            "more than six certificates stand between the server's and a known authority, which is as far as is looked"
+        }
+        Pki::MaximumPathBuildCallsExceeded
+        | Pki::MaximumSignatureChecksExceeded
+        | Pki::MaximumNameConstraintComparisonsExceeded => "the chain of certificates is too tangled to be checked",
+        other => return format!("the certificate is refused ({})", printable(&other.to_string())),
     }
+    .into()
 }
 
 /// The names of a certificate, the first few of them.
@@ -142,7 +162,11 @@ fn alert_received(alert: Alert) -> String {
         Alert::ProtocolVersion => {
             "it speaks none of the offered versions (TLSv1.2, TLSv1.3 or what `protocols` leaves)"
         }
-        Alert::HandshakeFailure => "no parameters in common (versions, cipher suites, or a missing client certificate)",
+        Alert::HandshakeFailure => {
+            let words = "no parameters in common (versions, cipher suites, key exchange, a missing client certificate, or a key \
+                         of a kind that is not accepted: those";
+            return format!("the peer refused: {words} of {})", algorithms::keys());
+        }
         Alert::NoApplicationProtocol => "it speaks none of the offered application protocols (alpn)",
         Alert::UnrecognisedName => "it does not know the host that was named (sni)",
         Alert::AccessDenied => "access denied",
@@ -170,13 +194,4 @@ fn incompatible(why: &PeerIncompatible) -> String {
 
 fn seconds(unix: u64) -> String {
     iso(i64::try_from(unix).unwrap_or(i64::MAX / 2))
-}
-
-/// Why a certificate and key of the caller's cannot be used together; `cert` and `key` are the options.
-pub(super) fn unusable(cert: &str, key: &str, err: &Tls) -> Error {
-    match err {
-        Tls::InconsistentKeys(_) => wrong(key, "the key does not belong to the certificate"),
-        Tls::InvalidCertificate(_) => wrong(cert, format!("{}, or has a form that cannot be used", plain(err))),
-        _ => wrong(key, "the private key cannot be used (RSA of 2048 bits or more, ECDSA P-256 or P-384, Ed25519 can)"),
-    }
 }

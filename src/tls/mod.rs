@@ -4,21 +4,26 @@
 //! and, once per process, the machine's trust store. Never reads the environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`,
 //! `SSLKEYLOGFILE` are ignored), never opens a file that a caller names: certificates and keys arrive as PEM.
 
+mod algorithms;
 mod buffer;
 mod cert;
 mod client;
 pub mod compat;
 mod fault;
 mod gauge;
-mod pem;
+#[doc(hidden)]
+pub mod pem;
 mod records;
 mod roots;
+mod sealed;
 mod server;
+mod shown;
 mod stream;
+mod trust;
 
 pub use cert::{PeerCert, fingerprint};
 pub use client::{ClientConfigs, ClientOptions, ClientTls, Identity, SharedOptions};
-pub use roots::is_machine_path;
+pub use roots::{Ca, is_machine_path};
 pub use server::{ClientAuth, ServerOptions, ServerTls};
 pub use stream::Tls;
 

@@ -1,10 +1,21 @@
 //! The server's side of the configuration: what to show, and whether to ask the client for a certificate.
 
-use super::{Version, check_alpn, fault, pem, provider, roots, versions, wrong};
+use super::{
+    Version, check_alpn, pem, provider,
+    roots::Roots,
+    shown::{self, Names},
+    trust::{self, Role},
+    versions, wrong,
+};
 use crate::error::Result;
 use rustls::{
-    ServerConfig,
-    server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier},
+    DigitallySignedStruct, DistinguishedName, Error as TlsError, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    pki_types::{CertificateDer, UnixTime},
+    server::{
+        NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
 };
 use std::{fmt, sync::Arc};
 
@@ -28,6 +39,8 @@ pub struct ServerOptions {
     pub cert: Vec<u8>,
     /// Its key. Defaults to the key in `cert`.
     pub key: Option<Vec<u8>>,
+    /// Opens the key, if it is under a password. Defaults to none.
+    pub key_password: Option<Vec<u8>>,
     /// Offered in this order of preference (RFC 7301). Defaults to none.
     pub alpn: Vec<Vec<u8>>,
     /// Clients must show a certificate that one of these issued. Defaults to none: clients are not asked.
@@ -52,28 +65,26 @@ impl ServerTls {
     /// Checks and builds. Errors: `tls`, naming the option.
     pub fn new(options: &ServerOptions) -> Result<ServerTls> {
         check_alpn(&options.alpn)?;
-        let chain = pem::certificates("cert", &options.cert)?;
-        let key = match &options.key {
-            Some(key) => pem::key("key", key)?,
-            None if pem::has_key(&options.cert) => pem::key("cert", &options.cert)?,
-            None => return Err(wrong("key", "is missing; cert was given without it")),
-        };
+        const SHOWN: Names = Names { cert: "cert", key: "key", password: "key_password" };
+        let password = options.key_password.as_deref();
+        let own = shown::certified(&SHOWN, &options.cert, options.key.as_deref(), password)?;
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&versions(&options.protocols))
             .map_err(|e| wrong("protocols", e))?;
         let builder = match &options.client_ca {
             None => builder.with_no_client_auth(),
             Some(text) => {
-                let store = roots::store("client_ca", pem::certificates("client_ca", text)?)?;
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
+                let roots = Roots::of("client_ca", &pem::authorities("client_ca", text, Role::Client)?)?;
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots.store), provider());
                 let verifier = match options.client_auth {
                     ClientAuth::Required => verifier,
                     ClientAuth::Optional => verifier.allow_unauthenticated(),
                 };
-                builder.with_client_cert_verifier(verifier.build().map_err(|e| wrong("client_ca", e))?)
+                let webpki = verifier.build().map_err(|e| wrong("client_ca", e))?;
+                builder.with_client_cert_verifier(Arc::new(Clients { webpki, roots }))
             }
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|e| fault::unusable("cert", "key", &e))?;
+        let mut config = builder.with_cert_resolver(own);
         config.alpn_protocols = options.alpn.clone();
         // A resumed session repeats the identity that the client proved then; a certificate that has expired since
         // must not outlive itself that way, so mutual TLS always proves anew.
@@ -89,5 +100,62 @@ impl ServerTls {
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         self.0.clone()
+    }
+}
+
+/// Judges clients: by their authorities, or as a certificate that is believed itself.
+#[derive(Debug)]
+struct Clients {
+    webpki: Arc<dyn ClientCertVerifier>,
+    roots: Roots,
+}
+
+impl ClientCertVerifier for Clients {
+    fn offer_client_auth(&self) -> bool {
+        self.webpki.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.webpki.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.webpki.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> std::result::Result<ClientCertVerified, TlsError> {
+        if self.roots.has(own) {
+            trust::itself(own, Some(Role::Client), now)?;
+            return Ok(ClientCertVerified::assertion());
+        }
+        let judged = self.webpki.verify_client_cert(own, between, now);
+        judged.map_err(|error| trust::explained(error, own, between, &self.roots.store.roots))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
+        trust::signature(Version::Tls12, message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
+        trust::signature(Version::Tls13, message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
     }
 }

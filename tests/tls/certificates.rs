@@ -156,7 +156,26 @@ fn rows() -> Vec<Row> {
             "name constraint broken",
             "localhost",
             below(|p| p.name_constraints = Some(permit("example.com"))),
-            Err("certificate"),
+            Err("may not issue the certificate for this name"),
+        ),
+        (
+            "directory names permitted",
+            "localhost",
+            below(|p| p.name_constraints = Some(about_directories(true))),
+            Err("may issue for certain directory names only, which cannot be checked here"),
+        ),
+        (
+            "directory names excluded",
+            "localhost",
+            below(|p| p.name_constraints = Some(about_directories(false))),
+            Err("may issue for certain directory names only, which cannot be checked here"),
+        ),
+        ("six intermediates", "localhost", Box::new(|pki| tall(pki, 6)), Ok(())),
+        (
+            "seven intermediates",
+            "localhost",
+            Box::new(|pki| tall(pki, 7)),
+            Err("more than six certificates stand between"),
         ),
         (
             "unknown critical extension",
@@ -166,6 +185,28 @@ fn rows() -> Vec<Row> {
         ),
         ("unknown extension", "localhost", with(|p| p.custom_extensions.push(unknown(false))), Ok(())),
     ]
+}
+
+/// A leaf below so many intermediate authorities.
+fn tall(pki: &Pki, count: usize) -> Chain {
+    let mut above = vec![pki.root.authority(authority("0"))];
+    for index in 1..count {
+        let next = above[index - 1].authority(authority(&index.to_string()));
+        above.push(next);
+    }
+    let mut chain = above[count - 1].issue(leaf(&["localhost"]));
+    above.iter().rev().for_each(|authority| chain.cert.push_str(&authority.pem));
+    chain
+}
+
+fn about_directories(permitted: bool) -> NameConstraints {
+    let mut name = rcgen::DistinguishedName::new();
+    name.push(rcgen::DnType::OrganizationName, "somebody");
+    let subtrees = vec![GeneralSubtree::DirectoryName(name)];
+    match permitted {
+        true => NameConstraints { permitted_subtrees: subtrees, excluded_subtrees: Vec::new() },
+        false => NameConstraints { permitted_subtrees: Vec::new(), excluded_subtrees: subtrees },
+    }
 }
 
 fn permit(name: &str) -> NameConstraints {
@@ -214,6 +255,124 @@ fn certificates_are_verified() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A certificate that stands in `ca_bundle` itself is trusted as it is; its name, dates and purpose are still checked.
+#[test]
+fn certificates_are_believed_themselves() {
+    let pki = Pki::new();
+    let ca = |p: &mut Params| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let made = |edit: &dyn Fn(&mut Params)| {
+        let mut params = leaf(&["localhost"]);
+        edit(&mut params);
+        self_signed(params)
+    };
+    let issued = pki.root.issue(leaf(&["localhost"]));
+    let rows: Vec<(&str, Chain, &str, Result<(), &str>)> = vec![
+        ("self-signed", made(&|_| {}), "localhost", Ok(())),
+        ("self-signed, CA:TRUE", made(&ca), "localhost", Ok(())),
+        ("self-signed, CA:FALSE", made(&|p| p.is_ca = IsCa::ExplicitNoCa), "localhost", Ok(())),
+        ("an authority's, without the authority", issued, "localhost", Ok(())),
+        ("for another host", made(&ca), "elsewhere.example", Err("is not for elsewhere.example: it is for localhost")),
+        (
+            "a common name alone",
+            made(&|p| {
+                ca(p);
+                p.subject_alt_names.clear();
+                p.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
+            }),
+            "localhost",
+            Err("names no host at all"),
+        ),
+        (
+            "expired",
+            made(&|p| (p.is_ca, p.not_after) = (IsCa::NoCa, rcgen::date_time_ymd(2001, 2, 3))),
+            "localhost",
+            Err("expired on 2001-02-03"),
+        ),
+        (
+            "not yet valid",
+            made(&|p| p.not_before = rcgen::date_time_ymd(2900, 2, 3)),
+            "localhost",
+            Err("not valid before 2900-02-03"),
+        ),
+        (
+            "a client's",
+            made(&|p| p.extended_key_usages = vec![Eku::ClientAuth]),
+            "localhost",
+            Err("not made for this use"),
+        ),
+        (
+            "with an unknown critical extension",
+            made(&|p| p.custom_extensions.push(unknown(true))),
+            "localhost",
+            Err("critical extension"),
+        ),
+    ];
+    let beside = self_signed(leaf(&["localhost"]));
+    for (name, chain, dialled, expected) in &rows {
+        for version in Version::ALL {
+            let port = serve_any(chain);
+            // It may stand anywhere in the bundle.
+            let bundle = format!("{}{}{}", Pki::stranger().root.pem, chain.cert, beside.cert);
+            let options =
+                ClientOptions { protocols: vec![version], ca_bundle: Some(bundle.into()), ..ClientOptions::default() };
+            let tls = ClientTls::new(&options).unwrap();
+            let result =
+                Tls::connect(Tcp::dial(port), &tls, &host(dialled), &soon()).and_then(|mut tls| echo(&mut tls));
+            match (result, expected) {
+                (Ok(()), Ok(())) => {}
+                (Err(e), Err(words)) => assert!(e.is(Kind::Tls) && e.fields().message.contains(words), "{name}: {e}"),
+                (result, expected) => panic!("{name} ({}): expected {expected:?}, got {result:?}", version.word()),
+            }
+        }
+    }
+    // Another certificate for the same name and of the same issuer is nobody's.
+    let port = serve_any(&made(&ca));
+    let options = ClientOptions { ca_bundle: Some(made(&ca).cert.into()), ..ClientOptions::default() };
+    let tls = ClientTls::new(&options).unwrap();
+    let e = Tls::connect(Tcp::dial(port), &tls, &host("localhost"), &soon()).map(drop).unwrap_err();
+    assert!(e.is(Kind::Tls), "{e}");
+    // Who shows the certificate without its key is not believed.
+    let (mine, other) = (made(&ca), made(&ca));
+    let port = serve_any(&Chain { cert: mine.cert.clone(), key: other.key });
+    let tls = ClientTls::new(&ClientOptions { ca_bundle: Some(mine.cert.into()), ..ClientOptions::default() }).unwrap();
+    let e = Tls::connect(Tcp::dial(port), &tls, &host("localhost"), &soon()).map(drop).unwrap_err();
+    assert!(e.is(Kind::Tls), "{e}");
+}
+
+/// The same rule for a client's certificate in `client_ca`.
+#[test]
+fn clients_are_believed_themselves() {
+    let pki = Pki::new();
+    let made = |edit: &dyn Fn(&mut Params)| {
+        let mut params = leaf(&["client"]);
+        params.extended_key_usages = vec![Eku::ClientAuth];
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        edit(&mut params);
+        self_signed(params)
+    };
+    for (name, client, expected) in [
+        ("CA:TRUE", made(&|_| {}), Ok(())),
+        ("expired", made(&|p| p.not_after = rcgen::date_time_ymd(2001, 1, 1)), Err("expired")),
+        ("a server's", made(&|p| p.extended_key_usages = vec![Eku::ServerAuth]), Err("certificate")),
+    ] {
+        let mut options = pki.root.issue(leaf(&["localhost"])).server();
+        options.client_ca = Some(client.cert.clone().into());
+        let server = serve_echo(ServerTls::new(&options).unwrap());
+        let options = ClientOptions {
+            client_cert: Some(client.cert.clone().into()),
+            client_key: Some(client.key.clone().into()),
+            ..pki.client()
+        };
+        let tls = ClientTls::new(&options).unwrap();
+        let result = Tls::connect(server.dial(), &tls, &host("localhost"), &soon()).and_then(|mut t| echo(&mut t));
+        match (result, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(e), Err(words)) => assert!(e.fields().message.contains(words), "{name}: {e}"),
+            (result, expected) => panic!("{name}: expected {expected:?}, got {result:?}"),
+        }
+    }
 }
 
 #[test]

@@ -50,7 +50,7 @@ local function make(core, cap, methods)
   end
 
   --- Opens a TLS connection and verifies the peer. opts: those of `tcp`, and verify (true), ca_bundle, client_cert,
-  -- client_key (PEM text or a path), sni (host), protocols ({"TLSv1.2", "TLSv1.3"}), alpn, pins.
+  -- client_key (PEM text or a path), client_key_password, sni (host), protocols ({"TLSv1.2", "TLSv1.3"}), alpn, pins.
   function functions.ssl(...)
     local host, port, opts = own(net, ...)
     args.string(1, "ssl", "host", host)
@@ -78,7 +78,7 @@ local function make(core, cap, methods)
   end
 
   --- Listens on an interface ("127.0.0.1", "::1", "localhost", "*": every IPv4 one) and a port (0: any free one).
-  -- opts: timeout, backlog (1024), tls = { cert =, key =, client_ca =, alpn =, protocols = }, and with it handshake_timeout (10 s)
+  -- opts: timeout, backlog (1024), tls = { cert =, key =, key_password =, client_ca =, alpn =, protocols = }, and with it handshake_timeout (10 s)
   function functions.tcp_listen(...)
     local host, port, opts = own(net, ...)
     args.string(1, "tcp_listen", "host", host)

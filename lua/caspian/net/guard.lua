@@ -24,7 +24,8 @@ local CONFIG = {
   timeout = "seconds",            -- 30; of a whole fetch, callbacks and hops among it
   connect_timeout = "seconds",    -- of DNS, TCP and TLS
   read_timeout = "seconds",       -- the longest silence
-  verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
+  verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", client_key_password = "string",
+  pins = "strings",
   cookies = "any",                -- false; true: a jar of the guard's own; or a jar
   resolve = "table",              -- { ["host:port"] = ip }
 }
@@ -46,7 +47,9 @@ local ROUTE = {
 local MIB = 1024 * 1024
 
 --- Options of the core's that a guard hands on.
-local TOLD = { "connect_timeout", "read_timeout", "verify", "ca_bundle", "client_cert", "client_key", "pins", "resolve" }
+local TOLD = {
+  "connect_timeout", "read_timeout", "verify", "ca_bundle", "client_cert", "client_key", "client_key_password", "pins", "resolve",
+}
 
 -- Readers raise the words of what is wrong, with the path of its key; `read` is called under a pcall, and calls nobody.
 
@@ -213,6 +216,7 @@ local function make(core, cap, given)
   guard.told_strangers = {}
   for key, value in next, guard.told do guard.told_strangers[key] = value end
   guard.told_strangers.client_cert, guard.told_strangers.client_key = nil, nil
+  guard.told_strangers.client_key_password = nil
   local members = {}
   local object = objects.sealed("guard", members)
   --- Does a request, if the rules allow it. opts: method, headers, body (a string) or body_json or body_form, timeout.

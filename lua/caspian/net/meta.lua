@@ -11,6 +11,7 @@ local M = {}
 ---@field deny_net? string[]           never, whatever else allows it
 ---@field dns? boolean                 false: only IP literals connect. Defaults to true
 ---@field net_log? string              a file that gets each decision and connection as one JSON line
+---@field ca? string|string[]           PEM or paths: believed beside the machine's store where no `ca_bundle` is named
 ---@field role? string                 Defaults to "user", the only role that gets a `%net`
 ---@field requires? string[]           "host:port" that the script needs
 ---@field files? boolean|string[]      may paths of certificates, keys and bodies be read, or those beneath directories? Defaults to true
@@ -57,6 +58,7 @@ function Error:is(class) end
 ---@field ca_bundle? string    PEM or a path; trusted instead of the system's store
 ---@field client_cert? string  PEM or a path
 ---@field client_key? string   PEM or a path
+---@field client_key_password? string  opens the key
 ---@field sni? string          the name to send and verify. Defaults to the host
 ---@field protocols? string[]  Defaults to { "TLSv1.2", "TLSv1.3" }
 ---@field alpn? string[]
@@ -65,6 +67,7 @@ function Error:is(class) end
 ---@class caspian.net.Server_tls
 ---@field cert string          PEM or a path, own certificate first
 ---@field key? string          PEM or a path. Defaults to the key in `cert`
+---@field key_password? string  opens the key
 ---@field client_ca? string    clients must show a certificate of this authority
 ---@field alpn? string[]
 ---@field protocols? string[]
@@ -247,6 +250,7 @@ function Udp:close() end
 ---@field ca_bundle? string    PEM or a path
 ---@field client_cert? string  PEM or a path
 ---@field client_key? string   PEM or a path
+---@field client_key_password? string  opens the key
 ---@field sni? string
 ---@field protocols? string[]
 ---@field pins? string[]
@@ -506,6 +510,7 @@ function Response.peer_cert() end
 ---@field ca_bundle? string                                  PEM
 ---@field client_cert? string                                PEM
 ---@field client_key? string                                 PEM
+---@field client_key_password? string
 ---@field pins? string[]
 ---@field cookies? boolean|caspian.net.Jar                   Defaults to false
 ---@field resolve? table<string, string>                     { ["host:port"] = ip }

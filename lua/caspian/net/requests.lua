@@ -35,7 +35,8 @@ local CLIENT = merged({
   cookies = "any",                -- true: a jar that is the client's own; or a jar
   auth = "any",                   -- { user, password }, { bearer = token }
   retry = "any",                  -- a number of further tries, or RETRY
-  verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
+  verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", client_key_password = "string",
+  pins = "strings",
 })
 
 --- What only a request may say.

@@ -13,11 +13,13 @@ local TIMEOUT = { timeout = "seconds" }
 --- Options of a TLS client (contract, section 4).
 local CLIENT_TLS = {
   verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string",
-  sni = "string", protocols = "strings", alpn = "strings", pins = "strings",
+  client_key_password = "string", sni = "string", protocols = "strings", alpn = "strings", pins = "strings",
 }
 
 --- Options of a TLS server.
-local SERVER_TLS = { cert = "string", key = "string", client_ca = "string", alpn = "strings", protocols = "strings" }
+local SERVER_TLS = {
+  cert = "string", key = "string", key_password = "string", client_ca = "string", alpn = "strings", protocols = "strings",
+}
 
 local function merged(...)
   local all = {}
@@ -75,7 +77,7 @@ local function define(core)
   local tcp = merged(stream)
 
   --- Speaks TLS from here on and returns the ssl socket; this one is spent.
-  -- opts: as for `net.ssl`, or `{ server = true, cert =, key =, client_ca =, alpn =, protocols = }`; `handshake_timeout`
+  -- opts: as for `net.ssl`, or `{ server = true, cert =, key =, key_password =, client_ca =, alpn =, protocols = }`; `handshake_timeout`
   -- (a server's is 10 s) besides `timeout`: whichever ends first.
   function tcp.starttls(self, opts)
     opts = options(1, "starttls", opts, STARTTLS)

@@ -18,7 +18,8 @@ local OPTIONS = {
   resolve = "table",              -- { ["host:port"] = ip }
   unix = "string",                -- path of a socket
   proxy = "string",               -- http://, https://, socks5:// or socks5h://[user:password@]host[:port]
-  verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", pins = "strings",
+  verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", client_key_password = "string",
+  pins = "strings",
   sni = "string", protocols = "strings",
 }
 

@@ -427,7 +427,9 @@ impl Fetch {
             // A certificate says who we are, to whom it was meant for.
             if self.options.tls.client_cert.is_some() {
                 let options = Arc::make_mut(&mut self.options);
-                options.tls.change(|tls| (tls.client_cert, tls.client_key) = (None, None));
+                options.tls.change(|tls| {
+                    (tls.client_cert, tls.client_key, tls.client_key_password) = (None, None, None);
+                });
             }
         }
         self.drain();

@@ -11,7 +11,7 @@ use crate::{
         options::MAX_PEM,
     },
     tls::{
-        compat::{Built, CURVES, Context, Mode, OPTIONS},
+        compat::{BadKey, Built, CURVES, Context, Mode, OPTIONS},
         is_machine_path,
     },
 };
@@ -85,7 +85,7 @@ pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
     let own = Rc::clone(classes);
     define(lua, core, "context_create", move |lua, (cap, protocol): (AnyUserData, LuaString)| {
         let cap = capability(&cap)?;
-        let Some(asked) = Context::new(&protocol.to_string_lossy()) else { return Ok(Value::Nil) };
+        let Some(asked) = Context::new(&protocol.to_string_lossy(), cap.net.ca()) else { return Ok(Value::Nil) };
         let context = SslContext { cap, asked: RefCell::new(asked), built: RefCell::default() };
         boxed::wrap(lua, &own.context, Rc::new(context)).or_else(|e| argument(0, e))
     })?;
@@ -98,11 +98,18 @@ pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
         held(lua, &context, 1)?.change(|asked| asked.mode = mode.or(asked.mode));
         Ok(mode.is_some())
     })?;
-    define(lua, core, "context_key", |lua, (context, key): (Value, LuaString)| {
+    // key(context, key, password): whether it was taken, why not, and whether that is for want of a password
+    define(lua, core, "context_key", |lua, (context, key, password): (Value, LuaString, Option<LuaString>)| {
         let context = held(lua, &context, 1)?;
-        // What was meant for a key may be one without its frame: it is not repeated.
-        let text = pem(&context.cap.files, &key).map_err(|_| "it is neither PEM text nor a file that can be read");
-        step(text.and_then(|text| context.change(|asked| asked.add_key(&text))))
+        let Ok(text) = pem(&context.cap.files, &key) else {
+            // What was meant for a key may be one without its frame: it is not repeated.
+            return Ok((false, Some("it is neither PEM text nor a file that can be read".to_owned()), false));
+        };
+        let password = password.as_ref().map(LuaString::as_bytes);
+        Ok(match context.change(|asked| asked.add_key(&text, password.as_deref())) {
+            Ok(()) => (true, None, false),
+            Err(BadKey { words, sealed }) => (false, Some(words), sealed),
+        })
     })?;
     define(lua, core, "context_certificate", |lua, (context, cert): (Value, LuaString)| {
         let context = held(lua, &context, 1)?;
@@ -158,10 +165,9 @@ pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
 
 fn trust_file(asked: &mut Context, files: &Files, given: &LuaString) -> Result<(), String> {
     if is_machine_path(&given.to_string_lossy()) {
-        asked.trust_machine();
-        return Ok(());
+        return asked.trust_machine().map_err(|e| e.fields().message.clone());
     }
-    match asked.add_trust(&pem(files, given)?) {
+    match asked.add_trust(&pem(files, given)?)? {
         0 => Err("no certificate or crl found".into()),
         _ => Ok(()),
     }
@@ -173,12 +179,13 @@ fn trust_directory(asked: &mut Context, files: &Files, path: &str) -> Result<(),
     /// The machine's own has some 300.
     const MOST: usize = 4096;
     if is_machine_path(path) {
-        asked.trust_machine();
-        return Ok(());
+        return asked.trust_machine().map_err(|e| e.fields().message.clone());
     }
     for name in files.list(path)?.iter().filter(|name| is_hashed(name)).take(MOST) {
-        if let Ok(text) = files.read(&format!("{path}/{name}"), MAX_PEM) {
-            asked.add_trust(&text);
+        let file = format!("{path}/{name}");
+        // A link may lead nowhere; what is there must be read, or less would be believed, and fewer held to be revoked.
+        if let Some(text) = files.read_if_there(&file, MAX_PEM)? {
+            asked.add_trust(&text).map_err(|why| format!("{file}: {why}"))?;
         }
     }
     Ok(())

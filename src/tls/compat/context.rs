@@ -7,12 +7,22 @@ use super::{
     suites,
     verify::{Asked, NAMELESS, Purpose, Trust, Verifier},
 };
-use crate::tls::{Version, pem, provider};
+use crate::{
+    error::Result as Outcome,
+    tls::{
+        Ca, Version, pem,
+        pem::NoKey,
+        provider,
+        sealed::Shut,
+        shown::{self, fits},
+        trust::Role,
+    },
+};
 use rustls::{
     CipherSuite, ClientConfig, ServerConfig, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
     client::{ResolvesClientCert, Resumption},
     crypto::{CryptoProvider, SupportedKxGroup},
-    pki_types::{CertificateDer, CertificateRevocationListDer, DnsName, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, DnsName, ServerName},
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache},
     sign::{CertifiedKey, SigningKey},
 };
@@ -49,6 +59,19 @@ pub struct Context {
     pub alpn: Vec<Vec<u8>>,
 }
 
+/// Why a key cannot be used.
+pub struct BadKey {
+    pub words: String,
+    /// It is under a password, and none was given.
+    pub sealed: bool,
+}
+
+impl BadKey {
+    fn words(words: &str) -> BadKey {
+        BadKey { words: words.to_owned(), sealed: false }
+    }
+}
+
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: Option<Arc<dyn SigningKey>>,
@@ -73,22 +96,24 @@ pub(super) enum Side {
 }
 
 impl Context {
-    /// `any`, `sslv23`, `tlsv1_2` or `tlsv1_3`; `None` for everything else, the older versions among it.
-    pub fn new(protocol: &str) -> Option<Context> {
+    /// `any`, `sslv23`, `tlsv1_2` or `tlsv1_3`; `None` for everything else, the older versions among it. `ca` is believed
+    /// beside the machine's store.
+    pub fn new(protocol: &str, ca: Option<Arc<Ca>>) -> Option<Context> {
         let versions = match protocol {
             "any" | "sslv23" => Version::ALL.to_vec(),
             "tlsv1_2" => vec![Version::Tls12],
             "tlsv1_3" => vec![Version::Tls13],
             _ => return None,
         };
-        Some(Context { versions, ..Context::default() })
+        let trust = Arc::new(Trust::with(ca));
+        Some(Context { versions, trust, ..Context::default() })
     }
 
     /// The certificate chain to show, its own first.
     pub fn add_certificate(&mut self, text: &[u8]) -> Result<(), &'static str> {
         let chain = pem::certificates("", text).map_err(|_| "no start line")?;
-        if chain.first().is_none_or(|own| webpki::EndEntityCert::try_from(own).is_err()) {
-            return Err("the certificate cannot be read, or is not of version 3");
+        if !chain.first().is_some_and(shown::is_certificate) {
+            return Err("the certificate cannot be read");
         }
         let key = self.pending.take();
         self.identities.push(Identity { chain, key });
@@ -96,15 +121,16 @@ impl Context {
     }
 
     /// The private key for the certificate that comes next, or for the last one if it has none.
-    pub fn add_key(&mut self, text: &[u8]) -> Result<(), &'static str> {
-        let key = match pem::key("", text) {
-            Ok(key) => key,
-            Err(_) if pem::is_encrypted(text) => return Err("encrypted keys are not supported"),
-            Err(_) => return Err("no start line"),
-        };
-        let Ok(key) = provider().key_provider.load_private_key(key) else {
-            return Err("the key cannot be used: RSA of 2048 bits or more, P-256, P-384 and Ed25519 can");
-        };
+    pub fn add_key(&mut self, text: &[u8], password: Option<&[u8]>) -> Result<(), BadKey> {
+        let key = pem::private_key(text, password).map_err(|why| match why {
+            NoKey::Absent => BadKey::words("no start line"),
+            NoKey::Broken(broken) => BadKey::words(broken.words()),
+            NoKey::Sealed => BadKey { words: "bad password read".into(), sealed: true },
+            NoKey::Shut(Shut::Wrong) => BadKey::words("bad decrypt"),
+            NoKey::Shut(shut) => BadKey::words(shut.words()),
+            NoKey::Foreign(words) => BadKey::words(&format!("the private key {words}")),
+        })?;
+        let key = shown::usable(key).map_err(|words| BadKey::words(&words))?;
         match self.identities.last_mut() {
             Some(Identity { key: empty @ None, .. }) => *empty = Some(key),
             _ => self.pending = Some(key),
@@ -116,7 +142,7 @@ impl Context {
     pub fn keys_match(&self) -> bool {
         match self.identities.last() {
             Some(Identity { chain, key: Some(key) }) => {
-                CertifiedKey::new(chain.clone(), Arc::clone(key)).keys_match().is_ok()
+                chain.first().is_some_and(|own| fits(own, &**key) == Some(true))
             }
             _ => false,
         }
@@ -127,17 +153,20 @@ impl Context {
         Arc::make_mut(&mut self.trust).tell();
     }
 
-    /// Believes the certificates of this text, and knows its revocation lists. How many of both there were.
-    pub fn add_trust(&mut self, text: &[u8]) -> usize {
+    /// Believes the certificates of this text, and knows its revocation lists. How many of both there were; an error for a
+    /// text that is cut or malformed, of which nothing is believed.
+    pub fn add_trust(&mut self, text: &[u8]) -> Result<usize, &'static str> {
+        let role = if self.mode == Some(Mode::Server) { Role::Client } else { Role::Server };
+        let found = pem::store(text, role).map_err(pem::Broken::words)?;
         let trust = Arc::make_mut(&mut self.trust);
-        let certs = CertificateDer::pem_slice_iter(text).flatten().filter(|der| trust.add(der.clone()).is_ok()).count();
-        let lists = CertificateRevocationListDer::pem_slice_iter(text).flatten();
-        certs + lists.filter(|der| trust.add_crl(der).is_ok()).count()
+        let certificates = found.certificates.into_iter().filter(|der| trust.add(der.clone()).is_ok()).count();
+        let lists = found.lists.iter().filter(|der| trust.add_crl(der).is_ok()).count();
+        Ok(certificates + found.forbidden + lists)
     }
 
-    /// Believes the authorities of the machine's store.
-    pub fn trust_machine(&mut self) {
-        Arc::make_mut(&mut self.trust).add_machine();
+    /// Believes the authorities of the machine's store. An error where it is there and cannot be read.
+    pub fn trust_machine(&mut self) -> Outcome<()> {
+        Arc::make_mut(&mut self.trust).add_machine()
     }
 
     /// The suites of TLS 1.2, as a cipher string of OpenSSL; false if it selects none.

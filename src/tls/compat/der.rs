@@ -4,19 +4,24 @@ use super::x509::Encode;
 
 /// One value: its tag, and what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Value<'a> {
+pub(in crate::tls) struct Value<'a> {
     pub tag: u8,
     pub content: &'a [u8],
 }
 
 /// The value that `bytes` begin with; `None` if they hold no whole one.
-pub(super) fn read(bytes: &[u8]) -> Option<Value<'_>> {
+pub(in crate::tls) fn read(bytes: &[u8]) -> Option<Value<'_>> {
     split(bytes).map(|(value, _)| value)
 }
 
 /// The values inside the one that `bytes` begin with.
-pub(super) fn read_all(bytes: &[u8]) -> Option<Vec<Value<'_>>> {
-    let (mut values, mut rest) = (Vec::new(), read(bytes)?.content);
+pub(in crate::tls) fn read_all(bytes: &[u8]) -> Option<Vec<Value<'_>>> {
+    values(read(bytes)?.content)
+}
+
+/// The values that stand one after the other.
+pub(in crate::tls) fn values(mut rest: &[u8]) -> Option<Vec<Value<'_>>> {
+    let mut values = Vec::new();
     while !rest.is_empty() {
         let (value, after) = split(rest)?;
         values.push(value);
@@ -25,7 +30,8 @@ pub(super) fn read_all(bytes: &[u8]) -> Option<Vec<Value<'_>>> {
     Some(values)
 }
 
-fn split(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
+/// The value that `bytes` begin with, and what follows it.
+pub(in crate::tls) fn split(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {

@@ -4,14 +4,14 @@
 //! wrong is told in OpenSSL's words (`words`). Opens no file and no socket.
 
 mod context;
-mod der;
+pub(super) mod der;
 mod session;
 mod suites;
 mod verify;
 mod words;
 mod x509;
 
-pub use context::{Built, Context, Mode};
+pub use context::{BadKey, Built, Context, Mode};
 pub use session::{Greeting, Hello, Info, Refusal, Secret, UNRECOGNIZED_NAME, export, peer_chain, reason};
 pub use suites::{CURVES, OPTIONS};
 pub use verify::Complaint;

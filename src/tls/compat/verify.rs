@@ -4,10 +4,18 @@
 //! webpki decides; what OpenSSL takes beyond it is named in [`judge`]. The words are for people and programs that match
 //! them; they never turn a refusal into a pass.
 
-use super::words::chain as chain_words;
-use crate::{deadline, tls::provider};
+use super::words::{UNREADABLE, chain as chain_words, itself as itself_words};
+use crate::{
+    deadline,
+    error::Result as Outcome,
+    tls::{
+        Ca, Version, provider,
+        roots::{self, Roots},
+        trust::{self, Role},
+    },
+};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsError, SignatureScheme,
+    DigitallySignedStruct, DistinguishedName, Error as TlsError, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
@@ -17,19 +25,28 @@ use webpki::{
     CertRevocationList, EndEntityCert, Error as Pki, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage,
     OwnedCertRevocationList, RawPublicKeyEntity, RevocationCheckDepth, RevocationOptionsBuilder,
 };
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 /// Whom a context believes.
 #[derive(Clone, Default)]
 pub struct Trust {
     given: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
+    /// The machine's store, if that is believed; its authorities are among the anchors.
+    machine: Option<Arc<Roots>>,
+    /// What is believed beside the machine's store.
+    ca: Option<Arc<Ca>>,
     crls: Vec<Arc<CertRevocationList<'static>>>,
     /// Somebody said whom to believe, be it nobody.
     told: bool,
 }
 
 impl Trust {
+    /// Nobody yet; `ca` beside the machine's store, once that is believed.
+    pub fn with(ca: Option<Arc<Ca>>) -> Trust {
+        Trust { ca, ..Trust::default() }
+    }
+
     /// Believes this certificate: as an authority, or as itself. An error for bytes that are none.
     pub fn add(&mut self, der: CertificateDer<'static>) -> Result<(), ()> {
         let anchor = webpki::anchor_from_trusted_cert(&der).map_err(drop)?.to_owned();
@@ -62,18 +79,26 @@ impl Trust {
 
     /// Whom a client believes that was told nobody, about a server that it knows by name: the machine's store. Without a
     /// name that would prove nothing, and nobody is believed.
-    fn or_machine(&self, asked: &Asked, name: Option<&ServerName<'_>>) -> std::borrow::Cow<'_, Trust> {
+    fn or_machine(&self, asked: &Asked, name: Option<&ServerName<'_>>) -> Outcome<std::borrow::Cow<'_, Trust>> {
         if self.told || name.is_none() || asked.purpose != Purpose::Server {
-            return std::borrow::Cow::Borrowed(self);
+            return Ok(std::borrow::Cow::Borrowed(self));
         }
-        let mut trust = Trust::default();
-        trust.add_machine();
-        std::borrow::Cow::Owned(trust)
+        let mut trust = Trust::with(self.ca.clone());
+        trust.add_machine()?;
+        Ok(std::borrow::Cow::Owned(trust))
     }
 
-    /// Believes the authorities of the machine's store.
-    pub fn add_machine(&mut self) {
-        self.anchors.extend(crate::tls::roots::machine().roots.iter().cloned());
+    /// Believes the authorities of the machine's store. An error where it is there and cannot be read.
+    pub fn add_machine(&mut self) -> Outcome<()> {
+        let roots = roots::machine(self.ca.as_deref())?;
+        self.anchors.extend(roots.store.roots.iter().cloned());
+        self.machine = Some(roots);
+        Ok(())
+    }
+
+    /// True for a certificate that is believed itself.
+    fn has(&self, own: &CertificateDer<'_>) -> bool {
+        self.given.iter().any(|given| given == own) || self.machine.as_ref().is_some_and(|roots| roots.has(own))
     }
 
     /// Knows this list of revoked certificates. An error for bytes that are none.
@@ -125,6 +150,16 @@ pub struct Asked {
     pub purpose: Purpose,
 }
 
+impl Purpose {
+    fn role(self) -> Option<Role> {
+        match self {
+            Purpose::Server => Some(Role::Server),
+            Purpose::Client => Some(Role::Client),
+            Purpose::Any => None,
+        }
+    }
+}
+
 /// What is wrong, and how far from the peer's own certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
@@ -137,8 +172,9 @@ pub fn now() -> UnixTime {
     UnixTime::since_unix_epoch(deadline::wall())
 }
 
-/// Everything that is wrong with a chain; nothing if it is good. Beyond webpki, as in OpenSSL: a certificate that signed
-/// itself is good if it is believed by name. Where `name` is given the certificate must be for it.
+/// Everything that is wrong with a chain; nothing if it is good. Beyond webpki: a certificate that is believed itself is good
+/// within its time, and then its common name counts where it has no other, as in OpenSSL. Where `name` is given the
+/// certificate must be for it.
 pub fn judge(
     trust: &Trust,
     asked: &Asked,
@@ -148,17 +184,21 @@ pub fn judge(
     now: UnixTime,
 ) -> Vec<Complaint> {
     let mut complaints = Vec::new();
-    let trust = trust.or_machine(asked, name);
+    let Ok(trust) = trust.or_machine(asked, name) else {
+        return vec![Complaint { depth: 0, words: UNREADABLE }];
+    };
     let unasked = Asked { crl_check: false, crl_check_chain: false, ..*asked };
     // A question about revocation must not hide where a chain leads, so that is looked at first, without it.
-    let above = match path(&trust, &unasked, own, between, now) {
-        Ok(above) => above,
-        Err(_) if believed_itself(&trust, own, now) => 0,
-        Err(error) => {
-            complaints = chain_words(&error, own, between, now);
-            between.len()
-        }
+    let itself = trust.has(own);
+    let judged = match itself {
+        true => trust::itself(own, asked.purpose.role(), now).map(|()| 0).map_err(|error| itself_words(&error)),
+        false => path(&trust, &unasked, own, between, now)
+            .map_err(|error| chain_words(&error, own, between, &trust.anchors, now)),
     };
+    let above = judged.unwrap_or_else(|wrong| {
+        complaints = wrong;
+        if itself { 0 } else { between.len() }
+    });
     if unasked != *asked && trust.crls.is_empty() {
         let last = if asked.crl_check_chain { above } else { 0 };
         complaints.extend((0..=last).map(|depth| Complaint { depth, words: "unable to get certificate CRL" }));
@@ -166,15 +206,15 @@ pub fn judge(
         && complaints.is_empty()
         && let Err(error) = path(&trust, asked, own, between, now)
     {
-        complaints = chain_words(&error, own, between, now);
+        complaints = chain_words(&error, own, between, &trust.anchors, now);
     }
     if let Some(name) = name {
         let words = match name {
             ServerName::IpAddress(_) => "IP address mismatch",
             _ => "hostname mismatch",
         };
-        let fits = EndEntityCert::try_from(own).and_then(|own| own.verify_is_valid_for_subject_name(name));
-        if fits.is_err() {
+        let fits = trust::named(own, name).is_ok() || itself && common_name(own, name);
+        if !fits {
             complaints.push(Complaint { depth: 0, words });
         }
     }
@@ -212,14 +252,24 @@ fn path(
     Ok(path.intermediate_certificates().count() + 1)
 }
 
-/// True for a certificate that is believed by name and has signed itself, within its time.
-fn believed_itself(trust: &Trust, own: &CertificateDer<'_>, now: UnixTime) -> bool {
-    trust.given.iter().any(|given| given.as_ref() == own.as_ref())
-        && X509Certificate::from_der(own).is_ok_and(|(_, cert)| {
-            let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-            let (from, to) = (cert.validity().not_before.timestamp(), cert.validity().not_after.timestamp());
-            cert.subject().as_raw() == cert.issuer().as_raw() && from <= now && now <= to
-        })
+/// True if a certificate without a DNS name among its alternative names has the host as its common name, as X509_check_host(3)
+/// takes it. For certificates that are believed themselves: an authority's constraints say nothing of common names.
+fn common_name(own: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    let (ServerName::DnsName(name), Ok((_, cert))) = (name, X509Certificate::from_der(own)) else { return false };
+    let has_dns = |names: &x509_parser::extensions::SubjectAlternativeName<'_>| {
+        names.general_names.iter().any(|name| matches!(name, GeneralName::DNSName(_)))
+    };
+    if cert.subject_alternative_name().map_or(true, |names| names.is_some_and(|names| has_dns(names.value))) {
+        return false;
+    }
+    let fits = |presented: &str| match presented.strip_prefix("*.") {
+        // One label, and two behind it.
+        Some(rest) => {
+            rest.contains('.') && name.as_ref().split_once('.').is_some_and(|(_, host)| host.eq_ignore_ascii_case(rest))
+        }
+        None => name.as_ref().eq_ignore_ascii_case(presented),
+    };
+    cert.subject().iter_common_name().any(|common| common.as_str().is_ok_and(fits))
 }
 
 /// Checks by hand that `root` vouches for `subject`, which may be an authority itself, over `between`. For questions of
@@ -288,7 +338,8 @@ fn is_signed(cert: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
     })
 }
 
-/// The verifier of a context, for either side.
+/// The verifier of a context, for either side. The peer must own its key in every mode: a program that compares the certificate
+/// itself relies on that.
 pub(super) struct Verifier {
     pub trust: Arc<Trust>,
     pub asked: Asked,
@@ -316,32 +367,11 @@ impl Verifier {
         }
         match judge(&self.trust, &self.asked, own, between, name, now).first() {
             None => Ok(()),
+            // Nobody has judged the peer: what hinders us is to be told.
+            Some(Complaint { words: UNREADABLE, .. }) => Err(TlsError::General(UNREADABLE.into())),
             // The peer learns from the alert what it is about.
             Some(complaint) => Err(super::words::alert(complaint.words).into()),
         }
-    }
-
-    /// The peer must own its key in every mode: a program that compares the certificate itself relies on that. Read from
-    /// the bare key, so that a certificate of an old version will do.
-    fn signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-        first_only: bool,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        let (_, cert) = X509Certificate::from_der(cert).map_err(|_| CertificateError::BadEncoding)?;
-        let key = SubjectPublicKeyInfoDer::from(cert.public_key().raw);
-        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
-        let mapping = provider().signature_verification_algorithms.mapping;
-        let algorithms = mapping.iter().find(|(scheme, _)| *scheme == signed.scheme).map_or(&[][..], |(_, all)| all);
-        let tried = algorithms.iter().take(if first_only { 1 } else { usize::MAX });
-        for algorithm in tried {
-            if key.verify_signature(*algorithm, message, signed.signature()).is_ok() {
-                return Ok(HandshakeSignatureValid::assertion());
-            }
-        }
-        Err(CertificateError::BadSignature.into())
     }
 
     fn schemes() -> Vec<SignatureScheme> {
@@ -368,7 +398,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.signature(message, cert, signed, false)
+        trust::signature(Version::Tls12, message, cert, signed)
     }
 
     fn verify_tls13_signature(
@@ -377,7 +407,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.signature(message, cert, signed, true)
+        trust::signature(Version::Tls13, message, cert, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -413,7 +443,7 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.signature(message, cert, signed, false)
+        trust::signature(Version::Tls12, message, cert, signed)
     }
 
     fn verify_tls13_signature(
@@ -422,7 +452,7 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.signature(message, cert, signed, true)
+        trust::signature(Version::Tls13, message, cert, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -1,9 +1,10 @@
 //! OpenSSL's words for what went wrong, which programs match: reasons of a handshake, complaints about a chain.
 
 use super::verify::Complaint;
+use crate::tls::trust;
 use rustls::{
     AlertDescription as Alert, CertificateError, Error as Tls, InvalidMessage, PeerIncompatible,
-    pki_types::{CertificateDer, UnixTime},
+    pki_types::{CertificateDer, TrustAnchor, UnixTime},
 };
 use webpki::Error as Pki;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
@@ -24,6 +25,7 @@ pub(super) fn reason(error: &Tls) -> &'static str {
         Tls::DecryptError => "decryption failed or bad record mac",
         Tls::NoCertificatesPresented => "peer did not return a certificate",
         Tls::NoApplicationProtocol => "no application protocol",
+        Tls::General(words) if words == UNREADABLE => UNREADABLE,
         Tls::General(words) if words.contains("certificate chain") => "no shared cipher",
         _ => "internal error",
     }
@@ -82,6 +84,7 @@ pub(super) fn chain(
     error: &Pki,
     own: &CertificateDer<'_>,
     between: &[CertificateDer<'_>],
+    anchors: &[TrustAnchor<'_>],
     now: UnixTime,
 ) -> Vec<Complaint> {
     let at = |depth, words| Complaint { depth, words };
@@ -102,10 +105,16 @@ pub(super) fn chain(
         Pki::UnknownRevocationStatus => all.push(at(0, "unable to get certificate CRL")),
         Pki::CrlExpired { .. } => all.push(at(0, "CRL has expired")),
         Pki::InvalidCrlSignatureForPublicKey => all.push(at(0, "CRL signature failure")),
-        Pki::InvalidSignatureForPublicKey => all.push(at(0, "certificate signature failure")),
+        Pki::InvalidSignatureForPublicKey => all.push(match trust::short_issuer(own, between, anchors) {
+            Some(_) => at(1, "CA certificate key too weak"),
+            None => at(0, "certificate signature failure"),
+        }),
         Pki::EndEntityUsedAsCa => all.push(at(1, "invalid CA certificate")),
         Pki::PathLenConstraintViolated => all.push(at(1, "path length constraint exceeded")),
-        Pki::NameConstraintViolation => all.push(at(0, "permitted subtree violation")),
+        Pki::NameConstraintViolation => all.push(match trust::unchecked_constraint(own, between, anchors) {
+            Some(_) => at(0, "unsupported name constraint type"),
+            None => at(0, "permitted subtree violation"),
+        }),
         Pki::UnsupportedCriticalExtension => all.push(at(0, "unhandled critical extension")),
         Pki::MaximumPathDepthExceeded
         | Pki::MaximumPathBuildCallsExceeded
@@ -114,7 +123,7 @@ pub(super) fn chain(
             all.push(at(chain.certs.len().saturating_sub(1), "certificate chain too long"));
         }
         Pki::UnsupportedSignatureAlgorithmContext(_) | Pki::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            all.push(at(0, "CA signature digest algorithm too weak"));
+            all.push(at(0, "unsupported signature algorithm"));
         }
         _ => all.push(at(0, "certificate rejected")),
     }
@@ -125,6 +134,17 @@ pub(super) fn chain(
         all.push(at(chain.certs.len(), if late { NOT_YET } else { EXPIRED }));
     }
     all
+}
+
+/// What is wrong with a certificate that is believed itself.
+pub(super) fn itself(error: &CertificateError) -> Vec<Complaint> {
+    let words = match error {
+        CertificateError::NotValidYetContext { .. } => NOT_YET,
+        CertificateError::ExpiredContext { .. } => EXPIRED,
+        CertificateError::InvalidPurpose => "unsuitable certificate purpose",
+        _ => "certificate rejected",
+    };
+    vec![Complaint { depth: 0, words }]
 }
 
 /// What a complaint is to rustls, which tells the peer by it.
@@ -140,6 +160,8 @@ pub(super) fn alert(words: &str) -> CertificateError {
     }
 }
 
+/// The machine's store is there and cannot be read, so that nobody is believed and nobody refused.
+pub(super) const UNREADABLE: &str = "issuer certificate lookup error";
 const EXPIRED: &str = "certificate has expired";
 const NOT_YET: &str = "certificate is not yet valid";
 

@@ -7,7 +7,7 @@ use super::{
     der::{self, text},
     verify,
 };
-use crate::tls::pem;
+use crate::tls::{algorithms, pem};
 use rustls::pki_types::CertificateDer;
 use x509_parser::{
     certificate::X509Certificate,
@@ -137,7 +137,7 @@ impl Certificate {
         let cert = self.parsed()?;
         let key = cert.public_key();
         let (kind, bits) = match key.parsed() {
-            Ok(PublicKey::RSA(rsa)) => ("RSA", significant_bits(rsa.modulus)),
+            Ok(PublicKey::RSA(rsa)) => ("RSA", algorithms::bits(rsa.modulus)),
             Ok(PublicKey::EC(point)) => {
                 let curve =
                     key.algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok()).map(|oid| oid.to_id_string());
@@ -235,12 +235,6 @@ fn negated(bytes: &[u8]) -> Vec<u8> {
         .collect();
     out.reverse();
     out
-}
-
-fn significant_bits(number: &[u8]) -> u32 {
-    let number: Vec<u8> = number.iter().copied().skip_while(|byte| *byte == 0).collect();
-    let bits = number.first().map_or(0, |first| 8 - first.leading_zeros());
-    bits + 8 * u32::try_from(number.len().saturating_sub(1)).unwrap_or(0)
 }
 
 fn curve_bits(curve: Option<&str>, otherwise: u32) -> u32 {
@@ -374,7 +368,6 @@ mod tests {
 
     #[test]
     fn numbers() {
-        assert_eq!((significant_bits(&[0, 0x80, 0]), significant_bits(&[1]), significant_bits(&[])), (16, 1, 0));
         assert_eq!((negated(&[0xff]), negated(&[0x80, 0])), (vec![1], vec![0x80, 0]));
     }
 }

@@ -35,13 +35,19 @@ return function(native, cap)
     return false, "invalid mode (" .. mode .. ")"
   end
 
-  --- The private key: a path where files may be read, or PEM text. There is no way to open an encrypted one.
+  --- The private key: a path where files may be read, or PEM text. `password` opens an encrypted one: a string, or a function
+  -- that answers one and is asked only then.
   function module.loadkey(context, key, password)
     key = string_at(2, key, "loadkey")
     if password ~= nil and type(password) ~= "string" and type(password) ~= "function" then
       bad(3, "invalid callback value", "loadkey")
     end
-    local good, why = answer(native.context_key(context, key))
+    local good, why, sealed = answer(native.context_key(context, key, type(password) == "string" and password or nil))
+    if sealed and type(password) == "function" then
+      local said = password()
+      -- As in LuaSec, whatever else it answers opens nothing.
+      good, why = answer(native.context_key(context, key, type(said) == "string" and said or ""))
+    end
     if good then return true end
     return false, "error loading private key (" .. why .. ")"
   end

@@ -1,0 +1,57 @@
+//! What a side shows of itself: its chain of certificates and its key.
+
+use super::{algorithms, cert::public_key, pem, provider, wrong};
+use crate::error::Result;
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer},
+    sign::{CertifiedKey, SigningKey, SingleCertAndKey},
+};
+use std::sync::Arc;
+
+/// The options that these come from, for messages.
+pub(super) struct Names {
+    pub cert: &'static str,
+    pub key: &'static str,
+    pub password: &'static str,
+}
+
+/// A chain and the key of its first certificate, which may stand in the same text. The certificate is taken as the caller
+/// has it, of whatever version: whether a peer believes it is the peer's business.
+pub(super) fn certified(
+    names: &Names,
+    cert: &[u8],
+    key: Option<&[u8]>,
+    password: Option<&[u8]>,
+) -> Result<Arc<SingleCertAndKey>> {
+    let chain = pem::certificates(names.cert, cert)?;
+    let (option, text) = match key {
+        Some(key) => (names.key, key),
+        None if pem::has_key(cert) => (names.cert, cert),
+        None => return Err(wrong(names.key, format!("is missing; {} was given without it", names.cert))),
+    };
+    let key = usable(pem::key((option, names.password), text, password)?).map_err(|words| wrong(option, words))?;
+    let own = chain.first().map_or(&[][..], |own| own.as_ref());
+    match fits(own, &*key) {
+        Some(true) => Ok(Arc::new(CertifiedKey::new(chain, key).into())),
+        Some(false) => Err(wrong(option, "the key does not belong to the certificate")),
+        None => Err(wrong(names.cert, "the certificate is malformed")),
+    }
+}
+
+/// The key as the provider has it; or what it is, and what can be used.
+pub(super) fn usable(key: PrivateKeyDer<'static>) -> std::result::Result<Arc<dyn SigningKey>, String> {
+    provider().key_provider.load_private_key(key.clone_key()).map_err(|_| {
+        format!("the private key is {}, which cannot be used ({} can)", algorithms::of_key(&key), algorithms::keys())
+    })
+}
+
+/// True if the key is the one of the certificate; `None` if that cannot be read.
+pub(super) fn fits(cert: &[u8], key: &dyn SigningKey) -> Option<bool> {
+    let public = public_key(cert)?;
+    Some(key.public_key().is_none_or(|own| own.as_ref() == public))
+}
+
+/// True for bytes that are a certificate of any version.
+pub(super) fn is_certificate(der: &CertificateDer<'_>) -> bool {
+    public_key(der).is_some()
+}
