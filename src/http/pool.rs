@@ -46,9 +46,8 @@ pub struct Key {
     pub unix: Option<GrantedPath>,
     /// The proxy on the way, with its credentials, and of its TLS configuration.
     pub proxy: Option<Box<(Proxy, Option<Identity>)>>,
-    /// Whether the names of the origin and of the proxy are absolute: without the dot at its end a name may be another
-    /// host's, by a search domain.
-    pub absolute: (bool, bool),
+    /// Whether the proxy's name is absolute: without the dot at its end it may be another host's, by a search domain.
+    pub proxy_absolute: bool,
     /// The client's mark on its tunnels: what the proxy was told, a name or an address that was permitted.
     pub by_address: bool,
 }

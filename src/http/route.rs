@@ -71,7 +71,7 @@ impl Trip<'_> {
             address: self.chosen(&self.origin.host, self.origin.port),
             unix: None,
             proxy: None,
-            absolute: (self.origin.host.is_absolute(), false),
+            proxy_absolute: false,
             by_address: false,
         };
         match (&self.options.unix, &self.options.proxy) {
@@ -132,7 +132,7 @@ impl Trip<'_> {
             })?),
             _ => None,
         };
-        key.absolute.1 = proxy.endpoint.host.is_absolute();
+        key.proxy_absolute = proxy.endpoint.host.is_absolute();
         key.proxy = Some(Box::new((proxy.clone(), outer.as_ref().map(ClientTls::identity))));
         let watched = host.ip().is_none() && self.net.grants().denies_addresses();
         key.by_address = proxy.kind == Manner::Socks5 || watched || key.address.is_some();

@@ -6,7 +6,11 @@
 
 use super::Invalid;
 use crate::address::{Endpoint, Host};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -34,11 +38,27 @@ impl Scheme {
 pub const MAX_URL: usize = 1 << 20;
 
 /// Scheme, host and port: what has to be the same for a connection or a credential to be shared (RFC 6454).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Origin {
     pub scheme: Scheme,
     pub host: Host,
     pub port: u16,
+}
+
+impl PartialEq for Origin {
+    /// As in browsers, a name with the root's dot is another origin: without it a search domain may make another host of it.
+    fn eq(&self, other: &Origin) -> bool {
+        (self.scheme, self.port, &self.host, self.host.is_absolute())
+            == (other.scheme, other.port, &other.host, other.host.is_absolute())
+    }
+}
+
+impl Eq for Origin {}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.scheme, self.port, &self.host).hash(state);
+    }
 }
 
 impl Origin {
@@ -288,7 +308,9 @@ mod tests {
             let url = HttpUrl::parse(text).unwrap();
             assert_eq!((&*url.absolute_form(), url.origin().host.is_absolute()), (asked, absolute), "{text}");
             assert!(!url.authority().contains(".:") && !url.to_text().contains("t./"), "{text}");
-            assert_eq!(url.join(b"/y").unwrap().origin().host.is_absolute(), absolute, "{text}");
+            assert_eq!(url.join(b"/y").unwrap().origin(), url.origin(), "{text}");
+            let other = HttpUrl::parse(&text.replace("short.", "short").replace("SHORT.", "short")).unwrap();
+            assert_eq!(other.origin() == url.origin(), !absolute, "{text}");
         }
     }
 
