@@ -49,6 +49,73 @@ describe("poll", function()
     a:close() b:close()
   end)
 
+  -- What a call needs and has not: each way to come short, on plain and TLS sockets.
+  local short = {
+    { "recv_line", function(s) return s:recv_line{ timeout = 0 } end, "half", " a line\n", "half a line\n" },
+    { "recv_exact", function(s) return s:recv_exact(8, { timeout = 0 }) end, "half", "half", "halfhalf" },
+    { "recv_line over and over", function(s) return s:recv_line{ timeout = 0 } end, "1", "\n", "1\n" },
+  }
+  for _, row in ipairs(short) do
+    it("sleeps after a " .. row[1] .. " that came short", function()
+      local a, b = pair()
+      b:send_all(row[3])
+      assert.is_true(has(net.poll({ a }, 5), a))
+      for _ = 1, 3 do
+        fails.with("network/timeout", row[2], a)
+        assert.same({}, (net.poll({ a }, 0)))
+        assert.same({}, (net.poll({ a }, 0.02)))
+      end
+      b:send_all(row[4])
+      assert.is_true(has(net.poll({ a }, 5), a))
+      assert.equal(row[5], row[2](a))
+      -- What comes behind it counts again.
+      b:send_all("more")
+      assert.is_true(has(net.poll({ a }, 5), a))
+      fails.with("network/timeout", a.recv_exact, a, 5, { timeout = 0 })
+      assert.same({}, (net.poll({ a }, 0)))
+      assert.equal("m", a:recv(1))
+      assert.is_true(has(net.poll({ a }, 0), a))
+      fails.with("network/timeout", a.recv_exact, a, 4, { timeout = 0 })
+      -- The end does, too.
+      b:close()
+      assert.is_true(has(net.poll({ a }, 5), a))
+      assert.equal("ore", a:recv_line())
+      assert.is_nil(a:recv_line())
+      a:close()
+    end)
+  end
+
+  it("sleeps after a call over TLS that came short", function()
+    local p = peer.tls[[ local c = assert(accept()) c:send("half") c:receive(1) c:send(" a line\n") c:receive("*a") ]]
+    local s = net.ssl("127.0.0.1", p.port, { ca_bundle = servers.ca })
+    repeat
+      assert.is_true(has(net.poll({ s }, 5), s))
+      fails.with("network/timeout", s.recv_line, s, { timeout = 0 })
+    until #net.poll({ s }, 0.02) == 0
+    fails.with("network/timeout", s.recv_exact, s, 5, { timeout = 0 })
+    assert.same({}, (net.poll({ s }, 0)))
+    s:send_all("x")
+    assert.is_true(has(net.poll({ s }, 5), s))
+    assert.equal("half a line\n", s:recv_line())
+    s:close()
+  end)
+
+  it("wakes once for each byte of a peer that sends one at a time", function()
+    local a, b = pair()
+    local wakes = 0
+    for byte in ("one line\n"):gmatch(".") do
+      b:send_all(byte)
+      assert.is_true(has(net.poll({ a }, 5), a))
+      wakes = wakes + 1
+      local ok, line = pcall(a.recv_line, a, { timeout = 0 })
+      assert.equal(byte == "\n", ok)
+      if ok then assert.equal("one line\n", line) end
+      assert.same({}, (net.poll({ a }, 0)))
+    end
+    assert.equal(9, wakes)
+    a:close() b:close()
+  end)
+
   it("counts what TLS has decrypted already", function()
     local p = peer.tls[[ local c = assert(accept()) c:send("line\nand more") c:receive("*a") ]]
     local s = net.ssl("127.0.0.1", p.port, { ca_bundle = servers.ca })

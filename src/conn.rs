@@ -117,6 +117,8 @@ pub struct Conn {
     buffer: Buffer,
     /// How far the buffer has been searched for a newline, from its head.
     searched: usize,
+    /// So many buffered bytes were not enough for the call that came short last.
+    short: usize,
     /// The peer said that nothing follows.
     ended: bool,
     born: u64,
@@ -132,7 +134,7 @@ impl Conn {
     }
 
     fn new(stream: Stream) -> Conn {
-        Conn { stream, buffer: Buffer::default(), searched: 0, ended: false, born: fork::generation() }
+        Conn { stream, buffer: Buffer::default(), searched: 0, short: 0, ended: false, born: fork::generation() }
     }
 
     /// The socket beneath.
@@ -210,12 +212,14 @@ impl Conn {
     /// Takes `count` bytes from the front of the buffer.
     pub fn consume(&mut self, count: usize) {
         self.searched = self.searched.saturating_sub(count);
+        self.short = 0;
         self.buffer.consume(count);
     }
 
-    /// True if a read would answer without a wait for the network: bytes are buffered here or decrypted below.
+    /// True if a read would answer without a wait for the network: bytes are buffered here or decrypted below. After a call
+    /// that came short, only what would bring it further counts.
     pub fn ready(&self) -> bool {
-        self.buffer.len() > 0 || self.ended || self.decrypted()
+        self.buffer.len() > self.short || self.ended || self.decrypted()
     }
 
     fn decrypted(&self) -> bool {
@@ -321,6 +325,7 @@ impl Conn {
     /// Makes sure that a line is buffered: its length with the newline, or without one at end of stream; `None` when
     /// nothing is left. `too_large` past `max` bytes, which stay buffered.
     pub fn line(&mut self, max: usize, deadline: &Deadline) -> Result<Option<usize>> {
+        self.short = 0;
         loop {
             let bytes = self.buffer.bytes();
             let unsearched = bytes.get(self.searched..).unwrap_or_default();
@@ -337,10 +342,7 @@ impl Conn {
                 self.searched = 0;
                 return Err(Error::new(Kind::TooLarge, format!("recv_line: no newline within {max} bytes")));
             }
-            if length > 0 {
-                deadline.check("recv_line")?;
-            }
-            if self.fill(deadline)? == 0 {
+            if self.more("recv_line", 0, deadline)? == 0 {
                 return Ok((length > 0).then_some(length));
             }
         }
@@ -349,11 +351,9 @@ impl Conn {
     /// Makes sure that `count` bytes are buffered. At end of stream before that: `connection_reset` with what there
     /// was as `err.partial`. After any other failure the bytes stay buffered.
     pub fn exact(&mut self, count: usize, deadline: &Deadline) -> Result<()> {
+        self.short = 0;
         while self.buffer.len() < count {
-            if self.buffer.len() > 0 {
-                deadline.check("recv_exact")?;
-            }
-            if self.fill_for(count - self.buffer.len(), deadline)? == 0 {
+            if self.more("recv_exact", count - self.buffer.len(), deadline)? == 0 {
                 let partial = self.buffer.take();
                 self.searched = 0;
                 let words = format!("recv_exact: the stream ended after {} of {count} bytes", partial.len());
@@ -361,6 +361,16 @@ impl Conn {
             }
         }
         Ok(())
+    }
+
+    /// Reads once more, towards `missing` bytes, for a call that needs more than is buffered: 0 at end of stream.
+    fn more(&mut self, what: &str, missing: usize, deadline: &Deadline) -> Result<usize> {
+        let checked = if self.buffer.len() > 0 { deadline.check(what) } else { Ok(()) };
+        let read = checked.and_then(|()| self.fill_for(missing, deadline));
+        if read.is_err() {
+            self.short = self.buffer.len();
+        }
+        read
     }
 
     /// Reads into `into`: from the buffer if it holds anything, else straight from the stream; 0 at end of stream.
