@@ -53,6 +53,22 @@ describe("a listener", function()
     l:close()
   end)
 
+  it("names its real port in errors", function()
+    local l, u = net.tcp_listen("127.0.0.1", 0), net.udp_listen("127.0.0.1", 0)
+    local rows = {
+      { "accept on 127.0.0.1:%d", l, l.accept, { timeout = 0 } },
+      { "udp recv on 127.0.0.1:%d", u, u.recv, 1, { timeout = 0 } },
+      { "udp recv on 127.0.0.1:%d", u, u.recv_from, 1, { timeout = 0 } },
+    }
+    for _, row in ipairs(rows) do
+      local err = fails.with("network/timeout", row[3], row[2], row[4], row[5])
+      local port = row[2].local_port
+      assert.same({ "127.0.0.1", port }, { err.host, err.port })
+      assert.truthy(err.message:find(row[1]:format(port), 1, true), err.message)
+    end
+    l:close() u:close()
+  end)
+
   it("takes no port that is taken", function()
     local l = net.tcp_listen("127.0.0.1", 0)
     fails.with("network/socket", net.tcp_listen, "127.0.0.1", l.local_port)

@@ -181,11 +181,12 @@ pub fn take_interrupt() -> bool {
 }
 
 thread_local! {
-    // Set by whoever embeds us: answers true when the host wants its thread back (Lua's Ctrl-C sets a hook).
+    // Set by whoever embeds us: runs what a signal has left to do, and answers true when the host wants its thread back.
     static PROBE: Cell<Option<fn() -> bool>> = const { Cell::new(None) };
 }
 
-/// Installs this thread's question "does the host want its thread back?".
+/// Installs this thread's question "does the host want its thread back?". What it runs may use anything but what the
+/// wait has in its hands.
 pub fn set_probe(probe: fn() -> bool) {
     PROBE.with(|p| p.set(Some(probe)));
 }
@@ -197,7 +198,7 @@ pub fn check_interrupt(what: &str) -> Result<()> {
         if interrupted {
             INTERRUPTED.store(TOLD, Relaxed);
         }
-        return Err(Error::new(Kind::Socket, format!("{what}: interrupted")));
+        return Err(Error::interruption(what));
     }
     Ok(())
 }

@@ -104,6 +104,8 @@ pub struct Fields {
     pub sent: Option<u64>,
     /// One line from the layer below.
     pub cause: Option<String>,
+    /// The host wanted its thread back: nobody's fault, and nothing that another attempt mends.
+    interrupted: bool,
 }
 
 impl Error {
@@ -119,7 +121,20 @@ impl Error {
             partial: None,
             sent: None,
             cause: None,
+            interrupted: false,
         }))
+    }
+
+    /// The end of a wait because the host wants its thread back.
+    pub fn interruption(what: &str) -> Self {
+        let mut error = Error::new(Kind::Socket, format!("{what}: interrupted"));
+        error.0.interrupted = true;
+        error
+    }
+
+    /// True of [`Error::interruption`].
+    pub fn is_interruption(&self) -> bool {
+        self.0.interrupted
     }
 
     /// An operating system's error: its kind where one fits, `socket` otherwise. `what` is the act: `"connect"`.

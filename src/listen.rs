@@ -8,6 +8,7 @@ pub use tls::{HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, TlsListener};
 
 use crate::{
     deadline::{Deadline, SLICE, check_interrupt},
+    descriptors::spare,
     error::{Error, Result},
     grants::{Bindable, GrantedPath},
     panics::{contained, point},
@@ -49,6 +50,8 @@ impl Listener {
         let name = zone::endpoint(address);
         let what = format!("listen on {name}");
         let socket = tcp(address, backlog).map_err(|e| zone::error(&what, address, &e))?;
+        // Port 0 has become one that is real.
+        let name = socket.local_addr().ok().and_then(|real| real.as_socket()).map_or(name, zone::endpoint);
         Ok(Listener { socket, name: name.into(), file: None })
     }
 
@@ -81,7 +84,7 @@ impl Listener {
             if !asleep {
                 wait(self.socket.as_fd(), Want::Read, deadline, || format!("accept on {}", self.name))?;
             }
-            match self.socket.accept() {
+            match spare(|| self.socket.accept()) {
                 Ok(accepted) => return Ok(self.wire(accepted)),
                 // A slice ended.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock || is_passing(&e) => {
@@ -98,7 +101,7 @@ impl Listener {
     /// A connection that is there already; `None` if there is none. For a socket that does not block.
     fn accept_now(&self) -> io::Result<Option<Wire>> {
         loop {
-            match self.socket.accept() {
+            match spare(|| self.socket.accept()) {
                 Ok((socket, peer)) => {
                     // Some systems let it inherit that it does not block.
                     socket.set_nonblocking(false)?;
@@ -171,7 +174,7 @@ fn is_passing(error: &io::Error) -> bool {
 
 #[allow(clippy::disallowed_methods, reason = "the caller holds a Bindable")]
 fn tcp(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = spare(|| Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -185,7 +188,7 @@ fn tcp(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
 
 #[allow(clippy::disallowed_methods, reason = "the caller holds a GrantedPath")]
 fn unix(at: &GrantedPath, backlog: i32) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let socket = spare(|| Socket::new(Domain::UNIX, Type::STREAM, None))?;
     socket.bind(&SockAddr::unix(at.path())?)?;
     // An accept sleeps for one slice at the most, also where another process takes the connection that woke it.
     socket.set_read_timeout(Some(SLICE))?;

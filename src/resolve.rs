@@ -6,6 +6,7 @@
 use crate::{
     address::Host,
     deadline::Deadline,
+    descriptors::spare,
     error::{Error, Kind, Result},
     grants::Granted,
     panics::{contained, point},
@@ -38,7 +39,7 @@ fn ask(name: &str, pending: &Pending, deadline: &Deadline) -> Result<Vec<IpAddr>
         Error::new(Kind::DnsFailure, format!("{}: {words}; try again when it has", what()))
     })?;
     // The pair wakes this thread from a poll, so that the deadline and Ctrl-C are seen as in every other wait.
-    let (here, there) = UnixStream::pair().map_err(|e| failed(&e))?;
+    let (here, there) = spare(UnixStream::pair).map_err(|e| failed(&e))?;
     let answer = Arc::new(Mutex::new(None));
     let (given, asked) = (Arc::clone(&answer), name.to_owned());
     thread::Builder::new()

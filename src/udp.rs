@@ -2,6 +2,7 @@
 
 use crate::{
     deadline::{Deadline, check_interrupt},
+    descriptors::spare,
     error::{Error, Kind, Result},
     grants::{Bindable, Permitted},
     pages,
@@ -55,7 +56,8 @@ impl Udp {
             Family::V4 => Domain::IPV4,
             Family::V6 => Domain::IPV6,
         };
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(|e| Error::from_io("udp", &e))?;
+        let socket =
+            spare(|| Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))).map_err(|e| Error::from_io("udp", &e))?;
         Ok(Udp { socket, family, connected: false })
     }
 
@@ -135,23 +137,36 @@ impl Udp {
 
     /// Receives one datagram, cut at `max` bytes as datagram sockets do, and tells who sent it.
     pub fn recv_from(&self, max: usize, deadline: &Deadline) -> Result<(Vec<u8>, Option<SocketAddr>)> {
-        SCRATCH.with(|scratch| {
-            let mut scratch = scratch.borrow_mut();
-            pages::lengthen(&mut scratch, MAX_DATAGRAM)?;
-            let room = scratch.get_mut(..max.min(MAX_DATAGRAM)).unwrap_or_default();
-            loop {
-                match rustix::net::recvfrom(&self.socket, &mut *room, RecvFlags::DONTWAIT) {
-                    Ok((count, _, from)) => {
-                        point("datagram");
-                        let from = from.and_then(|a| SocketAddr::try_from(a).ok()).map(unmap);
-                        return Ok((pages::copied(room.get(..count).unwrap_or_default())?, from));
-                    }
-                    Err(Errno::AGAIN) => wait(self.socket.as_fd(), Want::Read, deadline, || "udp recv".to_owned())?,
-                    Err(Errno::INTR) => check_interrupt("recv")?,
-                    Err(e) => return Err(Error::from_io("udp recv", &e.into())),
+        // Taken, not borrowed: a signal's handler that runs during the wait may receive, too.
+        let mut scratch = SCRATCH.take();
+        pages::lengthen(&mut scratch, MAX_DATAGRAM)?;
+        let room = scratch.get_mut(..max.min(MAX_DATAGRAM)).unwrap_or_default();
+        let received = loop {
+            match rustix::net::recvfrom(&self.socket, &mut *room, RecvFlags::DONTWAIT) {
+                Ok((count, _, from)) => {
+                    point("datagram");
+                    let from = from.and_then(|a| SocketAddr::try_from(a).ok()).map(unmap);
+                    break pages::copied(room.get(..count).unwrap_or_default()).map(|bytes| (bytes, from));
                 }
+                Err(Errno::AGAIN) => {
+                    if let Err(e) = wait(self.socket.as_fd(), Want::Read, deadline, || self.receiving()) {
+                        break Err(e);
+                    }
+                }
+                Err(Errno::INTR) => {
+                    if let Err(e) = check_interrupt("recv") {
+                        break Err(e);
+                    }
+                }
+                Err(e) => break Err(Error::from_io(&self.receiving(), &e.into())),
             }
-        })
+        };
+        SCRATCH.set(scratch);
+        received
+    }
+
+    fn receiving(&self) -> String {
+        self.local().map_or_else(|| "udp recv".to_owned(), |at| format!("udp recv on {}", zone::endpoint(at)))
     }
 
     /// The bound address, once there is one.

@@ -12,6 +12,7 @@ pub use peer::Peer;
 
 use crate::{
     deadline::{Deadline, SLICE, check_interrupt},
+    descriptors::spare,
     error::{Error, Kind, Result},
     grants::{Bindable, GrantedPath, Permitted},
     panics::point,
@@ -293,7 +294,7 @@ pub(crate) fn unmap(address: SocketAddr) -> SocketAddr {
 }
 
 fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
-    Socket::new(domain, Type::STREAM.nonblocking(), protocol)
+    spare(|| Socket::new(domain, Type::STREAM.nonblocking(), protocol))
 }
 
 /// Starts a connection on a non-blocking socket.

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("error", 0, &[]),
     ("deadline", 0, &["error"]),
     ("address", 0, &["error"]),
+    ("descriptors", 0, &[]),
     ("fork", 0, &[]),
     ("pages", 0, &["error", "reserve"]),
     ("panics", 0, &["error"]),
@@ -97,12 +98,14 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 /// Files that may say `unsafe`, each with the system call or C interface that asks for it.
 const UNSAFE: &[(&str, &str)] = &[
     ("lua/boxed.rs", "objects whose metatables are made by hand on the C API"),
+    ("lua/signals.rs", "hooks that signals have set run through the C API"),
     ("lua/plain.rs", "a request that Lua has no part in speaks the C API"),
     ("lua/raw.rs", "the hot path of the binding speaks the C API"),
     ("lua/long.rs", "a long string is written in the block that Lua's allocator gives"),
     ("lua/compat/mime.rs", "filters call mime.core for every piece: the C API"),
     ("lua/compat/raw.rs", "the drop-in's classes are made by hand on the C API"),
     ("lua/compat/hot.rs", "the hot path of the drop-in speaks the C API"),
+    ("bare/pipe.rs", "sigaction(2): SIGPIPE is ignored as LuaSocket does it"),
     ("bare/option.rs", "setsockopt(2) for the options that have no other name in Rust"),
     ("wire/peer.rs", "getsockopt(2) for SO_PEERCRED, where rustix has no word for an unknown process"),
     ("poll.rs", "poll(2) asks about numbers that foreign objects give"),

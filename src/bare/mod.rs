@@ -5,9 +5,11 @@
 //! stays in blocking mode: a single call says when it must not wait.
 
 pub mod option;
+pub mod pipe;
 
 use crate::{
     deadline::{Deadline, check_interrupt},
+    descriptors::spare,
     error::{Error, Result},
     grants::{Bindable, GrantedPath, Permitted},
     wire::{Named, Want, Wire, unmap, wait},
@@ -71,7 +73,8 @@ impl Bare {
             Family::Unix => AddressFamily::UNIX,
         };
         let kind = if datagrams { SocketType::DGRAM } else { SocketType::STREAM };
-        let fd = net::socket_with(domain, kind, SocketFlags::CLOEXEC, None).map_err(|e| failed("socket", e))?;
+        let fd = spare(|| net::socket_with(domain, kind, SocketFlags::CLOEXEC, None))
+            .map_err(|e| Error::from_io("socket", &e))?;
         if family == Family::V6 {
             net::sockopt::set_ipv6_v6only(&fd, true).map_err(|e| failed("socket", e))?;
         }
@@ -117,11 +120,13 @@ impl Bare {
     /// The next connection.
     pub fn accept(&self, deadline: &Deadline) -> Result<Bare> {
         loop {
-            match net::accept_with(&self.fd, SocketFlags::CLOEXEC) {
+            match spare(|| net::accept_with(&self.fd, SocketFlags::CLOEXEC)) {
                 Ok(fd) => return Ok(Bare::adopt(fd)),
-                Err(Errno::INTR) => check_interrupt("accept")?,
-                Err(Errno::AGAIN | Errno::CONNABORTED) => self.wait(Want::Read, deadline)?,
-                Err(e) => return Err(failed("accept", e)),
+                Err(e) => match e.kind() {
+                    io::ErrorKind::Interrupted => check_interrupt("accept")?,
+                    io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted => self.wait(Want::Read, deadline)?,
+                    _ => return Err(Error::from_io("accept", &e)),
+                },
             }
         }
     }

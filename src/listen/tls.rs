@@ -7,6 +7,7 @@
 use super::Listener;
 use crate::{
     deadline::{Deadline, check_interrupt},
+    descriptors::is_out,
     error::{Error, Kind, Result},
     fork,
     tls::{ServerTls, Tls},
@@ -148,7 +149,7 @@ impl TlsListener {
                 Ok(Some(wire)) => wire,
                 Ok(None) => break,
                 // Out of descriptors: those that say nothing have some.
-                Err(e) if is_exhausted(&e) && self.give_way(failed) => continue,
+                Err(e) if is_out(&e) && self.give_way(failed) => continue,
                 Err(e) => return Err(Error::from_io(&format!("accept on {}", self.listener.name), &e)),
             };
             if self.handshakes.len() >= MAX_HANDSHAKES {
@@ -189,10 +190,4 @@ impl TlsListener {
         failed(one.tls.transport().peer(), &Error::new(Kind::Socket, words));
         true
     }
-}
-
-/// EMFILE or ENFILE.
-fn is_exhausted(error: &std::io::Error) -> bool {
-    let number = error.raw_os_error();
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| number == Some(errno.raw_os_error()))
 }

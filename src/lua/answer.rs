@@ -3,6 +3,7 @@
 //! Why not `Err`: mlua would turn it into an opaque userdata. A failure of the network becomes a plain table with the
 //! metatable that the front registered; a wrong argument becomes its text and its index, and the front raises both.
 
+use super::signals;
 use crate::{error::Error, panics::point};
 use mlua::{IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
@@ -48,6 +49,10 @@ pub fn reply<T: IntoLuaMulti>(lua: &Lua, answer: Answer<T>) -> mlua::Result<Mult
 #[cold]
 #[inline(never)]
 pub fn failed(lua: &Lua, failure: Failure) -> mlua::Result<MultiValue> {
+    // Whoever called the function raises it; making objects here might run a finalizer, which would be taken for him.
+    if signals::has_raised() {
+        return Ok(MultiValue::new());
+    }
     match failure {
         Failure::Network(error) => (Value::Nil, error_object(lua, &error)?).into_lua_multi(lua),
         Failure::Argument(index, words) => (Value::Nil, words, index).into_lua_multi(lua),

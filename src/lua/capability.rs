@@ -19,7 +19,7 @@ use std::{
 
 impl Ends for Socket {
     fn end(&self) {
-        drop(self.take());
+        self.close();
     }
 }
 

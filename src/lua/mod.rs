@@ -24,6 +24,7 @@ mod progress;
 mod properties;
 mod raw;
 mod responses;
+mod signals;
 mod socket;
 mod sockets;
 mod websocket;
@@ -52,7 +53,7 @@ impl UserData for Farewell {}
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        raw::forget();
+        signals::forget();
         panics::contained(|| {
             if let Some(capability) = self.0.take() {
                 capability.revoke();
@@ -77,7 +78,7 @@ fn farewell(lua: &Lua) -> mlua::Result<AnyUserData> {
 pub fn core(lua: &Lua) -> mlua::Result<Table> {
     panics::hush();
     reserve::keep();
-    raw::remember(lua)?;
+    signals::remember(lua)?;
     farewell(lua)?;
     let core = lua.create_table()?;
     core.raw_set("version", env!("CARGO_PKG_VERSION"))?;
@@ -163,7 +164,8 @@ type Act = dyn Fn(&Lua, MultiValue) -> mlua::Result<MultiValue>;
 /// One shape for all functions: what mlua wraps around a function of a type of its own would be in the binary for each.
 fn callback(lua: &Lua, act: Box<Act>) -> mlua::Result<Function> {
     // A panic must not reach mlua, which would hand scripts a value without class or fields.
-    lua.create_function(move |lua, arguments: MultiValue| {
+    let function = lua.create_function(move |lua, arguments: MultiValue| {
         panics::caught(|| Ok(act(lua, arguments))).unwrap_or_else(|err| failed(lua, err.into()))
-    })
+    })?;
+    signals::relay(lua, function)
 }

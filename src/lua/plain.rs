@@ -13,6 +13,7 @@ use super::{
     http::{Client, answered},
     long,
     responses::Call,
+    signals,
 };
 use crate::{
     error::{Error, Kind},
@@ -68,6 +69,7 @@ unsafe extern "C-unwind" fn fetch(state: *mut ffi::lua_State) -> c_int {
                 2
             }
             Outcome::Failed => {
+                signals::raise(state);
                 ffi::lua_pushvalue(state, ffi::lua_upvalueindex(2));
                 ffi::lua_call(state, 0, 3);
                 3

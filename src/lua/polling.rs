@@ -37,7 +37,12 @@ type Asked = (usize, Want, Rc<Socket>);
 
 fn poll_sockets(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<(Vec<usize>, Vec<usize>)> {
     loop {
-        let mut ready = ask(all, wake, deadline)?;
+        let mut ready = ask(all, wake, deadline).map_err(|failure| match failure {
+            Failure::Network(error) => {
+                all.iter().fold(error, |error, (.., socket)| socket.ending(error, "poll")).into()
+            }
+            other => other,
+        })?;
         for (ready, (_, want, socket)) in ready.iter_mut().zip(all) {
             // What woke a TLS socket may have been a session ticket, or a listener one step of a handshake: nothing that the
             // call would answer with.

@@ -17,7 +17,10 @@
 // as Lua hands it to a C function. Each leaves the stack balanced and keeps to the invariants above.
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use super::socket::{Call, Reply, Socket};
+use super::{
+    signals,
+    socket::{Call, Reply, Socket},
+};
 use crate::{
     error::{Error, Kind, Result},
     panics::{caught, contained},
@@ -40,8 +43,6 @@ fn mark() -> *const c_void {
 thread_local! {
     /// The error that the next `raise` takes.
     static STASH: RefCell<Option<Error>> = const { RefCell::new(None) };
-    /// The main thread of the Lua state that was opened last; null once it is closed.
-    static MAIN: Cell<*mut ffi::lua_State> = const { Cell::new(ptr::null_mut()) };
 }
 
 /// Turns `metatable` into one of ours: marked, locked, with the finalizer.
@@ -133,60 +134,6 @@ pub fn take_error() -> Error {
     STASH
         .with(|stash| stash.try_borrow_mut().ok().and_then(|mut e| e.take()))
         .unwrap_or_else(|| Error::new(Kind::Socket, "internal error: no error to raise"))
-}
-
-/// Remembers the state whose Ctrl-C hook ends a wait. [`forget`] is called before the state closes.
-pub fn remember(lua: &Lua) -> mlua::Result<()> {
-    // SAFETY: as in `seal`. The state stays alive until `forget`: the main thread by nature, another one by the registry.
-    unsafe {
-        lua.exec_raw::<()>((), |state| {
-            main_thread(state);
-            MAIN.with(|main| main.set(ffi::lua_tothread(state, -1)));
-            ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, (&raw const MAIN_KEY).cast());
-        })?;
-    }
-    crate::deadline::set_probe(wants_back);
-    Ok(())
-}
-
-/// Its address is the registry's key of the thread in [`MAIN`].
-static MAIN_KEY: u8 = 0;
-
-/// Pushes the main thread.
-#[cfg(not(any(feature = "lua51", feature = "luajit")))]
-unsafe fn main_thread(state: *mut ffi::lua_State) {
-    ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD as _);
-}
-
-/// Pushes the thread that asks: these Luas do not tell which one is the main thread. Ctrl-C is missed on Lua 5.1 if the
-/// module was loaded in a coroutine; LuaJIT's hooks are the same in all.
-#[cfg(any(feature = "lua51", feature = "luajit"))]
-unsafe fn main_thread(state: *mut ffi::lua_State) {
-    ffi::lua_pushthread(state);
-}
-
-/// The state of [`remember`] is about to close.
-pub fn forget() {
-    let _ = MAIN.try_with(|main| main.set(ptr::null_mut()));
-}
-
-/// The `lua` program's SIGINT handler sets a hook for every call, return and instruction; nothing else does. The hook
-/// is taken away, since the error of the interrupted wait is what it would raise.
-fn wants_back() -> bool {
-    const STOP: c_int = ffi::LUA_MASKCALL | ffi::LUA_MASKRET | ffi::LUA_MASKCOUNT;
-    let state = MAIN.with(Cell::get);
-    if state.is_null() {
-        return false;
-    }
-    // SAFETY: `forget` runs before the state is freed, so the pointer is live. Lua documents `lua_sethook` as safe even
-    // from a signal handler.
-    unsafe {
-        let stop = ffi::lua_gethookmask(state) & STOP == STOP && ffi::lua_gethookcount(state) == 1;
-        if stop {
-            ffi::lua_sethook(state, None, 0, 0);
-        }
-        stop
-    }
 }
 
 /// The block's pointer if the value at `index` is one of ours; null otherwise.
@@ -295,6 +242,7 @@ unsafe fn invoke(
                 socket.unpin(length);
             }
             Outcome::Raise => {
+                signals::raise(state);
                 ffi::lua_pushvalue(state, ffi::lua_upvalueindex(1));
                 ffi::lua_call(state, 0, 1);
                 ffi::lua_error(state);

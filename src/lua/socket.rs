@@ -3,7 +3,7 @@
 //! One value serves all classes; the metatable decides which methods a script can reach. Pure Rust: the Lua values
 //! are made in `raw` and in the binding beside it.
 
-use super::capability::Capability;
+use super::{capability::Capability, signals};
 use crate::{
     conn::{Conn, MAX_LINE},
     deadline::{DEFAULT, Deadline},
@@ -11,9 +11,11 @@ use crate::{
     http::websocket::WebSocket,
     listen::{Listener, TlsListener},
     udp::Udp,
+    zone,
 };
 use std::{
     cell::{Cell, Ref, RefCell, RefMut},
+    net::SocketAddr,
     rc::Rc,
     time::Duration,
 };
@@ -26,6 +28,8 @@ pub struct Socket {
     item: RefCell<Item>,
     /// Lua is copying from the buffer: nothing else may touch it (see `raw`).
     pinned: Cell<bool>,
+    /// It was closed meanwhile, or while a call waits: it is when that is over.
+    ended: Cell<bool>,
     timeout: Cell<Option<Duration>>,
     pub cap: Rc<Capability>,
     /// The other end as the caller named it; empty for listeners and unconnected datagram sockets.
@@ -92,6 +96,7 @@ impl Socket {
         Socket {
             item: RefCell::new(item),
             pinned: Cell::new(false),
+            ended: Cell::new(false),
             timeout: Cell::new(Some(DEFAULT)),
             cap,
             host: host.into(),
@@ -103,6 +108,7 @@ impl Socket {
     /// The socket's item, while it may be used: alive, and by nobody else (a hook or finalizer may run anywhere).
     pub fn item(&self) -> Result<RefMut<'_, Item>> {
         self.cap.net.alive()?;
+        self.sweep();
         match self.item.try_borrow_mut() {
             Ok(item) if !self.pinned.get() => Ok(item),
             _ => Err(Error::new(Kind::Socket, "the socket is in use by another call")),
@@ -112,6 +118,7 @@ impl Socket {
     /// The socket's item, to look at.
     pub fn look(&self) -> Result<Ref<'_, Item>> {
         self.cap.net.alive()?;
+        self.sweep();
         self.item.try_borrow().map_err(|_| Error::new(Kind::Socket, "the socket is in use by another call"))
     }
 
@@ -145,16 +152,55 @@ impl Socket {
         done.map_err(|e| self.told(e, op))
     }
 
-    fn told(&self, error: Error, op: &'static str) -> Error {
-        let error = error.op(op);
+    pub fn told(&self, error: Error, op: &'static str) -> Error {
+        let error = self.ending(error, op).op(op);
         match (self.host.is_empty(), self.port) {
             (false, Some(port)) => error.at(&*self.host, port),
+            // A listener, or a datagram socket without a peer: where it is bound.
+            (true, _) => match self.bound() {
+                Some(local) => error.at(zone::host(local), local.port()),
+                None => error,
+            },
             _ => error,
+        }
+    }
+
+    fn bound(&self) -> Option<SocketAddr> {
+        match &*self.item.try_borrow().ok()? {
+            Item::Listener(listener) => listener.local(),
+            Item::TlsListener(listener) => listener.listener().local(),
+            Item::Udp(udp) => udp.local(),
+            _ => None,
+        }
+    }
+
+    /// What has ended a call, where that is a handler of a signal that closed the socket.
+    pub fn ending(&self, error: Error, op: &str) -> Error {
+        let error = if error.is_interruption() && self.ended.get() { closed(op) } else { error };
+        self.sweep();
+        error
+    }
+
+    /// Closes it. Fine more than once, and while a call has it in its hands.
+    pub fn close(&self) {
+        self.ended.set(true);
+        self.sweep();
+        if self.ended.get() {
+            signals::closed_in_use();
+        }
+    }
+
+    /// Closes it if that was asked for and nobody has it in his hands.
+    fn sweep(&self) {
+        if self.ended.get() && !self.pinned.get() && self.item.try_borrow_mut().is_ok() {
+            self.ended.set(false);
+            drop(self.take());
         }
     }
 
     pub fn is_open(&self) -> bool {
         self.cap.net.is_alive()
+            && !self.ended.get()
             && self.item.try_borrow().is_ok_and(|item| match &*item {
                 Item::Closed => false,
                 Item::WebSocket(ws) => ws.is_open(),
@@ -162,8 +208,7 @@ impl Socket {
             })
     }
 
-    /// Takes the item out, leaving the socket closed. Closing twice is no error; closing in mid-copy waits for the
-    /// collector.
+    /// Takes the item out, leaving the socket closed. One that is in use gives nothing away.
     pub fn take(&self) -> Item {
         match self.item.try_borrow_mut() {
             Ok(mut item) if !self.pinned.get() => std::mem::replace(&mut *item, Item::Closed),
@@ -211,6 +256,7 @@ impl Socket {
         {
             conn.consume(length);
         }
+        self.sweep();
     }
 
     pub fn send(&self, call: &Call<'_>) -> Result<Reply> {

@@ -138,16 +138,14 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let cap = &socket.cap;
         let timeout = own.and_then(seconds);
         let deadline = socket.deadline(timeout).start();
-        let (conn, class) = match &mut *socket.item()? {
-            Item::Listener(listener) => {
-                (Conn::plain(listener.accept(&deadline).map_err(|e| e.op("accept"))?), Class::Tcp)
-            }
-            Item::TlsListener(listener) => {
-                let tls = listener.accept(&deadline, &mut |peer, error| log_handshake(cap, peer, error));
-                (Conn::tls(tls.map_err(|e| e.op("accept"))?), Class::Ssl)
-            }
+        let accepted = match &mut *socket.item()? {
+            Item::Listener(listener) => listener.accept(&deadline).map(|wire| (Conn::plain(wire), Class::Tcp)),
+            Item::TlsListener(listener) => listener
+                .accept(&deadline, &mut |peer, error| log_handshake(cap, peer, error))
+                .map(|tls| (Conn::tls(tls), Class::Ssl)),
             _ => return Err(Error::new(Kind::Socket, "accept: the listener is closed").op("accept").into()),
         };
+        let (conn, class) = accepted.map_err(|e| socket.told(e, "accept"))?;
         let peer = conn.wire().remote();
         let (host, port) =
             peer.map(host_and_port).map_or_else(|| (socket.host.to_string(), None), |(h, p)| (h, Some(p)));
@@ -203,7 +201,7 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         wrap(lua, Socket::new(Rc::clone(cap), Class::Ssl, item, &plain.host, plain.port), plain.timeout())
     })?;
     define(lua, core, "close", |lua, socket: Value| {
-        drop(peek(lua, &socket)?.take());
+        peek(lua, &socket)?.close();
         Ok(true)
     })?;
     define(lua, core, "shutdown", |lua, (socket, how): (Value, String)| {

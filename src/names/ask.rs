@@ -151,7 +151,7 @@ pub fn ask(query: Query, way: Way, deadline: &Deadline, what: impl Fn() -> Strin
         return Err(Fault::Known(deadline.error(&what())));
     }
     let failed = |e: io::Error| Fault::Io(Arc::new(e));
-    let (here, there) = UnixStream::pair().map_err(failed)?;
+    let (here, there) = crate::descriptors::spare(UnixStream::pair).map_err(failed)?;
     there.set_nonblocking(true).map_err(failed)?;
     let answer = Arc::new(Mutex::new(None));
     let given = Arc::clone(&answer);

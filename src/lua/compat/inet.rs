@@ -241,7 +241,7 @@ fn note(object: &Object, host: &Zoned, port: u16, why: Option<&Fail>) {
 pub fn accept(object: &Object) -> Outcome<Conn> {
     object.home.cap.net.alive()?;
     let clock = object.timeouts.get().start();
-    object.with_slot(|slot| match &*slot.look()? {
+    let done = object.with_slot(|slot| match &*slot.look()? {
         Item::Bare(bare) => {
             let new = clock.wait(|deadline| bare.accept(deadline))?;
             let peer = match bare::remote(&new) {
@@ -252,7 +252,8 @@ pub fn accept(object: &Object) -> Outcome<Conn> {
         }
         Item::Stream(_) => words("Invalid argument"),
         Item::None => words(super::words::CLOSED),
-    })
+    });
+    done.map_err(|fail| object.with_slot(|slot| slot.ending(fail)))
 }
 
 /// `getsockname` or `getpeername`: the address, the port, the family.

@@ -26,7 +26,7 @@ use super::{
     define, held,
 };
 use crate::{
-    bare::{Bare, Family},
+    bare::{Bare, Family, pipe},
     conn::Conn,
     deadline::{Deadline, pause, wall},
     lua::capability::Capability,
@@ -64,6 +64,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // sockets(cap, native): the native half of `socket`. `native`: descriptors from elsewhere may be taken over.
     define(lua, &compat, "sockets", |lua, (cap, native): (AnyUserData, bool)| {
         let home = Home::new(held(&cap)?, native);
+        pipe::ignore();
         install(lua, &home).or_else(|e| argument(0, e))
     })?;
     core.raw_set("compat", compat)

@@ -4,14 +4,17 @@
 use super::{
     options::Setting,
     stream::{Pattern, easy},
-    words::{BUSY, Class, Fail, NO_DESCRIPTOR, Outcome, words},
+    words::{BUSY, CLOSED, Class, Fail, NO_DESCRIPTOR, Outcome, words},
 };
 use crate::{
     bare::{Bare, Family},
     conn::Conn,
     deadline::{Deadline, uptime},
     grants::Bindable,
-    lua::capability::{Capability, Ends},
+    lua::{
+        capability::{Capability, Ends},
+        signals,
+    },
 };
 use std::{
     cell::{Cell, Ref, RefCell, RefMut},
@@ -103,6 +106,7 @@ impl Slot {
 
     /// The item, while it may be used: a hook or a finalizer may run anywhere.
     pub fn item(&self) -> Outcome<RefMut<'_, Item>> {
+        self.sweep();
         match self.item.try_borrow_mut() {
             Ok(item) if !self.pinned.get() => Ok(item),
             _ => words(BUSY),
@@ -110,13 +114,38 @@ impl Slot {
     }
 
     pub fn look(&self) -> Outcome<Ref<'_, Item>> {
+        self.sweep();
         self.item.try_borrow().map_err(|_| Fail::Words(BUSY))
     }
 
-    /// The item; in mid-copy nothing, and the slot is emptied after it.
+    /// The item; while a call has it in its hands nothing, and the slot is emptied after that.
     pub fn take(&self) -> Item {
-        self.ended.set(self.ended.get() || self.pinned.get());
-        self.item().map(|mut item| std::mem::replace(&mut *item, Item::None)).unwrap_or(Item::None)
+        match self.item() {
+            Ok(mut item) => std::mem::replace(&mut *item, Item::None),
+            Err(_) => {
+                self.ended.set(true);
+                signals::closed_in_use();
+                Item::None
+            }
+        }
+    }
+
+    /// Empties it if that was asked for and nobody has it in his hands.
+    fn sweep(&self) {
+        if self.ended.get()
+            && !self.pinned.get()
+            && let Ok(mut item) = self.item.try_borrow_mut()
+        {
+            self.ended.set(false);
+            *item = Item::None;
+        }
+    }
+
+    /// What has ended a call, where that is a handler of a signal that closed the socket.
+    pub fn ending(&self, fail: Fail) -> Fail {
+        let closed = matches!(fail, Fail::Interrupted) && self.ended.get() && !signals::has_raised();
+        self.sweep();
+        if closed { Fail::Words(CLOSED) } else { fail }
     }
 
     pub fn number(&self) -> RawFd {
@@ -151,9 +180,7 @@ impl Slot {
     pub fn unpin(&self, count: usize) {
         self.pinned.set(false);
         self.spend(count);
-        if self.ended.take() {
-            drop(self.take());
-        }
+        self.sweep();
     }
 
     /// Takes `count` bytes from the buffer, unless Lua is copying from it.

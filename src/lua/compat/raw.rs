@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     bare::Bare,
-    lua::raw::share,
+    lua::{raw::share, signals},
     panics::{contained, quietly},
 };
 use mlua::{Function, Lua, Table, Value, ffi};
@@ -41,7 +41,7 @@ use std::{
 
 const CLASSES: usize = Class::ALL.len();
 
-/// How large Lua takes a stream to be, in bytes. The originals' objects hold their buffer, ours a pointer: to the collector
+/// How large Lua takes a socket to be, in bytes. The originals' streams hold their buffer, ours a pointer: to the collector
 /// it would be next to nothing, and a program that leaves its sockets to it would have run out of descriptors long before.
 pub(super) const WEIGHT: usize = 8192;
 
@@ -163,13 +163,7 @@ pub fn wrap(lua: &Lua, metatables: &Table, object: Rc<Object>, class: Class) -> 
 
 /// Pushes a userdata that takes over `raw`, which is null from then on. `metatables` is the list's place.
 unsafe fn give(state: *mut ffi::lua_State, metatables: c_int, raw: &mut *const Object, class: Class) {
-    let size = match class {
-        Class::UdpUnconnected | Class::UdpConnected | Class::DgramUnconnected | Class::DgramConnected => {
-            size_of::<*const Object>()
-        }
-        _ => WEIGHT,
-    };
-    let block = ffi::lua_newuserdata(state, size).cast::<*const Object>();
+    let block = ffi::lua_newuserdata(state, WEIGHT).cast::<*const Object>();
     block.write(ptr::null());
     ffi::lua_rawgeti(state, metatables, (class as usize + 1) as _);
     ffi::lua_setmetatable(state, -2);
@@ -374,8 +368,9 @@ pub(super) unsafe fn refuse(state: *mut ffi::lua_State, index: c_int, words: &CS
     ffi::lua_error(state)
 }
 
-/// Raises what Ctrl-C raises in Lua itself.
+/// Raises what a signal's hook has raised, or what Ctrl-C raises in Lua itself.
 pub(super) unsafe fn interrupted(state: *mut ffi::lua_State) -> ! {
+    signals::raise(state);
     ffi::lua_settop(state, 0);
     ffi::luaL_where(state, 1);
     ffi::lua_pushstring(state, c"interrupted!".as_ptr());

@@ -2,7 +2,7 @@
 
 use super::{
     object::{Clock, Item},
-    ssl::{CUT, SslConn, State, WANT_READ, WANT_WRITE},
+    ssl::{CUT, INTERRUPTED, SslConn, State, WANT_READ, WANT_WRITE},
     ssl_context::SslContext,
     words::{BUSY, CLOSED, Text},
 };
@@ -65,6 +65,8 @@ impl SslConn {
             }
             Step::Failed(words) if *words == WANT_READ => self.want.set("read"),
             Step::Failed(words) if *words == WANT_WRITE => self.want.set("write"),
+            // The next call goes on.
+            Step::Failed(words) if *words == INTERRUPTED => {}
             Step::Failed(words) => {
                 *self.failed.borrow_mut() = Some(words.clone());
             }

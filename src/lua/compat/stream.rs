@@ -95,7 +95,11 @@ impl Streaming for Object {
             }
         });
         self.received.set(self.received.get() + got.spent as f64);
-        got
+        match got.why {
+            // What arrived stays, or has gone with the socket.
+            Some(Fail::Interrupted) => Got::nothing(self.with_slot(|slot| slot.ending(Fail::Interrupted))),
+            _ => got,
+        }
     }
 
     fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>) {
@@ -108,7 +112,7 @@ impl Streaming for Object {
             Err(why) => (0, Some(why)),
         });
         self.sent.set(self.sent.get() + sent as f64);
-        (sent, why)
+        (sent, why.map(|why| self.with_slot(|slot| slot.ending(why))))
     }
 
     fn quick(&self, pattern: Pattern) -> Option<(*const u8, usize, usize)> {

@@ -4,7 +4,7 @@ use super::{
     inet,
     object::Object,
     raw::Args,
-    words::{Answer, Arg, BUSY, Class, Fail, Out, Outcome, words},
+    words::{Answer, Arg, Class, Fail, Out, Outcome, words},
 };
 use crate::{
     bare::{self, Bare, Family, Name},
@@ -35,7 +35,7 @@ fn socket<T>(object: &Object, act: impl FnOnce(&Bare) -> Outcome<T>) -> Outcome<
     object.home.cap.net.alive()?;
     match object.number() {
         -1 => words("refused"),
-        _ => object.with_bare(act).map_err(refused),
+        _ => object.with_bare(act).map_err(|fail| refused(object.with_slot(|slot| slot.ending(fail)))),
     }
 }
 
@@ -45,15 +45,15 @@ pub fn datagram(object: &Object, size: Arg<'_>) -> Outcome<(Vec<u8>, Option<Name
     let size = (size as usize).min(MOST);
     let clock = object.timeouts.get().start();
     socket(object, |bare| {
-        SCRATCH.with(|scratch| {
-            let Ok(mut scratch) = scratch.try_borrow_mut() else {
-                return words(BUSY);
-            };
-            scratch.resize(MOST, 0);
-            let room = scratch.get_mut(..size).unwrap_or_default();
-            let (count, from) = clock.wait(|deadline| bare.recv_from(room, deadline))?;
-            Ok((room.get(..count).unwrap_or_default().to_vec(), from))
-        })
+        // Taken, not borrowed: a signal's handler that runs during the wait may receive, too.
+        let mut scratch = SCRATCH.take();
+        scratch.resize(MOST, 0);
+        let room = scratch.get_mut(..size).unwrap_or_default();
+        let received = clock
+            .wait(|deadline| bare.recv_from(&mut *room, deadline))
+            .map(|(count, from)| (room.get(..count).unwrap_or_default().to_vec(), from));
+        SCRATCH.set(scratch);
+        Ok(received?)
     })
 }
 

@@ -21,7 +21,7 @@ pub enum Fail {
     Words(Text),
     /// Raised: a wrong argument, by its index.
     Argument(usize, Text),
-    /// Raised: Ctrl-C.
+    /// Raised: Ctrl-C, or what another signal's handler raises.
     Interrupted,
 }
 
@@ -39,6 +39,9 @@ pub fn bad<T>(index: usize, text: impl Into<Text>) -> Outcome<T> {
 
 impl From<Error> for Fail {
     fn from(error: Error) -> Fail {
+        if error.is_interruption() {
+            return Fail::Interrupted;
+        }
         let fields = error.fields();
         Fail::Words(match fields.kind {
             Kind::Timeout => TIMEOUT,
@@ -50,7 +53,6 @@ impl From<Error> for Fail {
             Kind::DnsFailure => resolver(fields.cause.as_deref()),
             _ => match &fields.cause {
                 Some(cause) => system(cause),
-                None if fields.message.ends_with(": interrupted") => return Fail::Interrupted,
                 None => fields.message.clone().into(),
             },
         })
