@@ -452,6 +452,25 @@ fn one_deadline_spans_everything() {
 }
 
 #[test]
+fn an_open_ended_body_outlives_the_timeout() {
+    let short = Duration::from_millis(300);
+    for bound in [false, true] {
+        let server = Server::run(vec![vec![answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")]]);
+        let request = Request::new(Method::GET, HttpUrl::parse(&server.url("/")).unwrap(), None);
+        let options = Options { timeout: Some(short), open_ended: true, ..Options::default() };
+        let mut fetch = Fetch::new(&everything(), &Pool::new(), request, None, options);
+        assert_eq!(fetch.step().unwrap(), Step::Head);
+        let mut byte = [0];
+        assert_eq!(fetch.read(&mut byte).unwrap(), 1);
+        thread::sleep(short);
+        if bound {
+            fetch.bound();
+        }
+        assert_eq!(fetch.read(&mut byte).map_err(|err| err.kind()), if bound { Err(Kind::Timeout) } else { Ok(1) });
+    }
+}
+
+#[test]
 fn a_server_that_takes_everything_does_not_stop_the_clock() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());

@@ -169,3 +169,26 @@ pub fn resolve(opts: &Options<'_>) -> Answer<Vec<(Endpoint, std::net::IpAddr)>> 
     }
     Ok(list)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_that_are_handed_out_as_they_come() {
+        let silence = Some(Duration::from_secs(7));
+        for (streamed, timed, patient, read_timeout, expected) in [
+            (false, false, false, None, (false, None)),
+            (true, false, false, None, (true, Some(DEFAULT))),
+            (true, false, true, silence, (true, silence)),
+            (true, false, true, None, (true, None)),
+            (true, true, false, None, (false, None)),
+            (false, false, true, silence, (false, silence)),
+        ] {
+            let options = Arc::new(client::Options { read_timeout, ..client::Options::default() });
+            let options = Wishes { options, streamed, timed, patient }.open_ended();
+            assert_eq!((options.open_ended, options.read_timeout), expected, "{streamed} {timed} {patient}");
+            assert_eq!(options.timeout, Some(DEFAULT));
+        }
+    }
+}
