@@ -140,6 +140,38 @@ describe("a client", function()
   end)
 end)
 
+describe("the client of a network", function()
+  wire.watch(before_each, after_each)
+
+  it("has every verb, with a dot and with a colon", function()
+    local own = net.narrow{ "127.0.0.1" }
+    for _, shared in ipairs{ own.http_client, own.http.client } do
+      for verb, sent in pairs{ get = "GET", head = "HEAD", delete = "DELETE", options = "OPTIONS", fetch = "GET" } do
+        for _, response in ipairs{ shared[verb](http .. "/inspect"), shared[verb](shared, http .. "/inspect"),
+          shared[verb](http .. "/inspect", { headers = { ["X-One"] = "1" } }) } do
+          assert.equal(200, response.status, verb)
+          if sent ~= "HEAD" then assert.equal(1, (response.body:find(sent, 1, true)), verb) end
+        end
+      end
+      for _, verb in ipairs{ "post", "put", "patch" } do
+        assert.equal("x", shared[verb](http .. "/echo", "x").body)
+        assert.equal("x", shared[verb](shared, http .. "/echo", "x", { timeout = 5 }).body)
+        assert.equal("[]", shared[verb](http .. "/echo", { body_json = own.array{} }).body)
+      end
+      assert.equal(2, #shared.fetch_all{ http .. "/hello", http .. "/hello" })
+      local stream = shared:events(http .. "/events", { reconnect = false })
+      stream:close()
+      assert.equal("http client", tostring(shared:new()))
+      assert.is_false(pcall(function() shared.get = print end))
+    end
+    -- One pool with `net.fetch`.
+    own.fetch(http .. "/hello")
+    assert.is_true(own.http_client.get(http .. "/hello").timings.reused)
+    own.revoke()
+    fails.with("network/socket", own.http_client.get, http .. "/hello")
+  end)
+end)
+
 describe("a jail", function()
   fresh(before_each, after_each)
 
@@ -159,6 +191,18 @@ describe("a jail", function()
     fails.with("network/port_not_allowed", jail.fetch, http .. "/other/302")
     fails.with("network/port_not_allowed", jail.fetch, "http://127.0.0.1:1/")
     fails.with("network/host_not_allowed", jail.fetch, "http://elsewhere.invalid/")
+  end)
+
+  it("can be called itself", function()
+    local own = net.narrow{ "127.0.0.1" }
+    for _, jail in ipairs{ own.http.client.jail("127.0.0.1"), own.http_client:jail("127.0.0.1"),
+      own.http.client.new():jail("127.0.0.1:" .. servers.http) } do
+      assert.equal(200, jail(http .. "/hello").status)
+      assert.equal("x", jail(http .. "/echo", { method = "POST", body = "x" }).body)
+      fails.plainly("bad argument #1 to 'fetch'", jail, 5)
+      fails.with("network/host_not_allowed", jail, "http://localhost:" .. servers.http .. "/hello")
+    end
+    own.revoke()
   end)
 
   it("of a client has its defaults, and is a snapshot of its list", function()

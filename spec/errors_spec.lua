@@ -4,7 +4,9 @@ local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
 local servers = require("spec.support.servers")
 local wire = require("spec.support.wire")
+local zoo = require("spec.support.zoo")
 
+local HTTP = "http://127.0.0.1:" .. servers.http
 local load = loadstring or load -- luacheck: ignore
 local narrow = net.narrow{ "--allow-net=127.0.0.1" }
 
@@ -308,6 +310,72 @@ describe("a wrong argument", function()
     { 'net.fetch("http://a", { body_multipart = { x = {} } })', 'part "x" of body_multipart must have either data or a path' },
     { 'net.fetch("http://a", { body_multipart = { x = true } })', 'part "x" of body_multipart must be a string or a table' },
     { 'net.http.client.new{ cookie = true }', [[bad argument #1 to 'new' (unknown option "cookie"; did you mean "cookies"?)]] },
+    -- A number as text is the commonest slip.
+    { 'net.tcp("a", "80")', [[bad argument #2 to 'tcp' (port must be 1..65535: a number, got a string ("80"))]] },
+    { 'net.tcp_listen("a", "0")', [[bad argument #2 to 'tcp_listen' (port must be 0..65535: a number, got a string ("0"))]] },
+    { 'net.udp("a", "80")', [[bad argument #2 to 'udp' (port must be 1..65535: a number, got a string ("80"))]] },
+    { 'net.allows("a", "80")', [[bad argument #2 to 'allows' (port must be 1..65535: a number, got a string ("80"))]] },
+    { 'net.poll({}, "5")', [[bad argument #2 to 'poll' (timeout must be 0 or more seconds: a number, got a string ("5"))]] },
+    { 'net.fetch("http://a", { timeout = "5" })',
+      [[bad argument #2 to 'fetch' (timeout must be 0 or more seconds: a number, got a string ("5"))]] },
+    { 'net.fetch("http://a", { max_redirects = "5" })', [[: a number, got a string ("5"))]] },
+    { 'net.fetch_all({}, { parallel = "5" })', [[bad argument #2 to 'fetch_all' (parallel must be]] },
+    { 'net.class("puck.uno/socket/tcp").new{ host = "a", port = "80" }', [[bad argument #1 to 'new' (port must be a port]] },
+    { 'net.http.guard{ rules = { host = "a" }, timeout = "5" }', [[timeout: must be 0 or more seconds: a number, got a string ("5")]] },
+    -- What others call it.
+    { 'net.fetch("http://a", { json = {} })', [[bad argument #2 to 'fetch' (unknown option "json"; did you mean "body_json"?)]] },
+    { 'net.fetch("http://a", { data = "" })', [[(unknown option "data"; did you mean "body"?)]] },
+    { 'net.fetch("http://a", { form = {} })', [[(unknown option "form"; did you mean "body_form"?)]] },
+    { 'net.fetch("http://a", { files = {} })', [[(unknown option "files"; did you mean "body_multipart"?)]] },
+    { 'net.fetch("http://a", { cafile = "" })', [[(unknown option "cafile"; did you mean "ca_bundle"?)]] },
+    { 'net.fetch("http://a", { CA = "" })', [[(unknown option "CA"; did you mean "ca_bundle"?)]] },
+    { 'net.fetch("http://a", { cert = "" })', [[(unknown option "cert"; did you mean "client_cert"?)]] },
+    { 'net.fetch("http://a", { key = "" })', [[(unknown option "key"; did you mean "client_key"?)]] },
+    { 'net.fetch("http://a", { retries = 3 })', [[(unknown option "retries"; did you mean "retry"?)]] },
+    { 'net.fetch("http://a", { retry = { retries = 3 } })', [[(retry: unknown option "retries"; did you mean "attempts"?)]] },
+    { 'net.fetch("http://a", { password = "x" })', [[(unknown option "password"; did you mean "auth"?)]] },
+    { 'net.fetch_all({}, { concurrency = 3 })', [[bad argument #2 to 'fetch_all' (unknown option "concurrency"; did you mean "parallel"?)]] },
+    { 'net.http.client.new{ allow_redirects = false }', [[bad argument #1 to 'new' (unknown option "allow_redirects"; did you mean "follow_redirects"?)]] },
+    { 'net.ssl("a", 1, { ca = "" })', [[bad argument #3 to 'ssl' (unknown option "ca"; did you mean "ca_bundle"?)]] },
+    { 'net.ssl("a", 1, { cert = "" })', [[bad argument #3 to 'ssl' (unknown option "cert"; did you mean "client_cert"?)]] },
+    { 'net.tcp_listen("a", 1, { tls = { ca = "" } })', [[(tls: unknown option "ca"; did you mean "client_ca"?)]] },
+    { 'net.tcp_listen("a", 1, { tls = { certificate = "" } })', [[(tls: unknown option "certificate"; did you mean "cert"?)]] },
+    -- A name of others' that means nothing here has no hint of theirs.
+    { 'net.tcp("a", 1, { json = {} })', [[bad argument #3 to 'tcp' (unknown option "json")]] },
+    -- Which argument it is.
+    { 'net.http.client.new():post("http://a", 42)',
+      "bad argument #2 to 'post' (body must be a string, an open file or a function, got 42)" },
+    { 'net.http.client.new():put("http://a", true, {})', "bad argument #2 to 'put' (body must be" },
+    { 'net.http.client.new():post("http://a", "x", { timeout = -1 })', "bad argument #3 to 'post' (timeout" },
+    { 'net.http.client.new():post("http://a", "x", 5)', "bad argument #3 to 'post' (opts must be a table" },
+    { 'net.http.client.new():post("http://a", { timeout = -1 })', "bad argument #2 to 'post' (timeout" },
+    { 'net.http.client.new():post("http://a", { body = 42 })', "bad argument #2 to 'post' (body must be" },
+    { 'net.http.client.new():post("http://a", { body_json = print })', "bad argument #2 to 'post' (body_json" },
+    { 'net.http.client.new():post(42, "x")', "bad argument #1 to 'post' (url" },
+    { 'net.http.client.new():post("http://a", { a = 1 })', "bad argument #2 to 'post' (unknown option \"a\"; a table in place of a "
+      .. "body has options: body_json = { … } sends JSON, body_form = { … } a form)" },
+    { 'net.http.client.new():patch("http://a", { 1, 2 })', "bad argument #2 to 'patch' (unknown option 1; a table in place of a body" },
+    { 'net.http.client.new():post("http://a", { json = {} })', [[(unknown option "json"; did you mean "body_json"?)]] },
+    { 'net.http_client.post("http://a", 42)', "bad argument #2 to 'post' (body must be" },
+    { 'net.http_client:post("http://a", 42)', "bad argument #2 to 'post' (body must be" },
+    { 'net.http_client.get("http://a", 42)', "bad argument #2 to 'get' (opts must be a table" },
+    { 'net.http_client:get(42)', "bad argument #1 to 'get' (url must be a string" },
+    { 'net.udp{ famly = "inet" }', [[bad argument #1 to 'udp' (unknown option "famly"]] },
+    { 'net.udp{ family = "x" }', "bad argument #1 to 'udp' (family" },
+    { 'net:udp(nil, nil, { family = "x" })', "bad argument #3 to 'udp' (family" },
+    { 'net.resolve("a.test", { server = "x y" })', "bad argument #2 to 'resolve' (server" },
+    { 'net.resolve("a.test", "a", { server = "x y" })', "bad argument #3 to 'resolve' (server" },
+    { 'net.http.client.jail("a.test", 5)', "bad argument #2 to 'jail' (host must be a string, got 5)" },
+    { 'net.http.client.jail("a.test", "a b")', "bad argument #2 to 'jail' (jail: host a b" },
+    { 'net.http.client.jail{ "a.test", 5 }', "bad argument #1 to 'jail' (hosts[2] must be a string, got 5)" },
+    { 'net.http.client.jail{ "a.test", "a b" }', "bad argument #1 to 'jail' (jail: host a b" },
+    { 'net.http.client.jail(nil)', "bad argument #1 to 'jail' (host must be a string, got nil)" },
+    { 'net.http.jar{ { name = 5 } }', "bad argument #1 to 'jar' (records[1]: name must be a string, got 5)" },
+    { 'net.http.jar{ 5 }', "bad argument #1 to 'jar' (records must be tables, got 5)" },
+    { 'net.http.jar():load{ { nam = "" } }', [[bad argument #1 to 'load' (records[1]: unknown option "nam"; did you mean "name"?)]] },
+    { 'net.narrow{ "a b" }', "bad argument #1 to 'narrow' (host a b" },
+    { 'net.narrow{ "--alow-net=a" }', "bad argument #1 to 'narrow' (--alow-net=a: unknown flag; did you mean --allow-net?)" },
+    { 'net.class("puck.uno/socket/tcp").new{ port = 80 }', "bad argument #1 to 'new' (host is missing)" },
     { 'net.class("puck.uno/socket/tcp").new{ hots = "a" }',
       [[bad argument #1 to 'new' (unknown option "hots"; did you mean "host"?)]] },
     { 'net.class("puck.uno/socket/udp").new{ famly = "inet" }', [[(unknown option "famly"; did you mean "family"?)]] },
@@ -343,6 +411,53 @@ describe("a wrong argument", function()
       assert.is_false(pcall(s[method]))
     end
     s:close()
+  end)
+
+  it("of a method that was called with a dot says so", function()
+    local values, done = zoo.open()
+    local count = 0
+    for name, methods in pairs(zoo.METHODS) do
+      for _, method in ipairs(methods) do
+        local call = assert(load(("local value, x = ... local r = value.%s(x) return r"):format(method), "=call"))
+        for _, first in ipairs{ "x", 5, {}, true } do
+          local text = fails.plainly("call it with a colon, on a", call, values[name], first)
+          assert.equal(1, (text:find("call:1: ", 1, true)), text)
+          assert.truthy(text:find(method, 1, true), text)
+        end
+        fails.plainly("call it with a colon, on a", call, values[name])
+        count = count + 1
+      end
+    end
+    assert(count > 50)
+    done()
+  end)
+
+  it("of a body that is no JSON names the URL without what is secret, and says whether it was streamed", function()
+    local mine = net.narrow{ "127.0.0.1" }
+    local url = HTTP .. "/hello"
+    local err = fails.with("network/protocol", mine.fetch(url .. "?token=secret#part").json)
+    assert.equal(url, err.url)
+    assert.equal("json", err.op)
+    assert.equal(1, (err.message:find(url .. ": malformed JSON", 1, true)), err.message)
+    assert.falsy((tostring(err) .. err.url):find("secret"))
+    assert.falsy(err.message:find("streamed"))
+    local stream = mine.fetch(url, { stream = true })
+    assert.equal("h", stream:read(1))
+    err = fails.with("network/protocol", stream.json)
+    assert.truthy(err.message:find("the response is streamed", 1, true), err.message)
+    assert.equal(url, err.url)
+    local guard, close = net.http.guard{
+      rules = { host = "127.0.0.1", https_only = false, ports = servers.http }, allow_private = true,
+      middleware = function(ctx, next)
+        ctx.req:set_url(url .. "?token=secret")
+        return next()
+      end,
+    }
+    err = fails.with("network/protocol", guard.fetch(HTTP .. "/asked?own=secret").json)
+    assert.equal(HTTP .. "/asked", err.url)
+    assert.falsy((tostring(err) .. err.message):find("secret"))
+    close()
+    mine.revoke()
   end)
 
   it("never reads options through a metatable's back", function()

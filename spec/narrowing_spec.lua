@@ -130,6 +130,38 @@ local function compare(what, fetch, layers, opts, also)
   return count, passed
 end
 
+describe("narrowing by plain hosts", function()
+  it("is allow_net of those", function()
+    local rows = {
+      { { "api.example.com" }, { "--allow-net=api.example.com" } },
+      { { "api.example.com", "10.0.0.0/8:80" }, { "--allow-net=10.0.0.0/8:80", "--allow-net=api.example.com" } },
+      { { "a.example:80+443,*.b.example" }, { "--allow-net=*.b.example", "--allow-net=a.example:80+443" } },
+      -- Flags beside them say the rest.
+      { { "a.example", "--deny-net=private", "--no-dns" }, { "--allow-net=a.example", "--deny-net=private", "--no-dns" } },
+      { { "[::1]:80", "--allow-listen=8080" }, { "--allow-listen=8080", "--allow-net=[::1]:80" } },
+      { { "allow-net." }, { "--allow-net=allow-net" } },
+    }
+    for _, row in ipairs(rows) do
+      local flags = net.narrow(row[1]).grants()
+      assert.same(row[2], flags)
+    end
+    local less = net.narrow{ "a.example" }.narrow{ "a.example:80", "b.example" }
+    assert.same({ "--allow-net=a.example:80" }, less.grants())
+    assert.is_true(less.allows("a.example", 80))
+    assert.is_false(less.allows("b.example", 80))
+  end)
+
+  it("refuses what is neither a host nor a flag", function()
+    for _, wrong in ipairs{ "", "a b", "*", "*.com", "https://a.example", "-a", "allow-net", "allow-net=a.example", "deny-net=private",
+      "private", "80", "a.example,", "a.example:0" } do
+      local words = fails.plainly("bad argument #1 to 'narrow'", net.narrow, { "b.example", wrong })
+      assert.truthy(words:find(wrong, 1, true), words)
+      fails.plainly("bad argument #1 to 'narrow'", net.narrow, { "b.example", wrong, allow_net = { "a.example" } })
+    end
+    fails.plainly("did you mean --allow-net?", net.narrow, { "allow-net=a.example" })
+  end)
+end)
+
 describe("narrowing", function()
   wire.watch(before_each, after_each)
 

@@ -11,7 +11,8 @@ local errors = require("caspian.net.errors")
 local objects = require("caspian.net.objects")
 local sockets = require("caspian.net.sockets")
 local find, loaded, preload = string.find, package.loaded, package.preload
-local next, require, setfenv, type = next, require, setfenv, type
+local error, next, pcall, rawequal, require, setfenv, setmetatable, type =
+  error, next, pcall, rawequal, require, setfenv, setmetatable, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -36,50 +37,93 @@ local M = { _VERSION = "caspian.net " .. core.version, version = core.version }
 --- The keys of the table form; everything else in it is a mistake.
 local FORM = {
   allow_net = "any", allow_listen = "any", deny_net = "any", dns = "boolean", net_log = "string",
-  ca = "any", role = "string", requires = "strings", files = "any",
+  ca = "any", role = "string", requires = "any", files = "any",
 }
+local OPTIONS = { role = "string", requires = "any", files = "any" }
 
 --- Splits what `launch` was given, as its argument `at`, into grants (flags or table) and options.
-local function split(name, at, given)
-  if type(given) ~= "table" then bad(at, name, "a table of flags expected, got " .. show(given), 1) end
+-- @param depth as in `args`: how many functions lie between this one's caller and who is to blame
+local function split(name, at, given, depth)
+  if type(given) ~= "table" then bad(at, name, "a table of flags expected, got " .. show(given), depth) end
   local grants, opts = {}, {}
   for key, value in next, given do
     if type(key) == "number" then
-      if type(value) ~= "string" then bad(at, name, "flags must be strings, got " .. show(value), 1) end
+      if type(value) ~= "string" then bad(at, name, "flags must be strings, got " .. show(value), depth) end
       grants[key] = value
-    elseif key == "role" or key == "requires" or key == "files" then
+    elseif OPTIONS[key] then
       opts[key] = value
     else
       grants[key] = value
     end
   end
-  args.options(at, name, opts, FORM, 1)
-  if grants[1] == nil then args.options(at, name, grants, FORM, 1) end
+  args.options(at, name, opts, OPTIONS, depth)
+  if grants[1] == nil then args.options(at, name, grants, FORM, depth) end
   return grants, opts
 end
 
---- Makes the state's capability. The roles of contract section 3: `%net` belongs to `user`.
-local function open(name, at, grants, opts)
-  local missing = {}
-  if opts.requires then
-    local flags, err = core.missing(grants, opts.requires)
-    if flags == nil then bad(at, name, err, 1) end
+--- Seals the state: what capabilities are made with, and the methods of WebSockets.
+local function seal(name, depth)
+  local adopted, why = core.adopt(errors.metatable, errors.fields, objects.ARRAY, objects.HASH, objects.kinds)
+  if not adopted then bad(0, name, why, depth + 1) end
+  local methods = sockets.define(core)
+  local mine, words = core.claim()
+  if mine == nil then bad(0, name, words, depth + 1) end
+  return mine, methods
+end
+
+--- What an environment that does not take its `%net` is told.
+local REFUSED = {}
+
+--- Makes a capability, and sets it in `env` if there is one; nothing, or why not, where there is none.
+local function deliver(mine, methods, grants, files, role, env)
+  local cap, err, index = core.mint(grants, { files = files }, mine)
+  if cap == nil or role ~= "user" then return nil, err, index end
+  local net = capability.make(core, cap, methods)
+  if env then
+    local ok, why = pcall(function()
+      env["%net"] = net
+      if not rawequal(env["%net"], net) then error(REFUSED, 0) end
+    end)
+    if not ok then
+      -- Whoever saw it on the way there has nothing.
+      core.revoke(cap)
+      error(why, 0)
+    end
+  end
+  return net
+end
+
+--- Delivers a capability of the state. The roles of contract section 3: `%net` belongs to `user`.
+-- @param at the argument that the grants are; `of`: those that options came in, by name
+-- @param mine the seal of a registrar; none: the state is sealed by this call, if it delivers
+local function open(name, at, of, grants, opts, depth, env, mine, methods)
+  local missing = setmetatable({}, objects.ARRAY)
+  if opts.requires ~= nil then
+    local flags, err, index = core.missing(grants, opts.requires)
+    if flags == nil then bad(index == 2 and of.requires or at, name, err, depth) end
     missing = flags
   end
   local files = opts.files
   if files == nil then files = true end
   if type(files) ~= "boolean" and type(files) ~= "table" then
-    bad(at, name, "files must be true, false or a list of directories, got " .. show(files), 1)
+    bad(of.files or at, name, "files must be true, false or a list of directories, got " .. show(files), depth)
   end
-  local defined, why = core.set_errors(errors.metatable, errors.fields)
-  if not defined then bad(0, name, why, 1) end
-  args.answer(name, core.set_array_metatable(objects.ARRAY))
-  local methods = sockets.define(core)
-  local cap, err, index = core.mint(grants, { files = files })
-  if err ~= nil then bad(index == 0 and 0 or at, name, err, 1) end
-  local role = opts.role or "user"
-  if cap == nil or role ~= "user" then return nil, missing end
-  return capability.make(core, cap, methods), missing
+  local once = mine == nil
+  if once then mine, methods = seal(name, depth) end
+  local ok, net, err, index = pcall(deliver, mine, methods, grants, files, opts.role or "user", env)
+  if once and not (ok and net) then core.undo(mine) end
+  if not ok then
+    if rawequal(net, REFUSED) then bad(1, name, 'env does not take the field "%net"', depth) end
+    error(net, 0)
+  end
+  if err ~= nil then bad(index == 0 and 0 or index == 2 and of.files or at, name, err, depth) end
+  if env and net == nil then env["%net"] = nil end
+  return net, missing
+end
+
+--- Called with a colon, a function of this module has the module for its first argument.
+local function dotted(name, first, shape)
+  if rawequal(first, M) then bad(1, name, "call it with a dot: require(\"caspian.net\")." .. shape, 1) end
 end
 
 --- Makes the network capability of this Lua state; nil where nothing is granted.
@@ -87,11 +131,23 @@ end
 --   { allow_net = {…}, allow_listen = {…}, deny_net = {…}, dns = true, net_log = path, ca = PEM or path,
 --     role = "user", requires = { "host:port", … }, files = true }; flags and the last four may stand in one table.
 --   `ca`: authorities to believe beside the machine's, where a connection names no `ca_bundle`; also a list.
+--   `requires`: what the script needs, each as a value of --allow-net; true: any network.
 --   `files`: may certificates, keys and bodies be read from paths? true, false, or a list of directories.
 -- @return the `%net` table or nil; the flags that `requires` asks for and `given` lacks
 function M.launch(given)
-  local grants, opts = split("launch", 1, given)
-  local net, missing = open("launch", 1, grants, opts)
+  dotted("launch", given, "launch{ … }")
+  local grants, opts = split("launch", 1, given, 1)
+  local net, missing = open("launch", 1, {}, grants, opts, 1)
+  return net, missing
+end
+
+--- What `register` does, with the seal of a registrar or its own.
+local function register(mine, methods, env, grants, opts)
+  if type(env) ~= "table" then bad(1, "register", "env must be a table, got " .. show(env), 1) end
+  local flags, inner = split("register", 2, grants, 2)
+  local of = {}
+  for key, value in next, args.options(3, "register", opts, OPTIONS, 1) do inner[key], of[key] = value, 3 end
+  local net, missing = open("register", 2, of, flags, inner, 2, env, mine, methods)
   return net, missing
 end
 
@@ -101,14 +157,20 @@ end
 -- @param opts { role = "user", requires = {…}, files = true }
 -- @return env["%net"]; the flags that `requires` asks for and `grants` lacks
 function M.register(env, grants, opts)
-  if type(env) ~= "table" then bad(1, "register", "env must be a table, got " .. show(env)) end
-  local flags, inner = split("register", 2, grants)
-  for key, value in next, args.options(3, "register", opts, { role = "string", requires = "strings", files = "any" }) do
-    inner[key] = value
-  end
-  local net, missing = open("register", 2, flags, inner)
-  env["%net"] = net
+  dotted("register", env, "register(env, grants, opts)")
+  local net, missing = register(nil, nil, env, grants, opts)
   return net, missing
+end
+
+--- For a host that runs several engines in one Lua state: a function like `register` that works any number of times, for who
+-- holds it. The state is sealed from here on.
+function M.registrar(given)
+  dotted("registrar", given, "registrar()")
+  local mine, methods = seal("registrar", 0)
+  return function(env, grants, opts)
+    local net, missing = register(mine, methods, env, grants, opts)
+    return net, missing
+  end
 end
 
 return M

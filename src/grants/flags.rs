@@ -74,6 +74,10 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// The flags by name.
+const FLAGS: [&str; 7] =
+    ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log", "--ca"];
+
 type Parsed<T> = Result<T, UsageError>;
 
 /// Rules, as they are gathered.
@@ -113,6 +117,13 @@ pub(super) fn of(spec: &Spec) -> Parsed<Grants> {
         items("deny_net = ", value, &mut all.deny, |item| target(item, Use::Deny))?;
     }
     Ok(all.grants())
+}
+
+/// What `requires` names: the values of one `--allow-net=`.
+pub(super) fn needs(list: &str) -> Parsed<Vec<Rule>> {
+    let mut rules = Vec::new();
+    items("requires: ", list, &mut rules, |item| target(item, Use::Allow))?;
+    Ok(rules)
 }
 
 pub(super) fn hosts<S: AsRef<str>>(hosts: &[S]) -> Parsed<Grants> {
@@ -157,10 +168,20 @@ impl Gathered {
             ("--ca", Some(file)) => self.authorities(file)?,
             ("--deny-net" | "--net-log" | "--ca", None) => return Err(UsageError::new(name, "the value is missing")),
             ("--standard" | "--no-dns", Some(_)) => return Err(UsageError::new(shown(flag), "takes no value")),
+            // What narrows may be a plain host.
+            _ if purpose == Use::Restrict && !flag.starts_with('-') => {
+                // A host may well be called `standard` or `ca`.
+                if let Some(meant) = FLAGS.iter().find(|one| one[2..] == *name && name.contains('-')) {
+                    let why = format!("did you mean {meant}? (a host of that name is written with a dot at its end)");
+                    return Err(UsageError::new(shown(flag), why));
+                }
+                items("host ", flag, &mut self.net, |item| target(item, purpose))?;
+            }
             _ => {
-                let why = match flag.starts_with("--") {
-                    true => "unknown flag",
-                    false => "not a flag (a host is granted with --allow-net=HOST)",
+                let why = match (flag.starts_with("--"), keyword::nearest(name, FLAGS)) {
+                    (true, Some(meant)) => format!("unknown flag; did you mean {meant}?"),
+                    (true, None) => "unknown flag".into(),
+                    (false, _) => "not a flag (a host is granted with --allow-net=HOST)".into(),
                 };
                 return Err(UsageError::new(shown(flag), why));
             }

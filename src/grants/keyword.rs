@@ -34,6 +34,13 @@ pub(super) fn dot(host: &str) -> &'static str {
     if meant(host).is_some() { "." } else { "" }
 }
 
+/// The word that is probably meant by another one, if any: the first of the nearest.
+pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_ascii_lowercase();
+    let near = words.into_iter().map(|one| (slips(word.as_bytes(), one.as_bytes()), one));
+    near.filter(|(count, _)| *count <= SLIPS).min_by_key(|(count, _)| *count).map(|(_, one)| one)
+}
+
 /// The least number of letters added, left out, replaced or swapped with the next one (optimal string alignment). With a
 /// word of more than 64 letters, which is no typing error, the length of the longer one: counting takes time and memory
 /// by the product of both.

@@ -93,7 +93,7 @@ pub(super) fn aliased(host: &Host) -> Option<Host> {
 
 /// A rule as a flag that reads back as that rule. PORTS are left out where they are all ports, but a listen grant for
 /// an interface always has them.
-fn flag(name: &str, (pattern, ports): Rule) -> String {
+pub(super) fn flag(name: &str, (pattern, ports): Rule) -> String {
     let listen = name == "--allow-listen";
     match pattern {
         Pattern::Any if ports == (if listen { Ports::LISTEN } else { Ports::CONNECT }) => name.into(),

@@ -14,12 +14,14 @@ mod flags;
 mod index;
 mod keyword;
 mod layer;
+mod needs;
 mod ports;
 mod proof;
 mod set;
 
 pub use flags::{Spec, UsageError};
-pub use keyword::slips;
+pub use keyword::{nearest, slips};
+pub use needs::Need;
 pub use proof::{Bindable, Granted, GrantedPath, Links, Permitted};
 
 use crate::{
@@ -33,7 +35,6 @@ pub use set::DeniedPath;
 use set::{Cover, Set};
 use std::{
     borrow::Cow,
-    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -77,7 +78,8 @@ impl Grants {
         flags::parse(flags, flags::Use::Allow)
     }
 
-    /// The same flags, to narrow with: a wildcard in `--allow-net` needs two labels, as in [`Grants::hosts`].
+    /// The same flags, to narrow with, and plain hosts for `--allow-net=` of those: a wildcard needs two labels, as in
+    /// [`Grants::hosts`].
     pub fn narrowing<S: AsRef<str>>(flags: &[S]) -> std::result::Result<Grants, UsageError> {
         flags::parse(flags, flags::Use::Restrict)
     }
@@ -152,14 +154,6 @@ impl Grants {
             true => self.0.root.flags(),
             false => self.flat().flags(),
         }
-    }
-
-    /// The flags that would allow those of `requires` that are not allowed, in their order. What a deny rule refuses is
-    /// among them, though only taking that rule away would help.
-    pub fn missing(&self, requires: &[Endpoint]) -> Vec<String> {
-        let mut seen = BTreeSet::new();
-        let refused = requires.iter().filter(|need| !self.allows(&need.host, need.port) && seen.insert(*need));
-        refused.map(|need| allowing(&need.host, Some(need.port))).collect()
     }
 
     /// Whether connecting to that host and port is granted: the answer of [`Grants::connect`] without its words.

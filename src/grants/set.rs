@@ -305,7 +305,17 @@ impl Set {
         Set::new(hosts.chain(paths(self, other)).chain(paths(other, self)).chain(directories))
     }
 
-    /// The ports that every host of `pattern` has here.
+    /// The ports that every host of a pattern has here.
+    pub fn reach(&self, pattern: &Pattern) -> Ports {
+        self.around(pattern, &self.nets.keys().map(IpNet::prefix_len).collect(), false)
+    }
+
+    /// Whether a directory of sockets is covered.
+    pub fn has_directory(&self, pattern: &Pattern) -> bool {
+        matches!(pattern, Pattern::UnixIn(directory) if self.unix_in.contains(directory))
+    }
+
+    /// The ports that every host of `pattern` has here: `lengths` are those of the blocks.
     fn around(&self, pattern: &Pattern, lengths: &BTreeSet<u8>, bind: bool) -> Ports {
         let mut all = self.any.clone();
         let mut add = |ports: Option<&Ports>| {

@@ -38,6 +38,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.guard", include_str!("../../lua/caspian/net/guard.lua")),
     ("caspian.net.guarded", include_str!("../../lua/caspian/net/guarded.lua")),
     ("caspian.net.har", include_str!("../../lua/caspian/net/har.lua")),
+    ("caspian.net.hints", include_str!("../../lua/caspian/net/hints.lua")),
     ("caspian.net.http", include_str!("../../lua/caspian/net/http.lua")),
     ("caspian.net.identity", include_str!("../../lua/caspian/net/identity.lua")),
     ("caspian.net.launcher", include_str!("../../lua/caspian/net/launcher.lua")),

@@ -68,9 +68,9 @@ const SECTIONS: &[(&str, &[Row])] = &[
             ("-", "echo 'print(1)' | caspian-net -", "read the script from standard input"),
             ("--", "caspian-net -- -odd-name.lua", "end of the options"),
             (
-                "--requires=HOST:PORT",
+                "--requires=HOST[:PORTS]",
                 "--requires=api.example.com:443",
-                "what the script needs: if it is not granted, print the missing flags and exit with 2",
+                "what the script needs, written as for --allow-net: if it is not granted, print the missing flags and exit with 2",
             ),
             (
                 "--compat",

@@ -1,7 +1,7 @@
 //! The command line, parsed once into a [`Job`]. The grant flags are collected as they are: `caspian_net::grants` knows
 //! their values. Reads no file and no environment.
 
-use caspian_net::address::Endpoint;
+use caspian_net::grants::{Need, nearest};
 use std::{ffi::OsString, path::PathBuf};
 
 pub enum Command {
@@ -15,7 +15,7 @@ pub enum Command {
 pub struct Job {
     /// The grant flags of contract and module, in the order given.
     pub flags: Vec<String>,
-    pub requires: Vec<Endpoint>,
+    pub requires: Vec<Need>,
     pub run: bool,
     pub native: bool,
     pub fs: Files,
@@ -47,6 +47,10 @@ pub enum Source {
 const GRANTS: [&str; 7] =
     ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log", "--ca"];
 
+/// The others that have words for names.
+const OTHERS: [&str; 7] =
+    ["--allow-run", "--allow-native", "--allow-fs", "--requires", "--compat", "--help", "--version"];
+
 /// `args` without the program's name. `Err` is a usage error in words, which names the value.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
     let mut job = Job::default();
@@ -74,11 +78,11 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
             ("--allow-fs", None) => job.fs = Files::All,
             ("--allow-fs", Some(dir)) => allow_fs(&mut job.fs, dir.into())?,
             ("--requires", Some(list)) => {
-                for item in list.split(',') {
-                    job.requires.push(Endpoint::parse(item).map_err(|why| format!("--requires={list}: {why}"))?);
-                }
+                job.requires.extend(Need::parse(list).map_err(|why| format!("--{why}"))?);
             }
-            ("--requires", None) => return Err("--requires wants HOST:PORT, as in --requires=example.com:443".into()),
+            ("--requires", None) => {
+                return Err("--requires wants HOST[:PORTS], as in --requires=example.com:443".into());
+            }
             ("-e", None) => {
                 if job.source != Source::Repl {
                     return Err("-e was given twice".into());
@@ -90,7 +94,11 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
             ("--allow-run" | "--allow-native" | "--compat" | "--help" | "--version", Some(_)) => {
                 return Err(format!("{name} takes no value: {text}"));
             }
-            _ => return Err(format!("unknown option: {text} (--help has them all)")),
+            _ => {
+                let meant = nearest(name, GRANTS.into_iter().chain(OTHERS).filter(|_| name.starts_with("--")));
+                let meant = meant.map(|meant| format!("did you mean {meant}? "));
+                return Err(format!("unknown option: {text} ({}--help has them all)", meant.unwrap_or_default()));
+            }
         }
     }
     if job.source == Source::Repl
@@ -179,18 +187,26 @@ mod tests {
     #[test]
     fn usage_errors_name_the_value() {
         for (args, words) in [
-            (&["--allow-everything"][..], "--allow-everything"),
+            (&["--allow-everything"][..], "--allow-everything (--help"),
+            (&["--alow-net"], "--alow-net (did you mean --allow-net?"),
+            (&["--alow-net=a.example"], "did you mean --allow-net?"),
+            (&["--deny_net=private"], "did you mean --deny-net?"),
+            (&["--allow-files"], "--allow-files (--help"),
+            (&["--Compat"], "did you mean --compat?"),
+            (&["--require=a.example:80"], "did you mean --requires?"),
             (&["-x"], "-x"),
             (&["--allow-fs="], "--allow-fs="),
             (&["--allow-run=sh"], "--allow-run=sh"),
             (&["-e"], "-e"),
             (&["-e", "1", "-e", "2"], "twice"),
             (&["--requires"], "--requires"),
-            (&["--requires=a.example"], "a.example"),
+            (&["--requires="], "--requires: \"\": the value is empty"),
+            (&["--requires=https://a.example"], "is a URL"),
+            (&["--requires=private"], "private"),
             (&["--requires=a.example:0"], "a.example:0"),
             (&["--requires=a.example:+80"], "a.example:+80"),
             (&["--requires=::1:80"], "brackets"),
-            (&["--requires=a.example:443,"], "no port"),
+            (&["--requires=a.example:443,"], "empty item"),
         ] {
             let why = job(args).unwrap_err();
             assert!(why.contains(words), "{args:?}: {why}");

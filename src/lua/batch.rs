@@ -3,6 +3,7 @@
 use super::{
     answer::{argument, error_object},
     define,
+    kinds::List,
     responses::peek,
     socket::seconds,
 };
@@ -17,7 +18,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 
 type Given = (Vec<AnyUserData>, Option<f64>, Option<f64>, Option<f64>);
 
-fn all(lua: &Lua, (calls, parallel, per_origin, timeout): Given) -> super::answer::Answer<Vec<Value>> {
+fn all(lua: &Lua, (calls, parallel, per_origin, timeout): Given) -> super::answer::Answer<List<Value>> {
     let default = Limits::default();
     let limits = Limits {
         parallel: parallel.map_or(default.parallel, |n| n as usize),
@@ -34,5 +35,5 @@ fn all(lua: &Lua, (calls, parallel, per_origin, timeout): Given) -> super::answe
         Ok(()) => Ok(Value::Boolean(true)),
         Err(err) => error_object(lua, &err).map(Value::Table),
     });
-    told.collect::<mlua::Result<_>>().or_else(|e| argument(0, e))
+    told.collect::<mlua::Result<_>>().map(List).or_else(|e| argument(0, e))
 }

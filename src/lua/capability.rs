@@ -2,18 +2,19 @@
 
 use super::{
     answer::{Answer, argument},
+    kinds::List,
     socket::Socket,
 };
 use crate::{
-    address::{Endpoint, Zoned},
+    address::Zoned,
     files::Files,
-    grants::{Grants, UsageError},
+    grants::{Grants, Need, UsageError},
     names::Names,
     net::Net,
 };
 use mlua::{Lua, LuaString, Table, UserData, Value};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::{Rc, Weak},
 };
 
@@ -44,13 +45,23 @@ pub trait Ends {
 }
 
 /// What to end with a capability: what it opened, and what everything that was narrowed from it opened.
-#[derive(Default)]
-struct Opened {
+pub struct Opened {
+    net: Net,
     things: RefCell<Vec<Weak<dyn Ends>>>,
     parent: Option<Rc<Opened>>,
 }
 
 impl Opened {
+    /// Ends the capability and everything that came from it.
+    pub fn end(&self) {
+        self.net.revoke();
+        for thing in self.things.take() {
+            if let Some(thing) = thing.upgrade() {
+                thing.end();
+            }
+        }
+    }
+
     fn add(&self, thing: Weak<dyn Ends>) {
         let mut things = self.things.borrow_mut();
         // Forget the dead each time the list would grow. What stays may fill half of the list at the most, so that the
@@ -70,7 +81,7 @@ impl Opened {
 
 impl Capability {
     fn make(net: Net, files: Files, parent: Option<Rc<Opened>>) -> Held {
-        let opened = Rc::new(Opened { things: RefCell::default(), parent });
+        let opened = Rc::new(Opened { net: net.clone(), things: RefCell::default(), parent });
         Held(Rc::new(Capability { net, names: Names::default(), files, opened }))
     }
 
@@ -81,12 +92,12 @@ impl Capability {
 
     /// Ends this capability and everything that came from it.
     pub fn revoke(&self) {
-        self.net.revoke();
-        for thing in self.opened.things.take() {
-            if let Some(thing) = thing.upgrade() {
-                thing.end();
-            }
-        }
+        self.opened.end();
+    }
+
+    /// What there is to end, for as long as any of it is left.
+    pub fn end(&self) -> Weak<Opened> {
+        Rc::downgrade(&self.opened)
     }
 }
 
@@ -94,18 +105,43 @@ impl Capability {
 /// library sees the first one's.
 const SEALED: &str = "caspian.net.sealed";
 
-/// Makes the state's capability; `nil` if nothing is granted. The second call in one Lua state fails.
-/// `what`: an array of flags, or `{ allow_net =, allow_listen =, deny_net =, dns =, net_log =, ca = }`.
-/// `host`: `{ files = bool | { dir … } }`.
-pub fn mint(lua: &Lua, what: Table, host: Table) -> Answer<Option<Held>> {
-    let grants = parse(&what, Grants::parse)?;
-    let files = files(&host)?;
-    let net = Net::new(grants.clone()).or_else(|why| argument(1, why))?;
+/// Whoever has it makes capabilities: there is one in a Lua state, until it is broken.
+pub struct Seal {
+    broken: Cell<bool>,
+}
+
+impl UserData for Seal {}
+
+/// Seals the state. The second call in one Lua state fails.
+pub fn seal(lua: &Lua) -> Answer<Seal> {
     unsealed(lua)?;
-    if lua.set_named_registry_value(SEALED, true).is_err() {
-        return argument(0, "out of memory");
+    match lua.set_named_registry_value(SEALED, true) {
+        Ok(()) => Ok(Seal { broken: Cell::new(false) }),
+        Err(_) => argument(0, "out of memory"),
     }
-    Ok((!grants.is_empty()).then(|| Capability::make(net, files, None)))
+}
+
+impl Seal {
+    /// For a call that delivered nothing: the state is as it was. Only the seal that is on it can be broken.
+    pub fn undo(&self, lua: &Lua) {
+        if !self.broken.replace(true) {
+            // Where that fails the state stays sealed.
+            let _ = lua.unset_named_registry_value(SEALED);
+        }
+    }
+
+    /// Makes a capability; `None` if nothing is granted.
+    /// `what`: an array of flags, or `{ allow_net =, allow_listen =, deny_net =, dns =, net_log =, ca = }`.
+    /// `host`: `{ files = bool | { dir … } }`.
+    pub fn mint(&self, what: Table, host: Table) -> Answer<Option<Held>> {
+        if self.broken.get() {
+            return argument(0, "already launched");
+        }
+        let grants = parse(&what, Grants::parse)?;
+        let files = files(&host)?;
+        let net = Net::new(grants.clone()).or_else(|why| argument(1, why))?;
+        Ok((!grants.is_empty()).then(|| Capability::make(net, files, None)))
+    }
 }
 
 /// A capability that allows nothing.
@@ -138,14 +174,20 @@ pub fn allows(capability: &Capability, host: &str, port: u16) -> Answer<bool> {
     Ok(capability.net.is_alive() && capability.net.grants().allows(&host, port))
 }
 
-/// The flags that `requires` asks for and `what` does not grant.
-pub fn missing(what: Table, requires: Table) -> Answer<Vec<String>> {
+/// The flags that `requires` asks for and `what` does not grant: targets as a grant has them, or true for any.
+pub fn missing(what: Table, requires: Value) -> Answer<List<String>> {
     let grants = parse(&what, Grants::parse)?;
     let mut wanted = Vec::new();
-    for text in strings(&requires, "requires", 2)? {
-        wanted.push(Endpoint::parse(&text).or_else(|why| argument(2, format!("requires: {text}: {why}")))?);
+    match requires {
+        Value::Boolean(true) => wanted.push(Need::any()),
+        Value::Table(list) => {
+            for text in strings(&list, "requires", 2)? {
+                wanted.extend(Need::parse(&text).or_else(|why| argument(2, why))?);
+            }
+        }
+        _ => return argument(2, "requires must be a list of strings, or true"),
     }
-    Ok(grants.missing(&wanted))
+    Ok(List(grants.missing(&wanted)))
 }
 
 /// Flags or table, to grants: `read` reads the flags.

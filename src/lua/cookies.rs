@@ -3,6 +3,7 @@
 use super::{
     answer::{Answer, argument},
     define,
+    kinds::{self, List},
     options::Options,
 };
 use crate::{
@@ -37,7 +38,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "jar_records", |lua, jar: AnyUserData| {
         let records = held(&jar)?.lock().records(seconds());
         let list: mlua::Result<Vec<Table>> = records.iter().map(|record| table(lua, record)).collect();
-        list.or_else(|e| argument(0, e))
+        list.map(List).or_else(|e| argument(0, e))
     })?;
     // jar_load(jar, list) -> how many were taken
     define(lua, core, "jar_load", |lua, (jar, list): (AnyUserData, Vec<Table>)| {
@@ -80,7 +81,7 @@ fn table(lua: &Lua, record: &Record) -> mlua::Result<Table> {
     put("same_site", record.same_site.name().into_lua(lua))?;
     put("expires", record.expires.into_lua(lua))?;
     put("created", record.created.into_lua(lua))?;
-    Ok(row)
+    kinds::hash(lua, row)
 }
 
 /// What is missing has the narrower meaning.

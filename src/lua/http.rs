@@ -127,10 +127,6 @@ pub(super) struct Classes {
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Classes>> {
     core.raw_set("null", Value::NULL)?;
-    define(lua, core, "set_array_metatable", |lua, metatable: Table| {
-        super::capability::unsealed(lua)?;
-        Ok(json::set_array_metatable(lua, metatable).is_ok())
-    })?;
     define(lua, core, "json_encode", |lua, (value, index): (Value, usize)| {
         lua.create_string(json::encode(lua, &value, index)?).or_else(|e| argument(0, e))
     })?;

@@ -3,35 +3,30 @@
 //! `null` is the light userdata NULL. A decoded array carries a metatable of its own, so that an empty one goes back as
 //! an array; a table that Lua made is an array if its keys are 1 to n. Read raw: no metamethod is asked.
 
-use super::answer::{Answer, argument};
+use super::{
+    answer::{Answer, argument},
+    kinds,
+};
 use crate::{
     error::{Error, Kind},
     pages,
 };
 use mlua::{IntoLua, Lua, Table, Value};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::{cell::Cell, fmt};
+use std::{
+    cell::{Cell, OnceCell},
+    fmt,
+};
 
-/// The name under which the metatable of arrays is kept.
-const ARRAY: &str = "caspian.net.array";
 /// Nesting beyond this is refused in both directions; serde_json's own limit is the same.
 const MAX_DEPTH: usize = 127;
-
-/// Remembers the metatable of decoded arrays.
-pub fn set_array_metatable(lua: &Lua, metatable: Table) -> mlua::Result<()> {
-    lua.set_named_registry_value(ARRAY, metatable)
-}
-
-fn array_metatable(lua: &Lua) -> Option<Table> {
-    lua.named_registry_value::<Option<Table>>(ARRAY).ok().flatten()
-}
 
 /// A peer's JSON text as a Lua value. `protocol` if it is none.
 pub fn decode(lua: &Lua, text: &[u8]) -> Answer<Value> {
     // RFC 8259, section 8.1: a byte order mark may be ignored.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let seed = Seed { lua, arrays: array_metatable(lua), full: Cell::new(false) };
+    let seed = Seed { lua, arrays: kinds::array(lua), objects: OnceCell::new(), full: Cell::new(false) };
     let value = (&seed).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     Ok(value.map_err(|e| match seed.full.get() {
         true => Error::new(Kind::TooLarge, format!("no memory for the values of {} bytes of JSON", text.len())),
@@ -42,6 +37,8 @@ pub fn decode(lua: &Lua, text: &[u8]) -> Answer<Value> {
 struct Seed<'a> {
     lua: &'a Lua,
     arrays: Option<Table>,
+    /// The metatable of this document's objects, once there is one.
+    objects: OnceCell<Option<Table>>,
     /// Lua had no memory for a value: that is not the peer's fault.
     full: Cell<bool>,
 }
@@ -115,6 +112,10 @@ impl<'de> Visitor<'de> for &Seed<'_> {
             let value = entries.next_value_seed(self)?;
             self.made(table.raw_set(key, value))?;
         }
+        if self.objects.get().is_none() {
+            let _ = self.objects.set(self.made(kinds::hash_of_document(self.lua))?);
+        }
+        self.made(table.set_metatable(self.objects.get().cloned().flatten()))?;
         Ok(Value::Table(table))
     }
 }
@@ -123,7 +124,7 @@ impl<'de> Visitor<'de> for &Seed<'_> {
 pub fn encode(lua: &Lua, value: &Value, index: usize) -> Answer<Vec<u8>> {
     let mut out = Vec::new();
     let mut path = Vec::new();
-    let arrays = array_metatable(lua);
+    let arrays = kinds::array(lua);
     match write(value, arrays.as_ref(), &mut path, &mut out) {
         Ok(()) => Ok(out),
         Err(why) if path.is_empty() => argument(index, format!("body_json {why}")),

@@ -15,6 +15,7 @@ mod guard;
 mod guarded;
 mod http;
 mod json;
+mod kinds;
 mod long;
 mod names;
 mod options;
@@ -31,11 +32,17 @@ mod websocket;
 mod wishes;
 
 use answer::{Answer, Failure, argument, failed, reply};
-use capability::{Capability, Held};
+use capability::{Capability, Held, Opened, Seal};
+use kinds::List;
 
 use crate::{grants::slips, panics, reserve};
-use mlua::{AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
-use std::{cell::RefCell, rc::Rc};
+use mlua::{
+    AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, UserDataRef, Value,
+};
+use std::{
+    cell::RefCell,
+    rc::{Rc, Weak},
+};
 
 /// The native module: what `require("caspian_net")` gives.
 #[cfg(feature = "module")]
@@ -47,18 +54,29 @@ fn module(lua: &Lua) -> mlua::Result<Table> {
 /// Forgets the Lua state when it closes, and ends what it had: sockets that finalizers open while it closes are finalized by
 /// nobody. The first value with a finalizer that we make is the last one to be finalized.
 #[derive(Default)]
-struct Farewell(RefCell<Option<Rc<Capability>>>);
+struct Farewell(RefCell<Vec<Weak<Opened>>>);
 
 impl UserData for Farewell {}
+
+impl Farewell {
+    /// Remembers what is to be ended; what has ended is forgotten.
+    fn owes(&self, end: Weak<Opened>) {
+        let mut ends = self.0.borrow_mut();
+        ends.retain(|end| end.strong_count() > 0);
+        ends.push(end);
+    }
+}
 
 impl Drop for Farewell {
     fn drop(&mut self) {
         signals::forget();
-        panics::contained(|| {
-            if let Some(capability) = self.0.take() {
-                capability.revoke();
-            }
-        });
+        for end in self.0.take() {
+            panics::contained(|| {
+                if let Some(opened) = end.upgrade() {
+                    opened.end();
+                }
+            });
+        }
     }
 }
 
@@ -82,29 +100,38 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     farewell(lua)?;
     let core = lua.create_table()?;
     core.raw_set("version", env!("CARGO_PKG_VERSION"))?;
-    // set_errors(metatable, fields): of error objects, and where their fields are
-    define(lua, &core, "set_errors", |lua, (metatable, fields): (Table, Table)| {
+    // adopt(errors, fields, array, hash, kinds): the metatable of errors and their fields; of arrays and of hashes; the
+    // kinds of values by metatable
+    define(lua, &core, "adopt", |lua, (errors, fields, array, hash, kinds): (Table, Table, Table, Table, Table)| {
         capability::unsealed(lua)?;
-        Ok(answer::set_errors(lua, metatable, fields).is_ok())
+        let done = answer::set_errors(lua, errors, fields).and_then(|()| kinds::set(lua, array, hash, kinds));
+        done.map(|()| true).or_else(|e| argument(0, e))
     })?;
-    define(lua, &core, "mint", |lua, (what, host): (Table, Table)| {
-        let minted = capability::mint(lua, what, host)?;
+    define(lua, &core, "kind", |lua, value: Value| kinds::kind(lua, &value))?;
+    // claim(): what capabilities are made with, once in a state; undo(seal): nothing was delivered
+    define(lua, &core, "claim", |lua, ()| capability::seal(lua))?;
+    define(lua, &core, "undo", |lua, seal: Option<AnyUserData>| {
+        owned(&seal)?.undo(lua);
+        Ok(true)
+    })?;
+    define(lua, &core, "mint", |lua, (what, host, seal): (Table, Table, Option<AnyUserData>)| {
+        let minted = owned(&seal)?.mint(what, host)?;
         if let (Some(held), Ok(farewell)) = (&minted, farewell(lua))
             && let Ok(farewell) = farewell.borrow::<Farewell>()
         {
-            farewell.0.replace(Some(Rc::clone(&held.0)));
+            farewell.owes(held.0.end());
         }
         Ok(minted)
     })?;
     define(lua, &core, "nothing", |_, ()| capability::nothing())?;
-    define(lua, &core, "missing", |_, (what, requires): (Table, Table)| capability::missing(what, requires))?;
+    define(lua, &core, "missing", |_, (what, requires): (Table, Value)| capability::missing(what, requires))?;
     define(lua, &core, "narrow", |_, (capability, spec): (AnyUserData, Table)| {
         capability::narrow(&*held(&capability)?, spec)
     })?;
     define(lua, &core, "allows", |_, (capability, host, port): (AnyUserData, LuaString, u16)| {
         capability::allows(&*held(&capability)?, &host.to_string_lossy(), port)
     })?;
-    define(lua, &core, "grants", |_, capability: AnyUserData| Ok(held(&capability)?.net.grants().flags()))?;
+    define(lua, &core, "grants", |_, capability: AnyUserData| Ok(List(held(&capability)?.net.grants().flags())))?;
     define(lua, &core, "alive", |_, capability: AnyUserData| Ok(held(&capability)?.net.is_alive()))?;
     define(lua, &core, "revoke", |_, capability: AnyUserData| {
         held(&capability)?.revoke();
@@ -136,6 +163,12 @@ fn held(value: &AnyUserData) -> Answer<Rc<Capability>> {
         Ok(held) => Ok(Rc::clone(&held.0)),
         Err(_) => argument(0, "not a network capability"),
     }
+}
+
+/// The seal behind a value of the front's.
+fn owned(value: &Option<AnyUserData>) -> Answer<UserDataRef<Seal>> {
+    let seal = value.as_ref().and_then(|value| value.borrow::<Seal>().ok());
+    seal.map_or_else(|| argument(0, "already launched"), Ok)
 }
 
 /// Adds a function to the core.

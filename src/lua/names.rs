@@ -3,6 +3,7 @@
 use super::{
     answer::{Answer, argument},
     define, held,
+    kinds::{self, hash},
     options::Options,
 };
 use crate::{
@@ -84,6 +85,7 @@ fn table(lua: &Lua, records: &[Record]) -> mlua::Result<Table> {
     for (index, record) in records.iter().enumerate() {
         list.raw_set(index + 1, value(lua, record)?)?;
     }
+    list.set_metatable(kinds::array(lua))?;
     Ok(list)
 }
 
@@ -125,5 +127,5 @@ fn value(lua: &Lua, record: &Record) -> mlua::Result<Value> {
             fields
         }
     };
-    fields.into_lua(lua)
+    hash(lua, fields)?.into_lua(lua)
 }

@@ -2,7 +2,9 @@
 
 use super::{
     answer::{Answer, Failure, argument, found},
-    define, raw,
+    define,
+    kinds::List,
+    raw,
     socket::{Item, Socket, seconds},
     sockets::log_handshake,
 };
@@ -28,7 +30,8 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
                 all.push((index, want, socket));
             }
         }
-        poll_sockets(&all, wake, &Deadline::new(timeout).start())
+        let (readable, writable) = poll_sockets(&all, wake, &Deadline::new(timeout).start())?;
+        Ok((List(readable), List(writable)))
     })
 }
 

@@ -72,6 +72,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             // Lua's 5 and 5.0 are one number, mlua's two.
             ("timeout", _) => match value.as_f64().or(value.as_i64().map(|n| n as f64)).and_then(seconds) {
                 Some(timeout) => socket.set_timeout(timeout),
+                None if value.is_string() => return argument(0, "timeout must be a number, got a string"),
                 None => return argument(0, "timeout must be 0 or more seconds (math.huge: for ever)"),
             },
             ("nodelay", Class::Tcp | Class::Ssl) => {

@@ -228,7 +228,7 @@ unsafe fn invoke(
     unsafe {
         let socket = socket_at(state, 1);
         if socket.is_null() {
-            return ffi::luaL_argerror(state, 1, c"a tcp, ssl or unix socket expected".as_ptr());
+            return ffi::luaL_argerror(state, 1, c"call it with a colon, on a tcp, ssl or unix socket".as_ptr());
         }
         let socket = &*socket;
         let mut call = Call::default();
@@ -288,7 +288,13 @@ unsafe fn maximum(state: *mut ffi::lua_State, call: &mut Call<'_>) {
     call.count = match ffi::lua_type(state, 2) {
         ffi::LUA_TNIL | ffi::LUA_TNONE => super::socket::RECV,
         _ => whole(state, 2).filter(|&n| n > 0).unwrap_or_else(|| {
-            refuse(state, 2, c"max must be a whole number of bytes, 1 or more");
+            refuse_number(
+                state,
+                2,
+                2,
+                c"max must be a number, got a string",
+                c"max must be a whole number of bytes, 1 or more",
+            );
         }),
     };
     options(state, 3, false, call);
@@ -297,7 +303,13 @@ unsafe fn maximum(state: *mut ffi::lua_State, call: &mut Call<'_>) {
 /// `(n, opts?)`
 unsafe fn count(state: *mut ffi::lua_State, call: &mut Call<'_>) {
     call.count = whole(state, 2).unwrap_or_else(|| {
-        refuse(state, 2, c"n must be a whole number of bytes, 0 or more");
+        refuse_number(
+            state,
+            2,
+            2,
+            c"n must be a number, got a string",
+            c"n must be a whole number of bytes, 0 or more",
+        );
     });
     options(state, 3, false, call);
 }
@@ -330,11 +342,18 @@ unsafe fn options(state: *mut ffi::lua_State, index: c_int, line: bool, call: &m
                     Some(timeout) => call.timeout = Some(timeout),
                     None => refuse(state, index, c"timeout must be 0 or more seconds"),
                 },
-                _ => refuse(state, index, c"timeout must be a number of seconds"),
+                _ => {
+                    let words = (c"timeout must be a number, got a string", c"timeout must be a number of seconds");
+                    refuse_number(state, index, -1, words.0, words.1)
+                }
             },
             b"max" if line => match whole(state, -1).filter(|&n| n > 0) {
                 Some(max) => call.max = Some(max),
-                None => refuse(state, index, c"max must be a whole number of bytes, 1 or more"),
+                None => {
+                    let words =
+                        (c"max must be a number, got a string", c"max must be a whole number of bytes, 1 or more");
+                    refuse_number(state, index, -1, words.0, words.1)
+                }
             },
             _ => {
                 let words = ffi::lua_pushfstring(state, c"unknown option '%s'".as_ptr(), name.as_ptr());
@@ -343,6 +362,12 @@ unsafe fn options(state: *mut ffi::lua_State, index: c_int, line: bool, call: &m
         }
         ffi::lua_settop(state, -2);
     }
+}
+
+/// Refuses the value at `place`, which is no such number: a number as text is the commonest slip.
+unsafe fn refuse_number(state: *mut ffi::lua_State, index: c_int, place: c_int, text: &CStr, other: &CStr) -> ! {
+    let text = if ffi::lua_type(state, place) == ffi::LUA_TSTRING { text } else { other };
+    refuse(state, index, text)
 }
 
 /// Raises `bad argument #index to 'method' (words)`. Holds nothing that needs dropping.

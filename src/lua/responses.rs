@@ -5,6 +5,7 @@ use super::{
     boxed::{self, Boxed, Class},
     capability::Ends,
     define,
+    kinds::{self, List},
     long::{self, Maker},
     sockets::cert_table,
 };
@@ -118,7 +119,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let made = match &*what {
             "timings" => timings(lua, &stream.fetch.timings()).map(Value::Table),
             "url" => stream.fetch.request().url.to_text().into_lua(lua),
-            "chain" => stream.fetch.chain().to_vec().into_lua(lua),
+            "chain" => List(stream.fetch.chain().to_vec()).into_lua(lua),
             "cert" => stream.fetch.cert().map(|cert| cert_table(lua, cert)).transpose().and_then(|t| t.into_lua(lua)),
             _ => Ok(Value::Boolean(stream.fetch.is_over())),
         };
@@ -210,7 +211,7 @@ fn fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
         }
     }
     if !cookies.is_empty() {
-        table.raw_set("set-cookie", cookies)?;
+        table.raw_set("set-cookie", List(cookies))?;
     }
     Ok(table)
 }
@@ -219,8 +220,9 @@ fn fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
 fn raw_fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
     let table = lua.create_table_with_capacity(fields.len(), 0)?;
     for (name, value) in fields.iter() {
-        table.raw_push([lua.create_string(name)?, lua.create_string(value)?])?;
+        table.raw_push(List(vec![lua.create_string(name)?, lua.create_string(value)?]))?;
     }
+    table.set_metatable(kinds::array(lua))?;
     Ok(table)
 }
 

@@ -4,6 +4,7 @@ use super::{
     answer::{Answer, argument, error_object, found},
     capability::{self, Capability},
     define, held,
+    kinds::{List, hash},
     options::Options,
     raw,
     socket::{Class, Item, Socket, seconds},
@@ -263,10 +264,10 @@ pub fn cert_table(lua: &Lua, cert: &PeerCert) -> mlua::Result<Table> {
     table.raw_set("fingerprint", &*cert.fingerprint)?;
     table.raw_set("valid_from", &*cert.valid_from)?;
     table.raw_set("valid_until", &*cert.valid_until)?;
-    table.raw_set("sans", cert.sans.clone())?;
+    table.raw_set("sans", List(cert.sans.clone()))?;
     table.raw_set("serial", &*cert.serial)?;
     table.raw_set("pem", &*cert.pem)?;
-    Ok(table)
+    hash(lua, table)
 }
 
 fn udp(

@@ -5,9 +5,9 @@ mod cases;
 mod tables;
 
 use caspian_net::{
-    address::{Endpoint, Host},
+    address::Host,
     error::Result,
-    grants::{Grants, Spec},
+    grants::{Grants, Need, Spec},
 };
 use std::net::IpAddr;
 
@@ -432,10 +432,90 @@ fn tables_say_what_flags_say() {
 #[test]
 fn requirements_that_are_missing() {
     let gate = grants(&["--allow-net=a.com:443"]);
-    let needs =
-        ["a.com:443", "b.com:443", "A.com:80", "b.com:443", "[::1]:1"].map(|text| Endpoint::parse(text).unwrap());
+    let needs = Need::parse("a.com:443,b.com:443,A.com:80,b.com:443,[::1]:1").unwrap();
     assert_eq!(gate.missing(&needs), ["--allow-net=b.com:443", "--allow-net=a.com:80", "--allow-net=[::1]:1"]);
     assert!(grants(&["--standard"]).missing(&needs).is_empty());
+
+    // granted, needed (nothing: any network), missing
+    for (flags, need, missing) in [
+        (&["--allow-net"][..], "", &[][..]),
+        (&["--allow-net", "--deny-net=private"], "", &[]),
+        (&["--allow-net=a.com"], "", &["--allow-net"]),
+        (&[], "", &["--allow-net"]),
+        (&["--allow-listen"], "", &["--allow-net"]),
+        (&["--allow-net=a.com"], "a.com", &[]),
+        (&["--allow-net=a.com:443"], "a.com", &["--allow-net=a.com"]),
+        (&["--allow-net=a.com:80", "--allow-net=a.com:443"], "a.com:80+443", &[]),
+        (&["--allow-net=a.com:80"], "a.com:80+443", &["--allow-net=a.com:80+443"]),
+        (&["--allow-net=*.a.com"], "x.a.com:1-9", &[]),
+        (&["--allow-net=*.a.com"], "*.a.com:443", &[]),
+        (&["--allow-net=*.a.com"], "**.a.com", &["--allow-net=**.a.com"]),
+        (&["--allow-net=**.a.com"], "*.x.a.com", &[]),
+        (&["--allow-net=x.a.com"], "*.a.com", &["--allow-net=*.a.com"]),
+        (&["--allow-net=10.0.0.0/8"], "10.1.0.0/16:80", &[]),
+        (&["--allow-net=10.0.0.0/8"], "10.1.2.3", &[]),
+        (&["--allow-net=10.0.0.0/16"], "10.0.0.0/8", &["--allow-net=10.0.0.0/8"]),
+        (&["--allow-net=[::]/0"], "[::1]:1", &[]),
+        (&["--allow-net"], "unix:/run/a", &["--allow-net=unix:/run/a"]),
+        (&["--allow-net=unix:/run/*"], "unix:/run/a", &[]),
+        (&["--allow-net=unix:/run/*"], "unix:/run/*", &[]),
+        (&["--allow-net=unix:/run/a"], "unix:/run/*", &["--allow-net=unix:/run/*"]),
+        (&["--allow-net=unix:/run/*", "--deny-net=unix:/run/a"], "unix:/run/a", &["--allow-net=unix:/run/a"]),
+        (&["--allow-net", "--no-dns"], "a.com", &["--allow-net=a.com"]),
+        (&["--allow-net", "--no-dns"], "10.0.0.1", &[]),
+        (&["--allow-net", "--deny-net=a.com"], "a.com:80", &["--allow-net=a.com:80"]),
+        (&["--allow-net", "--deny-net=a.com:443"], "a.com:80", &[]),
+        (&["--allow-net", "--deny-net=**.com"], "a.com,*.b.com", &["--allow-net=a.com", "--allow-net=*.b.com"]),
+        (&["--allow-net", "--deny-net=a.com"], "*.com", &[]),
+        (
+            &["--allow-net", "--deny-net=private"],
+            "10.0.0.0/8,192.168.1.1:80",
+            &["--allow-net=10.0.0.0/8", "--allow-net=192.168.1.1:80"],
+        ),
+        (&["--allow-net", "--deny-net=private"], "0.0.0.0/0,8.8.8.8", &[]),
+    ] {
+        let needs = if need.is_empty() { vec![Need::any()] } else { Need::parse(need).unwrap() };
+        assert_eq!(grants(flags).missing(&needs), missing, "{flags:?} {need}");
+    }
+    let narrow = grants(&["--allow-net"]).narrow(&grants(&["--allow-net=a.com"]));
+    assert_eq!(narrow.missing(&Need::parse("a.com:1,b.com").unwrap()), ["--allow-net=b.com"]);
+    for bad in ["", "a.com,", "https://a.com", "private", "a.com:0", "user@a.com", "*", "::1:80"] {
+        let words = Need::parse(bad).unwrap_err().to_string();
+        assert!(words.starts_with("requires: "), "{bad}: {words}");
+    }
+}
+
+#[test]
+fn what_narrows_may_be_plain_hosts() {
+    for (given, flags) in [
+        (&["a.com"][..], &["--allow-net=a.com"][..]),
+        (&["a.com", "10.0.0.0/8:80"], &["--allow-net=10.0.0.0/8:80", "--allow-net=a.com"]),
+        (&["a.com,b.com:1-9"], &["--allow-net=a.com", "--allow-net=b.com:1-9"]),
+        (&["*.a.com", "--deny-net=x.a.com"], &["--allow-net=*.a.com", "--deny-net=x.a.com"]),
+        (&["unix:/run/a=b"], &["--allow-net=unix:/run/a=b"]),
+        (&["[::1]:80", "--allow-listen=8080"], &["--allow-listen=8080", "--allow-net=[::1]:80"]),
+    ] {
+        assert_eq!(Grants::narrowing(given).unwrap().flags(), flags, "{given:?}");
+        assert!(Grants::parse(given).is_err(), "{given:?}");
+    }
+    for bad in [
+        "",
+        "a.com,",
+        "*",
+        "*.com",
+        "https://a.com",
+        "-a.com",
+        "--alow-net",
+        "a com",
+        "private",
+        "allow-net=a.com",
+        "80",
+    ] {
+        let why = Grants::narrowing(&["b.com", bad]).unwrap_err().to_string();
+        assert!(why.contains(bad), "{bad}: {why}");
+    }
+    let words = Grants::parse(&["--alow-net=a.com"]).unwrap_err().to_string();
+    assert_eq!(words, "--alow-net=a.com: unknown flag; did you mean --allow-net?");
 }
 
 #[test]

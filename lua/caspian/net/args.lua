@@ -3,12 +3,12 @@
 local slips = require("caspian_net").slips
 local error, floor, huge, next, rawget, rawequal, setfenv, tostring, type =
   error, math.floor, math.huge, next, rawget, rawequal, setfenv, tostring, type
-local find, format, lower = string.find, string.format, string.lower
+local find, format = string.find, string.format
 local rawlen = rawlen -- luacheck: ignore (Lua 5.1 has none, and no __len of tables)
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local args = {}
+local args = { slips = slips }
 
 --- Raises `bad argument #index to 'name' (words)` where the public function was called.
 -- @param depth how many functions of the front lie between this one and the public one; 0 if none
@@ -76,29 +76,6 @@ local function whole(value)
   return type(value) == "number" and value == floor(value) and value > -huge and value < huge
 end
 
-function args.port(index, name, value, lowest)
-  if not whole(value) or value < (lowest or 1) or value > 65535 then
-    bad(index, name, format("port must be %d..65535, got %s", lowest or 1, show(value)), 1)
-  end
-  return value
-end
-
-function args.seconds(index, name, what, value, default)
-  if value == nil then return default end
-  if type(value) ~= "number" or value ~= value or value < 0 then
-    bad(index, name, what .. " must be 0 or more seconds, got " .. show(value), 1)
-  end
-  return value
-end
-
-function args.count(index, name, what, value, lowest, default)
-  if value == nil and default then return default end
-  if not whole(value) or value < lowest or value > 2 ^ 53 then
-    bad(index, name, format("%s must be a whole number, %d or more, got %s", what, lowest, show(value)), 1)
-  end
-  return value
-end
-
 --- The length of a caller's table, whose metatable is not asked.
 args.length = rawlen or function(list) return #list end
 
@@ -129,6 +106,36 @@ function args.items(index, name, what, list, depth)
   return count
 end
 
+--- What a message says of a value that is not `words`. A number as text is the commonest slip.
+local function unlike(words, value)
+  if type(value) == "string" then return " must be " .. words .. ": a number, got a string (" .. show(value) .. ")" end
+  return " must be " .. words .. ", got " .. show(value)
+end
+
+function args.port(index, name, value, lowest)
+  if not whole(value) or value < (lowest or 1) or value > 65535 then
+    local words = format("%d..65535", lowest or 1)
+    bad(index, name, "port" .. unlike(words, value), 1)
+  end
+  return value
+end
+
+function args.seconds(index, name, what, value, default)
+  if value == nil then return default end
+  if type(value) ~= "number" or value ~= value or value < 0 then
+    bad(index, name, what .. unlike("0 or more seconds", value), 1)
+  end
+  return value
+end
+
+function args.count(index, name, what, value, lowest, default)
+  if value == nil and default then return default end
+  if not whole(value) or value < lowest or value > 2 ^ 53 then
+    bad(index, name, what .. unlike("a whole number, " .. lowest .. " or more", value), 1)
+  end
+  return value
+end
+
 --- What an option may be: a test and the words for it.
 local KINDS = {
   any = { function() return true end, "anything" },
@@ -144,18 +151,19 @@ local KINDS = {
 }
 args.kinds = KINDS
 
---- What a message adds for a key that is none of `allowed`: `; did you mean "timeout"?` where one of them is near.
-local function hint(key, allowed)
-  if type(key) ~= "string" or #key > 40 then return "" end
-  local nearest, least = nil, #key < 5 and 1 or 2
-  for name in next, allowed do
-    local count = slips(lower(key), name)
-    -- Of several the first by name: the order of `next` is no order.
-    if count < least or count == least and not (nearest and nearest < name) then nearest, least = name, count end
-  end
-  return nearest and format("; did you mean %q?", nearest) or ""
+local NUMBERS = { seconds = true, count = true, whole = true, port = true }
+
+--- What a message says of an option that is not of its kind.
+function args.wrong(kind, value)
+  local words = KINDS[kind][2]
+  if NUMBERS[kind] then return unlike(words, value) end
+  return " must be " .. words .. ", got " .. show(value)
 end
-args.hint = hint
+
+--- What a message adds for a key that is none of `allowed`, from `hints`: `capability` has the function that loads it.
+function args.hint(key, allowed)
+  return args.hints()(key, allowed)
+end
 
 --- A plain copy of an option table, checked against `allowed` (option name to kind). The table is read raw: its
 -- metatable is never asked, and what was checked is what is used.
@@ -168,10 +176,10 @@ function args.options(index, name, given, allowed, depth, place)
   local copy = {}
   for key, value in next, given do
     local kind = type(key) == "string" and allowed[key]
-    if not kind then bad(index, name, before .. "unknown option " .. show(key) .. hint(key, allowed), depth) end
+    if not kind then bad(index, name, before .. "unknown option " .. show(key) .. args.hint(key, allowed), depth) end
     local test = KINDS[kind]
     if not test[1](value) then
-      bad(index, name, format("%s%s must be %s, got %s", before, key, test[2], show(value)), depth)
+      bad(index, name, before .. key .. args.wrong(kind, value), depth)
     end
     if not CONTENTS[key] then args.short(index, name, before .. key, value, depth) end
     if type(value) == "table" then

@@ -2,9 +2,12 @@
 -- The capability itself never leaves the front: it is an upvalue, and nothing on the table leads back to it.
 local args = require("caspian.net.args")
 local errors = require("caspian.net.errors")
+local kinds = require("caspian.net.objects").kinds
 local sockets = require("caspian.net.sockets")
 local lazy = require("caspian.net.lazy")
-local error, next, rawget, setfenv, setmetatable, type = error, next, rawget, setfenv, setmetatable, type
+local error, next, rawequal, rawget, select, setfenv, setmetatable, type =
+  error, next, rawequal, rawget, select, setfenv, setmetatable, type
+local gsub = string.gsub
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -23,9 +26,15 @@ local front = lazy({
   "caspian.net.names", "caspian.net.websocket", "caspian.net.http", "caspian.net.requests", "caspian.net.responses",
   "caspian.net.identity", "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded",
   "caspian.net.middleware", "caspian.net.error_methods",
+  "caspian.net.hints",
 }, { "caspian.net.args", "caspian.net.errors", "caspian.net.objects", "caspian.net.sockets" })
 
+args.hints = function() return front("caspian.net.hints") end
 errors.methods = function() return front("caspian.net.error_methods") end
+
+--- What `class` answers: a table of the caller's, which knows what it is.
+local CLASS = { __name = "caspian.net.class", __metatable = false }
+kinds[CLASS], kinds[errors.metatable] = "class", "error"
 
 --- The capability behind each `%net`, for the front's own files.
 local behind = setmetatable({}, { __mode = "k" })
@@ -65,16 +74,17 @@ local function make(core, cap, methods)
   -- opts: timeout, broadcast (false), family ("inet" or "inet6"), reuse (false), local_host, local_port
   function functions.udp(...)
     local host, port, opts = own(net, ...)
-    if type(host) == "table" and port == nil then host, opts = nil, host end
+    local at = 3
+    if type(host) == "table" and port == nil and opts == nil then host, opts, at = nil, host, 1 end
     if host ~= nil then
       args.string(1, "udp", "host", host)
       args.port(2, "udp", port)
     elseif port ~= nil then
       bad(1, "udp", "a default peer needs a host and a port")
     end
-    opts = options(3, "udp", opts, UDP)
-    local socket = answer("udp", core.udp(cap, host, port, opts))
-    return socket
+    opts = options(at, "udp", opts, UDP)
+    local socket, err, index = core.udp(cap, host, port, opts)
+    return (answer("udp", socket, err, index == 3 and at or index))
   end
 
   --- Listens on an interface ("127.0.0.1", "::1", "localhost", "*": every IPv4 one) and a port (0: any free one).
@@ -144,7 +154,8 @@ local function make(core, cap, methods)
     return readable, writable
   end
 
-  --- A `%net` that has what this one has and `spec` allows too. spec: an array of flags, or a table as for `launch`.
+  --- A `%net` that has what this one has and `spec` allows too. spec: an array of flags and of plain hosts (`--allow-net` of
+  -- those), or a table as for `launch`.
   -- What it opens ends with this one (`revoke`); it reads no files.
   function functions.narrow(...)
     local spec = own(net, ...)
@@ -177,19 +188,31 @@ local function make(core, cap, methods)
     return (answer("grants", core.grants(cap)))
   end
 
-  --- A class whose `new` takes the function's host and port among its options.
-  local function by_name(name, allowed)
-    allowed = merged(allowed, { host = "any", port = "any" }) -- the function looks at them
-    local function new(given)
-      if type(given) ~= "table" then bad(1, "new", "a table of options expected, got " .. args.show(given)) end
-      local opts = options(1, "new", given, allowed)
-      local host, port = opts.host, opts.port
-      opts.host, opts.port = nil, nil
-      return functions[name](host, port, opts) -- a tail call: its errors blame the caller
-    end
-    return new
+  --- What a value of ours is: "array", "hash", "null", "tcp", "response", "error" …; nil for every other value. Asks the
+  -- value nothing.
+  function functions.kind(...)
+    local value = ...
+    if select("#", ...) > 1 and rawequal(value, net) then value = select(2, ...) end
+    return (answer("kind", core.kind(value)))
   end
 
+  --- A class whose `new` takes the function's host and port among its options.
+  local function by_name(name, allowed)
+    return function(class)
+      local known = merged(allowed, { host = "string", port = "port" })
+      return function(...)
+        local given = own(class, ...)
+        if type(given) ~= "table" then bad(1, "new", "a table of options expected, got " .. args.show(given)) end
+        local opts = options(1, "new", given, known)
+        local host, port = opts.host, opts.port
+        if name ~= "udp" and not (host and port) then bad(1, "new", (host and "port" or "host") .. " is missing") end
+        opts.host, opts.port = nil, nil
+        return functions[name](host, port, opts) -- a tail call: its errors blame the caller
+      end
+    end
+  end
+
+  --- By name: what makes `new` for a class.
   local classes = {
     ["puck.uno/socket/tcp"] = by_name("tcp", STREAM),
     ["puck.uno/socket/udp"] = by_name("udp", UDP),
@@ -216,18 +239,22 @@ local function make(core, cap, methods)
     extended = true
   end
 
-  --- The class behind a name, as a table with `new{…}`: `net.class("puck.uno/socket/tcp").new{ host =, port = }`.
+  --- The class behind a name, as a table with `new{…}`: `net.class("puck.uno/socket/tcp").new{ host =, port = }`. The name may
+  -- be a URL, and in `puck.uno/network/`.
   function functions.class(...)
     local url = own(net, ...)
     args.string(1, "class", "url", url)
-    if not classes[url] then extend() end
-    local new = classes[url]
-    if not new then bad(1, "class", "there is no class " .. args.show(url)) end
+    local name = gsub(gsub(url, "^https?://", ""), "^puck%.uno/network/", "puck.uno/")
+    if not classes[name] then extend() end
+    local make_new = classes[name]
+    if not make_new then bad(1, "class", "there is no class " .. args.show(url) .. args.hint(name, classes)) end
     -- Made anew for each that asks: what one holder does to it, another never sees.
-    return { new = new }
+    local class = {}
+    class.new = make_new(class)
+    return setmetatable(class, CLASS)
   end
 
-  return setmetatable(net, {
+  local metatable = {
     __name = "caspian.net",
     __metatable = false,
     __index = function(_, name)
@@ -247,7 +274,9 @@ local function make(core, cap, methods)
     __tostring = function()
       return core.alive(cap) and "network capability" or "network capability (revoked)"
     end,
-  })
+  }
+  kinds[metatable] = "capability"
+  return setmetatable(net, metatable)
 end
 
 --- The capability behind `net`; nil for any other value.

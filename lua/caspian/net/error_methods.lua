@@ -1,8 +1,9 @@
 --- What can be asked of an error: its class, its text, and where it was raised; and the errors that the front itself makes.
 local args = require("caspian.net.args")
 local errors = require("caspian.net.errors")
+local HASH = require("caspian.net.objects").HASH
 local error, next, setfenv, setmetatable, type = error, next, setfenv, setmetatable, type
-local gsub, match, sub = string.gsub, string.match, string.sub
+local find, gsub, match, sub = string.find, string.gsub, string.match, string.sub
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -143,11 +144,25 @@ function M.altered(err, changes)
   return object
 end
 
+--- What is wrong with a body as JSON, with the URL that it is from: without its query, where secrets stand.
+-- @param streamed true where the body was not gathered
+function M.malformed(err, url, streamed)
+  local own = fields[err]
+  if not own then return err end
+  local from = type(url) == "string" and match(url, "^[^?#]*") or nil
+  if from and find(from, "@", 1, true) then from = nil end
+  return M.altered(err, {
+    message = (from and from .. ": " or "") .. own.message
+      .. (streamed and " (the response is streamed: json() and text() take what was not read yet)" or ""),
+    op = "json", url = from,
+  })
+end
+
 --- The classes with their parents, for whoever asks.
 function M.classes()
   local copy = {}
   for name, parent in next, PARENT do copy[name] = parent end
-  return copy
+  return setmetatable(copy, HASH)
 end
 
 return M

@@ -3,6 +3,7 @@
 --   local stream = net.events("https://example.com/feed")
 --   for event in stream:each() do print(event.event, event.data, event.id) end
 local args = require("caspian.net.args")
+local objects = require("caspian.net.objects")
 local error, setfenv, setmetatable, type = error, setfenv, setmetatable, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -28,7 +29,7 @@ local function take(state, timeout)
   local event, data, id = state.core.events_next(state.feed, timeout or state.timeout)
   if event == nil then error(data, 0) end
   if not event then return nil end
-  return { event = event, data = data, id = id }
+  return setmetatable({ event = event, data = data, id = id }, objects.HASH)
 end
 
 --- The next event, { event =, data =, id = }; nil once the server has ended the stream. After a timeout nothing is lost:
@@ -57,6 +58,7 @@ function METHODS.close(self)
 end
 
 local stream = { __name = "caspian.net.events", __metatable = false }
+objects.kinds[stream] = "events"
 
 --- Fields: url (redirects followed), last_event_id (to go on from there later; ""), retry (seconds before coming back),
 -- timeout (of each call; can be set).

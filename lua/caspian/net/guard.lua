@@ -6,7 +6,7 @@ local identity = require("caspian.net.identity")
 local objects = require("caspian.net.objects")
 local error, next, pcall, rawget, setfenv, setmetatable, type =
   error, next, pcall, rawget, setfenv, setmetatable, type
-local concat, find, floor, gsub = table.concat, string.find, math.floor, string.gsub
+local concat, find, floor, gsub, sub = table.concat, string.find, math.floor, string.gsub, string.sub
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -65,7 +65,7 @@ local function fields(given, allowed, path)
     local at = (path == "config" and "" or path .. ".") .. (type(key) == "string" and key or show(key))
     local test = kinds[type(key) == "string" and allowed[key] or false]
     if not test then wrong(at, "there is no such key" .. args.hint(key, allowed)) end
-    if not test[1](value) then wrong(at, "must be " .. test[2] .. ", got " .. show(value)) end
+    if not test[1](value) then wrong(at, sub(args.wrong(allowed[key], value), 2)) end
     if type(value) == "string" and #value > args.MOST then wrong(at, "is longer than " .. args.MOST .. " bytes") end
     copy[key] = value
   end

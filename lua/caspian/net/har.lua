@@ -93,29 +93,23 @@ function har.add(entries, core, call, err)
   end
 end
 
---- A copy, so that the script may do with it what it likes.
-local function copy(value)
-  if type(value) ~= "table" then return value end
-  local made = {}
-  for key, inner in next, value do made[key] = copy(inner) end
-  return made
-end
+--- What is an array in a log.
+local LISTS = { cookies = true, headers = true, queryString = true, params = true }
 
-local LISTS = { "cookies", "headers", "queryString", "params" }
-
---- The log as a HAR table.
-function har.log(entries, array, version)
-  local list = setmetatable({}, array)
-  for index = 1, #entries do
-    local entry = copy(entries[index])
-    for _, part in next, { entry.request, entry.response, entry.request.postData or {} } do
-      for _, name in next, LISTS do
-        if part[name] then setmetatable(part[name], array) end
-      end
-    end
-    list[index] = entry
+--- The log as a HAR table: a copy, so that the script may do with it what it likes.
+-- @param array, hash the metatables of either
+function har.log(entries, array, hash, version)
+  local function copy(value, name)
+    if type(value) ~= "table" then return value end
+    local made = {}
+    for key, inner in next, value do made[key] = copy(inner, key) end
+    return setmetatable(made, LISTS[name] and array or hash)
   end
-  return { log = { version = "1.2", creator = { name = "caspian-net", version = version }, entries = list } }
+  local list = {}
+  for index = 1, #entries do list[index] = copy(entries[index]) end
+  local log = { version = "1.2", creator = { name = "caspian-net", version = version }, entries = setmetatable(list, array) }
+  setmetatable(log.creator, hash)
+  return setmetatable({ log = setmetatable(log, hash) }, hash)
 end
 
 return har

@@ -125,40 +125,45 @@ local function perform_all(client, list, given)
   return results
 end
 
---- A jail: `fetch` for those hosts, and nothing else.
-local function jail(client, hosts)
+--- A jail: `fetch` for those hosts, and nothing else. `listed`: they came as one argument.
+local function jail(client, hosts, listed)
   local core = client.core
   local inner, err = core.http_jail(client.client, hosts)
   if inner == nil then
-    if type(err) == "string" then bad(1, "jail", err, 1) end
-    error(err, 0)
+    if type(err) ~= "string" then error(err, 0) end
+    local index = 1
+    while not listed and hosts[index + 1] and core.http_jail(client.client, { hosts[index] }) do index = index + 1 end
+    bad(index, "jail", err, 1)
   end
   local jailed = { core = core, client = inner, defaults = client.defaults, headers = client.headers,
     plain = requests.is_plain(client.defaults) }
-  local members = {}
-  local object = sealed("jail", members)
-  function members.fetch(...)
+  local members, object = {}, nil
+  local function fetch(...)
     local url, opts = own(object, ...)
     local result = perform("fetch", jailed, url, opts, 2)
     return result
   end
+  members.fetch = fetch
+  object = sealed("jail", members, nil, fetch)
   return object
 end
 
---- The hosts of a jail or of `allow`.
+--- The hosts of a jail, and whether they came as one list.
 local function hosts_of(name, ...)
-  local hosts = { ... }
-  if select("#", ...) == 1 and type(hosts[1]) == "table" then
-    local list = {}
-    for index = 1, length(hosts[1]) do list[index] = rawget(hosts[1], index) end
-    hosts = list
+  local hosts, count = { ... }, select("#", ...)
+  local listed = count == 1 and type(hosts[1]) == "table"
+  if listed then
+    local list = hosts[1]
+    count, hosts = length(list), {}
+    for index = 1, count do hosts[index] = rawget(list, index) end
   end
-  for index = 1, #hosts do
+  for index = 1, count do
     if type(hosts[index]) ~= "string" then
-      bad(index, name, "host must be a string, got " .. show(hosts[index]), 1)
+      bad(listed and 1 or index, name, (listed and "hosts[" .. index .. "]" or "host") .. " must be a string, got "
+        .. show(hosts[index]), 1)
     end
   end
-  return hosts
+  return hosts, listed
 end
 
 local METHODS = {}
@@ -185,7 +190,10 @@ function METHODS.fetch_all(self, list, opts)
   return results
 end
 
-for _, verb in next, { "get", "head", "delete", "options" } do
+--- Methods of requests without a body of their own, and with one.
+local PLAIN, FULL = { "get", "head", "delete", "options" }, { "post", "put", "patch" }
+
+for _, verb in next, PLAIN do
   local method = upper(verb)
   METHODS[verb] = function(self, url, opts)
     local result = perform(verb, client_of(self, verb), url, opts, 2, method)
@@ -193,12 +201,24 @@ for _, verb in next, { "get", "head", "delete", "options" } do
   end
 end
 
-for _, verb in next, { "post", "put", "patch" } do
+--- Body and options of a request, and which argument the options are. Without a body of its own, the options may have one:
+-- client:post(url, { body_json = … })
+local function body_and_options(verb, body, opts)
+  if type(body) ~= "table" or opts ~= nil then return body, opts, 3 end
+  for key in next, body do
+    if not REQUEST[key] and args.hint(key, REQUEST) == "" then
+      bad(2, verb, "unknown option " .. show(key) .. "; a table in place of a body has options: body_json = { … } sends JSON, "
+        .. "body_form = { … } a form", 1)
+    end
+  end
+  return nil, body, 2
+end
+
+for _, verb in next, FULL do
   local method = upper(verb)
   METHODS[verb] = function(self, url, body, opts)
-    -- Without a body of its own, the options may have one: client:post(url, { body_json = … })
-    local at = 3
-    if type(body) == "table" and opts == nil then body, opts, at = nil, body, 2 end
+    local at
+    body, opts, at = body_and_options(verb, body, opts)
     local result = perform(verb, client_of(self, verb), url, opts, at, method, body)
     return result
   end
@@ -214,7 +234,7 @@ function METHODS.har(self, form)
   local state = client_of(self, "har")
   if not state.har then error("har: the client was not made with har = true", 2) end
   if form ~= nil and form ~= "json" then bad(1, "har", 'either nothing or "json" expected, got ' .. show(form)) end
-  local log = har.log(state.har, ARRAY, state.core.version)
+  local log = har.log(state.har, ARRAY, objects.HASH, state.core.version)
   if not form then return log end
   local text, err = state.core.json_encode(log, 1)
   if text == nil then error(err, 0) end
@@ -228,11 +248,12 @@ function METHODS.close(self)
 end
 
 local client = { __name = "caspian.net.client", __metatable = false }
+objects.kinds[client] = "client"
 
 function client.__index(self, name)
   if name == "allow" then
     local allow = states[self].allow
-    return allow and merged(allow)
+    return allow and setmetatable(merged(allow), ARRAY)
   elseif name == "jar" then
     local state = states[self]
     state.jar = state.jar or identity.jar(state.core, answer("jar", state.core.http_jar(state.client)))
@@ -274,25 +295,51 @@ end
 -- @param shared the client that its functions share, as in `states`
 -- @param front `require` for modules that are loaded when they are first used
 local function extend(core, cap, shared, front, net, functions, classes)
-  --- Does a request and returns the response. opts: see CLIENT and REQUEST above.
-  function functions.fetch(...)
-    local url, opts = own(net, ...)
-    local result = perform("fetch", shared, url, opts, 2)
-    return result
+  local members = {}
+  local constructor = sealed("http.client", members)
+
+  --- What `net` does, and `net.http.client` does too, with the client that they share.
+  for owner, into in next, { [net] = functions, [constructor] = members } do
+    --- Does a request and returns the response. opts: see CLIENT and REQUEST above.
+    function into.fetch(...)
+      local url, opts = own(owner, ...)
+      local result = perform("fetch", shared, url, opts, 2)
+      return result
+    end
+
+    --- Opens an event stream (Server-Sent Events). opts: see EVENTS above.
+    function into.events(...)
+      local url, opts = own(owner, ...)
+      local stream = perform_events(shared, url, opts)
+      return stream
+    end
+
+    --- Does many requests at once, each a URL or { url, … }. opts: see ALL above.
+    function into.fetch_all(...)
+      local list, opts = own(owner, ...)
+      local results = perform_all(shared, list, opts)
+      return results
+    end
   end
 
-  --- Opens an event stream (Server-Sent Events). opts: see EVENTS above.
-  function functions.events(...)
-    local url, opts = own(net, ...)
-    local stream = perform_events(shared, url, opts)
-    return stream
+  for _, verb in next, PLAIN do
+    local method = upper(verb)
+    members[verb] = function(...)
+      local url, opts = own(constructor, ...)
+      local result = perform(verb, shared, url, opts, 2, method)
+      return result
+    end
   end
 
-  --- Does many requests at once, each a URL or { url, … }. opts: see ALL above.
-  function functions.fetch_all(...)
-    local list, opts = own(net, ...)
-    local results = perform_all(shared, list, opts)
-    return results
+  for _, verb in next, FULL do
+    local method = upper(verb)
+    members[verb] = function(...)
+      local url, body, opts = own(constructor, ...)
+      local at
+      body, opts, at = body_and_options(verb, body, opts)
+      local result = perform(verb, shared, url, opts, at, method, body)
+      return result
+    end
   end
 
   --- A client with defaults for its requests, a pool of its own, and `allow`.
@@ -327,8 +374,6 @@ local function extend(core, cap, shared, front, net, functions, classes)
     return object
   end
 
-  local members = {}
-  local constructor = sealed("http.client", members)
   function members.new(...)
     local object = new(constructor, ...)
     return object
@@ -350,12 +395,9 @@ local function extend(core, cap, shared, front, net, functions, classes)
   --- A cookie jar, for the option `cookies`; with `records`, those that `jar:records()` gave once.
   function http.jar(...)
     local records = own(functions.http, ...)
-    local jar = identity.jar(core, answer("jar", core.jar_new()))
-    if records ~= nil then
-      if type(records) ~= "table" then bad(1, "jar", "a list of records expected, got " .. show(records)) end
-      jar:load(records)
-    end
-    return jar
+    local jar = answer("jar", core.jar_new())
+    if records ~= nil then identity.load(core, jar, "jar", records) end
+    return identity.jar(core, jar)
   end
 
   --- A fetch for code that is not trusted, which does only what `config` says; and the function that closes it.
@@ -373,12 +415,23 @@ local function extend(core, cap, shared, front, net, functions, classes)
     local list = own(net, ...)
     if list == nil then list = {} end
     if type(list) ~= "table" then bad(1, "array", "a table expected, got " .. show(list)) end
-    if getmetatable(list) ~= nil then bad(1, "array", "the table has a metatable of its own") end
+    local kind, metatable = core.kind(list), getmetatable(list)
+    if kind == "array" then return list end
+    if metatable ~= nil and (kind ~= "hash" or not metatable) then
+      bad(1, "array", "the table has a metatable of its own")
+    end
     return setmetatable(list, ARRAY)
   end
 
-  classes["puck.uno/http/client"] = members.new
-  classes["puck.uno/http/response"] = function() error("responses come from fetch", 2) end
+  classes["puck.uno/http/client"] = function(class)
+    return function(...)
+      local object = new(class, ...)
+      return object
+    end
+  end
+  classes["puck.uno/http/response"] = function()
+    return function() error("responses come from fetch", 2) end
+  end
 end
 
 --- A caller's headers as two arrays, names and values.

@@ -1,5 +1,6 @@
 --- Who we are to a server: cookie jars, and the options `cookies` and `auth`.
 local args = require("caspian.net.args")
+local kinds = require("caspian.net.objects").kinds
 local error, next, rawget, setfenv, setmetatable, type =
   error, next, rawget, setfenv, setmetatable, type
 local _ENV = {} -- luacheck: ignore
@@ -42,19 +43,30 @@ function METHODS.records(self)
   return (answer("records", state.core.jar_records(state.jar)))
 end
 
+--- Puts records into a jar; how many were taken. Called by public functions only, as their argument 1.
+local function load(core, jar, name, list)
+  if type(list) ~= "table" then bad(1, name, "a list of records expected, got " .. show(list), 1) end
+  local records, count = {}, length(list)
+  if count > MOST then bad(1, name, "a list of at most " .. MOST .. " records expected, got " .. count, 1) end
+  for index = 1, count do
+    local record = rawget(list, index)
+    if type(record) ~= "table" then bad(1, name, "records must be tables, got " .. show(record), 1) end
+    records[index] = args.options(1, name, record, RECORD, 1, "records[" .. index .. "]")
+  end
+  local taken, err, index = core.jar_load(jar, records)
+  if taken == nil then
+    if type(err) ~= "string" then error(err, 0) end
+    bad(index or 0, name, err, 1)
+  end
+  return taken
+end
+
 --- Adds saved cookies. What no server could have set is left out, and so is what has expired.
 -- @return how many were taken
 function METHODS.load(self, list)
   local state = behind(self, "load")
-  if type(list) ~= "table" then bad(1, "load", "a list of records expected, got " .. show(list)) end
-  local records, count = {}, length(list)
-  if count > MOST then bad(1, "load", "a list of at most " .. MOST .. " records expected, got " .. count) end
-  for index = 1, count do
-    local record = rawget(list, index)
-    if type(record) ~= "table" then bad(1, "load", "records must be tables, got " .. show(record)) end
-    records[index] = args.options(1, "load", record, RECORD)
-  end
-  return (answer("load", state.core.jar_load(state.jar, records)))
+  local taken = load(state.core, state.jar, "load", list)
+  return taken
 end
 
 --- Takes in a `Set-Cookie` value as if the server at `url` had sent it.
@@ -86,6 +98,9 @@ local metatable = {
   __newindex = function(_, name) error("jar cannot be changed (" .. show(name) .. ")", 2) end,
   __tostring = function() return "jar" end,
 }
+kinds[metatable] = "jar"
+
+M.load = load
 
 --- The object for a jar of the core's.
 function M.jar(core, jar)

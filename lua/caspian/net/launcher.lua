@@ -71,6 +71,21 @@ end
 -- The first words of the names of LuaSocket's and LuaSec's modules.
 local COMPAT = { socket = true, ssl = true, ltn12 = true, mime = true }
 
+-- The launcher's flags that open something.
+local OPENS = "^%-%-(%l+)%-?(%l*)"
+local FLAGS = {
+  ["allow-net"] = true, ["allow-listen"] = true, ["deny-net"] = true, standard = true, ["allow-run"] = true, ["allow-native"] = true,
+  ["allow-fs"] = true, ["allow-env"] = true, compat = true,
+}
+
+--- A flag of ours that stands behind the script, where it is one of the script's own arguments.
+local function misplaced(job)
+  for index = 1, #job.args do
+    local first, second = match(job.args[index], OPENS)
+    if first and FLAGS[second == "" and first or first .. "-" .. second] then return job.args[index] end
+  end
+end
+
 --- What would have helped: the flag for a refused call, a missing module or a closed file, or the reason for a nil.
 local function hint(text, job)
   local flag = match(text, "_not_allowed: .*(%-%-allow%-%l+=%S+) would allow it")
@@ -146,6 +161,10 @@ function launcher.run(job)
     local help = hint(text, job)
     if help then
       say("hint: ", help, "\n")
+    end
+    local flag = help and misplaced(job)
+    if flag then
+      say("hint: ", flag, " stands behind the script, and is an argument of it: flags come before the script\n")
     end
   end
 

@@ -13,7 +13,7 @@ local M = {}
 ---@field net_log? string              a file that gets each decision and connection as one JSON line
 ---@field ca? string|string[]           PEM or paths: believed beside the machine's store where no `ca_bundle` is named
 ---@field role? string                 Defaults to "user", the only role that gets a `%net`
----@field requires? string[]           "host:port" that the script needs
+---@field requires? string[]|true      what the script needs, as for `--allow-net`; `true`: any network
 ---@field files? boolean|string[]      may paths of certificates, keys and bodies be read, or those beneath directories? Defaults to true
 
 --- Makes the network capability of this Lua state, once; nil where nothing is granted.
@@ -25,10 +25,14 @@ function M.launch(flags) end
 --- Sets `env["%net"]`, for the Caspian engine.
 ---@param env table
 ---@param flags caspian.net.Spec|string[]
----@param opts? { role?: string, requires?: string[], files?: boolean|string[] }
+---@param opts? { role?: string, requires?: string[]|true, files?: boolean|string[] }
 ---@return caspian.net.Net? net
 ---@return string[] missing
 function M.register(env, flags, opts) end
+
+--- Seals the state, and answers a `register` that works any number of times.
+---@return fun(env: table, flags: caspian.net.Spec|string[], opts?: table): caspian.net.Net?, string[]
+function M.registrar() end
 
 --- Raised by everything that meets the network. It cannot be changed, and is joined with `..` as text.
 ---@class caspian.net.Error
@@ -611,9 +615,13 @@ function Net.revoke() end
 function Net.allows(host, port) end
 ---@return string[]
 function Net.grants() end
----@param url string  "puck.uno/socket/tcp" …
----@return { new: fun(arguments: table): any }
+---@param url string  "puck.uno/socket/tcp", "https://puck.uno/http/client", "puck.uno/network/…" …
+---@return { new: fun(arguments: table): any }  with a dot or a colon
 function Net.class(url) end
+--- What a value of ours is: "array", "hash", "null", "response", "tcp", "error" …; nil for every other value.
+---@param value any
+---@return string?
+function Net.kind(value) end
 
 --- The drop-in for LuaSocket and LuaSec: what `require("caspian.net.compat")` gives.
 ---@class caspian.net.Compat

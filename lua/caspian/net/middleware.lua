@@ -2,6 +2,7 @@
 -- calls, and the response that it may change or make. Nothing here is under a `pcall`: callbacks yield and raise as they
 -- like, on every Lua.
 local args = require("caspian.net.args")
+local malformed = require("caspian.net.error_methods").malformed
 local objects = require("caspian.net.objects")
 local error, next, rawequal, rawget, select, setfenv, setmetatable, tostring, type =
   error, next, rawequal, rawget, select, setfenv, setmetatable, tostring, type
@@ -11,6 +12,13 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local length, own, show = args.length, args.own, args.show
 
+local ARRAY, HASH, kinds = objects.ARRAY, objects.HASH, objects.kinds
+
+--- What middleware is handed knows what it is.
+local REQUEST = { __name = "caspian.net.request", __metatable = false }
+local RESPONSE = { __name = "caspian.net.response", __metatable = false }
+kinds[REQUEST], kinds[RESPONSE] = "request", "response"
+
 --- A copy of headers that folds case.
 local function folded(headers)
   local copy = {}
@@ -18,7 +26,7 @@ local function folded(headers)
     if type(value) == "table" then
       local list = {}
       for index = 1, length(value) do list[index] = rawget(value, index) end
-      value = list
+      value = setmetatable(list, ARRAY)
     end
     copy[type(name) == "string" and lower(name) or name] = value
   end
@@ -32,13 +40,13 @@ end
 local function request_of(request, decided, hop)
   local params = {}
   for name, value in next, decided.params or {} do params[name] = value end
-  local req = {
+  local req = setmetatable({
     url = decided.url, method = request.method, headers = folded(request.headers), body = request.body,
-    params = params, hop = hop,
+    params = setmetatable(params, HASH), hop = hop,
     raw = objects.sealed("request", {
       url = request.given, method = request.method, headers = folded(request.headers), body = request.body,
     }),
-  }
+  }, REQUEST)
   --- Another URL; it is checked against the rules when the request is sent.
   function req.set_url(...)
     local url = own(req, ...)
@@ -78,10 +86,10 @@ local made = setmetatable({}, { __mode = "k" })
 --- A response that middleware may read and change: { status =, reason =, version =, headers =, body =, url = where it came
 -- from }, with `text()` and `json()` of the body that it has by then.
 local function response_of(core, given)
-  local response = {
+  local response = setmetatable({
     status = given.status, reason = given.reason, version = given.version, headers = folded(given.headers or {}),
     body = given.body, body_json = given.body_json, url = given.url,
-  }
+  }, RESPONSE)
   local function body()
     if response.body_json ~= nil then
       local bytes, err = core.json_encode(response.body_json, 1)
@@ -100,7 +108,7 @@ local function response_of(core, given)
   end
   function response.json()
     local value, err = core.json_decode(body())
-    if value == nil then error(err, 0) end
+    if value == nil then error(malformed(err, response.url), 0) end
     return value
   end
   made[response] = true
@@ -170,7 +178,7 @@ local function plain(core, response)
       end
       copy[index] = item
     end
-    if value ~= false then headers[lower(name)] = type(value) == "table" and copy or copy[1] end
+    if value ~= false then headers[lower(name)] = type(value) == "table" and setmetatable(copy, ARRAY) or copy[1] end
   end
   local body, json = rawget(response, "body"), rawget(response, "body_json")
   if json ~= nil then
@@ -197,11 +205,12 @@ local function sealed(core, response, url, chain)
   for _, name in next, names do
     local value = response.headers[name]
     local list = type(value) == "table" and value or { value }
-    for index = 1, #list do raw[#raw + 1] = { name, list[index] } end
+    for index = 1, #list do raw[#raw + 1] = setmetatable({ name, list[index] }, ARRAY) end
   end
   local members = {
     status = response.status, ok = ok, ["ok?"] = ok, reason = response.reason, version = response.version,
-    headers = setmetatable(response.headers, objects.FOLDED), raw_headers = raw, body = response.body, url = url, redirect_chain = chain,
+    headers = setmetatable(response.headers, objects.FOLDED), raw_headers = setmetatable(raw, ARRAY), body = response.body, url = url,
+    redirect_chain = setmetatable(chain, ARRAY),
   }
   local kind, body = response.headers["content-type"], response.body
   function members.text()
@@ -211,7 +220,7 @@ local function sealed(core, response, url, chain)
   end
   function members.json()
     local value, err = core.json_decode(body)
-    if value == nil then error(err, 0) end
+    if value == nil then error(malformed(err, url), 0) end
     return value
   end
   local reason = response.reason ~= "" and " " .. response.reason or ""

@@ -19,11 +19,12 @@ local function extend(core, cap, net, functions)
   function functions.resolve(...)
     local name, kind, opts = own(net, ...)
     args.string(1, "resolve", "name", name)
-    if type(kind) == "table" and opts == nil then kind, opts = nil, kind end
+    local at = 3
+    if type(kind) == "table" and opts == nil then kind, opts, at = nil, kind, 2 end
     if kind ~= nil then args.string(2, "resolve", "type", kind) end
-    opts = options(3, "resolve", opts, OPTIONS)
-    local records = answer("resolve", core.resolve(cap, name, kind, opts))
-    return records
+    opts = options(at, "resolve", opts, OPTIONS)
+    local records, err, index = core.resolve(cap, name, kind, opts)
+    return (answer("resolve", records, err, index == 3 and at or index))
   end
 
   --- The name of an address (its first PTR record), or nil if it has none. The address must be granted.

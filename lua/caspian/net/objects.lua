@@ -11,7 +11,7 @@ local show = args.show
 --- What is behind the objects that scripts hold: by object, gone with it.
 local states = setmetatable({}, { __mode = "k" })
 
---- Marks decoded arrays, so that an empty one goes back as an array.
+--- Marks the lists that we give, so that an empty one is known for one, and goes back as an array.
 local ARRAY = { __name = "caspian.net.array", __metatable = false }
 
 --- Headers by lower-case name, whatever the case they are asked for and set by: `rawget` is a lookup by that name.
@@ -27,14 +27,20 @@ local FOLDED = {
   end,
 }
 
+--- Marks the tables with names that we give.
+local HASH = { __name = "caspian.net.hash", __metatable = false }
+
+--- What kind of value has a metatable: `net.kind` looks here, and asks no value.
+local kinds = setmetatable({ [ARRAY] = "array", [HASH] = "hash", [FOLDED] = "hash" }, { __mode = "k" })
+
 local function readonly(self, name)
   error(tostring(self) .. " cannot be changed (" .. show(name) .. ")", 2)
 end
 
 --- An object of a script's: nothing on it, nothing behind it but `members`. `text` is what `tostring` gives. Defaults to
--- the label.
-local function sealed(label, members, text)
-  return setmetatable({}, {
+-- the label. `call`: what it does where it is called itself.
+local function sealed(label, members, text, call)
+  local metatable = {
     __name = "caspian.net." .. label,
     __metatable = false,
     __index = members,
@@ -43,7 +49,10 @@ local function sealed(label, members, text)
     __pairs = function(self)
       return function(_, key) return next(members, key) end, self, nil
     end,
-  })
+    __call = call,
+  }
+  kinds[metatable] = label
+  return setmetatable({}, metatable)
 end
 
-return { ARRAY = ARRAY, FOLDED = FOLDED, states = states, readonly = readonly, sealed = sealed }
+return { ARRAY = ARRAY, FOLDED = FOLDED, HASH = HASH, kinds = kinds, states = states, readonly = readonly, sealed = sealed }

@@ -381,7 +381,7 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
   end
   if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
   if opts.query then url = with_query(core, url, opts.query, name, at, depth) end
-  local source, pump = body_of(core, opts, name, at, depth)
+  local source, pump = body_of(core, opts, name, body ~= nil and 2 or at, depth)
   if pump and begin then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
   local told = copy and wishes(copy)
   if opts.save then

@@ -1,5 +1,6 @@
 --- Responses: what a script sees of an answer, gathered or as a stream.
 local args = require("caspian.net.args")
+local malformed = require("caspian.net.error_methods").malformed
 local objects = require("caspian.net.objects")
 local requests = require("caspian.net.requests")
 local error, rawequal, setfenv, setmetatable, tostring = error, rawequal, setfenv, setmetatable, tostring
@@ -112,7 +113,7 @@ end
 --- The body as a Lua value; `null` is `net.null`.
 function RESPONSE.json(state)
   local value, err = state[CORE].json_decode(rest(state))
-  if value == nil then error(err, 0) end
+  if value == nil then error(malformed(err, state[CORE].http_info(state[CALL], "url"), not state.body), 0) end
   return value
 end
 
@@ -132,7 +133,11 @@ local LAZY = {
   headers = function(core, call) return folded(core.http_fields(call, "headers")) end,
   raw_headers = function(core, call) return core.http_fields(call, "raw_headers") end,
   trailers = function(core, call) return folded(core.http_fields(call, "trailers")) end,
-  timings = function(core, call) return core.http_info(call, "timings") end,
+  timings = function(core, call)
+    local timings, err = core.http_info(call, "timings")
+    if timings == nil then return nil, err end
+    return setmetatable(timings, objects.HASH)
+  end,
   ok = function(_, _, status) return status >= 200 and status < 300 end,
   reason = function(core, call)
     local status, reason = core.http_head(call)
@@ -156,6 +161,7 @@ local response = {
   __metatable = false,
   __newindex = readonly,
 }
+objects.kinds[response] = "response"
 
 --- A method, bound to its response.
 local function bound(method, state)

@@ -1,6 +1,7 @@
 --- WebSockets (RFC 6455): `net.websocket` and the class of what it returns.
 local args = require("caspian.net.args")
 local http = require("caspian.net.http")
+local mine = require("caspian.net.sockets").mine
 local error, setfenv, type = error, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -28,6 +29,7 @@ local function define(core, methods)
   --- Sends a message. `kind` is "text" (UTF-8; the default) or "binary": `ws:send(ws:recv())` is an echo.
   -- After a timeout with `err.sent > 0` the rest goes first with the next call; with 0 nothing of it was sent.
   function methods.send(self, data, kind, opts)
+    mine(self, "send", "websocket")
     local at = 3
     if type(kind) == "table" and opts == nil then kind, opts, at = nil, kind, 2 end
     args.bytes(1, "send", "data", data)
@@ -51,6 +53,7 @@ local function define(core, methods)
   end
 
   function methods.recv(self, opts)
+    mine(self, "recv", "websocket")
     local data, kind, reason = recv(self, opts)
     if data == nil then return nil, kind, reason end
     return data, kind
@@ -58,6 +61,7 @@ local function define(core, methods)
 
   --- An iterator over the messages that follow, each with its kind; it ends when the peer closes.
   function methods.messages(self, opts)
+    mine(self, "messages", "websocket")
     answer("messages", core.get(self, "host")) -- a wrong self is told here, not at the first message
     return function()
       local data, kind = recv(self, opts)
@@ -67,6 +71,7 @@ local function define(core, methods)
 
   --- Sends a ping with at most 125 bytes. The peer's answer is taken in by the next `recv`.
   function methods.ping(self, data, opts)
+    mine(self, "ping", "websocket")
     if data == nil then data = "" end
     args.string(1, "ping", "data", data)
     opts = options(2, "ping", opts, TIMEOUT)
@@ -77,6 +82,7 @@ local function define(core, methods)
   -- messages that come meanwhile are dropped. `code`: 1000. `reason`: at most 123 bytes.
   -- @return true if the peer said goodbye too
   function methods.close(self, code, reason, opts)
+    mine(self, "close", "websocket")
     local at = 3
     if type(code) == "table" and reason == nil then code, opts, at = nil, code, 1 end
     if code == nil then code = 1000 end
