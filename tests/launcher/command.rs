@@ -224,7 +224,13 @@ fn the_network_is_what_was_granted() {
                 "",
                 &["hint: run with", "hint: --allow-net=b.example stands behind the script"],
             ),
-            Row(&["-e", "os.execute('x')", "x", "--allow-run"], "", 1, "", &["hint: --allow-run stands behind the script"]),
+            Row(
+                &["-e", "os.execute('x')", "x", "--allow-run"],
+                "",
+                1,
+                "",
+                &["hint: --allow-run stands behind the script"],
+            ),
             Row(
                 &["--allow-net=127.0.0.1:9", "-e", "net.tcp('127.0.0.1', 10)"],
                 "",
