@@ -75,8 +75,7 @@ impl fmt::Display for UsageError {
 impl std::error::Error for UsageError {}
 
 /// The flags by name.
-const FLAGS: [&str; 7] =
-    ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log", "--ca"];
+const FLAGS: [&str; 7] = ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log", "--ca"];
 
 type Parsed<T> = Result<T, UsageError>;
 
