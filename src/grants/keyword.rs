@@ -38,7 +38,9 @@ pub(super) fn dot(host: &str) -> &'static str {
 pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
     let near = words.into_iter().map(|one| (slips(word.as_bytes(), one.as_bytes()), one));
-    near.filter(|(count, _)| *count <= SLIPS).min_by_key(|(count, _)| *count).map(|(_, one)| one)
+    // Of a short word two letters are too much of it.
+    let close = |(count, one): &(usize, &str)| *count <= if one.len() < 8 { 1 } else { SLIPS };
+    near.filter(close).min_by_key(|(count, _)| *count).map(|(_, one)| one)
 }
 
 /// The least number of letters added, left out, replaced or swapped with the next one (optimal string alignment). With a
