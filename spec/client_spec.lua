@@ -256,6 +256,20 @@ describe("a stream", function()
     assert.equal(1024, #table.concat(seen))
   end)
 
+  it("is walked until it is closed", function()
+    for _, walk in ipairs{ "lines", "chunks" } do
+      for _, r in ipairs{ stream("/files/64k"), mine.fetch(http .. "/files/64k") } do
+        local count = 0
+        for _ in r[walk](r) do
+          count = count + 1
+          r:close()
+        end
+        assert.equal(1, count)
+        assert.is_nil(r[walk](r)())
+      end
+    end
+  end)
+
   it("is walked by chunk, whatever its framing", function()
     for _, path in ipairs{ "/files/64k", "/chunked", "/until-close" } do
       local seen = {}

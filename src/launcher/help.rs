@@ -75,7 +75,8 @@ const SECTIONS: &[(&str, &[Row])] = &[
             (
                 "--compat",
                 "caspian-net --compat --allow-net=example.com luasocket-script.lua",
-                "offer LuaSocket's and LuaSec's modules (socket, ssl, ltn12 …) over these grants",
+                "offer LuaSocket's and LuaSec's modules (socket, ssl, ltn12 …) over these grants; every module \
+                 that the script requires has the network then",
             ),
             ("--help, -h", "caspian-net --help | less", "this text"),
             ("--version, -V", "caspian-net --version", "the version"),

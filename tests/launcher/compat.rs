@@ -36,6 +36,7 @@ fn scripts_get_luasocket_over_their_grants() {
             "",
         ),
         ("print(pcall(require, 'caspian.net.compat.install'))".into(), 0, "", "not found"),
+        ("print(require('socket').dns.gethostname())".into(), 0, "localhost\n", ""),
         // What the objects show leads nowhere.
         (
             "local s = require('socket').tcp() local seen, found = {}, 0 \

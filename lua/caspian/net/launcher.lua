@@ -152,7 +152,9 @@ function launcher.run(job)
   job.net, job.traceback = net, traceback
   local box = sandbox.new(job)
   if job.compat then
-    require("caspian.net.compat").install(net, box.package, { native = job.native })
+    -- What the machine calls itself is for who may run its programs.
+    local opts = { native = job.native, hostname = job.run or job.native or false }
+    require("caspian.net.compat").install(net, box.package, opts)
   end
   box.globals.arg, box.env.arg = job.args, job.args
 

@@ -13,8 +13,8 @@ local FOLDED = objects.FOLDED
 
 --- What is behind a response, by keys that no script has, in one table with the fields that it may see: this table is most
 -- of what a small request leaves to the collector. CALL: the core's; REPORT: who is told how far it is, of DONE bytes; PLACE:
--- where the next read of a gathered body begins.
-local CALL, CORE, DONE, PLACE, REPORT = {}, {}, {}, {}, {}
+-- where the next read of a gathered body begins; CLOSED: the script has ended it.
+local CALL, CLOSED, CORE, DONE, PLACE, REPORT = {}, {}, {}, {}, {}, {}
 
 --- The methods of responses. They get what is behind the response; a script calls them with a dot or a colon.
 local RESPONSE = {}
@@ -55,9 +55,10 @@ function RESPONSE.read(state, count)
   return sub(body, start, last)
 end
 
---- An iterator over the lines, each with its newline.
+--- An iterator over the lines, each with its newline. `close()` ends it.
 function RESPONSE.lines(state)
   return function()
+    if state[CLOSED] then return nil end
     local body = state.body
     if not body then return read(state, "line") end
     local start = state[PLACE] or 1
@@ -68,9 +69,10 @@ function RESPONSE.lines(state)
   end
 end
 
---- An iterator over the body as it arrives, in pieces of at most 64 KiB.
+--- An iterator over the body as it arrives, in pieces of at most 64 KiB. `close()` ends it.
 function RESPONSE.chunks(state)
   return function()
+    if state[CLOSED] then return nil end
     if not state.body then return read(state, "piece", 65536) end
     return RESPONSE.read(state, 65536)
   end
@@ -100,6 +102,7 @@ end
 
 --- Ends a stream. What was not read is lost.
 function RESPONSE.close(state)
+  state[CLOSED] = true
   state[CORE].http_drop(state[CALL])
 end
 

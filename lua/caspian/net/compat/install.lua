@@ -72,7 +72,8 @@ return function(core, unwrap)
   -- and nothing else. Modules of these names that were loaded before are forgotten; who holds one keeps it.
   -- net: a network capability; nil stands for one that allows nothing.
   -- into: a table with `loaded` and `preload`.
-  -- opts: { native = true } lets `setfd` take over descriptors that are not the drop-in's. Defaults to false.
+  -- opts: { native = true } lets `setfd` take over descriptors that are not the drop-in's, { hostname = false } has
+  -- `gethostname` answer "localhost". Default to false and true.
   -- Returns `import(name)`, which answers a module as `require` does, and the names that it knows, as keys.
   function M.install(net, into, opts)
     local cap = net == nil and core.nothing() or unwrap(net)
@@ -80,13 +81,14 @@ return function(core, unwrap)
     -- `install(launch{…})` brings the list of missing flags along: empty, as it should be.
     if into == nil or type(into) == "table" and next(into) == nil then into = package end
     if type(into) ~= "table" then bad(2, "install", "package must be a table, got " .. show(into)) end
-    opts = args.options(3, "install", opts, { native = "boolean" })
+    opts = args.options(3, "install", opts, { hostname = "boolean", native = "boolean" })
     local loaded, preload = rawget(into, "loaded"), rawget(into, "preload")
     if type(loaded) ~= "table" or type(preload) ~= "table" then
       bad(2, "install", "package must have the tables loaded and preload")
     end
 
     local native = core.compat.sockets(cap, opts.native or false)
+    if opts.hostname == false then native.gethostname = function() return "localhost" end end
     local tls = core.compat.ssl()
     local import, names, made, anew = list(core.compat, {
       ["socket"] = function() return sockets(native) end,
