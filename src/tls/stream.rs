@@ -290,6 +290,11 @@ impl<T: Transport> Tls<T> {
         self.taken < self.plain.len()
     }
 
+    /// True if the peer's stream has ended, one way or the other.
+    pub fn is_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// True if the stream ended without the peer's close_notify.
     pub fn is_cut(&self) -> bool {
         matches!(self.end, Some(End::Cut))

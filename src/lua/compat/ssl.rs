@@ -249,7 +249,13 @@ impl SslConn {
                 Some(reason) => Some(Text::Borrowed(reason)),
                 None if tls.is_cut() && (ignores || self.cut_told.replace(true)) => Some(CLOSED),
                 None if tls.is_cut() => Some(CUT),
-                None => None,
+                None => {
+                    // Below TLS it failed in mid-read, and that is what OpenSSL keeps saying it wants.
+                    if words == CLOSED && !tls.is_ended() {
+                        self.want.set("read");
+                    }
+                    None
+                }
             }
         });
         Fail::Words(told.flatten().unwrap_or(words))
@@ -266,7 +272,10 @@ impl SslConn {
             }
             match reason(tls) {
                 Some(reason) => Fail::Words(reason.into()),
-                None => Fail::from(error),
+                None => {
+                    self.want.set("write");
+                    Fail::from(error)
+                }
             }
         };
         if !unsaid.is_empty() {
@@ -327,7 +336,6 @@ impl Streaming for SslConn {
     fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
         let room = room(pattern, have, max);
         let clock = self.timeouts.get().start();
-        self.want.set("nothing");
         let nothing = |why| Got { bytes: Bytes::Own(Vec::new()), spent: 0, why: Some(why) };
         let mut got = match self.state.get() {
             State::New => return nothing(Fail::Words(CLOSED)),
@@ -335,10 +343,13 @@ impl Streaming for SslConn {
                 Ok(mut left) => drain(&mut left, pattern, have, room),
                 Err(_) => return nothing(Fail::Words(CLOSED)),
             },
-            State::Connected => match self.with(|conn| read(conn, pattern, have, room, &clock)) {
-                Some(got) => got,
-                None => return nothing(Fail::Words(CLOSED)),
-            },
+            State::Connected => {
+                self.want.set("nothing");
+                match self.with(|conn| read(conn, pattern, have, room, &clock)) {
+                    Some(got) => got,
+                    None => return nothing(Fail::Words(CLOSED)),
+                }
+            }
         };
         self.received.set(self.received.get() + got.spent as f64);
         got.why = got.why.map(|why| self.stopped(why));

@@ -10,7 +10,7 @@ use crate::{
     conn::Conn,
     tls::{
         Tls,
-        compat::{Greeting, Hello, Refusal, Secret, UNRECOGNIZED_NAME, reason},
+        compat::{Greeting, Hello, Refusal, Secret, UNRECOGNIZED_NAME, reason, refused},
     },
     wire::Wire,
 };
@@ -68,6 +68,9 @@ impl SslConn {
             // The next call goes on.
             Step::Failed(words) if *words == INTERRUPTED => {}
             Step::Failed(words) => {
+                // OpenSSL has read to its end what it refuses itself; where the peer fails, it still wants to read.
+                let refused = self.with(|conn| conn.session().is_some_and(refused)).unwrap_or(false);
+                self.want.set(if refused { "nothing" } else { "read" });
                 *self.failed.borrow_mut() = Some(words.clone());
             }
             Step::Hello(_) => {}

@@ -12,7 +12,7 @@ mod words;
 mod x509;
 
 pub use context::{BadKey, Built, Context, Mode};
-pub use session::{Greeting, Hello, Info, Refusal, Secret, UNRECOGNIZED_NAME, export, peer_chain, reason};
+pub use session::{Greeting, Hello, Info, Refusal, Secret, UNRECOGNIZED_NAME, export, peer_chain, reason, refused};
 pub use suites::{CURVES, OPTIONS};
 pub use verify::Complaint;
 pub use x509::{ALT_NAMES, AltName, Attribute, Certificate, Encode, time_text};

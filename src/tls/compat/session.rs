@@ -221,6 +221,11 @@ pub fn reason<T: Transport>(tls: &Tls<T>) -> Option<&'static str> {
     tls.fault().map(words::reason)
 }
 
+/// True if this side has refused the peer's certificates.
+pub fn refused<T: Transport>(tls: &Tls<T>) -> bool {
+    matches!(tls.fault(), Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
+}
+
 /// Keying material for a label and a context (RFC 8446, section 7.5; RFC 5705); `None` over TLS 1.2, and for more than
 /// there can be.
 pub fn export<T: Transport>(
