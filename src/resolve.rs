@@ -8,14 +8,16 @@ use crate::{
     deadline::Deadline,
     descriptors::spare,
     error::{Error, Kind, Result},
+    files::whole,
     grants::Granted,
     panics::{contained, point},
     wire::{Want, wait},
 };
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     net::IpAddr,
     os::{fd::AsFd, unix::net::UnixStream},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -91,30 +93,29 @@ pub fn hostname() -> Vec<u8> {
     rustix::system::uname().nodename().to_bytes().to_vec()
 }
 
-/// The port that /etc/services knows a service by, for "tcp" or "udp".
-pub fn service(name: &str, protocol: &str) -> Option<u16> {
+/// The port that /etc/services knows a service by, for "tcp" or "udp". An error if the file is there and cannot be read.
+pub fn service(name: &str, protocol: &str) -> io::Result<Option<u16>> {
     services(|port, of, names| (of == protocol && names.contains(&name)).then_some(port))
 }
 
 /// The first name that /etc/services has for a port.
-pub fn service_name(port: u16, protocol: &str) -> Option<String> {
+pub fn service_name(port: u16, protocol: &str) -> io::Result<Option<String>> {
     services(|number, of, names| {
         (number == port && of == protocol).then(|| names.first().map(|name| (*name).to_owned()))?
     })
 }
 
 /// The first answer of `pick(port, protocol, names)` over the lines of /etc/services.
-fn services<T>(pick: impl Fn(u16, &str, &[&str]) -> Option<T>) -> Option<T> {
+fn services<T>(pick: impl Fn(u16, &str, &[&str]) -> Option<T>) -> io::Result<Option<T>> {
     // Debian's has 13 KiB.
     const MOST: u64 = 1024 * 1024;
-    let mut text = String::new();
-    std::fs::File::open("/etc/services").ok()?.take(MOST).read_to_string(&mut text).ok()?;
-    text.lines().find_map(|line| {
+    let Some(bytes) = whole::read(Path::new("/etc/services"), MOST)? else { return Ok(None) };
+    Ok(String::from_utf8_lossy(&bytes).lines().find_map(|line| {
         let mut names: Vec<_> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
         if names.len() < 2 {
             return None;
         }
         let (port, protocol) = names.remove(1).split_once('/')?;
         pick(port.parse().ok()?, protocol, &names)
-    })
+    }))
 }

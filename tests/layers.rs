@@ -30,7 +30,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     // floor 2: the world outside
     ("zone", 2, &[]),
     ("wire", 2, &["zone"]),
-    ("resolve", 2, &["wire"]),
+    ("resolve", 2, &["wire", "files"]),
     ("udp", 2, &["wire", "zone"]),
     ("listen", 2, &["wire", "zone", "tls"]),
     ("bare", 2, &["wire"]),

@@ -70,7 +70,8 @@ libfuzzer_sys::fuzz_target!(|input: (u8, &str)| {
     let text = format!("{}{}", starts[usize::from(input.0) % starts.len()], input.1);
     let got = RULES.decide(text.as_bytes(), b"GET").ok().map(|decision| {
         let url = HttpUrl::parse(&decision.url).unwrap();
-        assert_eq!((url.origin(), url.path()), (&decision.origin, &*decision.path));
+        // The root's dot is part of an origin and not of its text: a guard tries no search domains.
+        assert_eq!((url.origin().to_string(), url.path()), (decision.origin.to_string(), &*decision.path));
         url.target().to_owned()
     });
     assert_eq!(got, expected(&text), "{text:?}");

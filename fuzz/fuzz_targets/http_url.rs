@@ -7,6 +7,7 @@ libfuzzer_sys::fuzz_target!(|input: (&str, &[u8])| {
     assert!(url.target().starts_with('/') && url.target().bytes().all(|b| b.is_ascii_graphic()), "{url:?}");
     assert_eq!(HttpUrl::parse(&url.to_text()).as_ref().map(HttpUrl::to_text), Ok(url.to_text()));
     if let Ok(next) = url.join(input.1) {
-        assert_eq!(HttpUrl::parse(&next.to_text()).map(|url| url.origin().clone()).as_ref(), Ok(next.origin()));
+        // The root's dot is part of an origin and not of its text.
+        assert_eq!(HttpUrl::parse(&next.to_text()).map(|url| url.origin().to_string()), Ok(next.origin().to_string()));
     }
 });

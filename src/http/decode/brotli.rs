@@ -13,7 +13,10 @@ pub(super) struct Brotli {
 impl Brotli {
     pub fn new() -> Brotli {
         let alloc = StandardAlloc::default;
-        Brotli { state: Box::new(BrotliState::new_strict(alloc(), alloc(), alloc())), begun: false, over: false }
+        let mut state = Box::new(BrotliState::new_strict(alloc(), alloc(), alloc()));
+        // The window at once: one that grows holds the old one beside the new one, half as much again.
+        state.set_initial_ring_buffer_size(u32::MAX);
+        Brotli { state, begun: false, over: false }
     }
 
     pub fn is_whole(&self) -> bool {

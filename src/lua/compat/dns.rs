@@ -41,8 +41,15 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
     // service(text): the name of a port, and false if the text is neither a port nor a service
     define(lua, module, "service", |lua, service: LuaString| {
         let text = service.to_string_lossy();
-        let port = text.parse::<u16>().ok().or_else(|| resolve::service(&text, "tcp"));
-        match port.map(|port| resolve::service_name(port, "tcp").unwrap_or_else(|| port.to_string())) {
+        let find = || -> std::io::Result<Option<String>> {
+            let port = match text.parse::<u16>() {
+                Ok(port) => Some(port),
+                Err(_) => resolve::service(&text, "tcp")?,
+            };
+            let Some(port) = port else { return Ok(None) };
+            Ok(Some(resolve::service_name(port, "tcp")?.unwrap_or_else(|| port.to_string())))
+        };
+        match told(find().or_else(|_| words(inet::NO_ANSWER)))? {
             Some(name) => lua.create_string(name).map(mlua::Value::String).or_else(|e| argument(0, e)),
             None => Ok(mlua::Value::Boolean(false)),
         }

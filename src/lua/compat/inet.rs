@@ -36,13 +36,16 @@ pub fn port(arg: Arg<'_>, index: usize, protocol: &str) -> Outcome<u16> {
     match text.trim().parse::<f64>() {
         Ok(number) if text.trim().bytes().all(|b| b.is_ascii_digit() || b == b'-') => range(number),
         _ => match crate::resolve::service(&text, protocol) {
-            Some(port) => Ok(port),
-            None => words(NO_SERVICE),
+            Ok(Some(port)) => Ok(port),
+            Ok(None) => words(NO_SERVICE),
+            Err(_) => words(NO_ANSWER),
         },
     }
 }
 
 const NO_SERVICE: &str = "service not supported for socket type";
+/// getaddrinfo's word where /etc/services cannot be read.
+pub(super) const NO_ANSWER: &str = "System error";
 
 pub fn host(text: &[u8]) -> Outcome<Zoned> {
     let parsed = std::str::from_utf8(text).ok().and_then(|text| Zoned::parse(text).ok());
