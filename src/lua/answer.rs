@@ -87,14 +87,14 @@ pub fn error_object(lua: &Lua, error: &Error) -> mlua::Result<Table> {
     }
     put(&own, "sent", fields.sent)?;
     put(&own, "cause", fields.cause.as_deref())?;
-    let (Value::Table(metatable), Value::Table(all)) =
-        (lua.named_registry_value(METATABLE)?, lua.named_registry_value(FIELDS)?)
-    else {
-        return Ok(own);
-    };
+    let Value::Table(all) = lua.named_registry_value(FIELDS)? else { return Ok(own) };
     let object = lua.create_table()?;
     all.raw_set(&object, own)?;
-    object.set_metatable(Some(metatable))?;
+    // Read last, as a string: what a finalizer on Lua 5.1 leaves in the slot by which the binding hands functions on is then
+    // what makes strings, and most of what it interrupts does that (SECURITY.md).
+    if let Value::Table(metatable) = lua.named_registry_value(METATABLE)? {
+        object.set_metatable(Some(metatable))?;
+    }
     Ok(object)
 }
 
