@@ -61,7 +61,7 @@ local function split(name, at, given, depth)
   return grants, opts
 end
 
---- Seals the state: what capabilities are made with, and the methods of WebSockets.
+--- Seals the state: what capabilities are made with, and the tables of the socket classes.
 local function seal(name, depth)
   local adopted, why = core.adopt(errors.metatable, errors.fields, objects.ARRAY, objects.HASH, objects.kinds)
   if not adopted then bad(0, name, why, depth + 1) end
