@@ -1,6 +1,7 @@
 -- Contract 4: a signal that the program handles runs its handler, and the wait goes on; what the handler raises, the call
 -- raises.
 
+local child = require("spec.support.child")
 local signals = require("spec.support.signals")
 local wire = require("spec.support.wire")
 
@@ -201,6 +202,22 @@ describe("a signal that the program handles", function()
         say(now[1] == later[1] or now[1] .. " and " .. later[1], now[2], later[2])]])
       assert.equal("true\ttrue\ttrue\n", running:rest(), mask)
     end
+  end)
+end)
+
+describe("SIGPIPE", function()
+  wire.watch(before_each, after_each)
+
+  it("is ignored where the drop-in is, as LuaSocket does it", function()
+    assert.equal("open\tnil", child.run([[
+      local net = launch{ "--allow-net" }
+      require("caspian.net.compat").install(net)
+      require("socket")
+      local pipe = io.popen("exec true", "w")
+      pipe:setvbuf("no")
+      -- Until the other end has gone: that is an error, and no signal.
+      repeat local ok = pipe:write("x") until not ok
+      print("open", (pipe:write("x")))]]))
   end)
 end)
 

@@ -18,6 +18,10 @@ describe("drop-in: select", function()
     { "buffered bytes come first, at once", [[ local a, b = pair() b:send("one\ntwo\n") a:receive() local start = socket.gettime()
       local r, _, why = socket.select({ b, a }, nil, 5) return #r, r[1] == a, why, a:dirty(), socket.gettime() - start < 1 ]],
       "1 true nil true true" },
+    { "half a line is no reason to wake again", [[ local a, b = pair() b:send("half") a:settimeout(0)
+      local woken = socket.select({ a }, nil, 5)[1] == a
+      local line, why, part = a:receive()
+      return woken, line, why, part, (select(3, socket.select({ a }, nil, 0.02))) ]], [[true nil "timeout" "half" "timeout"]] },
     { "a client for accept", [[ local s, port = server() keep(socket.connect("127.0.0.1", port)) return socket.select({ s }, nil, 5)[1] == s ]], "true" },
     { "the end of a stream", [[ local a, b = pair() b:close() return socket.select({ a }, nil, 5)[1] == a ]], "true" },
     { "one socket twice", [[ local a, b = pair() b:send("x") local r = socket.select({ a, a }, nil, 5) return #r ]], "1" },
