@@ -32,6 +32,9 @@ pub(super) struct Spot {
     pub(super) name: Vec<u8>,
 }
 
+/// What a path may be long, in bytes. Far more than the system takes at once, and no work or memory without an end.
+const MAX_PATH: usize = 64 * 1024;
+
 /// How everything is opened.
 pub(super) const BASE: OFlags = OFlags::CLOEXEC.union(OFlags::NOCTTY);
 
@@ -225,6 +228,9 @@ fn checked(file: File) -> Result<File, Refusal> {
 pub(super) fn absolute(path: &[u8]) -> Result<Vec<u8>, Refusal> {
     if path.is_empty() {
         return Err(Errno::NOENT.into());
+    }
+    if path.len() > MAX_PATH {
+        return Err(Errno::NAMETOOLONG.into());
     }
     if path.contains(&0) {
         return Err(Errno::INVAL.into());

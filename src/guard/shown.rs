@@ -32,7 +32,7 @@ fn parts(url: &str) -> impl Iterator<Item = String> {
     after.split(['/', '?', '&', '=', ';', '#', ',', ':']).map(folded).filter(|part| !part.is_empty())
 }
 
-/// Decoded as often as it can be, in lower case.
+/// Decoded as often as it can be, in lower case; a `+` is the space that it is in a query.
 fn folded(text: &str) -> String {
     let mut text = text.to_ascii_lowercase();
     for _ in 0..4 {
@@ -42,7 +42,7 @@ fn folded(text: &str) -> String {
         }
         text = decoded;
     }
-    text
+    text.replace('+', " ")
 }
 
 #[cfg(test)]
@@ -67,6 +67,8 @@ mod tests {
             (token, "https://b.example/?from=bot77:s3cr3t", None),
             (token, "next?key=qqq", None),
             (token, "?a=1&key=QQQ", None),
+            ("https://api.example/my%20key/me?a=1", "/login?back=my+key", None),
+            ("https://api.example/v1/me?a=1&key=my+key", "/my%20key/you", None),
             (other, "/v2", Some("https://api.example/v2")),
             (other, "https://mirror.example:8443/v2", None),
             (other, "https://b.example/?at=mirror.example", None),
