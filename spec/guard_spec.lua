@@ -297,7 +297,7 @@ describe("what the untrusted side may say to a guard", function()
       "Host", "HOST", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade", "Expect",
       "Proxy-Authorization", "Proxy-Connection", "Via", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP",
       "X-HTTP-Method-Override", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL", "HTTP2-Settings", "Sec-WebSocket-Key",
-      "content_length", "Transfer_Encoding", "X_Forwarded_For", "x-http_method-override", "Alt-Used", "X-Host", "X_Host",
+      "content_length", "Transfer_Encoding", "X_Forwarded_For", "x-http_method-override", "Alt-Used", "X-Host", "X_Host", "X.Host", "X!Method~Override",
       "X-Override-URL", "X-HTTP-Host-Override", "X-HTTP-Path-Override", "X-Original-Host", "X-Original-URI", "X-Rewrite-Path",
       "X-Forward-For", "X-Proxy-URL", "X-Backend-Host", "X-Envoy-Original-Path", "X-Accel-Redirect", "Url-Override", "Base-Url",
       "Request-Uri", "Client-IP", "True-Client-IP", "CF-Connecting-IP", "X-Cluster-Client-IP", "X-Url-Scheme", "X-Method",

@@ -73,10 +73,12 @@ impl TlsListener {
     pub fn accept(&mut self, deadline: &Deadline, failed: Failed<'_>) -> Result<Tls<Wire>> {
         let mut time = Duration::ZERO;
         loop {
-            self.turn(time, failed)?;
+            let turned = self.turn(time, failed);
+            // First what is ready: where descriptors have run out, those that wait here have some of them.
             if let Some(tls) = self.finished.pop_front() {
                 return Ok(tls);
             }
+            turned?;
             if deadline.is_past() {
                 return Err(deadline.error(&format!("accept on {}", self.listener.name)));
             }

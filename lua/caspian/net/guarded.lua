@@ -30,7 +30,8 @@ local OPTIONS = {
 }
 
 --- Headers that are not the untrusted side's: where a request goes, its framing, its connection, whom it came by, and
--- those by which servers take another method, host or path than the ones that were checked. `_` counts as `-`, as in CGI.
+-- those by which servers take another method, host or path than the ones that were checked. What is no letter or digit
+-- counts as `-`: to CGI programs they are one, `X_Host` behind any server, `X.Host` behind some.
 local FORBIDDEN = {}
 for _, name in next, {
   "host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect",
@@ -171,7 +172,7 @@ end
 
 --- Refuses a header that is not the untrusted side's to set.
 local function own_header(name, header, values, guard, depth)
-  local key = gsub(header, "_", "-")
+  local key = gsub(header, "[^0-9a-z]", "-")
   local wrong = FORBIDDEN[key] or (key == "cookie" and guard.told.cookies)
   for _, start in next, FORBIDDEN_STARTS do wrong = wrong or sub(key, 1, #start) == start end
   wrong = wrong or sub(key, -#FORBIDDEN_END) == FORBIDDEN_END
