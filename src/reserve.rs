@@ -25,8 +25,8 @@ const SMALL: usize = 128 * 1024;
 
 /// The block; null before the first [`keep`], and once it was given up.
 static BLOCK: AtomicPtr<u8> = AtomicPtr::new(null_mut());
-/// It was given up.
-static GONE: AtomicBool = AtomicBool::new(false);
+/// There was a block: where it is not now, it was given up.
+static KEEPS: AtomicBool = AtomicBool::new(false);
 
 /// The system's allocator, with the reserve behind it.
 pub struct Reserve;
@@ -43,14 +43,14 @@ pub fn keep() -> bool {
             // SAFETY: another thread was faster; this block is nobody's.
             unsafe { System.dealloc(block, KEPT) };
         }
-        GONE.store(false, Relaxed);
+        KEEPS.store(true, Relaxed);
     }
     true
 }
 
 /// False while the reserve is given up and cannot be had back: then nothing large may be had.
 pub fn is_whole() -> bool {
-    !GONE.load(Relaxed) || keep()
+    !BLOCK.load(Relaxed).is_null() || !KEEPS.load(Relaxed) || keep()
 }
 
 /// Gives the block up, if it is there.
@@ -58,7 +58,6 @@ pub fn is_whole() -> bool {
 pub fn give_up() {
     let block = BLOCK.swap(null_mut(), Acquire);
     if !block.is_null() {
-        GONE.store(true, Relaxed);
         // SAFETY: `keep` has made it with this layout, and the swap has left nobody else with it.
         unsafe { System.dealloc(block, KEPT) };
     }
@@ -118,9 +117,9 @@ mod tests {
         assert!(BLOCK.load(Relaxed).is_null());
         assert!(is_whole() && !BLOCK.load(Relaxed).is_null());
         // What is refused because it is large costs no reserve; what is small does.
-        assert!(again(SMALL + 1, null_mut).is_null() && !GONE.load(Relaxed));
-        assert!(again(SMALL, null_mut).is_null() && GONE.load(Relaxed));
-        assert!(keep() && !GONE.load(Relaxed));
+        assert!(again(SMALL + 1, null_mut).is_null() && !BLOCK.load(Relaxed).is_null());
+        assert!(again(SMALL, null_mut).is_null() && BLOCK.load(Relaxed).is_null());
+        assert!(keep() && !BLOCK.load(Relaxed).is_null());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 --- Argument checks of the front: a wrong argument is an ordinary Lua error that names it.
 -- Every check raises at the level of whoever called the public function that calls the check.
+local require = require
 local slips = require("caspian_net").slips
 local error, floor, huge, next, rawget, rawequal, setfenv, tostring, type =
   error, math.floor, math.huge, next, rawget, rawequal, setfenv, tostring, type
@@ -160,7 +161,10 @@ function args.wrong(kind, value)
   return " must be " .. words .. ", got " .. show(value)
 end
 
---- What a message adds for a key that is none of `allowed`, from `hints`: `capability` has the function that loads it.
+--- The module of hints. `capability` puts the front's own way to load modules in its place.
+function args.hints() return require("caspian.net.hints") end
+
+--- What a message adds for a key that is none of `allowed`.
 function args.hint(key, allowed)
   return args.hints()(key, allowed)
 end
