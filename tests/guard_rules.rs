@@ -189,7 +189,7 @@ fn rules_decide() {
         ("GET", "http://odd.example/", "port_not_allowed"),
         ("GET", "http://odd.example:443/", "8.0 http://odd.example:443/"),
         ("x-y", "https://trailing.example", "9.1 https://trailing.example/"),
-        ("X-Y", "https://trailing.example", "request_not_allowed"),
+        ("X-Y", "https://trailing.example", "9.1 https://trailing.example/"),
         ("GET", "https://user@api.example.com/v1/a", "request_not_allowed"),
         ("GET", "https://:p@api.example.com/v1/a", "request_not_allowed"),
         ("GET", "https://@api.example.com/v1/a", "1.1 https://api.example.com/v1/a"),

@@ -181,7 +181,8 @@ fn transfer_codings() {
         ("parameter", "Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n", PROTOCOL),
         ("quoted", "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", PROTOCOL),
         ("empty", "Transfer-Encoding:\r\n\r\n0\r\n\r\n", PROTOCOL),
-        ("empty member", "Transfer-Encoding: , chunked\r\n\r\n0\r\n\r\n", PROTOCOL),
+        ("empty members", "Transfer-Encoding: , chunked,\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Body("hello", true)),
+        ("empty members alone", "Transfer-Encoding: ,,\r\n\r\nhello", PROTOCOL),
         ("vertical tab", "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", PROTOCOL),
     ];
     for (name, rest, want) in ROWS {
