@@ -278,11 +278,21 @@ describe("a request", function()
       { "/q?x=1", { a = "b" }, "/q?x=1&a=b" }, { "/q?", { a = "b" }, "/q?a=b" }, { "/q?x&", { a = "b" }, "/q?x&a=b" },
       { "/q?x#f?g", { a = "b" }, "/q?x&a=b#f?g" }, { "/q#f", { a = "b" }, "/q?a=b#f" },
       { "/q", { a = {} }, "/q" }, { "/q", {}, "/q" }, { "/q?", nil, "/q?key=k" },
+      { "/q", { a = 2^53 - 1 }, "/q?a=9007199254740991" }, { "/q", { a = 0.1 + 0.2 }, "/q?a=0.30000000000000004" },
+      { "/q", { a = 0.5 }, "/q?a=0.5" }, { "/q", { a = -1e15 }, "/q?a=-1000000000000000" },
     } do
       local r = client:get(http .. row[1], { query = row[2] })
       assert.equal(http .. row[3], r.url)
     end
     client:close()
+  end)
+
+  it("sends every digit of a number in forms and parts", function()
+    local id = 1234567890123456 + 0.0 -- all that Lua 5.1 has for ids; tostring keeps 14 digits
+    local form = mine.fetch(http .. "/echo", { method = "POST", body_form = { id = id } })
+    assert.equal("id=1234567890123456", form.body)
+    local parts = mine.fetch(http .. "/echo", { method = "POST", body_multipart = { id = id } })
+    assert.truthy(parts.body:find("\r\n1234567890123456\r\n", 1, true))
   end)
 
   it("of a megabyte arrives whole", function()

@@ -4,6 +4,7 @@ local require = require
 local slips = require("caspian_net").slips
 local error, floor, huge, next, rawget, rawequal, setfenv, tostring, type =
   error, math.floor, math.huge, next, rawget, rawequal, setfenv, tostring, type
+local tonumber = tonumber
 local find, format = string.find, string.format
 local rawlen = rawlen -- luacheck: ignore (Lua 5.1 has none, and no __len of tables)
 local _ENV = {} -- luacheck: ignore
@@ -32,6 +33,14 @@ local function show(value)
   return "a " .. kind
 end
 args.show = show
+
+--- A number as text that loses nothing: tostring has 14 digits, too few for a double and for the ids of Lua 5.1.
+function args.digits(value)
+  local text = tostring(value)
+  if floor(value) == value and value > -2^63 and value < 2^63 and find(text, "e", 1, true) then return format("%.0f", value) end
+  if value == value and tonumber(text) ~= value then return format("%.17g", value) end
+  return text
+end
 
 --- The arguments without the table that a method call put in front.
 function args.own(owner, first, ...)

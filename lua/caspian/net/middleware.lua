@@ -4,8 +4,8 @@
 local args = require("caspian.net.args")
 local malformed = require("caspian.net.error_methods").malformed
 local objects = require("caspian.net.objects")
-local error, next, rawequal, rawget, select, setfenv, setmetatable, tostring, type =
-  error, next, rawequal, rawget, select, setfenv, setmetatable, tostring, type
+local error, next, rawequal, rawget, select, setfenv, setmetatable, type =
+  error, next, rawequal, rawget, select, setfenv, setmetatable, type
 local floor, lower, sort = math.floor, string.lower, table.sort
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -172,7 +172,7 @@ local function plain(core, response)
     local copy = {}
     for index = 1, length(list) do
       local item = rawget(list, index)
-      if type(item) == "number" then item = tostring(item) end
+      if type(item) == "number" then item = args.digits(item) end
       if type(item) ~= "string" then
         error("middleware: the value of the response's header " .. show(name) .. " must be a string, got " .. show(item), 0)
       end

@@ -11,7 +11,7 @@ local can_guard = not (_VERSION == "Lua 5.1" and not rawget(_G, "jit"))
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local bad, merged, show = args.bad, sockets.merged, args.show
+local bad, digits, merged, show = args.bad, args.digits, sockets.merged, args.show
 
 --- What a client and a request may say.
 local CLIENT = merged({
@@ -89,7 +89,7 @@ end
 
 local function value_of(name, at, header, value, depth)
   local kind = type(value)
-  if kind == "number" then return tostring(value) end
+  if kind == "number" then return digits(value) end
   if kind ~= "string" then
     bad(at, name, "the value of header " .. show(header) .. " must be a string, got " .. show(value), depth + 1)
   end
@@ -167,7 +167,8 @@ local function pairs_of(given, name, what, at, depth)
   local names, values = {}, {}
   local function add(key, value)
     local kind = type(value)
-    if kind == "number" or kind == "boolean" then value = tostring(value) end
+    if kind == "number" then value = digits(value) end
+    if kind == "boolean" then value = tostring(value) end
     if type(key) ~= "string" or type(value) ~= "string" then
       bad(at, name, what .. " must hold strings, got " .. show(key) .. " and " .. show(value), depth + 2)
     end
@@ -246,7 +247,7 @@ local function parts_of(given, name, at, depth)
   local parts = {}
   for index = 1, #places do
     local part, place = values[index], places[index]
-    if type(part) == "number" then part = tostring(part) end
+    if type(part) == "number" then part = digits(part) end
     if type(part) == "string" then part = { data = part } end
     if type(part) ~= "table" then
       bad(at, name, place .. " must be a string or a table, got " .. show(part), depth + 1)
