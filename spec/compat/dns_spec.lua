@@ -22,6 +22,14 @@ describe("drop-in: socket.dns", function()
     { "neither", [[ return raised(function() socket.dns.getnameinfo() end) ]], [["host and serv cannot be both nil"]] },
     { "this machine's name", [[ return type(socket.dns.gethostname()), #socket.dns.gethostname() > 0 ]], [["string" true]] },
     { "no name at all", [[ return raised(function() socket.dns.toip() end) ]], [["bad argument #1 to 'toip' (string expected, got no value)"]] },
+    { "an odd spelling of an address", [[
+      local all = {}
+      for i, host in ipairs{ "127.1", "0x7f.1", "2130706433", "0177.0.0.1" } do
+        all[i] = tostring((socket.dns.toip(host))) .. " " .. tostring(select(2, socket.connect(host, 1)))
+      end
+      return table.concat(all, ", ") ]],
+      [["nil host or service not provided, or not known]] .. (", nil host or service not provided, or not known"):rep(3) .. [["]], "the original takes them, as inet_aton(3) does" },
+    { "an address with a blank", [[ return (socket.dns.toip("127.0.0.1 ")) ]], "nil", "the original cuts it" },
     { "a service by its name", [[ local s, port = server() return (select(2, socket.connect("127.0.0.1", "tcpmux"))) ]], [["connection refused"]] },
   })
 end)

@@ -281,6 +281,7 @@ describe("socket.http", function()
       { "a stray CR in a chunk's line", ok .. "Transfer-Encoding: chunked\r\n\r\n2\r\r\nok\r\n0\r\n\r\n", nil, "invalid chunk size" },
       { "a bare semicolon", ok .. "Transfer-Encoding: chunked\r\n\r\n2;\r\nok\r\n0\r\n\r\n", nil, "invalid chunk size" },
       { "an empty member beside chunked", ok .. "Transfer-Encoding: chunked,\r\n\r\n2\r\nok\r\n0\r\n\r\n", "ok" },
+      { "a blank before a field's colon", ok .. "X-A : b\r\nContent-Length: 2\r\n\r\nok", nil, "malformed response headers" },
       { "a field without a colon", ok .. "nonsense\r\n\r\n", nil, "malformed response headers" },
       { "a blank before the colon", ok .. "Content-Length : 2\r\n\r\nok", nil, "malformed response headers" },
       { "a fold before the first field", ok .. " X: y\r\n\r\nok", nil, "malformed response headers" },
