@@ -156,6 +156,18 @@ describe("a signal that the program handles", function()
     assert.equal("ok\t20\n", running:rest())
   end)
 
+  it("is told that the socket is in use, where its handler asks for an address", function()
+    assert.equal("false\tnetwork/socket\nok", signals.run(PRELUDE .. [[
+      local a, b = pair()
+      handle(function()
+        local ok, err = pcall(function() return a.local_port end)
+        say(ok, tostring(err):match("^[^:]+"))
+        b:send_all("ok")
+      end)
+      say("blocked")
+      say(a:recv(2))]]))
+  end)
+
   it("has its socket closed by the handler, and that ends the wait", function()
     for _, call in ipairs{ "listener:accept()", "a:recv(1)", "u:recv_from()", "net.poll({ listener }, 30)",
       "net.poll({ a, u }, 30)" } do

@@ -123,8 +123,8 @@ impl Listener {
     }
 
     /// The bound address; `None` for a Unix socket.
-    pub fn local(&self) -> Option<SocketAddr> {
-        self.socket.local_addr().ok()?.as_socket()
+    pub fn local(&self) -> Result<Option<SocketAddr>> {
+        Ok(self.socket.local_addr().map_err(|e| Error::from_io("local address", &e))?.as_socket())
     }
 }
 

@@ -166,12 +166,16 @@ impl Udp {
     }
 
     fn receiving(&self) -> String {
-        self.local().map_or_else(|| "udp recv".to_owned(), |at| format!("udp recv on {}", zone::endpoint(at)))
+        self.local()
+            .ok()
+            .flatten()
+            .map_or_else(|| "udp recv".to_owned(), |at| format!("udp recv on {}", zone::endpoint(at)))
     }
 
     /// The bound address, once there is one.
-    pub fn local(&self) -> Option<SocketAddr> {
-        self.socket.local_addr().ok()?.as_socket().filter(|a| a.port() != 0)
+    pub fn local(&self) -> Result<Option<SocketAddr>> {
+        let found = self.socket.local_addr().map_err(|e| Error::from_io("local address", &e))?;
+        Ok(found.as_socket().filter(|a| a.port() != 0))
     }
 
     /// The default peer.

@@ -215,8 +215,9 @@ impl Wire {
     }
 
     /// This end's address; `None` for a Unix socket.
-    pub fn local(&self) -> Option<SocketAddr> {
-        self.socket.local_addr().ok()?.as_socket().map(unmap)
+    pub fn local(&self) -> Result<Option<SocketAddr>> {
+        let found = self.socket.local_addr().map_err(|e| Error::from_io("local address", &e))?;
+        Ok(found.as_socket().map(unmap))
     }
 
     /// The process at the other end of a Unix socket.

@@ -28,7 +28,8 @@ describe("drop-in: socket.dns", function()
         all[i] = tostring((socket.dns.toip(host))) .. " " .. tostring(select(2, socket.connect(host, 1)))
       end
       return table.concat(all, ", ") ]],
-      [["nil host or service not provided, or not known]] .. (", nil host or service not provided, or not known"):rep(3) .. [["]], "the original takes them, as inet_aton(3) does" },
+      [["nil host or service not provided, or not known]] .. (", nil host or service not provided, or not known"):rep(3) .. [["]],
+      "the original takes them, as inet_aton(3) does" },
     { "an address with a blank", [[ return (socket.dns.toip("127.0.0.1 ")) ]], "nil", "the original cuts it" },
     { "a service by its name", [[ local s, port = server() return (select(2, socket.connect("127.0.0.1", "tcpmux"))) ]], [["connection refused"]] },
   })

@@ -7,7 +7,7 @@ use super::{
     sockets::{multicast_interface, peek},
     websocket,
 };
-use crate::{conn::Conn, zone};
+use crate::{conn::Conn, error::Result, zone};
 use mlua::{IntoLua, Lua, Table, Value};
 use std::net::SocketAddr;
 
@@ -16,14 +16,18 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "get", |lua, (socket, name): (Value, Value)| {
         let socket = peek(lua, &socket)?;
         let Some(name) = name.as_string().map(|name| name.to_string_lossy()) else { return Ok(Value::Nil) };
+        let local = match name.starts_with("local_") {
+            true => local_of(&socket).map_err(|e| e.op("get"))?,
+            false => None,
+        };
         let read = || -> mlua::Result<Value> {
-            let (local, remote) = addresses_of(&socket);
+            let remote = || remote_of(&socket);
             match &*name {
                 "host" if socket.kind == Class::Listener => Ok(Value::Nil),
                 "host" if !socket.host.is_empty() => (&*socket.host).into_lua(lua),
                 "port" => socket.port.into_lua(lua),
-                "remote_host" => remote.map(zone::host).into_lua(lua),
-                "remote_port" => remote.map(|a| a.port()).into_lua(lua),
+                "remote_host" => remote().map(zone::host).into_lua(lua),
+                "remote_port" => remote().map(|a| a.port()).into_lua(lua),
                 "local_host" => local.map(zone::host).into_lua(lua),
                 "local_port" => local.map(|a| a.port()).into_lua(lua),
                 "connected" | "connected?" => match socket.kind {
@@ -52,7 +56,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     define(lua, core, "describe", |lua, (socket, label): (Value, String)| {
         let socket = peek(lua, &socket)?;
-        let name = match (socket.host.is_empty(), socket.port, addresses_of(&socket).0) {
+        let name = match (socket.host.is_empty(), socket.port, local_of(&socket).ok().flatten()) {
             (false, Some(port), _) if socket.host.contains(':') => format!("[{}]:{port}", socket.host),
             (false, Some(port), _) => format!("{}:{port}", socket.host),
             (false, None, _) => socket.host.to_string(),
@@ -125,16 +129,26 @@ fn is_connected(socket: &Socket) -> bool {
         })
 }
 
-fn addresses_of(socket: &Socket) -> (Option<SocketAddr>, Option<SocketAddr>) {
+/// This end's address, if the socket has one; an error where it is open and cannot be told.
+fn local_of(socket: &Socket) -> Result<Option<SocketAddr>> {
+    if !socket.cap.net.is_alive() {
+        return Ok(None);
+    }
+    match &*socket.look()? {
+        Item::Stream(conn) => conn.wire().local(),
+        Item::Udp(udp) => udp.local(),
+        Item::WebSocket(ws) => ws.conn().map_or(Ok(None), |conn| conn.wire().local()),
+        Item::Listener(listener) => listener.local(),
+        Item::TlsListener(listener) => listener.listener().local(),
+        Item::Closed => Ok(None),
+    }
+}
+
+fn remote_of(socket: &Socket) -> Option<SocketAddr> {
     match socket.item().as_deref() {
-        Ok(Item::Stream(conn)) => (conn.wire().local(), conn.wire().remote()),
-        Ok(Item::Udp(udp)) => (udp.local(), udp.remote()),
-        Ok(Item::WebSocket(ws)) => match ws.conn() {
-            Some(conn) => (conn.wire().local(), conn.wire().remote()),
-            None => (None, None),
-        },
-        Ok(Item::Listener(listener)) => (listener.local(), None),
-        Ok(Item::TlsListener(listener)) => (listener.listener().local(), None),
-        _ => (None, None),
+        Ok(Item::Stream(conn)) => conn.wire().remote(),
+        Ok(Item::Udp(udp)) => udp.remote(),
+        Ok(Item::WebSocket(ws)) => ws.conn()?.wire().remote(),
+        _ => None,
     }
 }

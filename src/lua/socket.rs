@@ -167,9 +167,9 @@ impl Socket {
 
     fn bound(&self) -> Option<SocketAddr> {
         match &*self.item.try_borrow().ok()? {
-            Item::Listener(listener) => listener.local(),
-            Item::TlsListener(listener) => listener.listener().local(),
-            Item::Udp(udp) => udp.local(),
+            Item::Listener(listener) => listener.local().ok()?,
+            Item::TlsListener(listener) => listener.listener().local().ok()?,
+            Item::Udp(udp) => udp.local().ok()?,
             _ => None,
         }
     }

@@ -46,7 +46,9 @@ local function define(core)
     local metatable = {
       __name = "caspian.net." .. word,
       __index = function(self, name)
-        return (core.get(self, name))
+        local value, err, index = core.get(self, name)
+        if err ~= nil then answer("socket", value, err, index) end
+        return value
       end,
       __newindex = function(self, name, value)
         if type(name) ~= "string" then bad(0, "socket", "a field's name must be a string") end
