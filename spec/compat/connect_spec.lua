@@ -30,6 +30,8 @@ describe("drop-in: connect again", function()
       [["connection refused" "connection refused" "connection refused"]] },
     { "timed out", [[ local s, port = server() local c = keep(socket.tcp()) c:settimeout(0.2) local _, why = c:connect("127.0.0.1", full())
       c:settimeout(5) return why, c:connect("127.0.0.1", port) ]], [["timeout" 1.0]] },
+    { "a number for a name", [[ return raised(function() keep(socket.tcp()):connect({}, 1) end), keep(socket.tcp()):connect(-1, 1) ]],
+      [["bad argument #1 to 'connect' (string expected, got table)" nil "host or service not provided, or not known"]] },
     { "no such name", [[ local s, port = server() local c = keep(socket.tcp()) local _, why = c:connect("nosuch.invalid", port)
       return why, c:connect("127.0.0.1", port) ]], [["host or service not provided, or not known" 1.0]] },
     { "of the other family", [[ local s, port = server("::1") local c = keep(socket.tcp()) local _, why = c:connect("127.0.0.1", closed())

@@ -1,5 +1,6 @@
 -- The drop-in's `socket.dns`.
 
+local child = require("spec.support.child")
 local net = require("spec.support.subject").net
 local rows = require("spec.support.rows")
 local wire = require("spec.support.wire")
@@ -33,4 +34,22 @@ describe("drop-in: socket.dns", function()
     { "an address with a blank", [[ return (socket.dns.toip("127.0.0.1 ")) ]], "nil", "the original cuts it" },
     { "a service by its name", [[ local s, port = server() return (select(2, socket.connect("127.0.0.1", "tcpmux"))) ]], [["connection refused"]] },
   })
+
+  if not child.can_mount() then return pending("mount namespaces are not allowed here") end
+
+  it("says what the original says where no name server answers", function()
+    assert.equal("true\ttrue\ttrue", child.run_with({ ["resolv.conf"] = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n" }, [[
+      local function said()
+        local dns = require("socket").dns
+        local _, ip = dns.toip("nowhere.test")
+        local _, name = dns.tohostname("nowhere.test")
+        local _, all = dns.getaddrinfo("nowhere.test")
+        return { ip, name, all }
+      end
+      local theirs = said()
+      require("caspian.net.compat").install(launch{ "--allow-net" })
+      local ours = said()
+      print(theirs[1] == ours[1], theirs[2] == ours[2], theirs[3] == ours[3])
+    ]]))
+  end)
 end)

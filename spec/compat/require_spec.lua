@@ -150,6 +150,21 @@ describe("drop-in: loaded afresh", function()
     assert.same({ "one.test:443", "two.test:443", "three.test:25", "four.test:21" }, asked)
   end)
 
+  it("is one with the installation's while nothing is swapped", function()
+    local import, package = rows.install(net)
+    for _, name in ipairs{ "socket", "socket.core", "socket.http", "socket.url", "ltn12", "mime", "ssl.https" } do
+      if package.loaded[name] == nil then package.loaded[name] = package.preload[name](name) end
+    end
+    for name, module in pairs(package.loaded) do assert.equal(import(name), module, name) end
+    assert.equal(package.loaded["socket.http"], package.loaded["socket"].http)
+    assert.equal(package.loaded["socket.url"], package.loaded["socket"].url)
+    -- Loaded once more it takes the field, as with the original.
+    package.loaded["socket.url"] = nil
+    local url = package.preload["socket.url"]("socket.url")
+    assert.equal(url, package.loaded["socket"].url)
+    assert.are_not.equal(import("socket.url"), url)
+  end)
+
   it("is over what stands in package.loaded", function()
     local import, package = rows.install(net)
     local function required(name)

@@ -63,10 +63,10 @@ const fn only(name: &'static str, (classes, expected): (u16, &'static CStr), run
 
 static TCP_METHODS: &[Method] = &[
     only("accept", SERVER, |object, _, _| accept(object, Class::TcpClient)),
-    only("bind", MASTER, |object, _, args| inet::bind(object, args.list[0], args.list[1])),
-    only("setsockname", MASTER, |object, _, args| inet::bind(object, args.list[0], args.list[1])),
-    tcp("connect", connect),
-    tcp("setpeername", connect),
+    texts(only("bind", MASTER, |object, _, args| inet::bind(object, args.list[0], args.list[1])), 1 << 2),
+    texts(only("setsockname", MASTER, |object, _, args| inet::bind(object, args.list[0], args.list[1])), 1 << 2),
+    texts(tcp("connect", connect), 1 << 2),
+    texts(tcp("setpeername", connect), 1 << 2),
     only("listen", MASTER, |object, _, args| listen(object, args, Class::TcpServer)),
     tcp("close", close),
     tcp("dirty", |object, _, _| Ok(Answer::one(Out::Bool(object.dirty())))),
@@ -98,8 +98,8 @@ static UDP_METHODS: &[Method] = &[
     only("receivefrom", UNCONNECTED, |object, _, args| udp::receive_from(object, args.list[0])),
     texts(only("send", CONNECTED, |object, _, args| udp::send(object, args.list[0])), 1 << 2),
     texts(only("sendto", UNCONNECTED, udp::send_to), 1 << 2 | 1 << 3),
-    udp("setpeername", |object, _, args| udp::set_peer(object, args)),
-    only("setsockname", UNCONNECTED, |object, _, args| inet::bind(object, args.list[0], args.list[1])),
+    texts(udp("setpeername", |object, _, args| udp::set_peer(object, args)), 1 << 2),
+    texts(only("setsockname", UNCONNECTED, |object, _, args| inet::bind(object, args.list[0], args.list[1])), 1 << 2),
     udp("settimeout", settimeout),
     udp("gettimeout", gettimeout),
 ];

@@ -3,7 +3,12 @@ local error, find, select, setfenv, tostring, type = error, string.find, select,
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local UNKNOWN = "host or service not provided, or not known"
+--- The words of gethostbyname(3) for those of getaddrinfo(3).
+local WORDS = {
+  ["host or service not provided, or not known"] = "host not found",
+  ["temporary failure in name resolution"] = "Host name lookup failure",
+  ["non-recoverable failure in name resolution"] = "Unknown server error",
+}
 
 --- Adds `dns` to the module. `told` turns the native half's failures into `nil, words`; `expected` raises.
 return function(M, native, told, expected)
@@ -36,7 +41,7 @@ return function(M, native, told, expected)
     local found, err = native.addresses(name, true)
     if not found then
       local _, words = told(err)
-      return nil, words == UNKNOWN and "host not found" or words
+      return nil, WORDS[words] or words
     elseif found[1] == nil then
       return nil, "host not found"
     end

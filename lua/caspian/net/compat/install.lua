@@ -50,7 +50,7 @@ local function loaders(loaded, import, names, made, anew)
     taken[name] = true
     local module = import(name)
     -- With the original, who has `socket` has `socket.core`.
-    if name == "socket" then rawset(loaded, "socket.core", module) end
+    if name == "socket" then rawset(loaded, "socket.core", import("socket.core")) end
     return module
   end
 

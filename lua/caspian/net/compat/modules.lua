@@ -79,7 +79,7 @@ return function(native, given)
       return module
     end
     local module = make(name, above)
-    if field(name) and above("socket") ~= made.socket then above("socket")[field(name)] = module end
+    if field(name) then above("socket")[field(name)] = module end
     return module
   end
 

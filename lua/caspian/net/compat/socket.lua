@@ -212,7 +212,7 @@ local function add_connections(M, native)
   function M.connect(...)
     local address, port, laddress, lport, family = ...
     local count = select("#", ...)
-    if type(address) ~= "string" then expected(1, "connect", "string", count, address) end
+    if type(address) ~= "string" and type(address) ~= "number" then expected(1, "connect", "string", count, address) end
     if type(port) ~= "string" and type(port) ~= "number" then expected(2, "connect", "string", count, port) end
     if family ~= nil and not FAMILIES[family] then
       bad(5, "connect", format("invalid option '%s'", tostring(family)))
