@@ -16,6 +16,8 @@ local function many(n, make) local list = {} for i = 1, n do list[i] = make(i) e
 -- What came of it: true, the class of the error, or what Lua said.
 local function say(...)
   local ok, err = pcall(...)
+  -- LuaJIT does not collect by itself where there is no memory, and words need some.
+  if jit then collectgarbage() end
   if type(err) == "table" and not ok then err = err.class:match("[^/]+$") end
   io.write(tostring(ok), " ", ok and "" or tostring(err):match("not enough memory") or tostring(err):gsub("^.-bad argument.-%((.*)%)$", "%1"), "\n")
 end
@@ -132,7 +134,8 @@ local ROWS = {
       head(c)
       c:send("HTTP/1.1 200 OK\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body)
       c:receive("*a")]],
-    "local r = net.fetch(url) say(r.json) r = nil collectgarbage()", "false too_large" },
+    -- LuaJIT has none left for its own tables first.
+    "local r = net.fetch(url) say(r.json) r = nil collectgarbage()", jit and "false ^" or "false too_large" },
   { "200 MiB of chunks", [[
       local c = accept()
       head(c)
