@@ -18,7 +18,7 @@ local SETSIZE = 1048576
 --- `nil, words` of what the native half answered in place of a value.
 local function told(err)
   if type(err) == "table" then
-    local words = rawget(err, "message")
+    local words = err.message
     if type(words) == "string" and find(words, "interrupted$") then error("interrupted!", 0) end
     return nil, words
   elseif err == "interrupted!" then

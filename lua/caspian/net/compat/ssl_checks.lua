@@ -1,5 +1,5 @@
 --- Argument checks of the drop-in's TLS modules: errors as LuaSec raises them.
-local error, format, rawget, setfenv, tostring, type = error, string.format, rawget, setfenv, tostring, type
+local error, format, setfenv, tostring, type = error, string.format, setfenv, tostring, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -16,7 +16,7 @@ checks.bad = bad
 -- Called by public functions.
 function checks.answer(first, second, index, ...)
   if first == nil and type(index) == "number" and type(second) == "string" then bad(index, second, nil, 1) end
-  if first == nil and type(second) == "table" then second = rawget(second, "message") end
+  if first == nil and type(second) == "table" then second = second.message end
   return first, second, index, ...
 end
 
