@@ -146,6 +146,17 @@ describe("a jar", function()
     end
   end)
 
+  it("is the same for a host with the root's dot, which is the same host", function()
+    assert.is_true(jar:set("http://a.example.com/", "a=1"))
+    assert.is_true(jar:set("http://a.example.com./", "b=2; Domain=example.com"))
+    assert.is_false(jar:set("http://a.example.com./", "c=3; Domain=example.com."))
+    for _, host in ipairs{ "a.example.com", "a.example.com." } do
+      assert.equal("a=1; b=2", jar:header("http://" .. host .. "/"))
+    end
+    assert.equal("b=2", jar:header("http://example.com./"))
+    for _, record in ipairs(jar:records()) do assert.is_nil(record.domain:find("%.$")) end
+  end)
+
   it("is locked", function()
     assert.is_false(getmetatable(jar))
     assert.has_error(function() jar.x = 1 end)

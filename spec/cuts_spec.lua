@@ -109,6 +109,108 @@ describe("a body that is cut", function()
     end
   end)
 
+  -- A server that cuts "hello wo" and then sends `second`; a file with "before " in it, opened as `mode` says.
+  local CUT_SHORT = 'local c = accept() head(c) c:send("HTTP/1.1 200 OK\\r\\nContent-Length: 11\\r\\n\\r\\nhello wo") c:close() '
+  local function saved(mode, second, opts)
+    local p = peer.tcp(CUT_SHORT .. (second and ('c = accept() head(c) c:send(%q) c:close() report("again")'):format(second)
+      :gsub("\\\n", "\\n"):gsub("\r", "\\r") or 'server:settimeout(0.2) report(tostring(server:accept()))'))
+    local path = process.file("before ")
+    local file = assert(io.open(path, mode))
+    if mode == "r+b" then file:seek("end") end
+    if mode == "wb" then file:write("before ") end
+    opts = opts or {}
+    opts.save, opts.retry, opts.timeout = file, opts.retry == nil and quick or opts.retry, opts.timeout or 10
+    local ok, r = pcall(mine.fetch, "http://127.0.0.1:" .. p.port .. "/", opts)
+    file:close()
+    local text = process.read(path)
+    os.remove(path)
+    return ok, r, text, p:finish()[1]
+  end
+
+  for _, mode in ipairs{ "wb", "ab", "r+b", "w+b" } do
+    it("and saved is taken back and asked for again: " .. mode, function()
+      local seen = {}
+      local before = mode == "w+b" and "" or "before "
+      for _, body in ipairs{ "hello world", "shorter", "" } do
+        local ok, r, text, told = saved(mode, "HTTP/1.1 200 OK\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body,
+          { on_progress = function(done) seen[#seen + 1] = done end })
+        assert.is_true(ok, tostring(r))
+        assert.equal(#body, r.saved)
+        assert.equal(before .. body, text)
+        assert.equal("again", told)
+      end
+      assert.equal(0, seen[#seen])
+    end)
+  end
+
+  it("and saved may be followed by another answer, which is not saved", function()
+    local ok, r, text = saved("ab", "HTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\ngone")
+    assert.is_true(ok, tostring(r))
+    assert.same({ 404, "gone" }, { r.status, r.body })
+    assert.is_nil(r.saved)
+    assert.equal("before ", text)
+  end)
+
+  it("and saved stays where nobody answers again, or nobody is asked", function()
+    local ok, err, text, told = saved("ab", nil, { retry = false })
+    assert.is_false(ok)
+    assert.truthy(err:is("network/connection_reset"))
+    assert.same({ "before hello wo", "nil" }, { text, told })
+    ok, err, text, told = saved("ab", nil, { method = "POST" })
+    assert.is_false(ok)
+    assert.same({ "before hello wo", "nil" }, { text, told })
+    assert.falsy(tostring(err):find("not asked", 1, true))
+    ok, err, text = saved("ab", nil, { retry = { attempts = 1, backoff = 0.01 } })
+    assert.is_false(ok)
+    assert.truthy(err:is("network/connection_reset") or err:is("network/connection_refused"), tostring(err))
+    assert.equal("before hello wo", text)
+  end)
+
+  it("and saved is not asked for again where it cannot be taken back", function()
+    -- Something stands behind it.
+    local p = peer.tcp(CUT_SHORT .. "server:settimeout(0.2) report(tostring(server:accept()))")
+    local path = process.file(("x"):rep(20))
+    local file = assert(io.open(path, "r+b"))
+    local err = fails.with("network/connection_reset", mine.fetch, "http://127.0.0.1:" .. p.port .. "/",
+      { save = file, retry = quick, timeout = 10 })
+    assert.truthy(tostring(err):find("not asked for again, what came is saved and stays: more stands behind it", 1, true), tostring(err))
+    assert.equal(8, file:seek("cur"))
+    file:close()
+    assert.equal("hello wo" .. ("x"):rep(12), process.read(path))
+    assert.same({ "nil" }, p:finish())
+    os.remove(path)
+    -- A pipe cannot be sought.
+    p = peer.tcp(CUT_SHORT .. "server:settimeout(0.2) report(tostring(server:accept()))")
+    path = process.file("")
+    local pipe = assert(io.popen("cat > " .. path, "w"))
+    err = fails.with("network/connection_reset", mine.fetch, "http://127.0.0.1:" .. p.port .. "/",
+      { save = pipe, retry = quick, timeout = 10 })
+    pipe:close()
+    assert.truthy(tostring(err):find("not asked for again, what came is saved and stays: the file cannot be sought", 1, true), tostring(err))
+    assert.equal("hello wo", process.read(path))
+    assert.same({ "nil" }, p:finish())
+    os.remove(path)
+    -- Nothing came: then a pipe is as good as a file.
+    p = peer.tcp([[
+      local c = accept() head(c) c:send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n") c:close()
+      c = accept() head(c) c:send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") c:close()]])
+    path = process.file("")
+    pipe = assert(io.popen("cat > " .. path, "w"))
+    assert.equal(2, mine.fetch("http://127.0.0.1:" .. p.port .. "/", { save = pipe, retry = quick, timeout = 10 }).saved)
+    pipe:close()
+    assert.equal("ok", process.read(path))
+    p:finish()
+    os.remove(path)
+  end)
+
+  it("and saved without a timeout has the head's own each time", function()
+    local p = peer.tcp(CUT_SHORT .. 'c = accept() head(c) c:send("HTTP/1.1 500 No\\r\\nContent-Length: 4\\r\\n\\r\\ngone") c:close()')
+    local file = assert(io.tmpfile())
+    local r = mine.fetch("http://127.0.0.1:" .. p.port .. "/", { save = file, retry = quick })
+    assert.same({ 500, "gone", "" }, { r.status, r.body, content(file) })
+    p:finish()
+  end)
+
   it("is not asked for again by a POST, nor where the script has seen some of it", function()
     local cut = 'local c = accept() head(c) c:send("HTTP/1.1 200 OK\\r\\nContent-Length: 6\\r\\n\\r\\nhello") c:close() '
       .. 'server:settimeout(0.2) report(tostring(server:accept()))'

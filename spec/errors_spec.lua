@@ -307,8 +307,8 @@ describe("a wrong argument", function()
       [[bad argument #2 to 'fetch' (body_multipart[1]: unknown option "dat"; did you mean "data"?)]] },
     { 'net.fetch("http://a", { body_multipart = { x = { type = 1 } } })',
       [[bad argument #2 to 'fetch' (part "x" of body_multipart: type must be a string, got 1)]] },
-    { 'net.fetch("http://a", { body_multipart = { x = {} } })', 'part "x" of body_multipart must have either data or a path' },
-    { 'net.fetch("http://a", { body_multipart = { x = true } })', 'part "x" of body_multipart must be a string or a table' },
+    { 'net.fetch("http://a", { body_multipart = { x = { type = "a/b" } } })', 'part "x" of body_multipart must have either data or a path' },
+    { 'net.fetch("http://a", { body_multipart = { x = print } })', 'part "x" of body_multipart must be a string or a table' },
     { 'net.http.client.new{ cookie = true }', [[bad argument #1 to 'new' (unknown option "cookie"; did you mean "cookies"?)]] },
     -- A number as text is the commonest slip.
     { 'net.tcp("a", "80")', [[bad argument #2 to 'tcp' (port must be 1..65535: a number, got a string ("80"))]] },
@@ -411,6 +411,20 @@ describe("a wrong argument", function()
       assert.is_false(pcall(s[method]))
     end
     s:close()
+  end)
+
+  it("of options in place of a number says where they belong", function()
+    local s, u = net.tcp("127.0.0.1", servers.http), net.udp_listen("127.0.0.1", 0)
+    for _, row in ipairs{
+      { s, "recv", "recv(nil, { timeout = 1 })" }, { s, "recv_exact", "recv_exact(n, { timeout = 1 })" },
+      { u, "recv", "recv(nil, { timeout = 1 })" }, { u, "recv_from", "recv_from(nil, { timeout = 1 })" },
+    } do
+      local call = assert(load(("local s = ... local r = s:%s{ timeout = 0 } return r"):format(row[2]), "=call"))
+      local text = fails.plainly("options come behind it: " .. row[3], call, row[1])
+      assert.equal(1, (text:find("call:1: bad argument #1 to '" .. row[2] .. "'", 1, true)), text)
+    end
+    s:close()
+    u:close()
   end)
 
   it("of a method that was called with a dot says so", function()

@@ -223,6 +223,8 @@ describe("a request", function()
       { { "a", "1" }, { "a", 2 }, { "b", { data = "3", filename = "f" } } },
       { { name = "a", data = "1" }, { "a", "2" }, { name = "b", data = "3", filename = "f" } },
       { a = { "1", { data = "2" } }, b = { data = "3", filename = "f" } },
+      { { "a", { "1", { data = "2" } } }, { "c", {} }, { "b", { data = "3", filename = "f" } } },
+      { a = { 1, 2.0 }, b = { { data = "3", filename = "f" } }, c = {} },
     } do
       local body = mine.fetch(http .. "/echo", { method = "POST", body_multipart = given }).body
       local names = {}
@@ -255,7 +257,9 @@ describe("a request", function()
       { "body_multipart", { { "a" } }, "body_multipart[1] must be { name, value }" },
       { "body_multipart", { { "a", "b", "c" } }, "body_multipart[1] must be { name, value }" },
       { "body_multipart", { { 1, "b" } }, "body_multipart[1] must be { name, value }" },
-      { "body_multipart", { { "a", { "b" } } }, "unknown option 1" },
+      { "body_multipart", { { "a", { "b", nil, "c" } } }, "hole: nothing stands at 2" },
+      { "body_form", { { "a", { "b", nil, "c" } } }, "hole: nothing stands at 2" },
+      { "query", { { "a", { "b", nil, "c" } } }, "hole: nothing stands at 2" },
       { "body_form", { { "a", "1" }, nil, { "b", "2" } }, "hole: nothing stands at 2" },
       { "body_form", { a = { "1", nil, "2" } }, "hole: nothing stands at 2" },
       { "body_form", { { "a", "1", "2" } }, "body_form[1] must be { name, value }" },
@@ -293,6 +297,52 @@ describe("a request", function()
     assert.equal("id=1234567890123456", form.body)
     local parts = mine.fetch(http .. "/echo", { method = "POST", body_multipart = { id = id } })
     assert.truthy(parts.body:find("\r\n1234567890123456\r\n", 1, true))
+  end)
+
+  it("has one rule for values, wherever they stand", function()
+    -- What there is in a list is sent, an empty one is nothing; truth values are words; numbers are alike on every Lua.
+    local big = 2^53
+    for _, row in ipairs{
+      { true, "true" }, { false, "false" }, { 3.0, "3" }, { -2, "-2" }, { 1e15, "1000000000000000" }, { big, "9007199254740992" },
+      { 0.1, "0.1" }, { 1 / 3, "0.3333333333333333" }, { 1e300, "1e+300" }, { 2^70, "1.1805916207174113e+21" }, { "s", "s" },
+    } do
+      local encoded = row[2]:gsub("+", "%%2B")
+      assert.equal(http .. "/q?a=" .. encoded, mine.fetch(http .. "/q", { query = { a = row[1] } }).url)
+      assert.equal("a=" .. encoded, mine.fetch(http .. "/echo", { method = "POST", body_form = { a = row[1] } }).body)
+      local parts = mine.fetch(http .. "/echo", { method = "POST", body_multipart = { a = row[1] } }).body
+      assert.equal(row[2], parts:match("\r\n\r\n(.-)\r\n"))
+      if type(row[1]) == "number" then
+        assert.equal(row[2], inspected(mine.fetch(http .. "/inspect", { headers = { ["X-One"] = row[1] } }))["x-one"])
+      end
+    end
+    local lists = { { { "b", { "1", 2 } }, { "c", {} }, { "a", true } }, { b = { "1", 2 }, c = {} } }
+    for index, expected in ipairs{ "b=1&b=2&a=true", "b=1&b=2" } do
+      assert.equal(http .. "/q?" .. expected, mine.fetch(http .. "/q", { query = lists[index] }).url)
+      assert.equal(expected, mine.fetch(http .. "/echo", { method = "POST", body_form = lists[index] }).body)
+      local parts, got = mine.fetch(http .. "/echo", { method = "POST", body_multipart = lists[index] }).body, {}
+      for name, value in parts:gmatch('name="(%a)"[^\n]*\r\n\r\n(.-)\r\n') do got[#got + 1] = name .. "=" .. value end
+      assert.equal(expected, table.concat(got, "&"))
+    end
+    for _, value in ipairs{ 0 / 0, math.huge, -math.huge } do
+      for _, option in ipairs{ "query", "body_form", "body_multipart", "headers" } do
+        for _, given in ipairs{ { ["X-A"] = value }, { ["X-A"] = { "1", value } } } do
+          fails.plainly("must be a finite number, got ", mine.fetch, http .. "/echo", { method = "POST", [option] = given })
+        end
+      end
+    end
+  end)
+
+  it("has no type where its header is false", function()
+    local client = mine.http.client.new{ headers = { ["content-type"] = false } }
+    for option, value in pairs{ body_json = { 1 }, body_form = { a = "1" }, body_multipart = { a = "1" } } do
+      local r = mine.fetch(http .. "/inspect", { method = "POST", [option] = value, headers = { ["Content-Type"] = false } })
+      assert.is_nil(inspected(r)["content-type"], option)
+      assert.is_nil(inspected(client:fetch(http .. "/inspect", { method = "POST", [option] = value }))["content-type"], option)
+      r = client:fetch(http .. "/inspect", { method = "POST", [option] = value, headers = { ["Content-Type"] = "multipart/mixed" } })
+      assert.equal("multipart/mixed", inspected(r)["content-type"]:match("^[^;]+"))
+      assert.equal(option == "body_multipart", inspected(r)["content-type"]:find("boundary=", 1, true) ~= nil)
+    end
+    client:close()
   end)
 
   it("of a megabyte arrives whole", function()

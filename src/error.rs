@@ -215,6 +215,12 @@ impl Error {
         self.0.message.insert_str(0, words);
         self
     }
+
+    /// Puts words behind: `"; not asked again"`.
+    pub fn adding(mut self, words: &str) -> Self {
+        self.0.message.push_str(words);
+        self
+    }
 }
 
 /// The operating system's words without Rust's `(os error 111)`.

@@ -17,11 +17,13 @@ pub struct Stream {
     /// `buffer[head..]` is not handed out yet.
     buffer: Vec<u8>,
     head: usize,
+    /// What ended a body that is being saved, until it is decided whether to ask again.
+    lost: Option<Error>,
 }
 
 impl Stream {
     pub fn new(fetch: Box<Fetch>) -> Stream {
-        Stream { fetch, buffer: Vec::new(), head: 0 }
+        Stream { fetch, buffer: Vec::new(), head: 0, lost: None }
     }
 
     /// What is there, waiting until something is; at most `max`. Empty at the end.
@@ -79,6 +81,28 @@ impl Stream {
     pub fn again(&mut self, err: Error) -> Result<()> {
         self.clear();
         self.fetch.answer_again(err)
+    }
+
+    /// As [`Stream::piece`], for a body that is written where it can be taken back. `None`: it was lost, and the request may
+    /// be made again: [`Stream::resume`].
+    pub fn saved(&mut self, max: usize) -> Result<Option<Vec<u8>>> {
+        match self.piece(max) {
+            Err(err) if self.fetch.would_ask_again(&err) => {
+                self.lost = Some(err);
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
+    }
+
+    /// After [`Stream::saved`] was `None`: goes on to the head of another answer, whose body begins anew. With `refused` it is
+    /// the failure, and says why nobody asks again.
+    pub fn resume(&mut self, refused: Option<&str>) -> Result<()> {
+        let Some(err) = self.lost.take() else { return Err(Error::new(Kind::Socket, "nothing was lost").op("fetch")) };
+        match refused {
+            Some(why) => Err(err.adding(why)),
+            None => self.again(err),
+        }
     }
 
     /// Hands out nothing of what is held: whoever looked at it has it.

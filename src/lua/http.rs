@@ -277,14 +277,18 @@ fn start(lua: &Lua, given: Given) -> Answer<Rc<Call>> {
 }
 
 /// `names` and `values` are the headers; `body` is `{ bytes =, type = }`, `{ path =, type = }`, `{ parts = }` or
-/// `{ pump = true, length = }`; `opts` what else was given. Arguments that are wrong are the caller's first (URL) or
+/// `{ pump = true, length = }`, with `untyped = true` where it says nothing of its type; `opts` what else was given. Arguments that are wrong are the caller's first (URL) or
 /// second (everything else).
 pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepared> {
     let (of, url, method, names, values, body, opts) = given;
     let of = owner(lua, &of)?;
     let (net, url, method) = of.begin(op, &url.as_bytes(), &method.as_bytes())?;
     let (source, content_type) = match body {
-        Some(body) => source(&Options::new(lua, Some(body), 2), &of.files)?,
+        Some(body) => {
+            let given = Options::new(lua, Some(body), 2);
+            let (source, content_type) = source(&given, &of.files)?;
+            (source, content_type.filter(|_| !matches!(given.flag("untyped", false), Ok(true))))
+        }
         None => (None, None),
     };
     let payload = source.as_ref().map(|source| source.payload(content_type.clone()));

@@ -25,6 +25,7 @@ mod progress;
 mod properties;
 mod raw;
 mod responses;
+mod saved;
 mod signals;
 mod socket;
 mod sockets;

@@ -293,7 +293,7 @@ unsafe fn maximum(state: *mut ffi::lua_State, call: &mut Call<'_>) {
                 2,
                 2,
                 c"max must be a number, got a string",
-                c"max must be a whole number of bytes, 1 or more",
+                c"max must be a whole number of bytes, 1 or more; options come behind it: recv(nil, { timeout = 1 })",
             );
         }),
     };
@@ -308,7 +308,7 @@ unsafe fn count(state: *mut ffi::lua_State, call: &mut Call<'_>) {
             2,
             2,
             c"n must be a number, got a string",
-            c"n must be a whole number of bytes, 0 or more",
+            c"n must be a whole number of bytes, 0 or more; options come behind it: recv_exact(n, { timeout = 1 })",
         );
     });
     options(state, 3, false, call);

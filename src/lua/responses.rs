@@ -7,6 +7,7 @@ use super::{
     define,
     kinds::{self, List},
     long::{self, Maker},
+    saved,
     sockets::cert_table,
 };
 use crate::{
@@ -106,6 +107,27 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             return Ok(Value::Nil);
         }
         lua.create_string(bytes).map(Value::String).or_else(|e| argument(0, e))
+    })?;
+    // http_save(call, count) -> bytes, nil at the end; false: the body was lost, and `http_again` may ask for it again
+    define(lua, core, "http_save", |lua, (call, count): (AnyUserData, f64)| {
+        let call = peek(lua, &call)?;
+        let bytes = call.stream()?.saved(count as usize)?;
+        match bytes {
+            None => Ok(Value::Boolean(false)),
+            Some(bytes) if bytes.is_empty() => Ok(Value::Nil),
+            Some(bytes) => lua.create_string(bytes).map(Value::String).or_else(|e| argument(0, e)),
+        }
+    })?;
+    // http_again(call, refused?) -> true once the head of another answer is here; `refused`: why nobody asks, for the error
+    define(lua, core, "http_again", |lua, (call, refused): (AnyUserData, Option<String>)| {
+        let call = peek(lua, &call)?;
+        call.stream()?.resume(refused.as_deref())?;
+        Ok(true)
+    })?;
+    // http_cut(file, length) -> true: the file ends there, and so does the next write
+    define(lua, core, "http_cut", |lua, (file, length): (AnyUserData, f64)| {
+        saved::cut(lua, &file, length as u64).map_err(|e| Error::from_io("save", &e))?;
+        Ok(true)
     })?;
     // http_text(call, body) -> the body in UTF-8, by the charset that the server names
     define(lua, core, "http_text", |lua, (call, body): (AnyUserData, LuaString)| {

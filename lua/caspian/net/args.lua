@@ -5,7 +5,7 @@ local slips = require("caspian_net").slips
 local error, floor, huge, next, rawget, rawequal, setfenv, tostring, type =
   error, math.floor, math.huge, next, rawget, rawequal, setfenv, tostring, type
 local tonumber = tonumber
-local find, format = string.find, string.format
+local find, format, gsub = string.find, string.format, string.gsub
 local rawlen = rawlen -- luacheck: ignore (Lua 5.1 has none, and no __len of tables)
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -34,13 +34,22 @@ local function show(value)
 end
 args.show = show
 
---- A number as text that loses nothing: tostring has 14 digits, too few for a double and for the ids of Lua 5.1.
+--- A number as text, alike on every Lua, that loses nothing: `tostring` has 14 digits, too few for a double and for the ids of
+-- Lua 5.1, and writes 3.0 for a whole number on some. Nil for what is no number in any protocol: nan and the infinities.
 function args.digits(value)
+  if value ~= value or value == huge or value == -huge then return nil end
   local text = tostring(value)
-  if floor(value) == value and value > -2^63 and value < 2^63 and find(text, "e", 1, true) then return format("%.0f", value) end
-  if value == value and tonumber(text) ~= value then return format("%.17g", value) end
-  return text
+  if find(text, "^-?%d+$") then return text end
+  if floor(value) == value and value > -2^63 and value < 2^63 then return format("%.0f", value) end
+  for precision = 14, 17 do
+    text = format("%." .. precision .. "g", value)
+    if tonumber(text) == value then break end
+  end
+  return (gsub(text, ",", ".")) -- a locale's decimal comma
 end
+
+--- What a message says of a number that `digits` has no text for.
+args.INFINITE = " must be a finite number, got "
 
 --- The arguments without the table that a method call put in front.
 function args.own(owner, first, ...)
@@ -138,10 +147,10 @@ function args.seconds(index, name, what, value, default)
   return value
 end
 
-function args.count(index, name, what, value, lowest, default)
+function args.count(index, name, what, value, lowest, default, depth)
   if value == nil and default then return default end
   if not whole(value) or value < lowest or value > 2 ^ 53 then
-    bad(index, name, what .. unlike("a whole number, " .. lowest .. " or more", value), 1)
+    bad(index, name, what .. unlike("a whole number, " .. lowest .. " or more", value), 1 + (depth or 0))
   end
   return value
 end

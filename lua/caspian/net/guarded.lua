@@ -194,7 +194,7 @@ local function asked(guard, name, url, given, depth)
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. args.show(url), depth) end
   local opts = args.options(2, name, given, OPTIONS, depth)
   if given ~= nil then opts.body_json = rawget(given, "body_json") end
-  local fields = requests.add_headers({}, opts.headers or {}, name, 2, depth)
+  local fields, gone = requests.add_headers({}, opts.headers or {}, name, 2, depth)
   for header, values in next, fields do own_header(name, header, values, guard, depth) end
   local names, values = requests.flatten(fields)
   local method, words = core.guard_request(opts.method or "GET", names, values)
@@ -211,7 +211,7 @@ local function asked(guard, name, url, given, depth)
   end
   if body then
     size = size + #body.bytes
-    if body.type and not headers["content-type"] then headers["content-type"] = body.type end
+    if body.type and not headers["content-type"] and not (gone and gone["content-type"]) then headers["content-type"] = body.type end
   end
   if size > guard.max_request_bytes then
     error(network_error("too_large", "the request is larger than max_request_bytes (" .. guard.max_request_bytes .. ")"), 0)

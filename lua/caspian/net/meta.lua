@@ -297,6 +297,8 @@ function Websocket:close(code, reason, opts) end
 
 ---@alias caspian.net.Socket caspian.net.Tcp|caspian.net.Ssl|caspian.net.Udp|caspian.net.Listener|caspian.net.Websocket
 
+--- Of idempotent requests, after a lost connection (also in the body, where it is gathered, or saved to a file that can be
+--- taken back to where it began; not in a stream), a failed resolution, a timeout of a part, or one of the statuses.
 ---@class caspian.net.Retry
 ---@field attempts? integer further tries; 3
 ---@field backoff? number seconds before the first of them, doubled each time; 0.5
@@ -339,7 +341,7 @@ function Websocket:close(code, reason, opts) end
 ---@field body_form? table
 ---@field body_file? string|file*
 ---@field body_multipart? table parts by name (or lists of them), or a list of { name, part } and of parts with a name
----@field save? file* where a 2xx body is written
+---@field save? file* where a 2xx body is written; `retry` takes back what a lost connection left of it
 
 ---@class caspian.net.Auth
 ---@field [1]? string user

@@ -91,10 +91,19 @@ local function define(core, classes)
     return (answer("send_to", core.udp_send_to(self, bytes, host, port, opts.timeout)))
   end
 
+  --- The bytes that a datagram may have; options in their place are the commonest slip.
+  local function maximum(name, max)
+    if type(max) == "table" then
+      bad(1, name, "max must be a whole number, got a table; options come behind it: " .. name .. "(nil, { timeout = 1 })", 1)
+    end
+    max = args.count(1, name, "max", max, 1, 65535, 1)
+    return max
+  end
+
   --- The next datagram, cut at `max` bytes. Defaults to the largest that there is.
   function udp.recv(self, max, opts)
     mine(self, "recv", "udp socket")
-    max = args.count(1, "recv", "max", max, 1, 65535)
+    max = maximum("recv", max)
     opts = options(2, "recv", opts, TIMEOUT)
     return (answer("recv", core.udp_recv_from(self, max, opts.timeout)))
   end
@@ -102,7 +111,7 @@ local function define(core, classes)
   --- The next datagram, and who sent it: bytes, host, port.
   function udp.recv_from(self, max, opts)
     mine(self, "recv_from", "udp socket")
-    max = args.count(1, "recv_from", "max", max, 1, 65535)
+    max = maximum("recv_from", max)
     opts = options(2, "recv_from", opts, TIMEOUT)
     local bytes, host, port = core.udp_recv_from(self, max, opts.timeout)
     if bytes == nil then answer("recv_from", bytes, host, port) end

@@ -172,7 +172,7 @@ local function plain(core, response)
     local copy = {}
     for index = 1, length(list) do
       local item = rawget(list, index)
-      if type(item) == "number" then item = args.digits(item) end
+      if type(item) == "number" then item = args.digits(item) or item end
       if type(item) ~= "string" then
         error("middleware: the value of the response's header " .. show(name) .. " must be a string, got " .. show(item), 0)
       end

@@ -89,7 +89,11 @@ end
 
 local function value_of(name, at, header, value, depth)
   local kind = type(value)
-  if kind == "number" then return digits(value) end
+  if kind == "number" then
+    local text = digits(value)
+    if not text then bad(at, name, "the value of header " .. show(header) .. args.INFINITE .. show(value), depth + 1) end
+    return text
+  end
   if kind ~= "string" then
     bad(at, name, "the value of header " .. show(header) .. " must be a string, got " .. show(value), depth + 1)
   end
@@ -97,9 +101,10 @@ local function value_of(name, at, header, value, depth)
   return value
 end
 
---- Lays the headers of `given` over those of `into` (lower-case name to { name, value … }); `false` takes one away.
+--- Lays the headers of `given` over those of `into` (lower-case name to { name, value … }); `false` takes one away. Also what
+-- was taken away, in lower case, or nil.
 local function add_headers(into, given, name, at, depth)
-  local seen = {}
+  local seen, gone = {}, nil
   for header, value in next, given do
     if type(header) ~= "string" then
       bad(at, name, "headers must be a table from names to values, got the name " .. show(header), depth + 1)
@@ -109,6 +114,8 @@ local function add_headers(into, given, name, at, depth)
     seen[key] = true
     if value == false then
       into[key] = nil
+      gone = gone or {}
+      gone[key] = true
     elseif type(value) == "table" then
       local values = { header }
       for index = 1, args.items(at, name, "header " .. show(header), value, depth + 1) do
@@ -119,7 +126,7 @@ local function add_headers(into, given, name, at, depth)
       into[key] = { header, value_of(name, at, header, value, depth + 1) }
     end
   end
-  return into
+  return into, gone
 end
 
 --- The headers as two arrays, in the order of their names.
@@ -162,12 +169,17 @@ local function is_list(given)
   return false
 end
 
---- Pairs from a table: { name = value, name = { value, value } } in the order of the names, or { { name, value }, … }.
+--- Pairs from a table: { name = value, name = { value, value } } in the order of the names, or { { name, value }, … }, where a
+-- value may be a list, too.
 local function pairs_of(given, name, what, at, depth)
   local names, values = {}, {}
   local function add(key, value)
     local kind = type(value)
-    if kind == "number" then value = digits(value) end
+    if kind == "number" then
+      local text = digits(value)
+      if not text then bad(at, name, what .. ": the value of " .. show(key) .. args.INFINITE .. show(value), depth + 2) end
+      value = text
+    end
     if kind == "boolean" then value = tostring(value) end
     if type(key) ~= "string" or type(value) ~= "string" then
       bad(at, name, what .. " must hold strings, got " .. show(key) .. " and " .. show(value), depth + 2)
@@ -182,7 +194,12 @@ local function pairs_of(given, name, what, at, depth)
       if args.items(at, name, place, pair, depth + 1) ~= 2 then
         bad(at, name, place .. " must be { name, value }", depth + 1)
       end
-      add(rawget(pair, 1), rawget(pair, 2))
+      local key, value = rawget(pair, 1), rawget(pair, 2)
+      if type(value) == "table" then
+        for item = 1, args.items(at, name, place .. "[2]", value, depth + 1) do add(key, rawget(value, item)) end
+      else
+        add(key, value)
+      end
     end
     return names, values
   end
@@ -207,13 +224,22 @@ end
 local PART = { name = "string", data = "string", path = "string", filename = "string", type = "string" }
 
 --- Parts of a multipart body, for the core: { { name =, bytes = | path =, filename =, type = }, … }. From { name = part,
--- name = { part, part } } in the order of the names, or a list of { name, part } and of parts that say their name. A part
--- is a string, a number, or a table as PART.
+-- name = { part, part } } in the order of the names, or a list of { name, part }, { name, { part, part } } and of parts that say
+-- their name. A part is a string, a number, a boolean, or a table as PART; no parts are an empty list.
 local function parts_of(given, name, at, depth)
   local keys, values, places = {}, {}, {}
   local function put(key, value, place)
     local count = #places + 1
     keys[count], values[count], places[count] = key, value, place
+  end
+  local function put_all(key, value, place)
+    if type(value) == "table" and (next(value) == nil or is_list(value)) then
+      for index = 1, args.items(at, name, place, value, depth + 2) do
+        put(key, rawget(value, index), place .. "[" .. index .. "]")
+      end
+    else
+      put(key, value, place)
+    end
   end
   if is_list(given) then
     for index = 1, args.items(at, name, "body_multipart", given, depth + 1) do
@@ -223,7 +249,7 @@ local function parts_of(given, name, at, depth)
       elseif args.items(at, name, place, item, depth + 1) ~= 2 or type(rawget(item, 1)) ~= "string" then
         bad(at, name, place .. " must be { name, value } or a part with a name", depth + 1)
       else
-        put(rawget(item, 1), rawget(item, 2), place)
+        put_all(rawget(item, 1), rawget(item, 2), place .. "[2]")
       end
     end
   else
@@ -234,20 +260,18 @@ local function parts_of(given, name, at, depth)
     end
     sort(names)
     for _, key in next, names do
-      local value, place = given[key], "part " .. show(key) .. " of body_multipart"
-      if type(value) == "table" and is_list(value) then
-        for index = 1, args.items(at, name, place, value, depth + 1) do
-          put(key, rawget(value, index), place .. "[" .. index .. "]")
-        end
-      else
-        put(key, value, place)
-      end
+      put_all(key, given[key], "part " .. show(key) .. " of body_multipart")
     end
   end
   local parts = {}
   for index = 1, #places do
     local part, place = values[index], places[index]
-    if type(part) == "number" then part = digits(part) end
+    if type(part) == "number" then
+      local text = digits(part)
+      if not text then bad(at, name, place .. args.INFINITE .. show(part), depth + 1) end
+      part = text
+    end
+    if type(part) == "boolean" then part = tostring(part) end
     if type(part) == "string" then part = { data = part } end
     if type(part) ~= "table" then
       bad(at, name, place .. " must be a string or a table, got " .. show(part), depth + 1)
@@ -361,14 +385,14 @@ end
 local function prepare(name, client, url, given, at, depth, method, body, allowed, begin)
   local core = client.core
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
-  local opts, headers = client.defaults, client.headers
+  local opts, headers, gone = client.defaults, client.headers, nil
   local copy
   if given ~= nil then
     copy = args.options(at, name, given, allowed or REQUEST, depth)
     -- The tables themselves: a mark says whether an empty one is an array, and a jar is known by what it is.
     copy.body_json, copy.cookies = rawget(given, "body_json"), rawget(given, "cookies")
     if copy.headers then
-      headers = add_headers(merged(headers), copy.headers, name, at, depth)
+      headers, gone = add_headers(merged(headers), copy.headers, name, at, depth)
     end
     opts = merged(opts, copy)
   end
@@ -383,6 +407,8 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
   if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
   if opts.query then url = with_query(core, url, opts.query, name, at, depth) end
   local source, pump = body_of(core, opts, name, body ~= nil and 2 or at, depth)
+  -- `false` takes away what a body brings along, too.
+  if source and not headers["content-type"] then source.untyped = gone and gone["content-type"] or client.untyped end
   if pump and begin then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
   local told = copy and wishes(copy)
   if opts.save then

@@ -217,12 +217,40 @@ local function gather(core, call, report)
   return core.http_read(call, "whole")
 end
 
---- Writes the body to a file; answers how many bytes.
+--- Where the body began that has left `done` bytes in a file, if they can be taken back: they are the last ones of a file
+-- that can be sought. Else nil and why not.
+local function beginning(file, done)
+  if done == 0 then return true end
+  local here, why = file:seek("cur")
+  if not here then return nil, "the file cannot be sought (" .. tostring(why) .. ")" end
+  local last = file:seek("end")
+  if last ~= here or here < done then
+    file:seek("set", here)
+    return nil, "more stands behind it in the file"
+  end
+  return here - done
+end
+
+--- Writes the body to a file; answers how many bytes. Where the body is lost and the option `retry` asks for it again, what
+-- came of it is taken back, and nil is the answer: the head is another one now.
 local function store(core, call, report, file)
   local total, done = core.http_total(call), 0
   while true do
-    local bytes, err = core.http_read(call, "piece", 65536)
+    local bytes, err = core.http_save(call, 65536)
     if bytes == nil and err ~= nil then error(err, 0) end
+    if bytes == false then
+      local start, why = beginning(file, done)
+      local again
+      again, err = core.http_again(call, not start and "; not asked for again, what came is saved and stays: " .. why or nil)
+      if not again then error(err, 0) end
+      if done > 0 then
+        -- Only now: if nobody had answered, what was saved would still be there.
+        file:seek("set", start)
+        again, err = core.http_cut(file, start)
+        if not again then error(err, 0) end
+      end
+      return nil
+    end
     if report then report(done + (bytes and #bytes or 0), total, "download", bytes == nil) end
     if bytes == nil then return done end
     write(core, call, file, bytes)
@@ -245,9 +273,11 @@ local function respond(core, call, stream, report, file)
   local status, why, index = core.http_head(call)
   if status == nil then answer("fetch", status, why, index) end
   local body, err, saved
-  if file and status >= 200 and status < 300 then
+  while file and not saved and status >= 200 and status < 300 do
     saved = store(core, call, report, file)
-  elseif not stream then
+    status = core.http_head(call)
+  end
+  if not (saved or stream) then
     if report then
       body, err = gather(core, call, report)
     else

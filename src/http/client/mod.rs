@@ -81,6 +81,8 @@ pub struct Fetch {
     chain: Vec<String>,
     timings: Timings,
     started: Instant,
+    /// When the answer that counts was asked for: later than `started` once [`Fetch::answer_again`] made the request anew.
+    asked: Instant,
     /// When the phase that is being timed began.
     since: Instant,
     /// This hop found its reused connection dead and opened one of its own.
@@ -133,6 +135,7 @@ impl Fetch {
             chain: Vec::new(),
             timings: Timings::default(),
             started,
+            asked: started,
             since: started,
             retried: false,
             reached: false,
@@ -146,6 +149,7 @@ impl Fetch {
     pub fn begin(&mut self, whole: &Deadline) {
         self.deadline = whole.within(self.options.timeout).start();
         self.started = now();
+        self.asked = self.started;
     }
 
     /// Under this deadline, in place of [`Options::timeout`].
@@ -546,8 +550,13 @@ impl Fetch {
     /// A body that is gathered after all ends within [`Options::timeout`], like any other.
     pub fn bound(&mut self) {
         if self.options.open_ended {
-            self.deadline = Deadline::started(self.options.timeout, self.started);
+            self.deadline = Deadline::started(self.options.timeout, self.asked);
         }
+    }
+
+    /// True if [`Fetch::answer_again`] may make the request again after `err` ended the body.
+    pub fn would_ask_again(&self, err: &Error) -> bool {
+        self.at == At::Failed && self.retry().is_some_and(|retry| retry.after_failure(err, self.tries, 0).is_some())
     }
 
     /// After `err` ended the body: waits, and goes on to the head of another answer if the option `retry` says so; else the
@@ -557,6 +566,11 @@ impl Fetch {
             return Err(err);
         }
         self.retry_later(err)?;
+        if self.options.open_ended {
+            // The body had no end set; the next head has, as the first one had.
+            self.asked = now();
+            self.deadline = Deadline::started(self.options.timeout, self.asked);
+        }
         loop {
             match self.step()? {
                 Step::Head => return Ok(()),
