@@ -5,11 +5,12 @@
 //! - ground: [`error`], [`deadline`], [`address`], [`panics`]: words that everyone shares
 //! - floor 1: [`grants`], [`guard`] and the pure rooms of [`http`]: decisions, no I/O, no clock
 //! - floor 2: [`resolve`], [`wire`], [`conn`], [`udp`], [`bare`], [`tls`], [`poll`], [`files`]: the world outside
-//! - floor 3: [`dial`], `http::client`, `http::pool`: grants × network × protocol
+//! - floor 3: [`dial`], [`client`]: grants × network × protocol
 //! - floor 4: [`lua`], the only room that names mlua
 
 pub mod address;
 pub mod bare;
+pub mod client;
 pub mod conn;
 pub mod deadline;
 pub mod descriptors;

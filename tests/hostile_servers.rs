@@ -12,7 +12,7 @@
 //! | G | proxies and credentials | `http_proxy.rs`, `hostile/identity.rs`, `src/http/auth/tests.rs` |
 //! | H | the request's side | `hostile/requests.rs`; multipart (79): `src/http/multipart.rs` |
 //! | I | URLs | `hostile/requests.rs`, `src/http/url.rs`, `grants/cases.rs` |
-//! | J | WebSockets, Server-Sent Events | `websocket/`, `src/http/websocket/`; `hostile/events.rs`, `src/http/events.rs` |
+//! | J | WebSockets, Server-Sent Events | `websocket/`, `src/client/websocket.rs`; `hostile/events.rs`, `src/http/events.rs` |
 //!
 //! Every row has a deadline; several run at a time.
 
@@ -49,12 +49,11 @@ mod tls_support;
 
 use caspian_net::{
     address::{Endpoint, Host},
+    client::{Fetch, pool::Pool},
     deadline::Deadline,
     error::Kind,
     grants::Grants,
     http::{
-        client::Fetch,
-        pool::Pool,
         request::{Method, Request},
         url::HttpUrl,
     },

@@ -3,15 +3,17 @@
 #![allow(clippy::disallowed_methods, reason = "the tests are the world outside")]
 
 use caspian_net::{
+    client::{
+        Fetch, Options,
+        batch::{Limits, gather},
+        pool::Pool,
+        stream::Stream,
+    },
     deadline,
     error::Kind,
     grants::Grants,
     http::{
-        batch::{Limits, gather},
-        client::{Fetch, Options},
-        pool::Pool,
         request::{Method, Request},
-        stream::Stream,
         url::HttpUrl,
     },
     net::Net,

@@ -7,13 +7,15 @@
 mod http_support;
 
 use caspian_net::{
+    client::{
+        Fetch, Options, Step,
+        pool::Pool,
+        upload::{Part, Source},
+    },
     error::{Error, Kind, Result},
     grants::Grants,
     http::{
-        client::{Fetch, Options, Step},
-        pool::Pool,
         request::{Method, Request},
-        upload::{Part, Source},
         url::HttpUrl,
     },
     net::Net,

@@ -6,11 +6,10 @@
 mod http_support;
 
 use caspian_net::{
+    client::{Fetch, Options, Step, pool::Pool},
     error::{Error, Kind, Result},
     grants::Grants,
     http::{
-        client::{Fetch, Options, Step},
-        pool::Pool,
         proxy::Proxy,
         request::{Method, Request},
         url::HttpUrl,

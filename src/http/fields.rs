@@ -37,7 +37,7 @@ impl Fields {
 
     /// The fields that lie within `text`, by name and value: all of it is copied once, and each is
     /// found by its place. An empty part may lie elsewhere.
-    pub(super) fn within<'a>(text: &[u8], fields: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+    pub(crate) fn within<'a>(text: &[u8], fields: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
         let place = |part: &[u8]| {
             let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize).min(text.len());
             start..(start + part.len()).min(text.len())
@@ -165,7 +165,7 @@ impl std::fmt::Debug for Fields {
 }
 
 /// Without optional whitespace around (RFC 9110 section 5.6.3).
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }

@@ -5,36 +5,25 @@
 //! comes back, [`body`] where it ends, [`exchange`] one request's answer as bytes in and counts out, [`redirect`] where
 //! to go next, [`record`] what it was for whoever looks later, [`form`] and [`multipart`] what bodies are made of,
 //! [`decode`] what they are coded in, [`cookies`] and [`auth`] who we are to a server, [`events`] an event stream's text,
-//! [`proxy`] and [`socks`] what is said to proxies. Above them: `route` opens connections, [`retry`] says when to ask
-//! again, [`client`] speaks all that over connections, `talk` by `talk`, [`pool`] keeps the idle ones, [`upload`] reads
-//! what is sent, [`stream`] hands out what comes in measured pieces, [`batch`] does many at once, [`feed`] follows an
-//! event stream; [`websocket`] is what a connection becomes
-//! after another handshake.
+//! [`proxy`] and [`socks`] what is said to proxies, [`retry`] when to ask again, [`websocket`] frames and their handshake.
+//! `client` speaks all that over connections.
 
 pub mod auth;
-pub mod batch;
 pub mod body;
-pub mod client;
 pub mod cookies;
 pub mod decode;
 pub mod events;
 pub mod exchange;
-pub mod feed;
 pub mod fields;
 pub mod form;
 pub mod multipart;
-pub mod pool;
 pub mod proxy;
 pub mod record;
 pub mod redirect;
 pub mod request;
 pub mod response;
 pub mod retry;
-mod route;
 pub mod socks;
-pub mod stream;
-mod talk;
-pub mod upload;
 pub mod url;
 pub mod websocket;
 
@@ -61,12 +50,12 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 /// The peer broke the protocol.
-fn broken(why: impl Into<String>) -> Error {
+pub(crate) fn broken(why: impl Into<String>) -> Error {
     Error::new(Kind::Protocol, why)
 }
 
 /// A peer's bytes for a message: escaped, and short whatever the peer sent. Not for values that may be secrets.
-fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     const MOST: usize = 32;
     let text = bytes.iter().take(MOST).flat_map(|b| std::ascii::escape_default(*b)).map(char::from);
     let rest = if bytes.len() > MOST { "…" } else { "" };
@@ -74,6 +63,6 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 /// A token of RFC 9110 section 5.6.2: what methods and field names are made of.
-fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }

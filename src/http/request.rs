@@ -137,7 +137,7 @@ impl Request {
         &self.fields
     }
 
-    pub(super) fn fields_mut(&mut self) -> &mut Fields {
+    pub(crate) fn fields_mut(&mut self) -> &mut Fields {
         &mut self.fields
     }
 
@@ -202,7 +202,7 @@ impl Draft<'_> {
     }
 
     /// The same for a field whose line is always this one.
-    pub(super) fn stock(&mut self, name: &str, line: &'static str) {
+    pub(crate) fn stock(&mut self, name: &str, line: &'static str) {
         if !self.fields.has(name) {
             self.put(&[line.as_bytes()]);
         }

@@ -87,12 +87,12 @@ impl Default for Budget {
 
 impl Budget {
     /// True if `bytes` more fit; takes nothing.
-    pub(super) fn has(&self, bytes: usize) -> bool {
+    pub(crate) fn has(&self, bytes: usize) -> bool {
         bytes <= self.bytes
     }
 
     /// The error of a spent budget.
-    pub(super) fn spent() -> Error {
+    pub(crate) fn spent() -> Error {
         broken("the response's head and trailers are more than 64 KiB")
     }
 
@@ -106,7 +106,7 @@ impl Budget {
 
 /// Finds the empty line that ends a head, however the bytes are cut, looking at each byte once.
 #[derive(Clone, Debug, Default)]
-pub(super) struct EmptyLine {
+pub(crate) struct EmptyLine {
     /// Bytes of the unfinished line, counted to 2 at most.
     held: usize,
     held_cr: bool,
@@ -114,7 +114,7 @@ pub(super) struct EmptyLine {
 
 impl EmptyLine {
     /// Where the head ends in `input`: the place after its empty line.
-    pub(super) fn find(&mut self, input: &[u8]) -> Option<usize> {
+    pub(crate) fn find(&mut self, input: &[u8]) -> Option<usize> {
         let mut start = 0;
         for at in memchr::memchr_iter(b'\n', input) {
             let line = input.get(start..at).unwrap_or_default();
@@ -141,7 +141,7 @@ impl EmptyLine {
 
 /// True as long as `text` and `more` behind it can be the beginning of a response: tells a server of another protocol at
 /// its first bytes.
-pub(super) fn may_be_http(text: &[u8], more: &[u8]) -> bool {
+pub(crate) fn may_be_http(text: &[u8], more: &[u8]) -> bool {
     let (begun, rest) = b"HTTP/1.".split_at(text.len().min(7));
     let both = rest.len().min(more.len());
     text.starts_with(begun) && more.get(..both) == rest.get(..both)
@@ -183,7 +183,7 @@ fn unfolded<'a>(bytes: &'a [u8], from: usize, budget: &mut Budget) -> Result<Cow
 
 /// Reads the head in front of `bytes`: it, and its length; `None` if its empty line is not there. The budget pays for a
 /// head only.
-pub(super) fn read_head(bytes: &[u8], budget: &mut Budget) -> Result<Option<(Box<Head>, usize)>> {
+pub(crate) fn read_head(bytes: &[u8], budget: &mut Budget) -> Result<Option<(Box<Head>, usize)>> {
     // httparse skips empty lines in front, which only servers should (RFC 9112 section 2.2).
     if !may_be_http(b"", bytes) {
         return Err(not_http());
@@ -221,7 +221,7 @@ pub(super) fn read_head(bytes: &[u8], budget: &mut Budget) -> Result<Option<(Box
 }
 
 /// Reads a trailer section: fields to empty line, nothing after it.
-pub(super) fn parse_trailers(bytes: &[u8], budget: &mut Budget) -> Result<Fields> {
+pub(crate) fn parse_trailers(bytes: &[u8], budget: &mut Budget) -> Result<Fields> {
     let bytes = &*unfolded(bytes, 1, budget)?;
     let mut room = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let room = room.get_mut(..budget.fields).unwrap_or_default();

@@ -228,10 +228,10 @@ fn has_userinfo(url: &::url::Url) -> bool {
 }
 
 /// RFC 6874 would write them; browsers and the WHATWG do not.
-pub(super) const NO_ZONES: &str = "URLs have no zones, only raw sockets do";
+pub(crate) const NO_ZONES: &str = "URLs have no zones, only raw sockets do";
 
 /// True if the host is an IPv6 address with a percent sign in its brackets.
-pub(super) fn has_zone(text: &str) -> bool {
+pub(crate) fn has_zone(text: &str) -> bool {
     let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
     let host = authority.and_then(|authority| authority.rsplit_once('[')?.1.split(']').next());
     host.is_some_and(|host| host.contains('%'))

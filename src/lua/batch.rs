@@ -7,7 +7,7 @@ use super::{
     responses::peek,
     socket::seconds,
 };
-use crate::http::batch::{Limits, gather};
+use crate::client::batch::{Limits, gather};
 use mlua::{AnyUserData, Lua, Table, Value};
 
 /// Adds the function to the core.

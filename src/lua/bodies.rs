@@ -5,12 +5,10 @@ use super::{
     options::Options,
 };
 use crate::{
+    client::upload::{Part, Source},
     error::{Error, Kind},
     files::Files,
-    http::{
-        multipart,
-        upload::{Part, Source},
-    },
+    http::multipart,
     pages,
 };
 use mlua::{LuaString, Table};

@@ -9,12 +9,10 @@ use super::{
     socket::seconds,
 };
 use crate::{
+    client::event_source::{Feed, Wishes},
     deadline::{DEFAULT, Deadline},
     error::{Error, Kind},
-    http::{
-        events::MAX_EVENT,
-        feed::{Feed, Wishes},
-    },
+    http::events::MAX_EVENT,
 };
 use mlua::{AnyUserData, IntoLuaMulti, Lua, Table, UserData};
 use std::{

@@ -14,15 +14,14 @@ use super::{
     wishes::{Wishes, resolve},
 };
 use crate::{
+    client::{Fetch, pool::Limits},
     deadline::{DEFAULT, Deadline},
     error::{Error, Kind},
     files::Files,
     grants::Grants,
     guard::shown::shown_after,
     http::{
-        client::Fetch,
         fields::Fields,
-        pool::Limits,
         redirect::{self, Rules},
         request::{Method, Payload, Request},
         response::{Head, Version},

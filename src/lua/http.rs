@@ -15,19 +15,21 @@ use super::{
     wishes::{Wishes, options},
 };
 use crate::{
+    client::{
+        Fetch, Step,
+        pool::{Limits, Pool},
+        stream::Stream,
+        upload::Source,
+    },
     error::{Error, Kind},
     files::Files,
     grants::Grants,
     http::{
         Invalid,
         auth::Logins,
-        client::{Fetch, Step},
         cookies::SharedJar,
         form, multipart,
-        pool::{Limits, Pool},
         request::{Method, Request},
-        stream::Stream,
-        upload::Source,
         url::HttpUrl,
     },
     names::Lookup,

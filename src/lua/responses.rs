@@ -11,13 +11,9 @@ use super::{
     sockets::cert_table,
 };
 use crate::{
+    client::{self, Fetch, stream::Stream},
     error::{Error, Kind},
-    http::{
-        client::{self, Fetch},
-        fields::Fields,
-        response::Head,
-        stream::Stream,
-    },
+    http::{fields::Fields, response::Head},
     pages,
 };
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, Value};

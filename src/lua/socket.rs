@@ -5,10 +5,10 @@
 
 use super::{capability::Capability, signals};
 use crate::{
+    client::websocket::WebSocket,
     conn::{Conn, MAX_LINE},
     deadline::{DEFAULT, Deadline},
     error::{Error, Kind, Result},
-    http::websocket::WebSocket,
     listen::{Listener, TlsListener},
     udp::Udp,
     zone,

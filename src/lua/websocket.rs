@@ -10,13 +10,16 @@ use super::{
     wishes::{proxy, resolve},
 };
 use crate::{
+    client::{
+        self,
+        websocket::{self, Received, WebSocket},
+    },
     deadline::Deadline,
     error::{Error, Kind},
     http::{
-        Invalid, client,
+        Invalid,
         url::{HttpUrl, Scheme},
         websocket::{
-            self, Received, WebSocket,
             frames::{Form, Goodbye, Limits, MAX_CONTROL, is_sendable},
             handshake::{Handshake, parse_url},
         },

@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     address::{Endpoint, Host},
+    client,
     deadline::DEFAULT,
     files::Files,
     http::{
         auth::{Credentials, Schemes},
-        client,
         cookies::SharedJar,
         proxy::Proxy,
         retry::Retry,

@@ -2,9 +2,9 @@
 
 use super::{HERE, THERE, World, a, names_support::*, short, tables, world};
 use caspian_net::{
+    client::pool::Pool,
     deadline::Deadline,
     grants::Grants,
-    http::pool::Pool,
     names::{Names, Question, Type, server},
     net::Net,
 };

@@ -11,12 +11,11 @@ mod tables;
 
 use caspian_net::{
     address::{Endpoint, Host},
+    client::{Fetch, Options, Step, pool::Pool},
     deadline::Deadline,
     error::{Kind, Result},
     grants::Grants,
     http::{
-        client::{Fetch, Options, Step},
-        pool::Pool,
         request::{Method, Request},
         url::HttpUrl,
     },

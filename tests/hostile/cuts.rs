@@ -5,11 +5,10 @@ use crate::{
     server::{Below, Bound, Server, Turn},
 };
 use caspian_net::{
+    client::{Fetch, pool::Pool},
     error::{Kind, Result},
     grants::Grants,
     http::{
-        client::Fetch,
-        pool::Pool,
         request::{Method, Request},
         url::HttpUrl,
     },

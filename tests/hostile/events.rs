@@ -3,16 +3,18 @@
 use crate::row::{SECRET, answer, close, defaults, ok, read, reset, say, to, told};
 use crate::server::{Below, Bound, Server, Turn, filled};
 use caspian_net::{
+    client::{
+        event_source::{Feed, Wishes},
+        pool::Pool,
+        upload::Source,
+    },
     deadline::Deadline,
     error::{Error, Kind},
     grants::Grants,
     http::{
         auth::{Credentials, Schemes},
         events::MAX_EVENT,
-        feed::{Feed, Wishes},
-        pool::Pool,
         request::{Method, Request},
-        upload::Source,
         url::HttpUrl,
     },
     net::Net,

@@ -3,10 +3,12 @@
 
 use crate::row::{Row, SECRET, answer, ok, row, to, with};
 use crate::server::Turn;
-use caspian_net::http::{
-    auth::{Credentials, Logins, Schemes},
+use caspian_net::{
     client::Options,
-    cookies::SharedJar,
+    http::{
+        auth::{Credentials, Logins, Schemes},
+        cookies::SharedJar,
+    },
 };
 
 /// Basic, for `me` and [`SECRET`].

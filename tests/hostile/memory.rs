@@ -6,11 +6,10 @@ use crate::{
     server::{Below, Bound, Server, Turn},
 };
 use caspian_net::{
+    client::{Fetch, Options, pool::Pool},
     error::{Kind, Result},
     grants::Grants,
     http::{
-        client::{Fetch, Options},
-        pool::Pool,
         request::{Method, Request},
         url::HttpUrl,
     },

@@ -3,13 +3,11 @@
 use crate::server::{Below, Bound, NAMES, Server, Turn, filled, tls};
 use caspian_net::{
     address::Endpoint,
+    client::{Fetch, Options, Step, pool::Pool, upload::Source},
     error::{Error, Kind},
     grants::Grants,
     http::{
-        client::{Fetch, Options, Step},
-        pool::Pool,
         request::{Method, Request},
-        upload::Source,
         url::HttpUrl,
     },
     net::Net,

@@ -5,10 +5,7 @@ use crate::{
     row::{Row, answer, close, ok, read, reset, row, say, to, with},
     server::Turn,
 };
-use caspian_net::{
-    error::Kind,
-    http::{client::Options, retry::Retry},
-};
+use caspian_net::{client::Options, error::Kind, http::retry::Retry};
 
 /// A record of the beginning of a handshake message that is 16 MiB long.
 const HANDSHAKE: &[u8] = b"\x16\x03\x03\x00\x08\x02\xff\xff\xff\x03\x03\x00\x00";

@@ -8,11 +8,11 @@ mod frames;
 mod http_support;
 
 use caspian_net::{
+    client::websocket::{Options, Received, WebSocket},
     deadline::Deadline,
     error::{Error, Kind},
     grants::Grants,
     http::websocket::{
-        Options, Received, WebSocket,
         frames::{Form, Goodbye},
         handshake::{Handshake, parse_url},
     },

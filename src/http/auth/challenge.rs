@@ -8,7 +8,7 @@ const MAX_VALUE: usize = 4096;
 
 /// One challenge: a scheme and its parameters.
 #[derive(Debug, PartialEq)]
-pub(super) struct Challenge<'a> {
+pub(crate) struct Challenge<'a> {
     pub scheme: &'a [u8],
     /// Names as they came; values without quotes.
     pub params: Vec<(&'a [u8], Vec<u8>)>,
@@ -16,7 +16,7 @@ pub(super) struct Challenge<'a> {
 
 /// Weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Algorithm {
+pub(crate) enum Algorithm {
     Md5,
     Sha256,
     /// SHA-512/256.
@@ -25,7 +25,7 @@ pub(super) enum Algorithm {
 
 /// A Digest challenge that we can answer.
 #[derive(Clone, PartialEq)]
-pub(super) struct Digest {
+pub(crate) struct Digest {
     pub algorithm: Algorithm,
     /// The algorithm as the server wrote it, if it did.
     pub name: Option<String>,
@@ -94,7 +94,7 @@ fn is_fit(value: &[u8]) -> bool {
 }
 
 /// The challenges of one field line. What comes after a fault is not believed.
-pub(super) fn parse(line: &[u8]) -> Vec<Challenge<'_>> {
+pub(crate) fn parse(line: &[u8]) -> Vec<Challenge<'_>> {
     let mut reader = Reader(line);
     let mut found: Vec<Challenge<'_>> = Vec::new();
     while reader.commas() {

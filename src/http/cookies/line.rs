@@ -3,13 +3,13 @@
 use super::{super::fields::trim, SameSite, date};
 
 /// Bytes of name and value together.
-pub(super) const MAX_PAIR: usize = 4096;
+pub(crate) const MAX_PAIR: usize = 4096;
 /// Bytes of one attribute's value; a longer attribute is as if it were not there.
-pub(super) const MAX_ATTRIBUTE: usize = 1024;
+pub(crate) const MAX_ATTRIBUTE: usize = 1024;
 
 /// What the field says, not yet believed.
 #[derive(Default, PartialEq)]
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     pub name: &'a [u8],
     pub value: &'a [u8],
     /// Seconds from now; 0 or less is "delete it".
@@ -72,7 +72,7 @@ impl<'a> Line<'a> {
 }
 
 /// What any cookie's name and value have to be, whether it comes from a server or from a saved jar.
-pub(super) fn is_fit(name: &[u8], value: &[u8]) -> bool {
+pub(crate) fn is_fit(name: &[u8], value: &[u8]) -> bool {
     let fit = |bytes: &[u8]| !bytes.iter().any(u8::is_ascii_control);
     !(name.is_empty() && value.is_empty()) && name.len() + value.len() <= MAX_PAIR && fit(name) && fit(value)
 }

@@ -4,7 +4,7 @@ use super::Progress;
 use crate::{error::Result, http::broken};
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 
-pub(super) struct Brotli {
+pub(crate) struct Brotli {
     state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
     begun: bool,
     over: bool,

@@ -16,7 +16,7 @@ fn inflate(stream: &mut Decompress, name: &str, input: &[u8], into: &mut [u8]) -
 }
 
 /// Reads members one after the other.
-pub(super) struct Gzip {
+pub(crate) struct Gzip {
     at: At,
     stream: Decompress,
     crc: Crc,
@@ -141,7 +141,7 @@ impl At {
 }
 
 /// Finds out from the first two bytes which of both it is.
-pub(super) struct Deflate {
+pub(crate) struct Deflate {
     /// The beginning, until the stream has taken it.
     front: Vec<u8>,
     stream: Option<Decompress>,

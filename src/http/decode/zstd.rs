@@ -18,7 +18,7 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The first byte of a skippable frame is anything from 0x50 to 0x5f.
 const SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
 
-pub(super) struct Zstd {
+pub(crate) struct Zstd {
     decoder: Box<FrameDecoder>,
     at: At,
     /// The header or block that is being gathered.

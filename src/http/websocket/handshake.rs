@@ -75,7 +75,7 @@ impl Handshake {
             _ => return self.request.field(name, value),
         }
         // One of a few names, or a prefix and a token that `field` would have checked: short and without secrets.
-        Invalid::because(format!("header {} cannot be set: it is the handshake's", super::super::shown(name)))
+        Invalid::because(format!("header {} cannot be set: it is the handshake's", crate::http::shown(name)))
     }
 
     /// The request's head.

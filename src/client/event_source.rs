@@ -3,19 +3,18 @@
 //! Each call has a deadline of its own, and one that passes costs nothing: what has come is kept, and so is the
 //! connection. The last id goes back to the origin that gave it, and to no other. Every connection asks the grants anew.
 
-use super::{
-    broken,
-    client::{Fetch, Options, Step},
-    events::{Event, Parser},
-    pool::Pool,
-    request::{Method, Request},
-    response::Head,
-    upload::Source,
-    url::Origin,
-};
 use crate::{
+    client::{Fetch, Options, Step, pool::Pool, upload::Source},
     deadline::{Deadline, pause},
     error::{Error, Kind, Result},
+    http::{
+        broken,
+        events::{Event, Parser},
+        request::{Method, Request},
+        response::Head,
+        shown,
+        url::Origin,
+    },
     net::Net,
     panics::point,
 };
@@ -252,7 +251,7 @@ fn check(head: &Head) -> Result<()> {
     let essence = head.fields.first("content-type").and_then(|value| value.split(|b| *b == b';').next());
     let essence = essence.unwrap_or_default().trim_ascii();
     if !essence.eq_ignore_ascii_case(b"text/event-stream") {
-        return Err(broken(format!("the answer is {}, not text/event-stream", super::shown(essence))));
+        return Err(broken(format!("the answer is {}, not text/event-stream", shown(essence))));
     }
     Ok(())
 }

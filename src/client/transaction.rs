@@ -2,16 +2,16 @@
 //!
 //! Knows nothing of grants, redirects or who asked; every wait has a deadline.
 
-use super::{
-    body::{Asked, Framing},
-    broken,
-    exchange::{Event, Exchange},
-    pool::Link,
-    response::Head,
-};
 use crate::{
+    client::pool::Link,
     deadline::{Deadline, SLICE},
     error::{Error, Kind, Result},
+    http::{
+        body::{Asked, Framing},
+        broken,
+        exchange::{Event, Exchange},
+        response::Head,
+    },
 };
 use std::time::Duration;
 

@@ -4,10 +4,10 @@
 //! idle: open, and with not one byte to read. Never touches the network but to look; never hands a connection to
 //! another process than the one that made it.
 
-use super::{proxy::Proxy, url::Origin};
 use crate::{
     conn::Conn,
     grants::{Granted, GrantedPath},
+    http::{proxy::Proxy, url::Origin},
     panics::point,
     tls::{Identity, PeerCert},
 };

@@ -2,8 +2,8 @@
 //!
 //! Buffers at most what a call asked for; bytes that arrived before the connection was lost are the error's `partial`.
 
-use super::client::{Fetch, came_short};
 use crate::{
+    client::{Fetch, came_short},
     error::{Error, Kind, Result},
     pages,
 };

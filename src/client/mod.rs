@@ -4,31 +4,41 @@
 //! response's as they come; nobody is called back from here. Every hop asks the grants anew, and one deadline spans
 //! all hops. A connection whose state is not known for certain is closed, never shared.
 
+pub mod batch;
+mod connector;
+pub mod event_source;
 mod options;
+pub mod pool;
 mod reading;
+pub mod stream;
+mod transaction;
+pub mod upload;
+pub mod websocket;
 
 pub use options::{Options, Timings};
 pub use reading::came_short;
 
-use super::{
-    auth::Auth,
-    body::{Asked, Framing},
-    broken,
-    decode::{self, Decoder},
-    fields::Fields,
-    pool::Pool,
-    record::Record,
-    redirect,
-    request::{Draft, Request},
-    response::Head,
-    retry::Retry,
-    route::{Route, Trip},
-    talk::{Talk, limited},
-    upload::{Source, Upload},
-};
 use crate::{
+    client::{
+        connector::{Route, Trip},
+        pool::Pool,
+        transaction::{Talk, limited},
+        upload::{Source, Upload},
+    },
     deadline::{Deadline, now, pause, wall},
     error::{Error, Kind, Result},
+    http::{
+        auth::Auth,
+        body::{Asked, Framing},
+        broken,
+        decode::{self, Decoder},
+        fields::Fields,
+        record::Record,
+        redirect,
+        request::{Draft, Request},
+        response::Head,
+        retry::Retry,
+    },
     net::Net,
     pages,
     tls::PeerCert,

@@ -5,24 +5,26 @@
 //! packet. Through a proxy our addresses are not the ones that are dialled, so where `--deny-net` speaks of addresses
 //! the origin's name is resolved here, every address is permitted, and the proxy is told the address, not the name.
 
-use super::{
-    body::Asked,
-    broken,
-    client::{Options, Timings},
-    exchange::{Event, Exchange},
-    pool::{Key, Link, Pool, Proof},
-    proxy::{Kind as Manner, Proxy},
-    request::Form,
-    socks::{Fed, Handshake, Refusal},
-    url::{Origin, Scheme},
-};
 use crate::{
     address::Host,
+    client::{
+        Options, Timings,
+        pool::{Key, Link, Pool, Proof},
+    },
     conn::Conn,
     deadline::{Deadline, now},
     dial::{self, Target, addresses, dial, dial_unix},
     error::{Error, Kind, Result},
     grants::Granted,
+    http::{
+        body::Asked,
+        broken,
+        exchange::{Event, Exchange},
+        proxy::{Kind as Manner, Proxy},
+        request::Form,
+        socks::{Fed, Handshake, Refusal},
+        url::{Origin, Scheme},
+    },
     net::Net,
     panics::point,
     tls::{ClientOptions, ClientTls},

@@ -1,22 +1,22 @@
-//! What a fetch wishes, and where its time went.
+//! Request options, and where a request's time went.
 
-use super::super::{
-    auth::{Credentials, Logins},
-    cookies::SharedJar,
-    proxy::Proxy,
-    redirect::Rules,
-    retry::Retry,
-    url::Origin,
-};
 use crate::{
     address::Endpoint,
     deadline::DEFAULT,
+    http::{
+        auth::{Credentials, Logins},
+        cookies::SharedJar,
+        proxy::Proxy,
+        redirect::Rules,
+        retry::Retry,
+        url::Origin,
+    },
     names::Lookup,
     tls::{ClientOptions, SharedOptions},
 };
 use std::{net::IpAddr, sync::LazyLock, time::Duration};
 
-/// What a fetch wishes, the same for all its hops.
+/// Request options, the same for all hops of a fetch.
 #[derive(Clone)]
 pub struct Options {
     /// Of everything together. Defaults to 30 seconds; `None` is for ever.

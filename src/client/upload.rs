@@ -2,9 +2,9 @@
 //!
 //! Reads the files it was given, open; opens none, and knows no connection.
 
-use super::request::Payload;
 use crate::{
     error::{Error, Kind, Result},
+    http::request::Payload,
     pages,
 };
 use std::{

@@ -3,10 +3,11 @@
 //! The threads end with the call, whatever ends it. The waiting one alone knows the host's wish to stop (Ctrl-C); the
 //! others learn of it at the next slice of their waits.
 
-use super::{client::Step, stream::Stream, url::Origin};
 use crate::{
+    client::{Step, stream::Stream},
     deadline::{Deadline, SLICE, check_interrupt, set_probe},
     error::{Error, Kind, Result},
+    http::url::Origin,
     pages,
     panics::{caught, contained, point},
 };

@@ -1,12 +1,10 @@
 //! The body of the response, as it arrives or gathered: decoded, capped, under the deadline.
 
-use super::{
-    super::{body::Framing, talk::limited},
-    At, Fetch, OP,
-};
+use super::{At, Fetch, OP, transaction::limited};
 use crate::{
     deadline::{Deadline, now},
     error::{Error, Kind, Result},
+    http::body::Framing,
     pages,
 };
 
