@@ -9,7 +9,7 @@ use crate::{
     address::Host,
     client::{
         Options, Timings,
-        pool::{Key, Link, Pool, Proof},
+        pool::{Key, Pool, PooledConnection, Proof},
     },
     conn::Conn,
     deadline::{Deadline, now},
@@ -35,8 +35,8 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 const MAX_TRIES: usize = 4;
 
 /// A connection, and how to speak on it.
-pub(super) struct Route {
-    pub link: Box<Link>,
+pub(super) struct Connected {
+    pub pooled: Box<PooledConnection>,
     /// It was open already.
     pub reused: bool,
     pub form: Form,
@@ -45,7 +45,7 @@ pub(super) struct Route {
 }
 
 /// Who wants to go where.
-pub(super) struct Trip<'a> {
+pub(super) struct Connector<'a> {
     pub op: &'static str,
     pub net: &'a Net,
     pub pool: &'a Pool,
@@ -60,9 +60,9 @@ pub(super) struct Trip<'a> {
     pub now: Instant,
 }
 
-impl Trip<'_> {
+impl Connector<'_> {
     /// The gate, then a connection.
-    pub fn route(&self, timings: &mut Timings) -> Result<Route> {
+    pub fn connect(&self, timings: &mut Timings) -> Result<Connected> {
         let tls = match self.origin.scheme {
             Scheme::Https => Some(self.net.shared_tls(&self.options.tls)?),
             Scheme::Http => None,
@@ -88,39 +88,45 @@ impl Trip<'_> {
         self.options.resolve.iter().find(|(at, _)| at.host == *host && at.port == port).map(|(_, ip)| *ip)
     }
 
-    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Box<Link>> {
+    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Box<PooledConnection>> {
         if self.fresh { None } else { self.pool.checkout(key, proof, self.now) }
     }
 
-    fn straight(&self, key: &Key, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
+    fn straight(&self, key: &Key, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Connected> {
         let granted = self.net.connect(self.op, &key.origin.host, key.origin.port)?;
-        if let Some(link) = self.idle(key, &Proof::Name(&granted)) {
-            return Ok(Route::reused(link));
+        if let Some(pooled) = self.idle(key, &Proof::Name(&granted)) {
+            return Ok(Connected::reused(pooled));
         }
         let names = self.options.names.as_ref();
         let target = Target { op: self.op, granted: &granted, address: key.address, names, local: None, tls };
         let (conn, took) = dial(self.net, &target, self.deadline)?;
         add(timings, took);
-        Ok(Route::new(key, conn))
+        Ok(Connected::new(key, conn))
     }
 
-    fn unix(&self, key: &mut Key, path: &str, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
+    fn unix(&self, key: &mut Key, path: &str, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Connected> {
         let path = self.net.unix(self.op, path, false)?;
         key.unix = Some(path.clone());
-        if let Some(link) = self.idle(key, &Proof::Path(&path)) {
-            return Ok(Route::reused(link));
+        if let Some(pooled) = self.idle(key, &Proof::Path(&path)) {
+            return Ok(Connected::reused(pooled));
         }
         let started = now();
         let conn = dial_unix(self.net, self.op, &path, self.deadline)?;
         timings.connect += started.elapsed();
-        let Some(tls) = tls else { return Ok(Route::new(key, conn)) };
+        let Some(tls) = tls else { return Ok(Connected::new(key, conn)) };
         let started = now();
         let conn = conn.secured(tls, &key.origin.host, self.deadline)?;
         timings.tls += started.elapsed();
-        Ok(Route::new(key, conn))
+        Ok(Connected::new(key, conn))
     }
 
-    fn through(&self, key: &mut Key, proxy: &Proxy, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Route> {
+    fn through(
+        &self,
+        key: &mut Key,
+        proxy: &Proxy,
+        tls: Option<&ClientTls>,
+        timings: &mut Timings,
+    ) -> Result<Connected> {
         let Origin { host, port, .. } = self.origin;
         let granted = self.net.connect(self.op, host, *port)?;
         point("proxy");
@@ -139,15 +145,15 @@ impl Trip<'_> {
         let watched = host.ip().is_none() && self.net.grants().denies_addresses();
         key.by_address = proxy.kind == Manner::Socks5 || watched || key.address.is_some();
         let forwarded = !proxy.kind.is_socks() && tls.is_none() && !key.by_address && !self.upgrade;
-        let spoken = |mut route: Route| {
+        let spoken = |mut connected: Connected| {
             if forwarded {
-                route.form = Form::Absolute;
-                route.login = proxy.authorization();
+                connected.form = Form::Absolute;
+                connected.login = proxy.authorization();
             }
-            route
+            connected
         };
-        if let Some(link) = self.idle(key, &Proof::Through(&granted, &gate)) {
-            return Ok(spoken(Route::reused(link)));
+        if let Some(pooled) = self.idle(key, &Proof::Through(&granted, &gate)) {
+            return Ok(spoken(Connected::reused(pooled)));
         }
         let mut hosts = vec![host.clone()];
         if key.by_address || host.ip().is_some() {
@@ -166,14 +172,14 @@ impl Trip<'_> {
         };
         let Some(tls) = tls else {
             // Over TLS to the proxy it is still http to the origin, which has shown no certificate.
-            let mut route = Route::new(key, conn);
-            route.link.cert = None;
-            return Ok(spoken(route));
+            let mut connected = Connected::new(key, conn);
+            connected.pooled.cert = None;
+            return Ok(spoken(connected));
         };
         let started = now();
         let conn = conn.secured(tls, host, self.deadline)?;
         timings.tls += started.elapsed();
-        Ok(Route::new(key, conn))
+        Ok(Connected::new(key, conn))
     }
 
     fn to_proxy(
@@ -221,14 +227,14 @@ impl Trip<'_> {
     }
 }
 
-impl Route {
-    fn new(key: &Key, conn: Conn) -> Route {
-        let link = Box::new(Link { key: key.clone(), cert: conn.peer_cert().map(Arc::new), conn });
-        Route { link, reused: false, form: Form::Origin, login: None }
+impl Connected {
+    fn new(key: &Key, conn: Conn) -> Connected {
+        let pooled = Box::new(PooledConnection { key: key.clone(), cert: conn.peer_cert().map(Arc::new), conn });
+        Connected { pooled, reused: false, form: Form::Origin, login: None }
     }
 
-    fn reused(link: Box<Link>) -> Route {
-        Route { link, reused: true, form: Form::Origin, login: None }
+    fn reused(pooled: Box<PooledConnection>) -> Connected {
+        Connected { pooled, reused: true, form: Form::Origin, login: None }
     }
 }
 

@@ -27,8 +27,8 @@ const RETRY: Duration = Duration::from_secs(3);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 const BUFFER: usize = 16 * 1024;
 
-/// What a stream wishes.
-pub struct Wishes {
+/// What a stream options.
+pub struct EventSourceOptions {
     /// Of each connection; its `timeout` is not used.
     pub options: Options,
     /// Come back when the connection is lost.
@@ -40,7 +40,7 @@ pub struct Wishes {
 }
 
 /// An event stream.
-pub struct Feed {
+pub struct EventSource {
     net: Net,
     pool: Pool,
     request: Request,
@@ -69,16 +69,16 @@ enum State {
     Closed,
 }
 
-impl Feed {
+impl EventSource {
     /// Connects. A first connection that fails is the caller's to repeat.
     pub fn open(
         net: &Net,
         pool: &Pool,
         mut request: Request,
         source: Option<Source>,
-        wishes: Wishes,
+        options: EventSourceOptions,
         deadline: &Deadline,
-    ) -> Result<Feed> {
+    ) -> Result<EventSource> {
         let own: [(&str, &[u8]); 3] =
             [("Accept", b"text/event-stream"), ("Accept-Encoding", b"identity"), ("Cache-Control", b"no-store")];
         for (name, value) in own {
@@ -86,16 +86,16 @@ impl Feed {
                 request.fields_mut().push(name.as_bytes(), value);
             }
         }
-        let mut feed = Feed {
+        let mut events = EventSource {
             net: net.clone(),
             pool: pool.clone(),
             origin: request.url.origin().clone(),
             // Asking twice for what changes something is not ours to decide.
-            reconnect: wishes.reconnect && request.method == Method::GET,
+            reconnect: options.reconnect && request.method == Method::GET,
             request,
             source,
-            options: wishes.options,
-            parser: Parser::starting_at(wishes.max_event_bytes, wishes.last_id),
+            options: options.options,
+            parser: Parser::starting_at(options.max_event_bytes, options.last_id),
             fetch: None,
             buffer: Vec::new(),
             waiting: 0..0,
@@ -103,8 +103,8 @@ impl Feed {
             failures: 0,
             state: State::Open,
         };
-        feed.connect(deadline)?;
-        Ok(feed)
+        events.connect(deadline)?;
+        Ok(events)
     }
 
     /// The next event; `None` once the stream is over.

@@ -20,9 +20,9 @@ pub use reading::came_short;
 
 use crate::{
     client::{
-        connector::{Route, Trip},
+        connector::{Connected, Connector},
         pool::Pool,
-        transaction::{Talk, limited},
+        transaction::{Transaction, limited},
         upload::{Source, Upload},
     },
     deadline::{Deadline, now, pause, wall},
@@ -79,7 +79,7 @@ pub struct Fetch {
     upload: Option<Box<Upload>>,
     /// The credentials at work, until a redirect leads to another origin.
     auth: Option<Box<Auth>>,
-    talk: Option<Box<Talk>>,
+    transaction: Option<Box<Transaction>>,
     /// Between the connection and the reader, where the body is coded.
     decoder: Option<Box<decode::Reader>>,
     at: At,
@@ -135,7 +135,7 @@ impl Fetch {
             options,
             request,
             upload: source.map(|source| Box::new(Upload::new(source))),
-            talk: None,
+            transaction: None,
             decoder: None,
             at: At::Open,
             head: None,
@@ -202,18 +202,18 @@ impl Fetch {
 
     fn supply_inner(&mut self, piece: &[u8]) -> Result<()> {
         self.usable()?;
-        let (At::Sending, Some(upload), Some(talk)) = (self.at, &mut self.upload, &mut self.talk) else {
+        let (At::Sending, Some(upload), Some(transaction)) = (self.at, &mut self.upload, &mut self.transaction) else {
             return Err(Error::new(Kind::Socket, "no piece of the body was asked for"));
         };
         self.deadline.check("send the body")?;
         upload.given(piece)?;
         let answered = if self.request.payload.as_ref().is_some_and(|payload| payload.length.is_some()) {
-            talk.push(piece, &self.deadline)?
+            transaction.push(piece, &self.deadline)?
         } else {
             let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
             pages::append(&mut chunk, piece)?;
             pages::append(&mut chunk, b"\r\n")?;
-            talk.push(&chunk, &self.deadline)?
+            transaction.push(&chunk, &self.deadline)?
         };
         if answered || upload.is_over() {
             self.sent();
@@ -263,8 +263,8 @@ impl Fetch {
     /// An error once the capability was revoked, or in a child of the process that made the connection.
     fn usable(&self) -> Result<()> {
         self.net.alive()?;
-        match &self.talk {
-            Some(talk) if !talk.link.conn.is_ours() => {
+        match &self.transaction {
+            Some(transaction) if !transaction.pooled.conn.is_ours() => {
                 Err(Error::new(Kind::Socket, "a request under way stays with the process that made it"))
             }
             _ => Ok(()),
@@ -273,13 +273,13 @@ impl Fetch {
 
     /// Ends it here. What was not read is lost, and the connection with it.
     pub fn close(&mut self) {
-        (self.talk, self.decoder) = (None, None);
+        (self.transaction, self.decoder) = (None, None);
     }
 
     /// The gate, then a connection, then the request's head.
     fn open(&mut self) -> Result<()> {
         let asked = now();
-        let trip = Trip {
+        let connector = Connector {
             op: OP,
             net: &self.net,
             pool: &self.pool,
@@ -291,10 +291,10 @@ impl Fetch {
             deadline: &limited(&self.deadline, self.options.connect_timeout),
             now: asked,
         };
-        let Route { link, reused, form, login } = trip.route(&mut self.timings)?;
+        let Connected { pooled, reused, form, login } = connector.connect(&mut self.timings)?;
         self.reached = true;
         self.timings.reused = reused;
-        self.cert = link.cert.clone();
+        self.cert = pooled.cert.clone();
         // Taking an idle connection takes no time that a clock would have to tell.
         self.since = if reused { asked } else { now() };
         let mut head = self.request.draft(form);
@@ -305,7 +305,7 @@ impl Fetch {
         let mut out = head.end();
         let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
         let expecting = self.upload.is_some() && self.expects();
-        let talk = self.talk.insert(Talk::new(link, reused, asked));
+        let transaction = self.transaction.insert(Transaction::new(pooled, reused, asked));
         if let Some(upload) = self.upload.as_mut().filter(|_| !expecting) {
             // Head and beginning of the body in one go: a small request is one packet.
             pages::append(&mut out, upload.piece()?)?;
@@ -314,7 +314,7 @@ impl Fetch {
             self.records.push(Record::new(wall(), self.request.method.as_str(), &self.request.url, &out));
         }
         self.at = if expecting { At::Expecting } else { At::Sending };
-        if talk.push(&out, &self.deadline)? {
+        if transaction.push(&out, &self.deadline)? {
             self.sent();
         }
         Ok(())
@@ -334,8 +334,8 @@ impl Fetch {
 
     /// Gives the server a second to say that it does not want the body.
     fn expect(&mut self) -> Result<()> {
-        let Some(talk) = &mut self.talk else { return Err(broken("no connection")) };
-        let answered = talk.expect(&self.deadline.within(Some(EXPECT)))?;
+        let Some(transaction) = &mut self.transaction else { return Err(broken("no connection")) };
+        let answered = transaction.expect(&self.deadline.within(Some(EXPECT)))?;
         if self.deadline.is_past() {
             return Err(self.deadline.error(OP));
         }
@@ -348,7 +348,7 @@ impl Fetch {
 
     /// Sends the body as far as it goes without the caller.
     fn send(&mut self) -> Result<Option<Step>> {
-        let (Some(upload), Some(talk)) = (&mut self.upload, &mut self.talk) else {
+        let (Some(upload), Some(transaction)) = (&mut self.upload, &mut self.transaction) else {
             self.sent();
             return Ok(None);
         };
@@ -360,12 +360,12 @@ impl Fetch {
             if piece.is_empty() {
                 continue;
             }
-            if talk.refused()? {
+            if transaction.refused()? {
                 break;
             }
             // A server that always takes what comes would never make us wait.
             self.deadline.check("send the body")?;
-            if talk.push(piece, &self.deadline)? {
+            if transaction.push(piece, &self.deadline)? {
                 break;
             }
             if self.options.paced {
@@ -378,10 +378,12 @@ impl Fetch {
 
     /// Waits for the final head, and goes where it leads.
     fn wait(&mut self) -> Result<()> {
-        let Some(talk) = &mut self.talk else { return Err(Error::new(Kind::Socket, "the request was closed")) };
-        let head = match talk.receive(&self.deadline, self.options.read_timeout) {
+        let Some(transaction) = &mut self.transaction else {
+            return Err(Error::new(Kind::Socket, "the request was closed"));
+        };
+        let head = match transaction.receive(&self.deadline, self.options.read_timeout) {
             Ok(head) => head,
-            Err(err) => return Err(talk.failure.take().unwrap_or(err)),
+            Err(err) => return Err(transaction.failure.take().unwrap_or(err)),
         };
         let now = now();
         lap(&mut self.since, &mut self.timings.wait, now);
@@ -414,8 +416,8 @@ impl Fetch {
                 self.drain();
                 return self.pause(wait);
             }
-            let Some(talk) = &mut self.talk else { return Err(broken("no connection")) };
-            self.framing = talk.exchange.framing();
+            let Some(transaction) = &mut self.transaction else { return Err(broken("no connection")) };
+            self.framing = transaction.exchange.framing();
             if self.options.decompress && head.status != 206 && self.framing != Some(Framing::Empty) {
                 let decoder = Decoder::new(&head.fields)?;
                 self.decoder = decoder.map(|decoder| Box::new(decode::Reader::new(decoder)));
@@ -425,7 +427,7 @@ impl Fetch {
             if self.options.open_ended {
                 self.deadline = Deadline::never();
             }
-            if talk.exchange.ended() {
+            if transaction.exchange.ended() {
                 self.finish(now);
             }
             return Ok(());
@@ -494,33 +496,33 @@ impl Fetch {
         let deadline = self.deadline.within(Some(DRAIN_TIME));
         let mut waste = [0; 4096];
         let mut left = DRAIN;
-        while let Some(talk) = &mut self.talk {
-            if talk.exchange.ended() {
+        while let Some(transaction) = &mut self.transaction {
+            if transaction.exchange.ended() {
                 self.finish(now());
                 break;
             }
-            if talk.exchange.framing() == Some(Framing::Close) {
+            if transaction.exchange.framing() == Some(Framing::Close) {
                 break;
             }
-            match talk.read(&mut waste, &deadline) {
+            match transaction.read(&mut waste, &deadline) {
                 Ok(count) if count as u64 <= left => left -= count as u64,
                 _ => break,
             }
         }
-        self.talk = None;
+        self.transaction = None;
     }
 
     /// The answer is complete, since `now`: the connection goes back to the pool if it can.
     fn finish(&mut self, now: Instant) {
-        let Some(mut talk) = self.talk.take() else { return };
+        let Some(mut transaction) = self.transaction.take() else { return };
         lap(&mut self.since, &mut self.timings.receive, now);
         self.timings.total = now.duration_since(self.started);
-        let trailers = talk.exchange.take_trailers();
+        let trailers = transaction.exchange.take_trailers();
         self.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
-        let sent = self.upload.as_deref().is_none_or(Upload::is_over) && talk.failure.is_none();
+        let sent = self.upload.as_deref().is_none_or(Upload::is_over) && transaction.failure.is_none();
         let wanted = !self.request.fields().lists("connection", "close");
-        if sent && wanted && talk.exchange.reusable() && talk.link.conn.buffered().is_empty() {
-            self.pool.checkin(talk.link, talk.exchange.lifetime(), now);
+        if sent && wanted && transaction.exchange.reusable() && transaction.pooled.conn.buffered().is_empty() {
+            self.pool.checkin(transaction.pooled, transaction.exchange.lifetime(), now);
         }
     }
 
@@ -532,14 +534,15 @@ impl Fetch {
     /// A reused connection that died without a byte of answer is the server's idle timeout, not its answer: once, an
     /// idempotent request may try again (RFC 9110 section 9.2.2).
     fn may_retry(&self, err: &Error) -> bool {
-        let stale = self.talk.as_ref().is_some_and(|talk| talk.reused && talk.exchange.untouched());
+        let stale =
+            self.transaction.as_ref().is_some_and(|transaction| transaction.reused && transaction.exchange.untouched());
         let again = self.upload.as_deref().is_none_or(Upload::is_fresh);
         stale && again && !self.retried && err.is(Kind::ConnectionReset) && self.request.method.is_idempotent()
     }
 
     /// Back to the start of this hop, body and all.
     fn again(&mut self) {
-        self.talk = None;
+        self.transaction = None;
         self.retried = false;
         self.at = At::Open;
         if let Some(upload) = &mut self.upload {
@@ -553,7 +556,7 @@ impl Fetch {
         if !wait.is_some_and(|wait| self.fits(wait)) {
             return Err(err);
         }
-        self.talk = None;
+        self.transaction = None;
         self.pause(wait.unwrap_or_default())
     }
 
@@ -610,7 +613,7 @@ impl Fetch {
     }
 
     fn fail(&mut self, err: Error) -> Error {
-        (self.talk, self.decoder) = (None, None);
+        (self.transaction, self.decoder) = (None, None);
         self.at = At::Failed;
         if self.net.is_logged() {
             self.log(("class", err.kind().word().into()));

@@ -76,7 +76,7 @@ impl Proof<'_> {
 }
 
 /// An open connection, what it is good for and what is known about its peer. Lives in a box: it goes from hand to hand.
-pub struct Link {
+pub struct PooledConnection {
     pub key: Key,
     pub conn: Conn,
     /// Read once, when the connection was made.
@@ -100,7 +100,7 @@ struct Shelf {
 }
 
 struct Idle {
-    link: Box<Link>,
+    pooled: Box<PooledConnection>,
     until: Instant,
 }
 
@@ -114,7 +114,7 @@ impl Pool {
     }
 
     /// An idle connection that may carry a request of this key. `now` is when it is asked for.
-    pub fn checkout(&self, key: &Key, proof: &Proof<'_>, now: Instant) -> Option<Box<Link>> {
+    pub fn checkout(&self, key: &Key, proof: &Proof<'_>, now: Instant) -> Option<Box<PooledConnection>> {
         if !proof.covers(key) {
             return None;
         }
@@ -122,18 +122,18 @@ impl Pool {
             // Taken one by one, so that the lock is not held while a socket is looked at or closed.
             let mut idle = {
                 let mut shelf = self.shelf();
-                let at = shelf.idle.iter().rposition(|idle| idle.link.key == *key)?;
+                let at = shelf.idle.iter().rposition(|idle| idle.pooled.key == *key)?;
                 shelf.idle.remove(at)
             };
-            if idle.until > now && idle.link.conn.is_idle_clean() {
-                return Some(idle.link);
+            if idle.until > now && idle.pooled.conn.is_idle_clean() {
+                return Some(idle.pooled);
             }
         }
     }
 
     /// Takes back a connection whose last answer was read to its end. `lifetime` is what the server said it keeps idle
     /// connections for, `now` when that answer ended.
-    pub fn checkin(&self, link: Box<Link>, lifetime: Option<Duration>, now: Instant) {
+    pub fn checkin(&self, pooled: Box<PooledConnection>, lifetime: Option<Duration>, now: Instant) {
         let mut shelf = self.shelf();
         let limits = shelf.limits;
         // The server's clock started before ours: leave before it does.
@@ -146,7 +146,7 @@ impl Pool {
         let mut gone = Vec::new();
         point("pool, with its lock");
         if shelf.idle.len() >= limits.per_origin {
-            let of_key = |idle: &Idle| idle.link.key == link.key;
+            let of_key = |idle: &Idle| idle.pooled.key == pooled.key;
             if shelf.idle.iter().filter(|idle| of_key(idle)).count() >= limits.per_origin {
                 gone.extend(shelf.idle.iter().position(of_key).map(|at| shelf.idle.remove(at)));
             }
@@ -158,7 +158,7 @@ impl Pool {
                 gone.push(shelf.idle.remove(0));
             }
         }
-        shelf.idle.push(Idle { link, until });
+        shelf.idle.push(Idle { pooled, until });
         // Closing sockets needs no lock.
         drop(shelf);
         drop(gone);

@@ -26,15 +26,17 @@ impl Fetch {
 
     /// Bytes of the body that are still to come, where that is known for certain.
     pub fn left(&self) -> Option<u64> {
-        match (&self.talk, self.framing) {
-            (Some(talk), Some(Framing::Length(_))) if self.decoder.is_none() => Some(talk.exchange.pending()),
+        match (&self.transaction, self.framing) {
+            (Some(transaction), Some(Framing::Length(_))) if self.decoder.is_none() => {
+                Some(transaction.exchange.pending())
+            }
             _ => None,
         }
     }
 
     /// True once the body was read to its end.
     pub fn is_over(&self) -> bool {
-        self.at == At::Body && self.talk.is_none() && self.decoder.is_none()
+        self.at == At::Body && self.transaction.is_none() && self.decoder.is_none()
     }
 
     /// Reads body into `into`: at least one byte, 0 at its end.
@@ -76,16 +78,16 @@ impl Fetch {
 
     /// Reads what the connection has.
     fn receive(&mut self, into: &mut [u8]) -> Result<usize> {
-        while let Some(talk) = &mut self.talk {
+        while let Some(transaction) = &mut self.transaction {
             // A server that always has something to say would never make us wait, and only waits look at the clock.
             let begun = now();
             if self.deadline.is_past_at(begun) && !self.deadline.is_now() {
                 return Err(self.deadline.error("read the body"));
             }
-            let waits = talk.link.conn.buffered().is_empty();
+            let waits = transaction.pooled.conn.buffered().is_empty();
             let deadline = limited(&self.deadline, self.options.read_timeout);
-            let count = talk.read(into, &deadline)?;
-            if talk.exchange.ended() {
+            let count = transaction.read(into, &deadline)?;
+            if transaction.exchange.ended() {
                 self.finish(if waits { now() } else { begun });
             }
             if count > 0 {

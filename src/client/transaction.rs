@@ -3,7 +3,7 @@
 //! Knows nothing of grants, redirects or who asked; every wait has a deadline.
 
 use crate::{
-    client::pool::Link,
+    client::pool::PooledConnection,
     deadline::{Deadline, SLICE},
     error::{Error, Kind, Result},
     http::{
@@ -19,8 +19,8 @@ use std::time::Duration;
 const DIRECT: u64 = 32 * 1024;
 
 /// A connection with one request on it.
-pub(super) struct Talk {
-    pub link: Box<Link>,
+pub(super) struct Transaction {
+    pub pooled: Box<PooledConnection>,
     pub exchange: Exchange,
     pub reused: bool,
     /// A final head that came while the request was still being sent.
@@ -31,11 +31,11 @@ pub(super) struct Talk {
     pub failure: Option<Error>,
 }
 
-impl Talk {
-    pub fn new(link: Box<Link>, reused: bool, asked: Asked) -> Box<Talk> {
+impl Transaction {
+    pub fn new(pooled: Box<PooledConnection>, reused: bool, asked: Asked) -> Box<Transaction> {
         let place = Box::new_uninit();
         let exchange = Exchange::new(asked);
-        Box::write(place, Talk { link, exchange, reused, early: None, continued: false, failure: None })
+        Box::write(place, Transaction { pooled, exchange, reused, early: None, continued: false, failure: None })
     }
 
     /// Sends all of `bytes`, unless the server answers before that: then true, and the answer is to be received.
@@ -43,9 +43,9 @@ impl Talk {
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             // What goes at once needs no look at a clock.
-            let gone = match self.link.conn.send_at_once(rest) {
+            let gone = match self.pooled.conn.send_at_once(rest) {
                 // A server that has said no may stop reading: look up from time to time.
-                Ok(0) => self.link.conn.send(rest, &deadline.within(Some(SLICE))),
+                Ok(0) => self.pooled.conn.send(rest, &deadline.within(Some(SLICE))),
                 gone => gone,
             };
             match gone {
@@ -69,9 +69,9 @@ impl Talk {
 
     /// True if the final answer, or the end of the stream, is here already. Does not wait.
     pub fn answered(&mut self) -> Result<bool> {
-        while self.early.is_none() && !self.link.conn.is_idle_clean() {
+        while self.early.is_none() && !self.pooled.conn.is_idle_clean() {
             // There is something to read: the deadline is only for the odd half of a TLS record.
-            if self.link.conn.buffered().is_empty() && self.link.conn.fill(&Deadline::after(SLICE))? == 0 {
+            if self.pooled.conn.buffered().is_empty() && self.pooled.conn.fill(&Deadline::after(SLICE))? == 0 {
                 return Ok(true);
             }
             self.early = self.feed()?;
@@ -83,8 +83,8 @@ impl Talk {
     /// the deadline passes the body goes anyway (RFC 9110 section 10.1.1).
     pub fn expect(&mut self, deadline: &Deadline) -> Result<bool> {
         while !self.continued && self.early.is_none() {
-            if self.link.conn.buffered().is_empty() {
-                match self.link.conn.fill(deadline) {
+            if self.pooled.conn.buffered().is_empty() {
+                match self.pooled.conn.fill(deadline) {
                     Ok(0) => return Ok(true),
                     Ok(_) => (),
                     Err(err) if err.is(Kind::Timeout) => return Ok(false),
@@ -108,7 +108,7 @@ impl Talk {
             if let Some(head) = self.early.take() {
                 return Ok(head);
             }
-            if self.link.conn.buffered().is_empty() && self.link.conn.fill(&limited(deadline, silence))? == 0 {
+            if self.pooled.conn.buffered().is_empty() && self.pooled.conn.fill(&limited(deadline, silence))? == 0 {
                 self.exchange.finish()?;
             }
             self.early = self.feed()?;
@@ -117,9 +117,9 @@ impl Talk {
 
     /// Shows the exchange what is buffered; the final head if it is in there.
     fn feed(&mut self) -> Result<Option<Box<Head>>> {
-        while !self.link.conn.buffered().is_empty() {
-            let fed = self.exchange.feed(self.link.conn.buffered())?;
-            self.link.conn.consume(fed.used);
+        while !self.pooled.conn.buffered().is_empty() {
+            let fed = self.exchange.feed(self.pooled.conn.buffered())?;
+            self.pooled.conn.consume(fed.used);
             match fed.event {
                 Event::Head(head) => return Ok(Some(head)),
                 Event::Interim(head) if head.status == 100 => self.continued = true,
@@ -133,7 +133,7 @@ impl Talk {
 
     /// Reads body; 0 where none came out of what was read, or at the end.
     pub fn read(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
-        let conn = &mut self.link.conn;
+        let conn = &mut self.pooled.conn;
         if conn.buffered().is_empty() {
             let pending = self.exchange.pending();
             let chunked = self.exchange.framing() == Some(Framing::Chunked);

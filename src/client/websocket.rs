@@ -10,7 +10,7 @@ use crate::http::websocket::{
     handshake::{Handshake, shown},
 };
 use crate::{
-    client::{self, Timings, connector::Trip, pool::Pool},
+    client::{self, Timings, connector::Connector, pool::Pool},
     conn::Conn,
     deadline::{Deadline, SLICE, now},
     error::{Error, Kind, Result},
@@ -33,7 +33,7 @@ const PONGS: usize = 16 * 1024;
 /// Reads that one call with `timeout = 0` may do: a peer that never stops must not hold it, and what was read stays.
 const MAX_READS: usize = 64;
 
-/// What a caller wishes.
+/// The options of a WebSocket.
 #[derive(Clone, Default)]
 pub struct Options {
     /// How to get to the server: `tls`, `resolve`, `unix` and `proxy` of it.
@@ -440,7 +440,7 @@ fn mask() -> Result<[u8; 4]> {
 
 /// The way to the server, as requests find theirs, but never over a connection that others have used.
 fn open(net: &Net, handshake: &Handshake, options: &Options, deadline: &Deadline) -> Result<Conn> {
-    let trip = Trip {
+    let connector = Connector {
         op: OP,
         net,
         pool: &Pool::new(),
@@ -451,7 +451,7 @@ fn open(net: &Net, handshake: &Handshake, options: &Options, deadline: &Deadline
         deadline,
         now: now(),
     };
-    Ok(trip.route(&mut Timings::default())?.link.conn)
+    Ok(connector.connect(&mut Timings::default())?.pooled.conn)
 }
 
 /// Reads the answer's head. What follows it stays in the connection's buffer.

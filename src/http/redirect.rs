@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::Result;
 
-/// The caller's wishes about redirects.
+/// The caller's options for redirects.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// Follow from https to http. Defaults to false.

@@ -7,7 +7,7 @@ use super::{cookies::date, response::Head};
 use crate::error::{Error, Kind};
 use std::time::Duration;
 
-/// The caller's wishes.
+/// The caller's options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
     /// Further tries after the first one. Defaults to 3.

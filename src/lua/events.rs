@@ -9,7 +9,7 @@ use super::{
     socket::seconds,
 };
 use crate::{
-    client::event_source::{Feed, Wishes},
+    client::event_source::{EventSource, EventSourceOptions},
     deadline::{DEFAULT, Deadline},
     error::{Error, Kind},
     http::events::MAX_EVENT,
@@ -22,16 +22,16 @@ use std::{
 };
 
 /// A stream, open or not any more.
-struct Open(RefCell<Feed>);
+struct Open(RefCell<EventSource>);
 
-struct HeldFeed(Rc<Open>);
+struct HeldEvents(Rc<Open>);
 
-impl UserData for HeldFeed {}
+impl UserData for HeldEvents {}
 
 impl Ends for Open {
     fn end(&self) {
-        if let Ok(mut feed) = self.0.try_borrow_mut() {
-            feed.close();
+        if let Ok(mut events) = self.0.try_borrow_mut() {
+            events.close();
         }
     }
 }
@@ -39,31 +39,31 @@ impl Ends for Open {
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "events_open", open)?;
-    // events_next(feed, timeout?) -> event, data, id; false at the end
-    define(lua, core, "events_next", |lua, (feed, timeout): (AnyUserData, Option<f64>)| {
-        let feed = peek(&feed)?;
+    // events_next(events, timeout?) -> event, data, id; false at the end
+    define(lua, core, "events_next", |lua, (events, timeout): (AnyUserData, Option<f64>)| {
+        let events = peek(&events)?;
         let timeout = timeout.and_then(seconds).unwrap_or(Some(DEFAULT));
-        let made = match borrow(&feed)?.next(&Deadline::new(timeout).start())? {
+        let made = match borrow(&events)?.next(&Deadline::new(timeout).start())? {
             Some(event) => (event.name, event.data, event.id).into_lua_multi(lua),
             None => false.into_lua_multi(lua),
         };
         made.or_else(|e| argument(0, e))
     })?;
-    // events_info(feed) -> url, last id, seconds before coming back
-    define(lua, core, "events_info", |_, feed: AnyUserData| {
-        let feed = peek(&feed)?;
-        let feed = borrow(&feed)?;
-        Ok((feed.url(), feed.last_id().to_owned(), feed.retry().as_secs_f64()))
+    // events_info(events) -> url, last id, seconds before coming back
+    define(lua, core, "events_info", |_, events: AnyUserData| {
+        let events = peek(&events)?;
+        let events = borrow(&events)?;
+        Ok((events.url(), events.last_id().to_owned(), events.retry().as_secs_f64()))
     })?;
-    define(lua, core, "events_close", |_, feed: AnyUserData| {
-        borrow(&*peek(&feed)?)?.close();
+    define(lua, core, "events_close", |_, events: AnyUserData| {
+        borrow(&*peek(&events)?)?.close();
         Ok(true)
     })
 }
 
-/// events_open(client, url, method, names, values, body, opts) -> feed; see [`prepare`]. `opts` has also `reconnect`,
+/// events_open(client, url, method, names, values, body, opts) -> events; see [`prepare`]. `opts` has also `reconnect`,
 /// `last_event_id` and `max_event_bytes`.
-fn open(lua: &Lua, given: Given) -> Answer<HeldFeed> {
+fn open(lua: &Lua, given: Given) -> Answer<HeldEvents> {
     let opts = Options::new(lua, given.6.clone(), 2);
     let last_id = opts.text("last_event_id")?.unwrap_or_default();
     if last_id.bytes().any(|b| b.is_ascii_control()) {
@@ -71,25 +71,25 @@ fn open(lua: &Lua, given: Given) -> Answer<HeldFeed> {
     }
     let reconnect = opts.flag("reconnect", true)?;
     let max_event_bytes = opts.find::<f64>("max_event_bytes")?.map_or(MAX_EVENT, |n| n as usize);
-    let Prepared { cap, net, pool, request, source, wishes, .. } = prepare(lua, "events", given)?;
-    let options = wishes.options;
+    let Prepared { cap, net, pool, request, source, request_options, .. } = prepare(lua, "events", given)?;
+    let options = request_options.options;
     let deadline = Deadline::new(options.timeout).start();
-    let wishes = Wishes { options: Arc::unwrap_or_clone(options), reconnect, max_event_bytes, last_id };
-    let feed = Rc::new(Open(RefCell::new(Feed::open(&net, &pool, request, source, wishes, &deadline)?)));
-    cap.opened(Rc::<Open>::downgrade(&feed));
-    Ok(HeldFeed(feed))
+    let options = EventSourceOptions { options: Arc::unwrap_or_clone(options), reconnect, max_event_bytes, last_id };
+    let events = Rc::new(Open(RefCell::new(EventSource::open(&net, &pool, request, source, options, &deadline)?)));
+    cap.opened(Rc::<Open>::downgrade(&events));
+    Ok(HeldEvents(events))
 }
 
 fn peek(value: &AnyUserData) -> Answer<Rc<Open>> {
-    match value.borrow::<HeldFeed>() {
-        Ok(feed) => Ok(Rc::clone(&feed.0)),
+    match value.borrow::<HeldEvents>() {
+        Ok(events) => Ok(Rc::clone(&events.0)),
         Err(_) => argument(0, "not an event stream"),
     }
 }
 
-fn borrow(feed: &Open) -> Answer<RefMut<'_, Feed>> {
-    match feed.0.try_borrow_mut() {
-        Ok(feed) => Ok(feed),
+fn borrow(events: &Open) -> Answer<RefMut<'_, EventSource>> {
+    match events.0.try_borrow_mut() {
+        Ok(events) => Ok(events),
         Err(_) => Err(Error::new(Kind::Socket, "the event stream is in use by another call").into()),
     }
 }

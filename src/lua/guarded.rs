@@ -9,9 +9,9 @@ use super::{
     define, held,
     http::{Classes, Given, Prepared, client, owner, prepare},
     options::Options,
+    request_options::{RequestOptions, resolve},
     responses::{self, Call, peek},
     socket::seconds,
-    wishes::{Wishes, resolve},
 };
 use crate::{
     client::{Fetch, pool::Limits},
@@ -52,14 +52,14 @@ pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<(
         let spec = Grants::guard(hosts.as_deref(), None).or_else(|why| argument(1, format!("rules: {why}")))?;
         let fence = Grants::guard(None, open.as_deref()).or_else(|why| argument(1, format!("allow_private: {why}")))?;
         let net = cap.net.narrow(&spec).narrow(&fence);
-        let mut wishes = Wishes::default();
-        Arc::make_mut(&mut wishes.options).names = Some(Lookup::default());
-        client(&cap, net, Files::default(), Limits::default(), wishes).into_lua(lua, &made)
+        let mut request_options = RequestOptions::default();
+        Arc::make_mut(&mut request_options.options).names = Some(Lookup::default());
+        client(&cap, net, Files::default(), Limits::default(), request_options).into_lua(lua, &made)
     })?;
     // guard_check(client, opts): are these options of requests right?
     define(lua, core, "guard_check", |lua, (of, opts): (AnyUserData, Table)| {
         let of = owner(lua, &of)?;
-        of.wishes(&Options::new(lua, Some(opts), 1))?;
+        of.request_options(&Options::new(lua, Some(opts), 1))?;
         Ok(true)
     })?;
     // guard_clock(seconds?)
@@ -138,8 +138,8 @@ fn addresses(
 /// the clock. `share`: of how many addresses this is the first, since each of them may take its part of the time to connect.
 fn start(lua: &Lua, (clock, share, given): (AnyUserData, u32, Table)) -> Answer<Rc<Call>> {
     let given = read(&given).or_else(|e| argument(0, e))?;
-    let Prepared { net, pool, request, source, wishes, .. } = prepare(lua, OP, given)?;
-    let mut options = wishes.options;
+    let Prepared { net, pool, request, source, request_options, .. } = prepare(lua, OP, given)?;
+    let mut options = request_options.options;
     let deadline = clocked(&clock)?;
     let part = deadline.left().map(|left| left / share.max(1)).filter(|_| share > 1);
     if let Some(part) = part {

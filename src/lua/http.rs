@@ -11,8 +11,8 @@ use super::{
     cookies, define, held, json,
     options::Options,
     plain,
+    request_options::{RequestOptions, options},
     responses::{self, Call, peek, whole},
-    wishes::{Wishes, options},
 };
 use crate::{
     client::{
@@ -53,8 +53,8 @@ pub(super) struct Client {
     pool: Pool,
     /// For `cookies = true`.
     jar: SharedJar,
-    /// What a request wishes that says nothing of its own.
-    wishes: Wishes,
+    /// What a request asks for that has no options of its own.
+    request_options: RequestOptions,
     /// The URL that was asked for last, as the caller wrote it and as it was read: who asks again and again asks for the
     /// same one.
     last: RefCell<Option<(Box<[u8]>, HttpUrl)>>,
@@ -71,12 +71,12 @@ impl Client {
     }
 
     pub(super) fn names(&self) -> Option<&Lookup> {
-        self.wishes.options.names.as_ref()
+        self.request_options.options.names.as_ref()
     }
 
     /// The client's defaults with these options over them.
-    pub(super) fn wishes(&self, opts: &Options<'_>) -> Answer<Wishes> {
-        options(opts, &self.net.borrow(), &self.files, &self.jar, &self.wishes)
+    pub(super) fn request_options(&self, opts: &Options<'_>) -> Answer<RequestOptions> {
+        options(opts, &self.net.borrow(), &self.files, &self.jar, &self.request_options)
     }
 
     /// What every request begins with: a live capability, an open client, a URL (the first argument) and a method.
@@ -92,7 +92,7 @@ impl Client {
     /// A request that says nothing of its own.
     pub(super) fn plain(&self, url: &[u8], method: &[u8]) -> Answer<Box<Fetch>> {
         let (net, url, method) = self.begin("fetch", url, method)?;
-        Ok(Fetch::new(&net, &self.pool, Request::new(method, url, None), None, self.wishes.options.clone()))
+        Ok(Fetch::new(&net, &self.pool, Request::new(method, url, None), None, self.request_options.options.clone()))
     }
 
     /// A caller's URL.
@@ -191,7 +191,7 @@ fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
         let of = owner(lua, &of)?;
         of.net.borrow().alive()?;
         let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?);
-        client(&of.cap, net, Files::default(), Limits::default(), of.wishes.clone()).into_lua(lua, &jailed)
+        client(&of.cap, net, Files::default(), Limits::default(), of.request_options.clone()).into_lua(lua, &jailed)
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
     define(lua, core, "http_allow", |lua, (of, hosts): (AnyUserData, Option<Table>)| {
@@ -214,7 +214,7 @@ fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
 }
 
 /// See `http_client`.
-fn open(lua: &Lua, (cap, limits, wishes): (AnyUserData, Option<Table>, Option<Table>)) -> Answer<Rc<Client>> {
+fn open(lua: &Lua, (cap, limits, request_options): (AnyUserData, Option<Table>, Option<Table>)) -> Answer<Rc<Client>> {
     let cap = held(&cap)?;
     let (given, default) = (Options::new(lua, limits, 1), Limits::default());
     let limits = Limits {
@@ -223,20 +223,27 @@ fn open(lua: &Lua, (cap, limits, wishes): (AnyUserData, Option<Table>, Option<Ta
         lifetime: given.seconds("idle_timeout")?.map_or(default.lifetime, |time| time.unwrap_or(Duration::MAX)),
     };
     let jar = SharedJar::default();
-    let wishes = options(&Options::new(lua, wishes, 1), &cap.net, &cap.files, &jar, &Wishes::default())?;
-    Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, wishes))
+    let request_options =
+        options(&Options::new(lua, request_options, 1), &cap.net, &cap.files, &jar, &RequestOptions::default())?;
+    Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, request_options))
 }
 
-pub(super) fn client(cap: &Rc<Capability>, net: Net, files: Files, limits: Limits, mut wishes: Wishes) -> Rc<Client> {
+pub(super) fn client(
+    cap: &Rc<Capability>,
+    net: Net,
+    files: Files,
+    limits: Limits,
+    mut request_options: RequestOptions,
+) -> Rc<Client> {
     // What one client has learnt of servers' challenges is not for another.
-    Arc::make_mut(&mut wishes.options).logins = Logins::default();
+    Arc::make_mut(&mut request_options.options).logins = Logins::default();
     let client = Rc::new(Client {
         cap: Rc::clone(cap),
         net: RefCell::new(net),
         files,
         pool: Pool::with(limits),
         jar: SharedJar::default(),
-        wishes,
+        request_options,
         last: RefCell::default(),
         closed: Cell::new(false),
     });
@@ -264,14 +271,14 @@ pub(super) struct Prepared {
     pub pool: Pool,
     pub request: Request,
     pub source: Option<Source>,
-    pub wishes: Wishes,
+    pub request_options: RequestOptions,
 }
 
 /// http_start(client, url, method, names, values, body, opts) -> call; see [`prepare`].
 fn start(lua: &Lua, given: Given) -> Answer<Rc<Call>> {
-    let Prepared { cap, net, pool, request, source, wishes } = prepare(lua, "fetch", given)?;
-    let streamed = wishes.streamed;
-    let call = Call::new(Fetch::new(&net, &pool, request, source, wishes.open_ended()));
+    let Prepared { cap, net, pool, request, source, request_options } = prepare(lua, "fetch", given)?;
+    let streamed = request_options.streamed;
+    let call = Call::new(Fetch::new(&net, &pool, request, source, request_options.open_ended()));
     if streamed {
         cap.opened(Rc::<Call>::downgrade(&call));
     }
@@ -303,14 +310,14 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
         };
         request.field(&name, bounded.as_deref().unwrap_or(&value)).or_else(wrong)?;
     }
-    let wishes = match opts {
-        Some(opts) => of.wishes(&Options::new(lua, Some(opts), 2))?,
-        None => of.wishes.clone(),
+    let request_options = match opts {
+        Some(opts) => of.request_options(&Options::new(lua, Some(opts), 2))?,
+        None => of.request_options.clone(),
     };
-    if wishes.options.proxy.is_some() && request.fields().has("proxy-authorization") {
+    if request_options.options.proxy.is_some() && request.fields().has("proxy-authorization") {
         return argument(2, "header Proxy-Authorization: give the credentials in the URL of the option `proxy`");
     }
-    Ok(Prepared { cap: Rc::clone(&of.cap), net, pool: of.pool.clone(), request, source, wishes })
+    Ok(Prepared { cap: Rc::clone(&of.cap), net, pool: of.pool.clone(), request, source, request_options })
 }
 
 fn wrong<T>(why: Invalid) -> Answer<T> {

@@ -24,13 +24,13 @@ mod polling;
 mod progress;
 mod properties;
 mod raw;
+mod request_options;
 mod responses;
 mod saved;
 mod signals;
 mod socket;
 mod sockets;
 mod websocket;
-mod wishes;
 
 use answer::{Answer, Failure, argument, failed, reply};
 use capability::{Capability, Held, Opened, Seal};

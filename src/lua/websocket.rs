@@ -5,9 +5,9 @@ use super::{
     capability::Capability,
     define, held,
     options::Options,
+    request_options::{proxy, resolve},
     socket::{Class, Item, Socket, seconds},
     sockets::{peek, wrap},
-    wishes::{proxy, resolve},
 };
 use crate::{
     client::{

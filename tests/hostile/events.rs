@@ -4,7 +4,7 @@ use crate::row::{SECRET, answer, close, defaults, ok, read, reset, say, to, told
 use crate::server::{Below, Bound, Server, Turn, filled};
 use caspian_net::{
     client::{
-        event_source::{Feed, Wishes},
+        event_source::{EventSource, EventSourceOptions},
         pool::Pool,
         upload::Source,
     },
@@ -40,7 +40,7 @@ struct Row {
     name: &'static str,
     a: Vec<Vec<Turn>>,
     b: Vec<Vec<Turn>>,
-    change: fn(&mut Wishes),
+    change: fn(&mut EventSourceOptions),
     /// A POST with a body.
     post: bool,
     wants: Vec<Want>,
@@ -236,13 +236,17 @@ impl Row {
         let source = self.post.then(|| Source::bytes(*b"hello"));
         let method = Method::parse(if self.post { b"POST" } else { b"GET" }).unwrap();
         let request = Request::new(method, url, source.as_ref().map(|source| source.payload(None)));
-        let mut wishes =
-            Wishes { options: defaults(ports), reconnect: true, max_event_bytes: MAX_EVENT, last_id: String::new() };
+        let mut wishes = EventSourceOptions {
+            options: defaults(ports),
+            reconnect: true,
+            max_event_bytes: MAX_EVENT,
+            last_id: String::new(),
+        };
         (self.change)(&mut wishes);
         let long = Duration::from_secs(5);
-        let mut feed = Feed::open(&net, &Pool::new(), request, source, wishes, &Deadline::after(long).start());
+        let mut feed = EventSource::open(&net, &Pool::new(), request, source, wishes, &Deadline::after(long).start());
         for (at, want) in self.wants.iter().enumerate() {
-            let next = |feed: &mut Result<Feed, Error>, limit| match feed {
+            let next = |feed: &mut Result<EventSource, Error>, limit| match feed {
                 Ok(feed) => feed
                     .next(&Deadline::after(limit).start())
                     .map(|event| event.map(|event| format!("{}|{}|{}", event.name, event.data, event.id))),

@@ -1,4 +1,4 @@
-//! What requests wish: the options that the front has gathered, as the HTTP client takes them.
+//! Request options: what that the front has gathered, as the HTTP client takes them.
 
 use super::{
     answer::{Answer, argument},
@@ -21,9 +21,9 @@ use crate::{
 use mlua::{LuaString, Table, Value};
 use std::{sync::Arc, time::Duration};
 
-/// What requests wish: a client's defaults, or those with one request's own options over them.
+/// Request options: a client's defaults, or those with one request's own options over them.
 #[derive(Clone, Default)]
-pub(super) struct Wishes {
+pub(super) struct RequestOptions {
     pub options: Arc<client::Options>,
     /// The response's body is read in pieces.
     pub streamed: bool,
@@ -32,7 +32,7 @@ pub(super) struct Wishes {
     pub patient: bool,
 }
 
-impl Wishes {
+impl RequestOptions {
     /// For a body that is handed out as it comes: how long it takes is not known, so without a `timeout` of the caller's the
     /// default leads to the head, and then the longest silence counts.
     pub fn open_ended(mut self) -> Arc<client::Options> {
@@ -48,15 +48,23 @@ impl Wishes {
 }
 
 /// `base` with what the front has gathered over it. Who the client is (`cookies`, `auth`) is told with each request.
-pub(super) fn options(opts: &Options<'_>, net: &Net, files: &Files, jar: &SharedJar, base: &Wishes) -> Answer<Wishes> {
-    let mut wishes = base.clone();
-    let options = Arc::make_mut(&mut wishes.options);
+pub(super) fn options(
+    opts: &Options<'_>,
+    net: &Net,
+    files: &Files,
+    jar: &SharedJar,
+    base: &RequestOptions,
+) -> Answer<RequestOptions> {
+    let mut request_options = base.clone();
+    let options = Arc::make_mut(&mut request_options.options);
     let mut trust = false;
     for name in opts.names()? {
         match &*name.as_bytes() {
-            b"timeout" => (options.timeout, wishes.timed) = (opts.timeout()?, true),
+            b"timeout" => (options.timeout, request_options.timed) = (opts.timeout()?, true),
             b"connect_timeout" => options.connect_timeout = opts.seconds("connect_timeout")?.flatten(),
-            b"read_timeout" => (options.read_timeout, wishes.patient) = (opts.seconds("read_timeout")?.flatten(), true),
+            b"read_timeout" => {
+                (options.read_timeout, request_options.patient) = (opts.seconds("read_timeout")?.flatten(), true)
+            }
             b"follow_redirects" => options.follow_redirects = opts.flag("follow_redirects", true)?,
             b"max_redirects" => options.max_redirects = opts.find::<f64>("max_redirects")?.unwrap_or_default() as usize,
             b"allow_downgrade" => options.redirects.allow_downgrade = opts.flag("allow_downgrade", false)?,
@@ -76,7 +84,7 @@ pub(super) fn options(opts: &Options<'_>, net: &Net, files: &Files, jar: &Shared
             b"decompress" => options.decompress = opts.flag("decompress", true)?,
             b"cookies" => options.cookies = chosen(opts, jar)?,
             b"auth" => options.auth = auth(opts)?,
-            b"stream" => wishes.streamed = opts.flag("stream", false)?,
+            b"stream" => request_options.streamed = opts.flag("stream", false)?,
             // Of whoever called: an event stream has some of its own.
             _ => (),
         }
@@ -89,7 +97,7 @@ pub(super) fn options(opts: &Options<'_>, net: &Net, files: &Files, jar: &Shared
         // A wrong certificate or key is found now, whatever the URL; a right one is built once.
         net.shared_tls(&options.tls).or_else(|why| argument(opts.index, &why.fields().message))?;
     }
-    Ok(wishes)
+    Ok(request_options)
 }
 
 /// `cookies = true`, for the client's own jar, or a jar.
@@ -186,7 +194,7 @@ mod tests {
             (false, false, true, silence, (false, silence)),
         ] {
             let options = Arc::new(client::Options { read_timeout, ..client::Options::default() });
-            let options = Wishes { options, streamed, timed, patient }.open_ended();
+            let options = RequestOptions { options, streamed, timed, patient }.open_ended();
             assert_eq!((options.open_ended, options.read_timeout), expected, "{streamed} {timed} {patient}");
             assert_eq!(options.timeout, Some(DEFAULT));
         }
