@@ -4,13 +4,13 @@
 //!
 //! - ground: [`error`], [`deadline`], [`address`], [`panics`]: words that everyone shares
 //! - floor 1: [`grants`], [`guard`] and the pure rooms of [`http`]: decisions, no I/O, no clock
-//! - floor 2: [`resolve`], [`wire`], [`conn`], [`udp`], [`bare`], [`tls`], [`poll`], [`files`]: the world outside
+//! - floor 2: [`resolve`], [`wire`], [`conn`], [`udp`], [`tls`], [`compat`], [`poll`], [`files`]: the world outside
 //! - floor 3: [`dial`], [`client`]: grants × network × protocol
 //! - floor 4: [`lua`], the only room that names mlua
 
 pub mod address;
-pub mod bare;
 pub mod client;
+pub mod compat;
 pub mod conn;
 pub mod deadline;
 pub mod descriptors;
@@ -25,7 +25,6 @@ pub mod listen;
 pub mod log;
 #[cfg(any(feature = "embedded", feature = "module"))]
 pub mod lua;
-pub mod mime;
 pub mod names;
 pub mod net;
 pub mod pages;

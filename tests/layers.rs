@@ -24,7 +24,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     // floor 1: pure decisions, no I/O, no clock
     ("grants", 1, &[]),
     ("json", 1, &[]),
-    ("mime", 1, &[]),
+    ("compat::mime", 1, &[]),
     ("http", 1, &["json"]),
     ("guard", 1, &["http"]),
     // floor 2: the world outside
@@ -33,12 +33,14 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("resolve", 2, &["wire", "files"]),
     ("udp", 2, &["wire", "zone"]),
     ("listen", 2, &["wire", "zone", "tls"]),
-    ("bare", 2, &["wire"]),
+    ("compat::bsd", 2, &["wire"]),
+    ("compat::tls", 2, &["tls"]),
     ("tls", 2, &["wire", "files"]),
     ("conn", 2, &["wire", "tls"]),
     ("client::upload", 2, &[]),
     ("files", 2, &[]),
     ("poll", 2, &["wire", "tls", "conn", "udp", "listen"]),
+    ("compat", 2, &["compat::bsd", "compat::tls"]),
     // floor 3: grants × network × protocol
     ("log", 3, &[]),
     ("net", 3, &["log", "client::pool"]),
@@ -63,10 +65,10 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 /// A word that only the rooms named may write, and why.
 const WORDS: &[(&str, &[&str], &str)] = &[
     ("mlua", &["lua", "launcher"], "src/lua and the launcher are the binding"),
-    ("socket2", &["wire", "udp", "listen", "bare", "poll", "dial"], "sockets are made on floor 2"),
+    ("socket2", &["wire", "udp", "listen", "compat::bsd", "poll", "dial"], "sockets are made on floor 2"),
     (
         "rustix",
-        &["zone", "wire", "udp", "listen", "bare", "poll", "resolve", "files"],
+        &["zone", "wire", "udp", "listen", "compat::bsd", "poll", "resolve", "files"],
         "system calls are made on floor 2",
     ),
     (
@@ -75,8 +77,8 @@ const WORDS: &[(&str, &[&str], &str)] = &[
         "src/files.rs is the one door to files; net knows names of Unix sockets",
     ),
     ("read_dir", &["files"], "src/files.rs is the one door to files that a script names"),
-    ("rustls", &["tls"], "TLS has one room"),
-    ("webpki", &["tls"], "TLS has one room"),
+    ("rustls", &["tls", "compat::tls"], "TLS has one room, and its drop-in another"),
+    ("webpki", &["tls", "compat::tls"], "TLS has one room, and its drop-in another"),
     ("pkcs8", &["tls"], "TLS has one room"),
     ("httparse", &["http"], "HTTP has one room"),
     ("regex_lite", &["guard"], "constraints of a guard have one room"),
@@ -106,8 +108,8 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lua/compat/mime.rs", "filters call mime.core for every piece: the C API"),
     ("lua/compat/raw.rs", "the drop-in's classes are made by hand on the C API"),
     ("lua/compat/hot.rs", "the hot path of the drop-in speaks the C API"),
-    ("bare/pipe.rs", "sigaction(2): SIGPIPE is ignored as LuaSocket does it"),
-    ("bare/option.rs", "setsockopt(2) for the options that have no other name in Rust"),
+    ("compat/bsd/pipe.rs", "sigaction(2): SIGPIPE is ignored as LuaSocket does it"),
+    ("compat/bsd/option.rs", "setsockopt(2) for the options that have no other name in Rust"),
     ("wire/peer.rs", "getsockopt(2) for SO_PEERCRED, where rustix has no word for an unknown process"),
     ("poll.rs", "poll(2) asks about numbers that foreign objects give"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),

@@ -1,7 +1,7 @@
 //! The codecs of `mime.core`: the room is enough (`Out` asserts it), the cut does not show, and what was encoded comes back.
 #![no_main]
 
-use caspian_net::mime::{self, Out, Rest};
+use caspian_net::compat::mime::{self, Out, Rest};
 use libfuzzer_sys::fuzz_target;
 
 type Codec = fn([&[u8]; 2], &mut Out<'_>) -> Rest;

@@ -1,6 +1,6 @@
 //! Names for keys and signatures, and what the provider can do with them: a provider that can do more is said to do more.
 
-use super::{compat::der, provider};
+use super::{der, provider};
 use rustls::pki_types::PrivateKeyDer;
 use x509_parser::oid_registry::Oid;
 
@@ -8,7 +8,7 @@ use x509_parser::oid_registry::Oid;
 const MIN_RSA: u32 = 2048;
 
 /// What a private key is for: `ECDSA P-521`, `RSA of 1024 bits`.
-pub(super) fn of_key(key: &PrivateKeyDer<'_>) -> String {
+pub(crate) fn of_key(key: &PrivateKeyDer<'_>) -> String {
     let parts = der::read_all(key.secret_der()).unwrap_or_default();
     let name = match key {
         // RSAPrivateKey ::= SEQUENCE { version, modulus, … } (RFC 8017, appendix A.1.2)
@@ -34,7 +34,7 @@ pub(super) fn of_key(key: &PrivateKeyDer<'_>) -> String {
 
 /// The size of an RSA key that is too short for its signatures to be checked; `None` for other keys. From the content of a
 /// SubjectPublicKeyInfo.
-pub(super) fn short_rsa(spki: &[u8]) -> Option<u32> {
+pub(crate) fn short_rsa(spki: &[u8]) -> Option<u32> {
     rsa_bits(spki).filter(|bits| *bits < MIN_RSA)
 }
 
@@ -49,7 +49,7 @@ fn rsa_bits(spki: &[u8]) -> Option<u32> {
 }
 
 /// The key's kind in an AlgorithmIdentifier (its content, without the tag).
-pub(super) fn of_algorithm(identifier: &[u8]) -> String {
+pub(crate) fn of_algorithm(identifier: &[u8]) -> String {
     let Some((oid, rest)) = der::split(identifier) else { return "of an unknown kind".into() };
     match dotted(oid.content).as_str() {
         "1.2.840.113549.1.1.1" => "RSA".into(),
@@ -82,21 +82,21 @@ fn rsa(modulus: &[u8]) -> String {
     format!("RSA of {} bits", bits(modulus))
 }
 
-pub(super) fn bits(number: &[u8]) -> u32 {
+pub(crate) fn bits(number: &[u8]) -> u32 {
     let number: Vec<u8> = number.iter().copied().skip_while(|byte| *byte == 0).collect();
     let first = number.first().map_or(0, |first| 8 - first.leading_zeros());
     first + 8 * u32::try_from(number.len().saturating_sub(1)).unwrap_or(0)
 }
 
 /// A signature's kind by its AlgorithmIdentifier: `ECDSA with SHA-512`.
-pub(super) fn of_signature(identifier: &[u8]) -> String {
+pub(crate) fn of_signature(identifier: &[u8]) -> String {
     let Some(oid) = der::read(identifier) else { return "an unknown algorithm".into() };
     let oid = dotted(oid.content);
     SIGNATURES.iter().find(|(known, _)| *known == oid).map_or(oid, |(_, name)| (*name).into())
 }
 
 /// The kinds of keys whose signatures are checked and, but for their size, that can be used: from the provider.
-pub(super) fn keys() -> String {
+pub(crate) fn keys() -> String {
     let mut names: Vec<String> = Vec::new();
     for algorithm in provider().signature_verification_algorithms.all {
         let name = match of_algorithm(&algorithm.public_key_alg_id()).as_str() {
@@ -111,7 +111,7 @@ pub(super) fn keys() -> String {
 }
 
 /// The signatures that are checked: `ECDSA P-256 with SHA-256 or SHA-384, …`.
-pub(super) fn signatures() -> String {
+pub(crate) fn signatures() -> String {
     let mut kinds: Vec<(String, Vec<String>)> = Vec::new();
     for algorithm in provider().signature_verification_algorithms.all {
         let key = of_algorithm(&algorithm.public_key_alg_id());
@@ -142,7 +142,7 @@ fn listed(names: &[String], word: &str) -> String {
     }
 }
 
-pub(super) fn dotted(oid: &[u8]) -> String {
+pub(crate) fn dotted(oid: &[u8]) -> String {
     Oid::new(oid.into()).to_id_string()
 }
 

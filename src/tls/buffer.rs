@@ -4,7 +4,7 @@ use crate::{error::Result, pages};
 use std::cell::RefCell;
 
 /// The size of a shared buffer: what one read asks for at the most, and the beginning of a record from the last one.
-pub(super) const LARGE: usize = 160 * 1024;
+pub(crate) const LARGE: usize = 160 * 1024;
 /// As many as one thread uses at once: one that is read into, one that is written from, for TLS inside TLS.
 const SPARES: usize = 4;
 
@@ -14,7 +14,7 @@ thread_local! {
 
 /// Bytes on their way: `data[head..tail]`. All of `data` is initialised.
 #[derive(Default)]
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     data: Vec<u8>,
     head: usize,
     tail: usize,

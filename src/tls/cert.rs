@@ -72,7 +72,7 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
 }
 
 /// The SubjectPublicKeyInfo of a certificate of any version; `None` for bytes that are none.
-pub(super) fn public_key(der: &[u8]) -> Option<&[u8]> {
+pub(crate) fn public_key(der: &[u8]) -> Option<&[u8]> {
     X509Certificate::from_der(der).ok().map(|(_, cert)| cert.tbs_certificate.subject_pki.raw)
 }
 
@@ -81,7 +81,7 @@ pub fn fingerprint(bytes: &[u8]) -> String {
     hex(&sha256(bytes))
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
     out
@@ -96,12 +96,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A peer chooses these words: no line break or escape sequence of theirs reaches a terminal or a log.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 /// Seconds since 1970 as ISO 8601 in UTC. After Howard Hinnant's `civil_from_days`.
-pub(super) fn iso(seconds: i64) -> String {
+pub(crate) fn iso(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86400), seconds.rem_euclid(86400));
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);

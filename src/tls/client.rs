@@ -201,12 +201,12 @@ impl ClientTls {
         self.0.identity
     }
 
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
         self.0.config.clone()
     }
 
     /// Whom the server must prove to be.
-    pub(super) fn server_name(&self, dialled: &Host) -> Result<ServerName<'static>> {
+    pub(crate) fn server_name(&self, dialled: &Host) -> Result<ServerName<'static>> {
         let host = self.0.sni.as_ref().unwrap_or(dialled);
         if let Some(ip) = host.ip() {
             return Ok(ServerName::IpAddress(ip.into()));

@@ -13,7 +13,7 @@ use webpki::Error as Pki;
 
 /// The peer's key is not one of the pinned ones.
 #[derive(Debug)]
-pub(super) struct NotPinned;
+pub(crate) struct NotPinned;
 
 impl std::fmt::Display for NotPinned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -24,12 +24,12 @@ impl std::fmt::Display for NotPinned {
 impl std::error::Error for NotPinned {}
 
 /// `what` is the act and the peer: `TLS handshake with example.com:443`.
-pub(super) fn error(what: &str, err: &Tls) -> Error {
+pub(crate) fn error(what: &str, err: &Tls) -> Error {
     Error::new(Kind::Tls, format!("{what}: {}", plain(err))).cause(printable(&err.to_string()))
 }
 
 /// One sentence without the act in front.
-pub(super) fn plain(err: &Tls) -> String {
+pub(crate) fn plain(err: &Tls) -> String {
     match err {
         Tls::InvalidCertificate(cert) => certificate(cert),
         Tls::AlertReceived(alert) => alert_received(*alert),

@@ -5,7 +5,7 @@ const HEAD: usize = 5;
 
 /// Follows a stream of records.
 #[derive(Debug, Default)]
-pub(super) struct Gauge {
+pub(crate) struct Gauge {
     head: [u8; HEAD],
     /// How much of the head is there.
     have: usize,

@@ -4,22 +4,22 @@
 //! and, once per process, the machine's trust store. Never reads the environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`,
 //! `SSLKEYLOGFILE` are ignored), never opens a file that a caller names: certificates and keys arrive as PEM.
 
-mod algorithms;
+pub(crate) mod algorithms;
 mod buffer;
-mod cert;
+pub(crate) mod cert;
 mod client;
-pub mod compat;
+pub(crate) mod der;
 mod fault;
 mod gauge;
 #[doc(hidden)]
 pub mod pem;
 mod records;
-mod roots;
-mod sealed;
+pub(crate) mod roots;
+pub(crate) mod sealed;
 mod server;
-mod shown;
+pub(crate) mod shown;
 mod stream;
-mod trust;
+pub(crate) mod trust;
 
 pub use cert::{PeerCert, fingerprint};
 pub use client::{ClientConfigs, ClientOptions, ClientTls, Identity, SharedOptions};
@@ -72,7 +72,7 @@ impl Version {
         }
     }
 
-    pub(in crate::tls) fn rustls(self) -> &'static SupportedProtocolVersion {
+    pub(crate) fn rustls(self) -> &'static SupportedProtocolVersion {
         match self {
             Version::Tls12 => &rustls::version::TLS12,
             Version::Tls13 => &rustls::version::TLS13,
@@ -103,7 +103,7 @@ fn wrong(option: &str, words: impl std::fmt::Display) -> Error {
 
 /// The cryptography, chosen by measurement (ARCHITECTURE.md); nothing is installed process-wide, so a host that uses
 /// rustls itself is not disturbed.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())).clone()
 }

@@ -4,8 +4,7 @@
 //! left to it, whose time does not depend on a key's bytes.
 
 use super::{
-    algorithms,
-    compat::der,
+    algorithms, der,
     sealed::{self, Shut},
     trust::Role,
     wrong,
@@ -23,7 +22,7 @@ struct Section<'a> {
 
 /// Why a PEM text cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// It ends, or another section begins, in the middle of one.
     Cut,
     Begin,
@@ -31,7 +30,7 @@ pub(super) enum Broken {
 }
 
 impl Broken {
-    pub(super) const fn words(self) -> &'static str {
+    pub(crate) const fn words(self) -> &'static str {
         match self {
             Broken::Cut => "the PEM ends in the middle of a section",
             Broken::Begin => "the PEM has a malformed BEGIN line",
@@ -124,13 +123,13 @@ fn certificate(section: Section<'_>) -> Option<(CertificateDer<'static>, Vec<u8>
 }
 
 /// The certificates of a PEM text, in order, at least one. Other sections are skipped.
-pub(super) fn certificates(option: &str, text: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
+pub(crate) fn certificates(option: &str, text: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
     Ok(found(option, text)?.into_iter().map(|(der, _)| der).collect())
 }
 
 /// The certificates of a PEM text that are to be believed, at least one. One whose own settings (`openssl x509 -addreject`)
 /// forbid that is an error, or the caller would trust less than they think.
-pub(super) fn authorities(option: &str, text: &[u8], role: Role) -> Result<Vec<CertificateDer<'static>>> {
+pub(crate) fn authorities(option: &str, text: &[u8], role: Role) -> Result<Vec<CertificateDer<'static>>> {
     let found = found(option, text)?.into_iter().enumerate().map(|(index, (der, settings))| {
         if forbids(&settings, role) {
             let whom = if role == Role::Server { "servers" } else { "clients" };
@@ -155,7 +154,7 @@ fn found(option: &str, text: &[u8]) -> Result<Vec<(CertificateDer<'static>, Vec<
 
 /// What a text has for believing.
 #[derive(Default)]
-pub(super) struct Store {
+pub(crate) struct Store {
     pub certificates: Vec<CertificateDer<'static>>,
     /// How many more there are whose own settings forbid it.
     pub forbidden: usize,
@@ -163,7 +162,7 @@ pub(super) struct Store {
 }
 
 /// Certificates and revocation lists; a text may have none of either.
-pub(super) fn store(text: &[u8], role: Role) -> std::result::Result<Store, Broken> {
+pub(crate) fn store(text: &[u8], role: Role) -> std::result::Result<Store, Broken> {
     let mut store = Store::default();
     for section in Sections::of(text) {
         let section = section?;
@@ -180,7 +179,7 @@ pub(super) fn store(text: &[u8], role: Role) -> std::result::Result<Store, Broke
 }
 
 /// The certificates of the machine's store. Sections that cannot be read are skipped, but what is cut is not the store.
-pub(super) fn machine(text: &[u8]) -> std::result::Result<Vec<CertificateDer<'static>>, Broken> {
+pub(crate) fn machine(text: &[u8]) -> std::result::Result<Vec<CertificateDer<'static>>, Broken> {
     let mut certificates = Vec::new();
     for section in Sections::of(text) {
         match section {
@@ -218,7 +217,7 @@ fn forbids(settings: &[u8], role: Role) -> bool {
 
 /// Why there is no key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NoKey {
+pub(crate) enum NoKey {
     /// The text has none.
     Absent,
     Broken(Broken),
@@ -231,7 +230,7 @@ pub(super) enum NoKey {
 
 /// The first private key of a PEM text: PKCS#8, PKCS#1 or SEC1, opened with the password if it is under one. A password for a
 /// key without one is passed over.
-pub(super) fn private_key(text: &[u8], password: Option<&[u8]>) -> std::result::Result<PrivateKeyDer<'static>, NoKey> {
+pub(crate) fn private_key(text: &[u8], password: Option<&[u8]>) -> std::result::Result<PrivateKeyDer<'static>, NoKey> {
     for section in Sections::of(text) {
         let Section { label, sealed, der } = section.map_err(NoKey::Broken)?;
         if !label.ends_with(b"PRIVATE KEY") {
@@ -257,7 +256,7 @@ pub(super) fn private_key(text: &[u8], password: Option<&[u8]>) -> std::result::
 }
 
 /// The same, with errors that name `option`, or the option for its password.
-pub(super) fn key(
+pub(crate) fn key(
     (option, secret): (&str, &str),
     text: &[u8],
     password: Option<&[u8]>,
@@ -277,7 +276,7 @@ fn no_key((option, secret): (&str, &str), text: &[u8], why: &NoKey) -> Error {
 }
 
 /// True if the text holds a private key: a certificate file often carries its key.
-pub(super) fn has_key(text: &[u8]) -> bool {
+pub(crate) fn has_key(text: &[u8]) -> bool {
     Sections::of(text).flatten().any(|section| section.label.ends_with(b"PRIVATE KEY"))
 }
 
@@ -298,11 +297,11 @@ pub fn look(text: &[u8]) -> usize {
 }
 
 /// A certificate as PEM text.
-pub(super) fn encode_certificate(der: &[u8]) -> String {
+pub(crate) fn encode_certificate(der: &[u8]) -> String {
     encode("CERTIFICATE", der)
 }
 /// PEM text in lines of 64 characters (RFC 7468).
-pub(super) fn encode(label: &str, der: &[u8]) -> String {
+pub(crate) fn encode(label: &str, der: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in der.chunks(48) {

@@ -14,14 +14,14 @@ use std::ops::Deref;
 
 /// One end of a connection.
 // A connection is used and moved as a whole, behind a box: the smaller variant's slack does not matter.
-pub(super) enum Engine {
+pub(crate) enum Engine {
     Client(Box<UnbufferedClientConnection>),
     Server(Box<UnbufferedServerConnection>),
 }
 
 /// What to do once rustls has worked off what arrived.
 #[derive(Clone, Copy)]
-pub(super) enum Then<'a> {
+pub(crate) enum Then<'a> {
     Rest,
     /// Encrypt these bytes.
     Send(&'a [u8]),
@@ -30,7 +30,7 @@ pub(super) enum Then<'a> {
 }
 
 /// Where decrypted bytes go: into the caller's slice while it has room, then into `spill`.
-pub(super) struct Sink<'a> {
+pub(crate) struct Sink<'a> {
     pub out: &'a mut [u8],
     pub filled: usize,
     pub spill: &'a mut Vec<u8>,

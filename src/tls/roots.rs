@@ -38,7 +38,7 @@ const DIRECTORY: &str = "/etc/ssl/certs";
 
 /// Authorities, and certificates that are believed themselves.
 #[derive(Debug)]
-pub(super) struct Roots {
+pub(crate) struct Roots {
     pub store: Arc<RootCertStore>,
     verifier: Arc<WebPkiServerVerifier>,
     /// SHA-256 of each certificate that was given.
@@ -131,7 +131,7 @@ fn add(
 }
 
 /// What connections believe that name no `ca_bundle`: the machine's store, and `ca`.
-pub(super) fn machine(ca: Option<&Ca>) -> Result<Arc<Roots>> {
+pub(crate) fn machine(ca: Option<&Ca>) -> Result<Arc<Roots>> {
     static MACHINE: OnceLock<Arc<Roots>> = OnceLock::new();
     if let Some(ca) = ca {
         return ca.roots();

@@ -18,7 +18,7 @@ const MAX_LANES: u16 = 16;
 
 /// Why a key stays shut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shut {
+pub(crate) enum Shut {
     /// The password is another one, or the key is damaged: nobody can tell the two apart.
     Wrong,
     /// By a method that is not offered.
@@ -30,7 +30,7 @@ pub(super) enum Shut {
 }
 
 impl Shut {
-    pub(super) const fn words(self) -> &'static str {
+    pub(crate) const fn words(self) -> &'static str {
         match self {
             Shut::Wrong => "the password does not open the private key",
             Shut::Method => {
@@ -44,9 +44,9 @@ impl Shut {
 }
 
 /// Opens an EncryptedPrivateKeyInfo (RFC 5958, section 3): the PrivateKeyInfo in it.
-pub(super) fn pkcs8(der: &[u8], password: &[u8]) -> Result<Vec<u8>, Shut> {
+pub(crate) fn pkcs8(der: &[u8], password: &[u8]) -> Result<Vec<u8>, Shut> {
     // The methods before PBES2 have identifiers that the crate does not read.
-    let sealed = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| match super::compat::der::read(der) {
+    let sealed = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|_| match super::der::read(der) {
         Some(value) if value.tag == 0x30 => Shut::Method,
         _ => Shut::Malformed,
     })?;
@@ -72,7 +72,7 @@ pub(super) fn pkcs8(der: &[u8], password: &[u8]) -> Result<Vec<u8>, Shut> {
 }
 
 /// Opens a key whose PEM has the header `DEK-Info: METHOD,IV`.
-pub(super) fn traditional(info: &[u8], der: &[u8], password: &[u8]) -> Result<Vec<u8>, Shut> {
+pub(crate) fn traditional(info: &[u8], der: &[u8], password: &[u8]) -> Result<Vec<u8>, Shut> {
     let info = std::str::from_utf8(info).map_err(|_| Shut::Malformed)?;
     let (method, iv) = info.split_once(',').ok_or(Shut::Malformed)?;
     let iv = data_encoding::HEXUPPER_PERMISSIVE.decode(iv.trim().as_bytes()).map_err(|_| Shut::Malformed)?;
@@ -108,7 +108,7 @@ fn stretched(password: &[u8], salt: &[u8], length: usize) -> Vec<u8> {
 
 /// One wrong password in 256 leaves a padding that looks right: what it opens is no DER.
 fn whole(der: Vec<u8>) -> Result<Vec<u8>, Shut> {
-    match super::compat::der::split(&der) {
+    match super::der::split(&der) {
         Some((value, [])) if value.tag == 0x30 => Ok(der),
         _ => Err(Shut::Wrong),
     }

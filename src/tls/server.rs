@@ -98,7 +98,7 @@ impl ServerTls {
         Ok(ServerTls(Arc::new(config)))
     }
 
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
         self.0.clone()
     }
 }

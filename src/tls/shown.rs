@@ -9,7 +9,7 @@ use rustls::{
 use std::sync::Arc;
 
 /// The options that these come from, for messages.
-pub(super) struct Names {
+pub(crate) struct Names {
     pub cert: &'static str,
     pub key: &'static str,
     pub password: &'static str,
@@ -17,7 +17,7 @@ pub(super) struct Names {
 
 /// A chain and the key of its first certificate, which may stand in the same text. The certificate is taken as the caller
 /// has it, of whatever version: whether a peer believes it is the peer's business.
-pub(super) fn certified(
+pub(crate) fn certified(
     names: &Names,
     cert: &[u8],
     key: Option<&[u8]>,
@@ -39,19 +39,19 @@ pub(super) fn certified(
 }
 
 /// The key as the provider has it; or what it is, and what can be used.
-pub(super) fn usable(key: PrivateKeyDer<'static>) -> std::result::Result<Arc<dyn SigningKey>, String> {
+pub(crate) fn usable(key: PrivateKeyDer<'static>) -> std::result::Result<Arc<dyn SigningKey>, String> {
     provider().key_provider.load_private_key(key.clone_key()).map_err(|_| {
         format!("the private key is {}, which cannot be used ({} can)", algorithms::of_key(&key), algorithms::keys())
     })
 }
 
 /// True if the key is the one of the certificate; `None` if that cannot be read.
-pub(super) fn fits(cert: &[u8], key: &dyn SigningKey) -> Option<bool> {
+pub(crate) fn fits(cert: &[u8], key: &dyn SigningKey) -> Option<bool> {
     let public = public_key(cert)?;
     Some(key.public_key().is_none_or(|own| own.as_ref() == public))
 }
 
 /// True for bytes that are a certificate of any version.
-pub(super) fn is_certificate(der: &CertificateDer<'_>) -> bool {
+pub(crate) fn is_certificate(der: &CertificateDer<'_>) -> bool {
     public_key(der).is_some()
 }

@@ -276,7 +276,7 @@ impl<T: Transport> Tls<T> {
     }
 
     /// What rustls said of the failure that broke the connection.
-    pub(super) fn fault(&self) -> Option<&TlsError> {
+    pub(crate) fn fault(&self) -> Option<&TlsError> {
         self.fault.as_deref()
     }
 

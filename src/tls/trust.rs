@@ -1,7 +1,7 @@
 //! Whether a peer's certificate is good, where webpki is not asked or does not say why: one that is believed itself, what the
 //! peer signs with its key, and the true reason of a refusal. One rule for both surfaces.
 
-use super::{Version, algorithms, cert::public_key, compat::der, provider};
+use super::{Version, algorithms, cert::public_key, der, provider};
 use rustls::{
     CertificateError, DigitallySignedStruct, Error as TlsError, OtherError, PeerMisbehaved,
     client::{danger::HandshakeSignatureValid, verify_server_name},
@@ -15,14 +15,14 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer, x509::X509Vers
 
 /// What a certificate is to be good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     Server,
     Client,
 }
 
 /// A refusal in our own words.
 #[derive(Debug)]
-pub(super) struct Refused(pub String);
+pub(crate) struct Refused(pub String);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +40,7 @@ impl From<Refused> for TlsError {
 
 /// Judges a certificate that is believed itself: what is left are its dates and its purpose (any, without a role). Who
 /// signed it, with what, and whether it may sign others is nobody's question then.
-pub(super) fn itself(own: &CertificateDer<'_>, role: Option<Role>, now: UnixTime) -> Result<(), CertificateError> {
+pub(crate) fn itself(own: &CertificateDer<'_>, role: Option<Role>, now: UnixTime) -> Result<(), CertificateError> {
     let (_, cert) = X509Certificate::from_der(own).map_err(|_| CertificateError::BadEncoding)?;
     let (from, to) = (cert.validity().not_before.timestamp(), cert.validity().not_after.timestamp());
     let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
@@ -62,7 +62,7 @@ pub(super) fn itself(own: &CertificateDer<'_>, role: Option<Role>, now: UnixTime
 }
 
 /// Whether a certificate is for a host, by its alternative names (RFC 9525, section 6.3).
-pub(super) fn named(own: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), TlsError> {
+pub(crate) fn named(own: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), TlsError> {
     match ParsedCertificate::try_from(own) {
         Ok(cert) => verify_server_name(&cert, name),
         // Before version 3 there were no alternative names.
@@ -79,7 +79,7 @@ fn is_old(der: &CertificateDer<'_>) -> bool {
 }
 
 /// Checks what the peer signed of the handshake, by the bare key: a certificate of any version will do.
-pub(super) fn signature(
+pub(crate) fn signature(
     version: Version,
     message: &[u8],
     cert: &CertificateDer<'_>,
@@ -136,7 +136,7 @@ fn signature_12(
 }
 
 /// What webpki said, or what it meant by it.
-pub(super) fn explained(
+pub(crate) fn explained(
     error: TlsError,
     own: &CertificateDer<'_>,
     between: &[CertificateDer<'_>],
@@ -161,7 +161,7 @@ pub(super) fn explained(
 }
 
 /// The size of an RSA key that vouches for a certificate of the chain and is too short for that.
-pub(super) fn short_issuer(
+pub(crate) fn short_issuer(
     own: &CertificateDer<'_>,
     between: &[CertificateDer<'_>],
     anchors: &[TrustAnchor<'_>],
@@ -178,7 +178,7 @@ pub(super) fn short_issuer(
 
 /// What an authority's name constraints are about that webpki refuses without a look at the names (RFC 5280, section 4.2.1.10,
 /// allows that).
-pub(super) fn unchecked_constraint(
+pub(crate) fn unchecked_constraint(
     own: &CertificateDer<'_>,
     between: &[CertificateDer<'_>],
     anchors: &[TrustAnchor<'_>],

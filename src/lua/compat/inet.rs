@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     address::{Host, Zoned},
-    bare::{self, Bare, Family, Name, Progress, option::V6_ONLY},
+    compat::bsd::{self, Bare, Family, Name, Progress, option::V6_ONLY},
     conn::Conn,
     deadline::{DEFAULT, Deadline},
     dial::{self, Target, addresses},
@@ -137,7 +137,7 @@ pub fn bind(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<Answ
 
 /// With the option `ipv6-v6only` off, `[::]` is every interface of IPv4 as well, which takes a grant of its own.
 fn both(object: &Object, bare: &Bare, at: &Bindable, port: u16) -> Outcome<()> {
-    if at.addr().ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && bare::option::get(bare.as_fd(), V6_ONLY)? == 0 {
+    if at.addr().ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && bsd::option::get(bare.as_fd(), V6_ONLY)? == 0 {
         object.home.cap.net.listen("bind", &Host::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port)?;
     }
     Ok(())
@@ -216,10 +216,10 @@ fn attempt(object: &Object, to: &Permitted, peer: &str, own: bool, clock: &Clock
     }
     // Whatever comes of it, from now on it is a stream: a program may wait for it, and use it, on its own.
     object.turn_into_stream(peer)?;
-    object.with_fd(|fd| match bare::connect(fd, to)? {
+    object.with_fd(|fd| match bsd::connect(fd, to)? {
         Progress::Done => Ok(()),
         Progress::Started if clock.is_now() => words(TIMEOUT),
-        Progress::Started => Ok(clock.wait(|deadline| bare::connected(fd, deadline))?),
+        Progress::Started => Ok(clock.wait(|deadline| bsd::connected(fd, deadline))?),
     })
 }
 
@@ -247,7 +247,7 @@ pub fn accept(object: &Object) -> Outcome<Conn> {
     let done = object.with_slot(|slot| match &*slot.look()? {
         Item::Bare(bare) => {
             let new = clock.wait(|deadline| bare.accept(deadline))?;
-            let peer = match bare::remote(&new) {
+            let peer = match bsd::remote(&new) {
                 Ok(Name::Ip(address)) => zone::endpoint(address),
                 _ => "a client".to_owned(),
             };

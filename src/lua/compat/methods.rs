@@ -9,7 +9,7 @@ use super::{
     udp, unix,
     words::{Answer, Class, Fail, Out, Outcome, bad, words},
 };
-use crate::bare;
+use crate::compat::bsd;
 use std::{ffi::CStr, net::Shutdown, os::fd::RawFd};
 
 const TCP_ANY: u16 = Class::TcpMaster.bit() | Class::TcpClient.bit() | Class::TcpServer.bit();
@@ -75,8 +75,8 @@ static TCP_METHODS: &[Method] = &[
     tcp("setfd", setfd),
     tcp("getoption", |object, _, args| options::get(object, TCP, args.list[0])),
     tcp("setoption", |object, _, args| options::set(object, TCP, args.list[0], args.list[1], &args.fields)),
-    tcp("getpeername", |object, _, _| inet::name(object, |fd| bare::remote(fd))),
-    tcp("getsockname", |object, _, _| inet::name(object, |fd| bare::local(fd))),
+    tcp("getpeername", |object, _, _| inet::name(object, |fd| bsd::remote(fd))),
+    tcp("getsockname", |object, _, _| inet::name(object, |fd| bsd::local(fd))),
     only("getstats", CLIENT, getstats),
     only("setstats", CLIENT, setstats),
     tcp("settimeout", settimeout),
@@ -92,8 +92,8 @@ static UDP_METHODS: &[Method] = &[
     udp("setfd", setfd),
     udp("getoption", |object, _, args| options::get(object, UDP, args.list[0])),
     udp("setoption", |object, _, args| options::set(object, UDP, args.list[0], args.list[1], &args.fields)),
-    only("getpeername", CONNECTED, |object, _, _| inet::name(object, |fd| bare::remote(fd))),
-    udp("getsockname", |object, _, _| inet::name(object, |fd| bare::local(fd))),
+    only("getpeername", CONNECTED, |object, _, _| inet::name(object, |fd| bsd::remote(fd))),
+    udp("getsockname", |object, _, _| inet::name(object, |fd| bsd::local(fd))),
     udp("receive", |object, _, args| udp::receive(object, args.list[0])),
     only("receivefrom", UNCONNECTED, |object, _, args| udp::receive_from(object, args.list[0])),
     texts(only("send", CONNECTED, |object, _, args| udp::send(object, args.list[0])), 1 << 2),
@@ -240,6 +240,6 @@ fn shutdown(object: &Object, _: Class, args: &Args<'_>) -> Outcome<Answer> {
         },
     };
     // Always 1, as in the original: what was asked for is so, or there is nothing to end.
-    let _ = object.with_fd(|fd| Ok(bare::shutdown(fd, how)?));
+    let _ = object.with_fd(|fd| Ok(bsd::shutdown(fd, how)?));
     Ok(Answer::done())
 }

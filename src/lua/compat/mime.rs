@@ -10,7 +10,7 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use crate::{
-    mime::{self, Out, Rest},
+    compat::mime::{self, Out, Rest},
     panics::{point, quietly},
 };
 use mlua::{Lua, Table, ffi};

@@ -1,7 +1,7 @@
 //! The native part of the drop-in for LuaSocket and LuaSec: what `lua/caspian/net/compat/` builds on. Its objects are
 //! those of LuaSocket, over the core's sockets and the same gate.
 //!
-//! What is here converts and remembers; the bytes move in `conn` and `bare`.
+//! What is here converts and remembers; the bytes move in `conn` and `compat::bsd`.
 
 mod dns;
 mod hot;
@@ -26,7 +26,7 @@ use super::{
     define, held,
 };
 use crate::{
-    bare::{Bare, Family, pipe},
+    compat::bsd::{Bare, Family, pipe},
     conn::Conn,
     deadline::{Deadline, pause, wall},
     lua::capability::Capability,

@@ -7,7 +7,7 @@ use super::{
     words::{BUSY, CLOSED, Class, Fail, NO_DESCRIPTOR, Outcome, words},
 };
 use crate::{
-    bare::{Bare, Family},
+    compat::bsd::{Bare, Family},
     conn::Conn,
     deadline::{Deadline, uptime},
     grants::Bindable,

@@ -4,7 +4,7 @@ use super::{
     object::Object,
     words::{Answer, Arg, Fail, Out, Outcome, bad, words},
 };
-use crate::bare::{
+use crate::compat::bsd::{
     Bare,
     option::{self, Key},
 };

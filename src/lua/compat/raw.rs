@@ -26,7 +26,7 @@ use super::{
     words::{Answer, Arg, Class, Fail, Out, Outcome, Text},
 };
 use crate::{
-    bare::Bare,
+    compat::bsd::Bare,
     lua::{raw::share, signals},
     panics::{contained, quietly},
 };

@@ -10,14 +10,12 @@ use super::{
 };
 use crate::{
     address::Host,
+    compat::tls::{Built, Complaint, Secret, reason},
     conn::Conn,
     deadline::uptime,
     error::{Error, Kind},
     lua::capability::{Capability, Ends},
-    tls::{
-        Tls,
-        compat::{Built, Complaint, Secret, reason},
-    },
+    tls::Tls,
     wire::Wire,
 };
 use std::{

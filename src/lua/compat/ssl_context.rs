@@ -3,6 +3,7 @@
 use super::ssl_core::Classes;
 use crate::lua::boxed::{self, Boxed};
 use crate::{
+    compat::tls::{BadKey, Built, CURVES, Context, Mode, OPTIONS},
     files::Files,
     lua::{
         answer::{Answer, argument, found},
@@ -10,10 +11,7 @@ use crate::{
         define, held as capability,
         options::MAX_PEM,
     },
-    tls::{
-        compat::{BadKey, Built, CURVES, Context, Mode, OPTIONS},
-        is_machine_path,
-    },
+    tls::is_machine_path,
 };
 use mlua::{AnyUserData, Lua, LuaString, Table, Value};
 use std::{cell::RefCell, ffi::CStr, rc::Rc};

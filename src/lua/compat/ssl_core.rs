@@ -10,15 +10,13 @@ use super::{
 };
 use crate::lua::boxed::{self, Boxed, Class};
 use crate::{
+    compat::tls::{Info, Mode, export, peer_chain},
     lua::{
         answer::{Answer, argument, found},
         capability::Ends,
         define,
     },
-    tls::{
-        Tls,
-        compat::{Info, Mode, export, peer_chain},
-    },
+    tls::Tls,
 };
 use mlua::{IntoLua, Lua, LuaString, MultiValue, Table, Value};
 use std::{

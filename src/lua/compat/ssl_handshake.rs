@@ -7,11 +7,9 @@ use super::{
     words::{BUSY, CLOSED, Text},
 };
 use crate::{
+    compat::tls::{Greeting, Hello, Refusal, Secret, UNRECOGNIZED_NAME, reason, refused},
     conn::Conn,
-    tls::{
-        Tls,
-        compat::{Greeting, Hello, Refusal, Secret, UNRECOGNIZED_NAME, reason, refused},
-    },
+    tls::Tls,
     wire::Wire,
 };
 use std::sync::Arc;

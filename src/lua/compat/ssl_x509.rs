@@ -3,11 +3,11 @@
 use super::ssl_core::Classes;
 use crate::lua::boxed::{self, Boxed};
 use crate::{
+    compat::tls::{ALT_NAMES, AltName, Attribute, Certificate, Encode, time_text},
     lua::{
         answer::{Answer, argument, found},
         define,
     },
-    tls::compat::{ALT_NAMES, AltName, Attribute, Certificate, Encode, time_text},
 };
 use mlua::{Lua, LuaString, Table, Value, Variadic};
 use std::{cell::Cell, ffi::CStr, rc::Rc};

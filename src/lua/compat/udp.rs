@@ -7,7 +7,7 @@ use super::{
     words::{Answer, Arg, Class, Fail, Out, Outcome, words},
 };
 use crate::{
-    bare::{self, Bare, Family, Name},
+    compat::bsd::{self, Bare, Family, Name},
     dial::Target,
     zone,
 };
@@ -119,7 +119,7 @@ pub fn set_peer(object: &Object, args: &Args<'_>) -> Outcome<Answer> {
     let mut why = Fail::Words(super::words::NO_NAME.into());
     for to in inet::permitted(object, "setpeername", &host, port)? {
         let done = inet::ensure(object, Family::of(to.addr().ip()))
-            .and_then(|()| object.with_bare(|bare| Ok(bare::connect(bare, &to)?)));
+            .and_then(|()| object.with_bare(|bare| Ok(bsd::connect(bare, &to)?)));
         match done {
             Ok(_) => return Ok(Answer::done().becomes(Class::UdpConnected)),
             Err(fail) => why = fail,

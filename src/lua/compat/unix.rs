@@ -7,7 +7,7 @@ use super::{
     words::{Answer, Arg, CLOSED, Class, Out, Outcome, TIMEOUT, words},
 };
 use crate::{
-    bare::{self, Name, Progress},
+    compat::bsd::{self, Name, Progress},
     deadline::{Deadline, pause},
     grants::GrantedPath,
 };
@@ -47,7 +47,7 @@ pub fn connect(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
     }
     let clock = object.timeouts.get().start();
     let done = loop {
-        match object.with_bare(|bare| Ok(bare::connect_unix(bare, &to)?)) {
+        match object.with_bare(|bare| Ok(bsd::connect_unix(bare, &to)?)) {
             Ok(Progress::Done) => break Ok(()),
             // A full backlog: a Unix socket does not tell when there is room, so ask again.
             Ok(Progress::Started) if clock.is_now() || clock.wait(Deadline::is_past) => break words(TIMEOUT),
@@ -66,14 +66,14 @@ pub fn set_peer(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
     if object.number() < 0 {
         return words(CLOSED);
     }
-    let done = object.with_bare(|bare| Ok(bare::connect_unix(bare, &to)?));
+    let done = object.with_bare(|bare| Ok(bsd::connect_unix(bare, &to)?));
     done.inspect_err(|_| object.close())?;
     Ok(Answer::done().becomes(Class::DgramConnected))
 }
 
 /// `getsockname()`: the path, empty where there is none.
 pub fn name(object: &Object) -> Outcome<Answer> {
-    let name = object.with_fd(|fd| Ok(bare::local(fd)?))?;
+    let name = object.with_fd(|fd| Ok(bsd::local(fd)?))?;
     let Name::Path(path) = name else { return words("Invalid argument") };
     Ok(Answer::one(Out::Bytes(path)))
 }

@@ -54,13 +54,13 @@ impl<T: Transport> Tls<T> {
     }
 
     /// A client that has not begun its handshake: [`Tls::shake`] does it, in as many calls as it takes.
-    pub(in crate::tls) fn client(transport: T, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self> {
+    pub(crate) fn client(transport: T, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self> {
         let conn = UnbufferedClientConnection::new(config, name).map_err(|e| fault::error("TLS", &e))?;
         Ok(Tls::new(transport, Engine::Client(Box::new(conn))))
     }
 
     /// A server that has not begun its handshake. `early`: bytes that were taken from the transport already.
-    pub(in crate::tls) fn server(transport: T, config: Arc<ServerConfig>, early: &[u8]) -> Result<Self> {
+    pub(crate) fn server(transport: T, config: Arc<ServerConfig>, early: &[u8]) -> Result<Self> {
         let conn = UnbufferedServerConnection::new(config).map_err(|e| fault::error("TLS", &e))?;
         let mut tls = Tls::new(transport, Engine::Server(Box::new(conn)));
         tls.arrived_early(early)?;
@@ -69,12 +69,12 @@ impl<T: Transport> Tls<T> {
 
     /// The handshake leaves in the transport what comes behind it: for programs that wait with the descriptor alone
     /// for what they have not read. Called before anything arrived.
-    pub(in crate::tls) fn keep_to_records(&mut self) {
+    pub(crate) fn keep_to_records(&mut self) {
         self.gauge = Some(Gauge::default());
     }
 
     /// Bytes for the handshake that were taken from the transport before it began.
-    pub(in crate::tls) fn arrived_early(&mut self, early: &[u8]) -> Result<()> {
+    pub(crate) fn arrived_early(&mut self, early: &[u8]) -> Result<()> {
         if let Some(gauge) = &mut self.gauge {
             gauge.arrived(early);
         }
@@ -178,7 +178,7 @@ impl<T: Transport> Tls<T> {
     }
 
     /// What was negotiated.
-    pub(in crate::tls) fn state(&self) -> &CommonState {
+    pub(crate) fn state(&self) -> &CommonState {
         self.engine.state()
     }
 

@@ -274,7 +274,7 @@ fn common_name(own: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
 
 /// Checks by hand that `root` vouches for `subject`, which may be an authority itself, over `between`. For questions of
 /// programs alone: no connection rests on it.
-pub(super) fn vouches(
+pub(crate) fn vouches(
     root: &CertificateDer<'_>,
     subject: &CertificateDer<'_>,
     between: &[CertificateDer<'_>],
@@ -327,7 +327,7 @@ pub(super) fn vouches(
 fn is_signed(cert: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
     let key = SubjectPublicKeyInfoDer::from(issuer.public_key().raw);
     let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return false };
-    let identifier = super::der::read_all(cert.as_raw()).and_then(|parts| {
+    let identifier = crate::tls::der::read_all(cert.as_raw()).and_then(|parts| {
         // Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signature }
         let mut parts = parts.into_iter().skip(1);
         parts.next().map(|value| value.content)
@@ -340,7 +340,7 @@ fn is_signed(cert: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
 
 /// The verifier of a context, for either side. The peer must own its key in every mode: a program that compares the certificate
 /// itself relies on that.
-pub(super) struct Verifier {
+pub(crate) struct Verifier {
     pub trust: Arc<Trust>,
     pub asked: Asked,
 }
@@ -352,7 +352,7 @@ impl fmt::Debug for Verifier {
 }
 
 /// Stands for "no name was given": no host has this address, and an address is never sent (RFC 6066, section 3).
-pub(super) const NAMELESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+pub(crate) const NAMELESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
 impl Verifier {
     fn check(

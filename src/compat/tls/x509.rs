@@ -3,11 +3,12 @@
 //! Reads what a certificate says and proves nothing, but in `issued`. Bytes are a peer's: what cannot be read is
 //! answered with nothing, never with a panic.
 
-use super::{
-    der::{self, text},
-    verify,
+use super::verify;
+use crate::tls::{
+    algorithms,
+    der::{self, Encode, text},
+    pem,
 };
-use crate::tls::{algorithms, pem};
 use rustls::pki_types::CertificateDer;
 use x509_parser::{
     certificate::X509Certificate,
@@ -41,16 +42,6 @@ pub enum AltName {
     Plain(&'static str, Option<Vec<u8>>),
     /// A form of its own: its identifier, its long name, its text.
     Other(String, String, Option<Vec<u8>>),
-}
-
-/// How texts are handed out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encode {
-    /// The bytes as they stand in the certificate.
-    #[default]
-    Raw,
-    /// Turned into UTF-8.
-    Utf8,
 }
 
 /// The identifier of the subject alternative name (RFC 5280, section 4.2.1.6).

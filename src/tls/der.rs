@@ -1,26 +1,34 @@
 //! The little DER that is read by hand: one value, and the texts of ASN.1.
 
-use super::x509::Encode;
+/// How texts are handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encode {
+    /// The bytes as they stand in the certificate.
+    #[default]
+    Raw,
+    /// Turned into UTF-8.
+    Utf8,
+}
 
 /// One value: its tag, and what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tls) struct Value<'a> {
+pub(crate) struct Value<'a> {
     pub tag: u8,
     pub content: &'a [u8],
 }
 
 /// The value that `bytes` begin with; `None` if they hold no whole one.
-pub(in crate::tls) fn read(bytes: &[u8]) -> Option<Value<'_>> {
+pub(crate) fn read(bytes: &[u8]) -> Option<Value<'_>> {
     split(bytes).map(|(value, _)| value)
 }
 
 /// The values inside the one that `bytes` begin with.
-pub(in crate::tls) fn read_all(bytes: &[u8]) -> Option<Vec<Value<'_>>> {
+pub(crate) fn read_all(bytes: &[u8]) -> Option<Vec<Value<'_>>> {
     values(read(bytes)?.content)
 }
 
 /// The values that stand one after the other.
-pub(in crate::tls) fn values(mut rest: &[u8]) -> Option<Vec<Value<'_>>> {
+pub(crate) fn values(mut rest: &[u8]) -> Option<Vec<Value<'_>>> {
     let mut values = Vec::new();
     while !rest.is_empty() {
         let (value, after) = split(rest)?;
@@ -31,7 +39,7 @@ pub(in crate::tls) fn values(mut rest: &[u8]) -> Option<Vec<Value<'_>>> {
 }
 
 /// The value that `bytes` begin with, and what follows it.
-pub(in crate::tls) fn split(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
+pub(crate) fn split(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
@@ -47,7 +55,7 @@ pub(in crate::tls) fn split(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
 }
 
 /// A text of ASN.1 by its universal tag; `None` for what cannot be turned into UTF-8.
-pub(super) fn text(tag: u32, bytes: &[u8], encode: Encode) -> Option<Vec<u8>> {
+pub(crate) fn text(tag: u32, bytes: &[u8], encode: Encode) -> Option<Vec<u8>> {
     const UTF8: u32 = 12;
     const BMP: u32 = 30;
     const UNIVERSAL: u32 = 28;

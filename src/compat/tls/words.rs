@@ -10,7 +10,7 @@ use webpki::Error as Pki;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 /// The reason of a failure, as OpenSSL 3 gives it.
-pub(super) fn reason(error: &Tls) -> &'static str {
+pub(crate) fn reason(error: &Tls) -> &'static str {
     match error {
         Tls::InvalidCertificate(_) => "certificate verify failed",
         Tls::AlertReceived(alert) => received(*alert),
@@ -80,7 +80,7 @@ fn incompatible(why: &PeerIncompatible) -> &'static str {
 }
 
 /// What OpenSSL would say of a chain that webpki refused, in the order of depth.
-pub(super) fn chain(
+pub(crate) fn chain(
     error: &Pki,
     own: &CertificateDer<'_>,
     between: &[CertificateDer<'_>],
@@ -137,7 +137,7 @@ pub(super) fn chain(
 }
 
 /// What is wrong with a certificate that is believed itself.
-pub(super) fn itself(error: &CertificateError) -> Vec<Complaint> {
+pub(crate) fn itself(error: &CertificateError) -> Vec<Complaint> {
     let words = match error {
         CertificateError::NotValidYetContext { .. } => NOT_YET,
         CertificateError::ExpiredContext { .. } => EXPIRED,
@@ -148,7 +148,7 @@ pub(super) fn itself(error: &CertificateError) -> Vec<Complaint> {
 }
 
 /// What a complaint is to rustls, which tells the peer by it.
-pub(super) fn alert(words: &str) -> CertificateError {
+pub(crate) fn alert(words: &str) -> CertificateError {
     match words {
         EXPIRED => CertificateError::Expired,
         NOT_YET => CertificateError::NotValidYet,
@@ -161,7 +161,7 @@ pub(super) fn alert(words: &str) -> CertificateError {
 }
 
 /// The machine's store is there and cannot be read, so that nobody is believed and nobody refused.
-pub(super) const UNREADABLE: &str = "issuer certificate lookup error";
+pub(crate) const UNREADABLE: &str = "issuer certificate lookup error";
 const EXPIRED: &str = "certificate has expired";
 const NOT_YET: &str = "certificate is not yet valid";
 

@@ -4,15 +4,15 @@
 //! wrong is told in OpenSSL's words (`words`). Opens no file and no socket.
 
 mod context;
-pub(super) mod der;
 mod session;
 mod suites;
 mod verify;
 mod words;
 mod x509;
 
+pub use crate::tls::der::Encode;
 pub use context::{BadKey, Built, Context, Mode};
 pub use session::{Greeting, Hello, Info, Refusal, Secret, UNRECOGNIZED_NAME, export, peer_chain, reason, refused};
 pub use suites::{CURVES, OPTIONS};
 pub use verify::Complaint;
-pub use x509::{ALT_NAMES, AltName, Attribute, Certificate, Encode, time_text};
+pub use x509::{ALT_NAMES, AltName, Attribute, Certificate, time_text};

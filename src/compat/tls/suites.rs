@@ -113,13 +113,13 @@ impl Suite {
 }
 
 /// The description of what was negotiated.
-pub(super) fn described(suite: SupportedCipherSuite) -> Option<&'static Suite> {
+pub(crate) fn described(suite: SupportedCipherSuite) -> Option<&'static Suite> {
     SUITES.iter().find(|known| known.suite == suite.suite())
 }
 
 /// Reads a cipher string of OpenSSL (`ciphers(1)`): the suites of TLS 1.2 that it selects, in its order; `None` if it
 /// selects none. `@STRENGTH` and `@SECLEVEL` change nothing: the order is by strength, and no suite is weak.
-pub(super) fn ciphers(text: &str) -> Option<Vec<CipherSuite>> {
+pub(crate) fn ciphers(text: &str) -> Option<Vec<CipherSuite>> {
     let all = || SUITES.iter().filter(|suite| !suite.is_tls13());
     let mut chosen: Vec<&Suite> = Vec::new();
     let mut banned: Vec<&str> = Vec::new();
@@ -156,7 +156,7 @@ pub(super) fn ciphers(text: &str) -> Option<Vec<CipherSuite>> {
 }
 
 /// Reads a list of TLS 1.3 suites; `None` if it names one that does not exist, or none.
-pub(super) fn ciphersuites(text: &str) -> Option<Vec<CipherSuite>> {
+pub(crate) fn ciphersuites(text: &str) -> Option<Vec<CipherSuite>> {
     /// OpenSSL has them (RFC 8446, appendix B.4), rustls does not.
     const LACKING: [&str; 2] = ["TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"];
     let mut chosen = Vec::new();
@@ -191,7 +191,7 @@ const OTHER_CURVES: [&str; 13] = [
 ];
 
 /// The group behind a name; `None` for one that is not offered.
-pub(super) fn curve(name: &str) -> Option<&'static dyn SupportedKxGroup> {
+pub(crate) fn curve(name: &str) -> Option<&'static dyn SupportedKxGroup> {
     let group = match name {
         "P-256" | "prime256v1" | "secp256r1" => NamedGroup::secp256r1,
         "P-384" | "secp384r1" => NamedGroup::secp384r1,
@@ -202,7 +202,7 @@ pub(super) fn curve(name: &str) -> Option<&'static dyn SupportedKxGroup> {
 }
 
 /// The groups of a list `X25519:P-256`, in its order; `None` if it names one that nobody knows, or none that is offered.
-pub(super) fn curves(list: &str) -> Option<Vec<&'static dyn SupportedKxGroup>> {
+pub(crate) fn curves(list: &str) -> Option<Vec<&'static dyn SupportedKxGroup>> {
     let mut chosen: Vec<&'static dyn SupportedKxGroup> = Vec::new();
     for name in list.split(':') {
         match curve(name) {

@@ -80,16 +80,16 @@ struct Identity {
 /// What connections of a context begin with, built once.
 #[derive(Clone)]
 pub struct Built {
-    pub(super) trust: Arc<Trust>,
-    pub(super) asked: Asked,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) asked: Asked,
     /// Its own certificates, the first identity's.
-    pub(super) chain: Arc<[CertificateDer<'static>]>,
-    pub(super) side: Side,
-    pub(super) ignores_eof: bool,
+    pub(crate) chain: Arc<[CertificateDer<'static>]>,
+    pub(crate) side: Side,
+    pub(crate) ignores_eof: bool,
 }
 
 #[derive(Clone)]
-pub(super) enum Side {
+pub(crate) enum Side {
     /// With sessions to resume, for a server that has a name; and without.
     Client(Arc<ClientConfig>, Arc<ClientConfig>),
     Server(Arc<ServerConfig>),
@@ -344,7 +344,7 @@ impl Context {
 }
 
 /// Whom a client asks for: nobody by name, or a host. An address is checked but never sent.
-pub(super) fn server_name(name: Option<&str>) -> Result<ServerName<'static>, ()> {
+pub(crate) fn server_name(name: Option<&str>) -> Result<ServerName<'static>, ()> {
     let ip = match name {
         None => Some(NAMELESS),
         Some(name) => name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok(),
