@@ -1,6 +1,6 @@
 //! WebSockets (RFC 6455), the client's side, over the house's connections.
 //!
-//! [`frames`] and [`handshake`] are pure; here they meet a connection that passed the gate. Every wait has a deadline,
+//! [`frames`] and [`crate::http::websocket::handshake`] are pure; here they meet a connection that passed the gate. Every wait has a deadline,
 //! and a call that ends early has lost nothing: what came is kept, what was begun to be sent goes on with the next
 //! call. Redirects are not followed, extensions not offered (tungstenite has no permessage-deflate). Pings are answered
 //! whenever something is read; nobody reads behind the caller's back.
