@@ -2,6 +2,7 @@
 
 local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
+local peer = require("spec.support.peer")
 local servers = require("spec.support.servers")
 local wire = require("spec.support.wire")
 
@@ -343,6 +344,26 @@ describe("a request", function()
       assert.equal(option == "body_multipart", inspected(r)["content-type"]:find("boundary=", 1, true) ~= nil)
     end
     client:close()
+  end)
+
+  it("speaks the versions of TLS that it is given", function()
+    local ca = read(servers.ca)
+    for _, row in ipairs{ { "TLSv1.2", "tlsv1_2", true }, { "TLSv1.2", "tlsv1_3", false }, { "TLSv1.3", "tlsv1_3", true } } do
+      local p = peer.tls([[
+        local c = accept()
+        if c then head(c) c:send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") c:close() end]],
+        ("protocol = %q"):format(row[2]))
+      local url = "https://localhost:" .. p.port .. "/"
+      local client = mine.http.client.new{ protocols = { row[1] }, ca_bundle = ca, timeout = 10 }
+      local ok, err = pcall(client.get, client, url)
+      assert.equal(row[3], ok, row[1] .. " with " .. row[2] .. ": " .. tostring(err))
+      if not ok then assert.truthy(err:is("tls"), tostring(err)) end
+      client:close()
+      p:finish()
+    end
+    assert.truthy(mine.fetch(https .. "/hello", { protocols = { "TLSv1.2" }, ca_bundle = ca }).ok)
+    fails.plainly("protocols", mine.fetch, https .. "/hello", { protocols = { "TLSv1.1" } })
+    fails.plainly("protocols", mine.fetch, https .. "/hello", { protocols = "TLSv1.2" })
   end)
 
   it("of a megabyte arrives whole", function()

@@ -134,12 +134,7 @@ impl<'a> Options<'a> {
             }
         };
         let alpn = self.list("alpn")?.into_iter().map(String::into_bytes).collect();
-        Ok(ClientOptions {
-            sni,
-            protocols: self.versions()?,
-            alpn,
-            ..self.trust(&capability.files, &ClientOptions::default())?
-        })
+        Ok(ClientOptions { sni, alpn, ..self.trust(&capability.files, &ClientOptions::default())? })
     }
 
     /// The names of those that are given.
@@ -149,8 +144,8 @@ impl<'a> Options<'a> {
         names.or_else(|e| argument(self.index, e))
     }
 
-    /// Whom to believe and what to show: `verify`, `ca_bundle`, `client_cert`, `client_key`, `client_key_password`, `pins`;
-    /// what is not given is as in `base`.
+    /// Whom to believe, what to show and in which versions: `verify`, `ca_bundle`, `client_cert`, `client_key`,
+    /// `client_key_password`, `pins`, `protocols`; what is not given is as in `base`.
     pub fn trust(&self, files: &Files, base: &ClientOptions) -> Answer<ClientOptions> {
         let mut pins = Vec::new();
         for text in self.list("pins")? {
@@ -172,7 +167,10 @@ impl<'a> Options<'a> {
             client_key_password: self.secret("client_key_password")?.or_else(|| base.client_key_password.clone()),
             pins: if given { pins } else { base.pins.clone() },
             sni: base.sni.clone(),
-            protocols: base.protocols.clone(),
+            protocols: match self.find::<Value>("protocols")? {
+                Some(_) => self.versions()?,
+                None => base.protocols.clone(),
+            },
             alpn: base.alpn.clone(),
         })
     }

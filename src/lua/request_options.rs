@@ -69,9 +69,13 @@ pub(super) fn options(
             b"max_redirects" => options.max_redirects = opts.find::<f64>("max_redirects")?.unwrap_or_default() as usize,
             b"allow_downgrade" => options.redirects.allow_downgrade = opts.flag("allow_downgrade", false)?,
             b"forward_headers" => options.redirects.forward_headers = opts.list("forward_headers")?,
-            b"verify" | b"ca_bundle" | b"client_cert" | b"client_key" | b"client_key_password" | b"pins" => {
-                trust = true
-            }
+            b"verify"
+            | b"ca_bundle"
+            | b"client_cert"
+            | b"client_key"
+            | b"client_key_password"
+            | b"pins"
+            | b"protocols" => trust = true,
             b"max_body_bytes" => {
                 options.max_body_bytes = opts.find::<f64>("max_body_bytes")?.unwrap_or_default() as u64
             }

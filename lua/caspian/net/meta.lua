@@ -3,6 +3,7 @@
 
 ---@class caspian.net.Module
 ---@field version string
+---@field _VERSION string  "caspian.net VERSION"
 local M = {}
 
 ---@class caspian.net.Spec
@@ -57,16 +58,18 @@ function Error:is(class) end
 ---@class caspian.net.Timeout
 ---@field timeout? number  seconds; 0: now or raise; math.huge: for ever. Defaults to 30
 
----@class caspian.net.Client_tls
+---@class caspian.net.Trust
 ---@field verify? boolean      Defaults to true
 ---@field ca_bundle? string    PEM or a path; trusted instead of the system's store
 ---@field client_cert? string  PEM or a path
 ---@field client_key? string   PEM or a path
 ---@field client_key_password? string  opens the key
----@field sni? string          the name to send and verify. Defaults to the host
 ---@field protocols? string[]  Defaults to { "TLSv1.2", "TLSv1.3" }
----@field alpn? string[]
 ---@field pins? string[]       SHA-256 of the public key (SPKI): 64 hex digits, or "sha256/BASE64"
+
+---@class caspian.net.Client_tls: caspian.net.Trust
+---@field sni? string          the name to send and verify. Defaults to the host
+---@field alpn? string[]
 
 ---@class caspian.net.Server_tls
 ---@field cert string          PEM or a path, own certificate first
@@ -104,6 +107,7 @@ function Error:is(class) end
 ---@field remote_host? string
 ---@field remote_port? integer
 ---@field connected boolean
+---@field ["connected?"] boolean
 ---@field timeout number       seconds, of each call that names none
 ---@field nodelay boolean
 ---@field keepalive boolean
@@ -208,6 +212,8 @@ function Listener:close() end
 ---@field local_host? string
 ---@field local_port? integer
 ---@field timeout number
+---@field connected boolean
+---@field ["connected?"] boolean
 ---@field broadcast boolean
 ---@field multicast_ttl integer         write only
 ---@field multicast_loop boolean        write only
@@ -265,8 +271,13 @@ function Udp:close() end
 ---@field close_code? integer  the peer's; 1005 where it gave none
 ---@field close_reason? string
 ---@field connected boolean
+---@field ["connected?"] boolean
 ---@field host string
 ---@field port integer
+---@field local_host? string
+---@field local_port? integer
+---@field remote_host? string
+---@field remote_port? integer
 ---@field timeout number
 local Websocket = {}
 
@@ -306,7 +317,7 @@ function Websocket:close(code, reason, opts) end
 ---@field max_wait? number seconds; 60
 
 --- What clients and requests may say.
----@class caspian.net.Http_options: caspian.net.Timeout, caspian.net.Client_tls
+---@class caspian.net.Http_options: caspian.net.Timeout, caspian.net.Trust
 ---@field headers? table<string, string|number|string[]|false>
 ---@field connect_timeout? number seconds
 ---@field read_timeout? number seconds; 30 where a body is streamed or saved without a `timeout`
@@ -406,12 +417,13 @@ function Events:close() end
 ---@class caspian.net.Response
 ---@field status integer
 ---@field ok boolean
+---@field ["ok?"] boolean
 ---@field reason string
 ---@field version string
 ---@field headers table<string, string|string[]>
 ---@field raw_headers string[][]
 ---@field body string?
----@field saved integer? bytes that the option `save` wrote
+---@field saved? integer bytes that the option `save` wrote
 ---@field url string
 ---@field redirect_chain string[]
 ---@field trailers table<string, string>
@@ -436,10 +448,132 @@ function Response.json() end
 ---@return caspian.net.Cert?
 function Response.peer_cert() end
 
+--- `fetch` for its hosts; it can be called itself.
+---@class caspian.net.Jail
+---@operator call(string): caspian.net.Response
+---@field fetch fun(url: string, opts?: caspian.net.Fetch_options): caspian.net.Response
+
+--- A client with a pool, defaults and cookies of its own. Its methods want a colon.
+---@class caspian.net.Client
+---@field jar caspian.net.Jar
+---@field allow? string[]  hosts; to set, which narrows this client
+local Client = {}
+
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Client:fetch(url, opts) end
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Client:get(url, opts) end
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Client:head(url, opts) end
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Client:delete(url, opts) end
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Client:options(url, opts) end
+---@param url string
+---@param body? string|file*|fun(): string?  or the options
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Client:post(url, body, opts) end
+---@param url string
+---@param body? string|file*|fun(): string?  or the options
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Client:put(url, body, opts) end
+---@param url string
+---@param body? string|file*|fun(): string?  or the options
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Client:patch(url, body, opts) end
+---@param url string
+---@param opts? caspian.net.Events_options
+---@return caspian.net.Events
+function Client:events(url, opts) end
+--- Each item a URL or { url, … }; responses or errors, in order.
+---@param list (string|table)[]
+---@param opts? { parallel: integer?, per_origin: integer?, timeout: number? }
+---@return (caspian.net.Response|caspian.net.Error)[]
+function Client:fetch_all(list, opts) end
+--- What fetches from those hosts, and nothing else.
+---@param ... string|string[]
+---@return caspian.net.Jail
+function Client:jail(...) end
+--- What a client that was made with `har = true` has done, as a HAR 1.2 table; its text for "json".
+---@param form? "json"
+---@return table|string
+function Client:har(form) end
+function Client:close() end
+
+--- `net.http.client`: makes clients, and does requests over one pool, which `net.fetch` uses, too.
+---@class caspian.net.Http_client
+local Http_client = {}
+
+---@param opts? caspian.net.Client_options
+---@return caspian.net.Client
+function Http_client.new(opts) end
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Http_client.fetch(url, opts) end
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Http_client.get(url, opts) end
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Http_client.head(url, opts) end
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Http_client.delete(url, opts) end
+---@param url string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Http_client.options(url, opts) end
+---@param url string
+---@param body? string|file*|fun(): string?  or the options
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Http_client.post(url, body, opts) end
+---@param url string
+---@param body? string|file*|fun(): string?  or the options
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Http_client.put(url, body, opts) end
+---@param url string
+---@param body? string|file*|fun(): string?  or the options
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Http_client.patch(url, body, opts) end
+---@param url string
+---@param opts? caspian.net.Events_options
+---@return caspian.net.Events
+function Http_client.events(url, opts) end
+--- Each item a URL or { url, … }; responses or errors, in order.
+---@param list (string|table)[]
+---@param opts? { parallel: integer?, per_origin: integer?, timeout: number? }
+---@return (caspian.net.Response|caspian.net.Error)[]
+function Http_client.fetch_all(list, opts) end
+--- What fetches from those hosts, and nothing else.
+---@param ... string|string[]
+---@return caspian.net.Jail
+function Http_client.jail(...) end
+
 --- What stands in a guard's response: plain data.
 ---@class caspian.net.Guarded_response
 ---@field status integer
 ---@field ok boolean
+---@field ["ok?"] boolean
 ---@field reason string
 ---@field version string
 ---@field headers table<string, string|string[]>
@@ -522,6 +656,7 @@ function Response.peer_cert() end
 ---@field resolve? table<string, string>                     { ["host:port"] = ip }
 
 ---@class caspian.net.Http
+---@field client caspian.net.Http_client
 local Http = {}
 
 --- A fetch for code that is not trusted, and the function that closes it.
@@ -539,6 +674,8 @@ function Http.jar(records) end
 ---@class caspian.net.Net
 ---@field errors table<string, string>  the classes of errors, each with its parent; a copy of your own
 ---@field http caspian.net.Http
+---@field http_client caspian.net.Http_client  the same as `http.client`
+---@field null userdata  JSON's null
 local Net = {}
 
 ---@param host string
@@ -620,6 +757,10 @@ function Net.grants() end
 ---@param url string  "puck.uno/socket/tcp", "https://puck.uno/http/client", "puck.uno/network/…" …
 ---@return { new: fun(arguments: table): any }  with a dot or a colon
 function Net.class(url) end
+--- Marks a table as a JSON array, so that an empty one is sent as `[]`; returns it.
+---@param list? table
+---@return table
+function Net.array(list) end
 --- What a value of ours is: "array", "hash", "null", "response", "tcp", "error" …; nil for every other value.
 ---@param value any
 ---@return string?

@@ -36,7 +36,7 @@ local CLIENT = merged({
   auth = "any",                   -- { user, password }, { bearer = token }
   retry = "any",                  -- a number of further tries, or RETRY
   verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", client_key_password = "string",
-  pins = "strings",
+  pins = "strings", protocols = "strings",
 })
 
 --- What only a request may say.

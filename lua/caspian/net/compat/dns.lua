@@ -80,7 +80,8 @@ return function(M, native, told, expected)
       end
     end
     if service == nil then return names end
-    local name = native.service(text(2, "getnameinfo", host, service))
+    local name, err = native.service(text(2, "getnameinfo", host, service))
+    if name == nil then return told(err) end
     if not name then return nil, "service not supported for socket type" end
     return names, name
   end
