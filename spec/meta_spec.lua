@@ -86,6 +86,8 @@ describe("the types for editors", function()
     end
     for label, class in pairs(VALUES) do compare(label, values[label], class) end
     compare("the module", require("caspian.net"), "Module")
+    for name, class in pairs{ url = "Url", json = "Json", base64 = "Base64", hash = "Hash" } do compare(name, net[name], class) end
+    compare("the codec", require("caspian.net.codec"), "Codec")
     compare("the drop-in", require("caspian.net.compat"), "Compat")
     done()
     table.sort(wrong)

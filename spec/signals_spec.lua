@@ -62,6 +62,7 @@ local blocking = {
   recv_line = "pair():recv_line()",
   recv_from = [[net.udp_listen("127.0.0.1", 0):recv_from()]],
   poll = "net.poll({ listener }, 30)",
+  sleep = "net.sleep(30)",
   connect = [[
     local full, waiting = socket.tcp4(), {}
     full:bind("127.0.0.1", 0)

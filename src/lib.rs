@@ -10,11 +10,13 @@
 
 pub mod address;
 pub mod client;
+pub mod codec;
 pub mod compat;
 pub mod conn;
 pub mod deadline;
 pub mod descriptors;
 pub mod dial;
+pub mod digest;
 pub mod error;
 pub mod files;
 mod fork;

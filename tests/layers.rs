@@ -24,7 +24,9 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     // floor 1: pure decisions, no I/O, no clock
     ("grants", 1, &[]),
     ("json", 1, &[]),
+    ("codec", 1, &[]),
     ("compat::mime", 1, &[]),
+    ("digest", 1, &[]),
     ("http", 1, &["json"]),
     ("guard", 1, &["http"]),
     // floor 2: the world outside

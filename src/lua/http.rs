@@ -130,7 +130,7 @@ pub(super) struct Classes {
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Classes>> {
     core.raw_set("null", Value::NULL)?;
     define(lua, core, "json_encode", |lua, (value, index): (Value, usize)| {
-        lua.create_string(json::encode(lua, &value, index)?).or_else(|e| argument(0, e))
+        lua.create_string(json::encode(lua, &value, index, "body_json", false)?).or_else(|e| argument(0, e))
     })?;
     define(lua, core, "json_decode", |lua, text: LuaString| json::decode(lua, &text.as_bytes()))?;
     define(lua, core, "form_encode", |lua, (names, values): (Vec<LuaString>, Vec<LuaString>)| {

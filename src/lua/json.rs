@@ -2,31 +2,47 @@
 //!
 //! `null` is the light userdata NULL. A decoded array carries a metatable of its own, so that an empty one goes back as
 //! an array; a table that Lua made is an array if its keys are 1 to n. Read raw: no metamethod is asked.
+//!
+//! An object goes back with its keys in the order in which they came. The order is kept beside its metatable, which objects of
+//! a document share that have the same keys in the same order: a list of a thousand records keeps it once.
 
 use super::{
     answer::{Answer, argument},
-    kinds,
+    kinds::{self, Arrays},
 };
 use crate::{
     error::{Error, Kind},
     pages,
 };
-use mlua::{IntoLua, Lua, Table, Value};
+use mlua::{IntoLua, Lua, LuaString, Table, Value};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
     fmt,
+    ops::Range,
 };
 
 /// Nesting beyond this is refused in both directions; serde_json's own limit is the same.
 const MAX_DEPTH: usize = 127;
+
+/// Orders of keys that a document's objects are compared with: more would be work for nothing.
+const MAX_ORDERS: usize = 256;
 
 /// A peer's JSON text as a Lua value. `protocol` if it is none.
 pub fn decode(lua: &Lua, text: &[u8]) -> Answer<Value> {
     // RFC 8259, section 8.1: a byte order mark may be ignored.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let seed = Seed { lua, arrays: kinds::array(lua), objects: OnceCell::new(), full: Cell::new(false) };
+    let Ok(arrays) = kinds::array(lua) else { return argument(0, "out of memory") };
+    let seed = Seed {
+        lua,
+        arrays,
+        objects: OnceCell::new(),
+        names: RefCell::default(),
+        orders: RefCell::default(),
+        full: Cell::new(false),
+    };
     let value = (&seed).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     Ok(value.map_err(|e| match seed.full.get() {
         true => Error::new(Kind::TooLarge, format!("no memory for the values of {} bytes of JSON", text.len())),
@@ -36,11 +52,33 @@ pub fn decode(lua: &Lua, text: &[u8]) -> Answer<Value> {
 
 struct Seed<'a> {
     lua: &'a Lua,
-    arrays: Option<Table>,
-    /// The metatable of this document's objects, once there is one.
-    objects: OnceCell<Option<Table>>,
+    arrays: Table,
+    /// The metatable of this document's objects, once there is one, where their keys stand in the order of their bytes.
+    objects: OnceCell<Table>,
+    /// The names of the objects that are being read, the innermost last: see [`put_name`].
+    names: RefCell<Vec<u8>>,
+    /// The metatables of objects whose keys stand in another order.
+    orders: RefCell<HashMap<Box<[u8]>, Table, foldhash::fast::RandomState>>,
     /// Lua had no memory for a value: that is not the peer's fault.
     full: Cell<bool>,
+}
+
+/// Adds a name to an order of keys: its length in four bytes, and its bytes. Answers where its bytes are.
+fn put_name(names: &mut Vec<u8>, name: &[u8]) -> crate::error::Result<Range<usize>> {
+    let length = u32::try_from(name.len()).map_err(|_| pages::no_memory(name.len()))?;
+    pages::append(names, &length.to_le_bytes())?;
+    pages::append(names, name)?;
+    Ok(names.len() - name.len()..names.len())
+}
+
+/// The names of an order of keys.
+fn names_of(mut order: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = order.split_first_chunk::<4>()?;
+        let (name, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        order = rest;
+        Some(name)
+    })
 }
 
 impl Seed<'_> {
@@ -49,6 +87,71 @@ impl Seed<'_> {
             self.full.set(matches!(e, mlua::Error::MemoryError(_)));
             E::custom(e)
         })
+    }
+
+    /// The metatable of an object whose keys are `names` from `start` on.
+    fn object(&self, start: usize, in_order: bool) -> mlua::Result<Table> {
+        if in_order {
+            if let Some(objects) = self.objects.get() {
+                return Ok(objects.clone());
+            }
+            let objects = kinds::hash_of_document(self.lua, None)?;
+            return Ok(self.objects.get_or_init(|| objects).clone());
+        }
+        let names = self.names.borrow();
+        let order = names.get(start..).unwrap_or_default();
+        if let Some(found) = self.orders.borrow().get(order) {
+            return Ok(found.clone());
+        }
+        let made = kinds::hash_of_document(self.lua, Some(order))?;
+        let mut orders = self.orders.borrow_mut();
+        if orders.len() >= MAX_ORDERS {
+            orders.clear();
+        }
+        // Long orders are rare, and not worth memory twice.
+        if order.len() < 4096 {
+            orders.insert(order.into(), made.clone());
+        }
+        Ok(made)
+    }
+}
+
+/// Reads a name, as a Lua string; and notes it, and whether it stands behind the one before it by its bytes.
+struct Name<'a, 'b> {
+    seed: &'a Seed<'b>,
+    last: &'a mut Option<Range<usize>>,
+    in_order: &'a mut bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_, '_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_, '_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Value, E> {
+        let mut names = self.seed.names.borrow_mut();
+        if let Some(last) = self.last.take() {
+            *self.in_order &= names.get(last).is_some_and(|last| last <= name.as_bytes());
+        }
+        match put_name(&mut names, name.as_bytes()) {
+            Ok(place) => *self.last = Some(place),
+            Err(e) => {
+                self.seed.full.set(true);
+                return Err(E::custom(e));
+            }
+        }
+        drop(names);
+        self.seed.made(self.seed.lua.create_string(name).map(Value::String))
     }
 }
 
@@ -102,48 +205,57 @@ impl<'de> Visitor<'de> for &Seed<'_> {
             at += 1;
             self.made(table.raw_set(at, item))?;
         }
-        self.made(table.set_metatable(self.arrays.clone()))?;
+        self.made(table.set_metatable(Some(self.arrays.clone())))?;
         Ok(Value::Table(table))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let table = self.made(self.lua.create_table())?;
-        while let Some(key) = entries.next_key_seed(self)? {
+        let start = self.names.borrow().len();
+        let (mut last, mut in_order) = (None, true);
+        while let Some(key) = entries.next_key_seed(Name { seed: self, last: &mut last, in_order: &mut in_order })? {
             let value = entries.next_value_seed(self)?;
             self.made(table.raw_set(key, value))?;
         }
-        if self.objects.get().is_none() {
-            let _ = self.objects.set(self.made(kinds::hash_of_document(self.lua))?);
-        }
-        self.made(table.set_metatable(self.objects.get().cloned().flatten()))?;
+        let metatable = self.made(self.object(start, in_order))?;
+        self.names.borrow_mut().truncate(start);
+        self.made(table.set_metatable(Some(metatable)))?;
         Ok(Value::Table(table))
     }
 }
 
-/// A Lua value as JSON text, objects in the order of their keys. Wrong arguments name the place: `items[2].name`.
-pub fn encode(lua: &Lua, value: &Value, index: usize) -> Answer<Vec<u8>> {
+/// What does not change while a value is written.
+struct Writer {
+    arrays: Arrays,
+    /// By metatable; none where all objects are written in the order of their keys' bytes.
+    orders: Option<Table>,
+}
+
+/// A Lua value as JSON text: the keys of an object that came from JSON as they stood there, and what was
+/// added behind them or among them; of others in the order of their bytes, as all are if `sorted`. Wrong arguments name the place behind `what`: `items[2].name`.
+pub fn encode(lua: &Lua, value: &Value, index: usize, what: &str, sorted: bool) -> Answer<Vec<u8>> {
     let mut out = Vec::new();
     let mut path = Vec::new();
-    let arrays = kinds::array(lua);
-    match write(value, arrays.as_ref(), &mut path, &mut out) {
+    let writer = Writer { arrays: Arrays::of(lua), orders: if sorted { None } else { kinds::orders(lua) } };
+    match write(value, &writer, &mut path, &mut out) {
         Ok(()) => Ok(out),
-        Err(why) if path.is_empty() => argument(index, format!("body_json {why}")),
+        Err(why) if path.is_empty() => argument(index, format!("{what} {why}")),
         Err(why) => {
             path.truncate(8);
-            argument(index, format!("body_json: {} {why}", path.concat().trim_start_matches('.')))
+            argument(index, format!("{what}: {} {why}", path.concat().trim_start_matches('.')))
         }
     }
 }
 
 /// On failure `path` leads to the value that is at fault.
-fn write(value: &Value, arrays: Option<&Table>, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
+fn write(value: &Value, writer: &Writer, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
     match value {
         value if value.is_null() => put(out, b"null"),
         Value::Boolean(flag) => put(out, if *flag { b"true" } else { b"false" }),
         Value::Integer(number) => put(out, number.to_string().as_bytes()),
         Value::Number(number) => write_number(*number, out),
         Value::String(text) => write_text(&text.as_bytes(), out),
-        Value::Table(table) => write_table(table, arrays, path, out),
+        Value::Table(table) => write_table(table, writer, path, out),
         other => Err(format!("is a {}, which JSON has not", other.type_name())),
     }
 }
@@ -178,18 +290,22 @@ fn write_text(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     serde_json::to_writer(out, text).map_err(|e| e.to_string())
 }
 
-fn write_table(table: &Table, arrays: Option<&Table>, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
+fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
     if path.len() >= MAX_DEPTH {
         return Err("is nested too deeply (or contains itself)".into());
     }
-    let marked = arrays.is_some() && table.metatable().as_ref() == arrays;
+    let metatable = table.metatable();
+    let marked = writer.arrays.has(metatable.as_ref());
     let length = table.raw_len();
-    let mut entries = Vec::new();
+    let mut entries: Vec<Member> = Vec::new();
     let mut indices = 0;
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair.map_err(|e| e.to_string())?;
         match &key {
-            Value::String(name) => entries.push((pages::copied(&name.as_bytes()).map_err(no_memory)?, value)),
+            Value::String(name) => {
+                let name = pages::copied(&name.as_bytes()).map_err(no_memory)?;
+                entries.push((usize::MAX, name, value));
+            }
             Value::Integer(_) | Value::Number(_) => indices += 1,
             other => return Err(format!("has a {} as a key", other.type_name())),
         }
@@ -202,7 +318,7 @@ fn write_table(table: &Table, arrays: Option<&Table>, path: &mut Vec<String>, ou
             }
             let item: Value = table.raw_get(at).map_err(|e| e.to_string())?;
             path.push(format!("[{at}]"));
-            write(&item, arrays, path, out)?;
+            write(&item, writer, path, out)?;
             path.pop();
         }
         put(out, b"]")?;
@@ -211,9 +327,16 @@ fn write_table(table: &Table, arrays: Option<&Table>, path: &mut Vec<String>, ou
     if indices > 0 {
         return Err("is neither an array (its keys are not 1 to n) nor an object (its keys are not strings)".into());
     }
-    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    entries.sort_unstable_by(|(_, a, _), (_, b, _)| a.cmp(b));
+    let order = match (&writer.orders, metatable) {
+        (Some(orders), Some(metatable)) => orders.raw_get::<Option<LuaString>>(metatable).map_err(|e| e.to_string())?,
+        _ => None,
+    };
+    if let Some(order) = order {
+        rearrange(&mut entries, &order.as_bytes());
+    }
     put(out, b"{")?;
-    for (at, (name, value)) in entries.iter().enumerate() {
+    for (at, (_, name, value)) in entries.iter().enumerate() {
         if at > 0 {
             put(out, b",")?;
         }
@@ -221,9 +344,25 @@ fn write_table(table: &Table, arrays: Option<&Table>, path: &mut Vec<String>, ou
         path.push(format!(".{}", String::from_utf8_lossy(name.get(..80).unwrap_or(name))));
         write_text(name, out)?;
         put(out, b":")?;
-        write(value, arrays, path, out)?;
+        write(value, writer, path, out)?;
         path.pop();
     }
     put(out, b"}")?;
     Ok(())
+}
+
+/// A member of an object: its place in the order of the document, its name, its value.
+type Member = (usize, Vec<u8>, Value);
+
+/// Puts members, which are sorted by name, into an order of names; those that it has not come behind.
+fn rearrange(members: &mut [Member], order: &[u8]) {
+    for (place, name) in names_of(order).enumerate() {
+        if let Ok(at) = members.binary_search_by(|(_, member, _)| member.as_slice().cmp(name))
+            && let Some(member) = members.get_mut(at)
+        {
+            // Of equal names the first says where.
+            member.0 = place.min(member.0);
+        }
+    }
+    members.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
 }

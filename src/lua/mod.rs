@@ -8,6 +8,7 @@ mod batch;
 mod bodies;
 mod boxed;
 mod capability;
+mod codec;
 mod compat;
 mod cookies;
 mod events;
@@ -144,6 +145,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     properties::register(lua, &core)?;
     polling::register(lua, &core)?;
     let classes = http::register(lua, &core)?;
+    codec::register(lua, &core)?;
     cookies::register(lua, &core)?;
     events::register(lua, &core)?;
     guard::register(lua, &core)?;

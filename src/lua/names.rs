@@ -85,7 +85,7 @@ fn table(lua: &Lua, records: &[Record]) -> mlua::Result<Table> {
     for (index, record) in records.iter().enumerate() {
         list.raw_set(index + 1, value(lua, record)?)?;
     }
-    list.set_metatable(kinds::array(lua))?;
+    list.set_metatable(Some(kinds::array(lua)?))?;
     Ok(list)
 }
 

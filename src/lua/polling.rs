@@ -1,4 +1,4 @@
-//! `net.poll`: many sockets at once.
+//! `net.poll`: many sockets at once. `net.sleep`: none.
 
 use super::{
     answer::{Answer, Failure, argument, found},
@@ -9,7 +9,7 @@ use super::{
     sockets::log_handshake,
 };
 use crate::{
-    deadline::{Deadline, check_interrupt},
+    deadline::{Deadline, check_interrupt, pause},
     error::{Error, Kind},
     poll,
     wire::Want,
@@ -17,7 +17,7 @@ use crate::{
 use mlua::{Lua, Table, Value};
 use std::{os::fd::AsFd, rc::Rc, time::Duration};
 
-/// Adds the function to the core.
+/// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // poll(readers, writers, timeout, wake): the indices of those that are ready; `wake`: writers end the wait too.
     define(lua, core, "poll", |lua, (readers, writers, timeout, wake): (Table, Table, f64, bool)| {
@@ -32,6 +32,11 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         }
         let (readable, writable) = poll_sockets(&all, wake, &Deadline::new(timeout).start())?;
         Ok((List(readable), List(writable)))
+    })?;
+    define(lua, core, "sleep", |_, time: f64| {
+        let Some(time) = seconds(time) else { return argument(1, "seconds must be 0 or more seconds") };
+        pause(time.unwrap_or(Duration::MAX), "sleep")?;
+        Ok(true)
     })
 }
 

@@ -240,7 +240,7 @@ fn raw_fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
     for (name, value) in fields.iter() {
         table.raw_push(List(vec![lua.create_string(name)?, lua.create_string(value)?]))?;
     }
-    table.set_metatable(kinds::array(lua))?;
+    table.set_metatable(Some(kinds::array(lua)?))?;
     Ok(table)
 }
 

@@ -21,12 +21,15 @@ local SOCKETS = {
   unix_listen = true, poll = true,
 }
 
+--- What the helpers without authority are.
+local PURE = { url = true, json = true, base64 = true, hash = true }
+
 --- Most of the front: a program that uses none of it does not wait for it.
 local front = lazy({
   "caspian.net.names", "caspian.net.websocket", "caspian.net.http", "caspian.net.requests", "caspian.net.responses",
   "caspian.net.identity", "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded",
   "caspian.net.middleware", "caspian.net.error_methods",
-  "caspian.net.hints", "caspian.net.opening", "caspian.net.methods",
+  "caspian.net.hints", "caspian.net.opening", "caspian.net.methods", "caspian.net.pairs", "caspian.net.pure",
 }, { "caspian.net.args", "caspian.net.errors", "caspian.net.objects", "caspian.net.sockets" })
 
 args.hints = function() return front("caspian.net.hints") end
@@ -88,6 +91,14 @@ local function make(core, cap, methods)
     return (answer("kind", core.kind(value)))
   end
 
+  --- Waits, and does nothing else. Ctrl-C and the host's signals end it as they end every wait.
+  function functions.sleep(...)
+    local seconds = own(net, ...)
+    args.seconds(1, "sleep", "seconds", seconds, nil)
+    if seconds == nil then bad(1, "sleep", "seconds must be 0 or more seconds, got nil") end
+    answer("sleep", core.sleep(seconds))
+  end
+
   --- By name: what makes `new` for a class.
   local classes = {}
 
@@ -101,7 +112,9 @@ local function make(core, cap, methods)
     if extended[part] then return end
     -- Whole or not at all: where the stack, the memory or a hook ends this, the next use begins anew.
     local more = {}
-    if part == "sockets" then
+    if part == "pure" then
+      front("caspian.net.pure").extend(core, more)
+    elseif part == "sockets" then
       front("caspian.net.opening").extend(core, cap, methods, net, more, classes)
     else
       front("caspian.net.names").extend(core, cap, net, more)
@@ -116,6 +129,7 @@ local function make(core, cap, methods)
 
   local function extend_all()
     extend("sockets")
+    extend("pure")
     extend("rest")
   end
 
@@ -139,7 +153,7 @@ local function make(core, cap, methods)
     __metatable = false,
     __index = function(_, name)
       if name == "errors" then return errors.methods().classes() end
-      if functions[name] == nil then extend(SOCKETS[name] and "sockets" or "rest") end
+      if functions[name] == nil then extend(SOCKETS[name] and "sockets" or PURE[name] and "pure" or "rest") end
       return functions[name]
     end,
     __newindex = function(_, name)

@@ -150,6 +150,8 @@ function launcher.run(job)
     return USAGE
   end
   job.net, job.traceback = net, traceback
+  local codec = require("caspian.net.codec")
+  job.modules = { ["caspian.net.codec"] = function() return codec end }
   local box = sandbox.new(job)
   if job.compat then
     -- What the machine calls itself is for who may run its programs.

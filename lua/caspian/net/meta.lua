@@ -757,6 +757,17 @@ function Net.grants() end
 ---@param url string  "puck.uno/socket/tcp", "https://puck.uno/http/client", "puck.uno/network/…" …
 ---@return { new: fun(arguments: table): any }  with a dot or a colon
 function Net.class(url) end
+--- Waits, and does nothing else.
+---@param seconds number
+function Net.sleep(seconds) end
+---@type caspian.net.Url
+Net.url = nil
+---@type caspian.net.Json
+Net.json = nil
+---@type caspian.net.Base64
+Net.base64 = nil
+---@type caspian.net.Hash
+Net.hash = nil
 --- Marks a table as a JSON array, so that an empty one is sent as `[]`; returns it.
 ---@param list? table
 ---@return table
@@ -765,6 +776,108 @@ function Net.array(list) end
 ---@param value any
 ---@return string?
 function Net.kind(value) end
+
+--- The helpers without authority: what `require("caspian.net.codec")` gives.
+---@class caspian.net.Codec
+---@field url caspian.net.Url
+---@field json caspian.net.Json
+---@field base64 caspian.net.Base64
+---@field hash caspian.net.Hash
+
+---@class caspian.net.Url_parts
+---@field scheme string
+---@field userinfo? string  "user" or "user:password", escaped
+---@field host? string      without brackets
+---@field port? integer     parsed: the scheme's own where none is named
+---@field path? string
+---@field query? string|table  parsed: a string
+---@field fragment? string
+---@field pairs? string[][]    the query, decoded: { { name, value }, … }
+
+---@class caspian.net.Url
+local Url = {}
+--- The parts of an absolute URL of any scheme.
+---@param text string
+---@return caspian.net.Url_parts
+function Url.parse(text) end
+---@param parts caspian.net.Url_parts
+---@return string
+function Url.build(parts) end
+---@param url string
+---@param reference string
+---@return string
+function Url.join(url, reference) end
+--- Percent-encodes all but letters, digits and `-._~`.
+---@param text string
+---@param safe? string  bytes that stay as they are
+---@return string
+function Url.encode(text, safe) end
+---@param text string
+---@param opts? { plus?: boolean }  `+` is a space. Defaults to false
+---@return string
+function Url.decode(text, opts) end
+---@param given table  { name = value, name = { value, … } } or { { name, value }, … }
+---@return string
+function Url.query(given) end
+
+---@class caspian.net.Json
+---@field null lightuserdata
+local Json = {}
+--- Keys that came from JSON keep their order; others are sorted.
+---@param value any
+---@param opts? { sorted?: boolean }  Defaults to false
+---@return string
+function Json.encode(value, opts) end
+---@param text string
+---@return any
+function Json.decode(text) end
+--- Marks a table as an array, so that an empty one is `[]`; returns it.
+---@param list? table
+---@return table
+function Json.array(list) end
+
+---@class caspian.net.Base64
+local Base64 = {}
+---@param bytes string
+---@return string
+function Base64.encode(bytes) end
+---@param text string
+---@return string
+function Base64.decode(text) end
+--- With `-` and `_`, without padding.
+---@param bytes string
+---@return string
+function Base64.url_encode(bytes) end
+---@param text string
+---@return string
+function Base64.url_decode(text) end
+
+---@alias caspian.net.Form "hex"|"bytes"  Defaults to "hex"
+
+---@class caspian.net.Hash
+local Hash = {}
+---@param bytes string
+---@param form? caspian.net.Form
+---@return string
+function Hash.sha256(bytes, form) end
+Hash.sha512 = Hash.sha256
+Hash.sha1 = Hash.sha256
+Hash.md5 = Hash.sha256
+---@param key string
+---@param bytes string
+---@param form? caspian.net.Form
+---@return string
+function Hash.hmac_sha256(key, bytes, form) end
+Hash.hmac_sha512 = Hash.hmac_sha256
+Hash.hmac_sha1 = Hash.hmac_sha256
+--- Are they the same? Takes as long wherever they differ.
+---@param a string
+---@param b string
+---@return boolean
+function Hash.equal(a, b) end
+---@param n integer  at most 1 MiB
+---@return string
+function Hash.random(n) end
 
 --- The drop-in for LuaSocket and LuaSec: what `require("caspian.net.compat")` gives.
 ---@class caspian.net.Compat

@@ -2,6 +2,7 @@
 -- Bodies that a function makes are asked for their pieces here, by Lua, so that they may raise as they like.
 local args = require("caspian.net.args")
 local identity = require("caspian.net.identity")
+local named = require("caspian.net.pairs")
 local sockets = require("caspian.net.sockets")
 local error, next, pcall, rawget, setfenv, tostring, type = error, next, pcall, rawget, setfenv, tostring, type
 local sort = table.sort
@@ -12,6 +13,7 @@ local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local bad, digits, merged, show = args.bad, args.digits, sockets.merged, args.show
+local is_list, pairs_of = named.is_list, named.pairs_of
 
 --- What a client and a request may say.
 local CLIENT = merged({
@@ -159,66 +161,6 @@ local function is_open_file(value, name, what, at, depth)
   local kind = io_type and io_type(value)
   if kind == "closed file" then bad(at, name, what .. " is a closed file", depth + 1) end
   return kind == "file"
-end
-
---- True for a table that is meant for a list, be it one with holes.
-local function is_list(given)
-  for key in next, given do
-    if type(key) == "number" then return true end
-  end
-  return false
-end
-
---- Pairs from a table: { name = value, name = { value, value } } in the order of the names, or { { name, value }, … }, where a
--- value may be a list, too.
-local function pairs_of(given, name, what, at, depth)
-  local names, values = {}, {}
-  local function add(key, value)
-    local kind = type(value)
-    if kind == "number" then
-      local text = digits(value)
-      if not text then bad(at, name, what .. ": the value of " .. show(key) .. args.INFINITE .. show(value), depth + 2) end
-      value = text
-    end
-    if kind == "boolean" then value = tostring(value) end
-    if type(key) ~= "string" or type(value) ~= "string" then
-      bad(at, name, what .. " must hold strings, got " .. show(key) .. " and " .. show(value), depth + 2)
-    end
-    names[#names + 1], values[#values + 1] = key, value
-  end
-  if is_list(given) then
-    for index = 1, args.items(at, name, what, given, depth + 1) do
-      local pair = rawget(given, index)
-      if type(pair) ~= "table" then bad(at, name, what .. " must be pairs, got " .. show(pair), depth + 1) end
-      local place = what .. "[" .. index .. "]"
-      if args.items(at, name, place, pair, depth + 1) ~= 2 then
-        bad(at, name, place .. " must be { name, value }", depth + 1)
-      end
-      local key, value = rawget(pair, 1), rawget(pair, 2)
-      if type(value) == "table" then
-        for item = 1, args.items(at, name, place .. "[2]", value, depth + 1) do add(key, rawget(value, item)) end
-      else
-        add(key, value)
-      end
-    end
-    return names, values
-  end
-  local keys = {}
-  for key in next, given do
-    if type(key) ~= "string" then bad(at, name, what .. " must have names, got " .. show(key), depth + 1) end
-    keys[#keys + 1] = key
-  end
-  sort(keys)
-  for _, key in next, keys do
-    local value = given[key]
-    if type(value) == "table" then
-      local count = args.items(at, name, what .. "." .. key, value, depth + 1)
-      for index = 1, count do add(key, rawget(value, index)) end
-    else
-      add(key, value)
-    end
-  end
-  return names, values
 end
 
 local PART = { name = "string", data = "string", path = "string", filename = "string", type = "string" }
