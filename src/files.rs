@@ -94,6 +94,18 @@ impl Files {
         regular(self.find(path, OFlags::RDONLY | OFlags::NONBLOCK, true)?)
     }
 
+    /// A file for a while in a directory, open both ways: it has no name any more, and goes when it is closed.
+    pub fn scratch(&self, dir: &[u8]) -> Result<File, Refusal> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
+        let name = data_encoding::HEXLOWER.encode(&random);
+        let Spot { dir, name } = self.walk(&[dir, b"/.caspian-", name.as_bytes()].concat(), false)?;
+        let flags = BASE | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = openat(&dir, &name, flags, Bits::RUSR | Bits::WUSR)?;
+        unlinkat(&dir, &name, AtFlags::empty())?;
+        Ok(File::from(file))
+    }
+
     /// The bytes of a regular file, at most `max`, all of them or none; or why not, in words.
     pub fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, String> {
         let file = self.open_regular(path.as_bytes()).map_err(|refusal| refusal.words(path))?;

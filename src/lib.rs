@@ -34,6 +34,7 @@ pub mod panics;
 pub mod poll;
 pub mod reserve;
 pub mod resolve;
+pub mod server;
 pub mod tls;
 pub mod udp;
 pub mod wire;

@@ -46,10 +46,16 @@ struct SocketFile {
 impl Listener {
     /// Binds and listens. An IPv6 wildcard serves IPv6 only, so that each grant means one family.
     pub fn bind(at: &Bindable, backlog: i32) -> Result<Listener> {
+        Listener::bind_shared(at, backlog, false)
+    }
+
+    /// The same; `shared` lets other processes of the same user bind the port, too, each with a queue of its own
+    /// (`SO_REUSEPORT`).
+    pub fn bind_shared(at: &Bindable, backlog: i32, shared: bool) -> Result<Listener> {
         let address = at.addr();
         let name = zone::endpoint(address);
         let what = format!("listen on {name}");
-        let socket = tcp(address, backlog).map_err(|e| zone::error(&what, address, &e))?;
+        let socket = tcp(address, backlog, shared).map_err(|e| zone::error(&what, address, &e))?;
         // Port 0 has become one that is real.
         let name = socket.local_addr().ok().and_then(|real| real.as_socket()).map_or(name, zone::endpoint);
         Ok(Listener { socket, name: name.into(), file: None })
@@ -98,8 +104,23 @@ impl Listener {
         }
     }
 
+    /// From here on [`accept_now`](Self::accept_now) takes connections, and nothing waits.
+    pub fn unblock(&self) -> Result<()> {
+        self.socket.set_nonblocking(true).map_err(|e| Error::from_io(&format!("listen on {}", self.name), &e))
+    }
+
+    /// What it is bound to, for messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The path of a Unix socket.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        self.file.as_ref().map(|file| file.path.as_path())
+    }
+
     /// A connection that is there already; `None` if there is none. For a socket that does not block.
-    fn accept_now(&self) -> io::Result<Option<Wire>> {
+    pub fn accept_now(&self) -> io::Result<Option<Wire>> {
         loop {
             match spare(|| self.socket.accept()) {
                 Ok((socket, peer)) => {
@@ -173,9 +194,12 @@ fn is_passing(error: &io::Error) -> bool {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the caller holds a Bindable")]
-fn tcp(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+fn tcp(address: SocketAddr, backlog: i32, shared: bool) -> io::Result<Socket> {
     let socket = spare(|| Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)))?;
     socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }

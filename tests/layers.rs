@@ -56,6 +56,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("client::batch", 3, &["client", "client::stream"]),
     ("client::event_source", 3, &["net", "client", "client::pool"]),
     ("client::websocket", 3, &["net", "client", "client::pool", "client::connector"]),
+    ("server", 3, &[]),
     // floor 4: the binding and the launcher
     ("lua", 4, &[]),
     ("launcher", 4, &["lua"]),
@@ -82,6 +83,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("rustls", &["tls", "compat::tls"], "TLS has one room, and its drop-in another"),
     ("webpki", &["tls", "compat::tls"], "TLS has one room, and its drop-in another"),
     ("pkcs8", &["tls"], "TLS has one room"),
+    ("mio", &["server"], "the readiness of many connections has one room"),
     ("httparse", &["http"], "HTTP has one room"),
     ("regex_lite", &["guard"], "constraints of a guard have one room"),
     ("tungstenite", &["http"], "WebSockets have one room"),

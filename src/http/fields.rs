@@ -135,6 +135,18 @@ impl Fields {
         self.list(name).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
     }
 
+    /// The first parameter called `parameter` of the field `name`, without quotes: the `charset` of a `Content-Type`.
+    pub fn parameter(&self, name: &str, parameter: &str) -> Option<&[u8]> {
+        let mut parameters = self.first(name)?.split(|b| *b == b';').skip(1);
+        parameters.find_map(|text| {
+            let at = memchr::memchr(b'=', text)?;
+            let (here, value) = (text.get(..at)?, text.get(at + 1..)?);
+            let value = trim(value);
+            let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
+            trim(here).eq_ignore_ascii_case(parameter.as_bytes()).then_some(value)
+        })
+    }
+
     /// Keeps the fields that `keep` wants, in order.
     pub fn retain(&mut self, keep: impl Fn(&[u8]) -> bool) {
         let mut rows = std::mem::take(&mut self.rows);

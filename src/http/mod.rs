@@ -8,6 +8,7 @@
 //! [`proxy`] and [`socks`] what is said to proxies, [`retry`] when to ask again, [`websocket`] frames and their handshake.
 //! `client` speaks all that over connections.
 
+pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod cookies;
@@ -16,6 +17,7 @@ pub mod events;
 pub mod exchange;
 pub mod fields;
 pub mod form;
+pub mod incoming;
 pub mod multipart;
 pub mod proxy;
 pub mod record;

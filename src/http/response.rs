@@ -3,10 +3,7 @@
 //! httparse knows the grammar; this room adds what a careful client refuses on top, and the budget that bounds what a
 //! peer can make us keep. Bytes in, a typed head or a `protocol` error out.
 
-use super::{
-    broken,
-    fields::{Fields, trim},
-};
+use super::{broken, fields::Fields};
 use crate::error::{Error, Result};
 use httparse::{Error as Bad, Header, ParserConfig, Status};
 use std::{borrow::Cow, mem::MaybeUninit};
@@ -52,14 +49,7 @@ impl Head {
 
     /// The `charset` of the `Content-Type`, without quotes.
     pub fn charset(&self) -> Option<&[u8]> {
-        let mut parameters = self.fields.first("content-type")?.split(|b| *b == b';').skip(1);
-        parameters.find_map(|parameter| {
-            let at = memchr::memchr(b'=', parameter)?;
-            let (name, value) = (parameter.get(..at)?, parameter.get(at + 1..)?);
-            let value = trim(value);
-            let value = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
-            trim(name).eq_ignore_ascii_case(b"charset").then_some(value)
-        })
+        self.fields.parameter("Content-Type", "charset")
     }
 
     /// Seconds that the peer says it keeps an idle connection: `Keep-Alive: timeout=5`.
@@ -86,6 +76,11 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// So many bytes and fields.
+    pub(crate) fn of(bytes: usize, fields: usize) -> Budget {
+        Budget { bytes, fields: fields.min(MAX_FIELDS) }
+    }
+
     /// True if `bytes` more fit; takes nothing.
     pub(crate) fn has(&self, bytes: usize) -> bool {
         bytes <= self.bytes
@@ -93,7 +88,7 @@ impl Budget {
 
     /// The error of a spent budget.
     pub(crate) fn spent() -> Error {
-        broken("the response's head and trailers are more than 64 KiB")
+        broken("the head and trailers are more than 64 KiB")
     }
 
     fn take(&mut self, bytes: usize, fields: usize) -> Result<()> {

@@ -65,6 +65,11 @@ impl TlsListener {
         })
     }
 
+    /// The listener beneath, and what it speaks. Handshakes that are under way end.
+    pub fn into_parts(self) -> (Listener, ServerTls) {
+        (self.listener, self.tls)
+    }
+
     pub fn listener(&self) -> &Listener {
         &self.listener
     }

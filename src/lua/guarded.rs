@@ -94,7 +94,7 @@ pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<(
             fields.push(b"content-type", &kind.as_bytes());
         }
         let head = Head { version: Version::Http11, status: 200, reason: Default::default(), fields };
-        responses::text(lua, Some(&head), &body)
+        responses::text(lua, head.charset(), &body)
     })
 }
 

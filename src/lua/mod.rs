@@ -28,6 +28,7 @@ mod raw;
 mod request_options;
 mod responses;
 mod saved;
+mod server;
 mod signals;
 mod socket;
 mod sockets;
@@ -152,6 +153,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     guarded::register(lua, &core, classes)?;
     batch::register(lua, &core)?;
     websocket::register(lua, &core)?;
+    server::register(lua, &core)?;
     progress::register(lua, &core)?;
     names::register(lua, &core)?;
     compat::register(lua, &core)?;

@@ -177,11 +177,16 @@ impl<'a> Options<'a> {
 
     /// The options of a TLS server: `cert`, `key`, `key_password`, `client_ca`, `alpn`, `protocols`.
     pub fn server_tls(&self, capability: &Capability) -> Answer<ServerTls> {
+        ServerTls::new(&self.server_options(capability)?).or_else(|why| argument(self.index, &why.fields().message))
+    }
+
+    /// The same, not built yet.
+    pub fn server_options(&self, capability: &Capability) -> Answer<ServerOptions> {
         let files = &capability.files;
         let Some(cert) = self.pem("cert", files)? else {
             return argument(self.index, "a TLS server needs cert and key");
         };
-        let options = ServerOptions {
+        Ok(ServerOptions {
             cert,
             key: self.pem("key", files)?,
             key_password: self.secret("key_password")?,
@@ -189,8 +194,7 @@ impl<'a> Options<'a> {
             client_auth: ClientAuth::Required,
             protocols: self.versions()?,
             alpn: self.list("alpn")?.into_iter().map(String::into_bytes).collect(),
-        };
-        ServerTls::new(&options).or_else(|why| argument(self.index, &why.fields().message))
+        })
     }
 
     fn versions(&self) -> Answer<Vec<Version>> {

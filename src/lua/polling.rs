@@ -5,7 +5,7 @@ use super::{
     define,
     kinds::List,
     raw,
-    socket::{Item, Socket, seconds},
+    socket::{Class, Item, Socket, seconds},
     sockets::log_handshake,
 };
 use crate::{
@@ -54,7 +54,8 @@ fn poll_sockets(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<(Vec<u
         for (ready, (_, want, socket)) in ready.iter_mut().zip(all) {
             // What woke a TLS socket may have been a session ticket, or a listener one step of a handshake: nothing that the
             // call would answer with.
-            if *ready && *want == Want::Read {
+            // A server has timers, too, which nobody else looks at.
+            if (*ready || socket.kind == Class::Server) && *want == Want::Read {
                 *ready = settle(socket);
             }
         }
@@ -76,6 +77,7 @@ fn settle(socket: &Socket) -> bool {
         Ok(Item::Stream(conn)) => conn.settle(),
         Ok(Item::WebSocket(ws)) => ws.settle(),
         Ok(Item::TlsListener(listener)) => listener.settle(&mut |peer, error| log_handshake(&socket.cap, peer, error)),
+        Ok(Item::Server(serving)) => serving.0.settle(),
         _ => true,
     }
 }
@@ -88,6 +90,12 @@ fn closed() -> Failure {
 fn ask(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<Vec<bool>> {
     let items = all.iter().map(|(.., socket)| socket.look()).collect::<Result<Vec<_>, _>>()?;
     let (mut interests, mut owners, mut expiry) = (Vec::new(), Vec::new(), None);
+    // Handlers of signals may use a server while this waits: its queue is waited for beside it.
+    let servers = items.iter().map(|item| match &**item {
+        Item::Server(serving) => serving.0.interest().map(Some),
+        _ => Ok(None),
+    });
+    let servers = servers.collect::<Result<Vec<_>, _>>()?;
     for (owner, ((_, want, _), item)) in all.iter().zip(&items).enumerate() {
         let read = *want == Want::Read;
         let mut add = |fd, want, ready: bool| {
@@ -111,6 +119,12 @@ fn ask(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<Vec<bool>> {
                 Some(conn) => add(conn.as_fd(), *want, ws.is_stirring()),
                 None => return Err(closed()),
             },
+            Item::Server(_) => {
+                if let Some(Some((fd, ready, left))) = servers.get(owner) {
+                    add(fd.as_fd(), Want::Read, *ready);
+                    expiry = expiry.into_iter().chain(Some(*left)).min();
+                }
+            }
             Item::Closed => return Err(closed()),
         }
     }

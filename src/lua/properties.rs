@@ -2,7 +2,7 @@
 
 use super::{
     answer::argument,
-    define,
+    define, server,
     socket::{Class, Item, Socket, seconds},
     sockets::{multicast_interface, peek},
     websocket,
@@ -23,7 +23,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let read = || -> mlua::Result<Value> {
             let remote = || remote_of(&socket);
             match &*name {
-                "host" if socket.kind == Class::Listener => Ok(Value::Nil),
+                "host" if matches!(socket.kind, Class::Listener | Class::Server) => Ok(Value::Nil),
                 "host" if !socket.host.is_empty() => (&*socket.host).into_lua(lua),
                 "port" => socket.port.into_lua(lua),
                 "remote_host" => remote().map(zone::host).into_lua(lua),
@@ -31,7 +31,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
                 "local_host" => local.map(zone::host).into_lua(lua),
                 "local_port" => local.map(|a| a.port()).into_lua(lua),
                 "connected" | "connected?" => match socket.kind {
-                    Class::Listener => Ok(Value::Nil),
+                    Class::Listener | Class::Server => Ok(Value::Nil),
                     _ => is_connected(&socket).into_lua(lua),
                 },
                 "timeout" => socket.timeout().map_or(f64::INFINITY, |time| time.as_secs_f64()).into_lua(lua),
@@ -48,6 +48,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
                         table.into_lua(lua)
                     },
                 ),
+                "path" | "connections" => server::property(lua, &socket, &name),
                 "broadcast" => socket.udp("broadcast", |udp| Ok(udp.broadcast())).ok().into_lua(lua),
                 _ => Ok(Value::Nil),
             }
@@ -140,6 +141,7 @@ fn local_of(socket: &Socket) -> Result<Option<SocketAddr>> {
         Item::WebSocket(ws) => ws.conn().map_or(Ok(None), |conn| conn.wire().local()),
         Item::Listener(listener) => listener.local(),
         Item::TlsListener(listener) => listener.listener().local(),
+        Item::Server(serving) => Ok(serving.0.local()),
         Item::Closed => Ok(None),
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     client::{self, Fetch, stream::Stream},
     error::{Error, Kind},
-    http::{fields::Fields, response::Head},
+    http::fields::Fields,
     pages,
 };
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, Value};
@@ -129,7 +129,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "http_text", |lua, (call, body): (AnyUserData, LuaString)| {
         let call = peek(lua, &call)?;
         let stream = call.stream()?;
-        text(lua, stream.fetch.head(), &body)
+        text(lua, stream.fetch.head().and_then(|head| head.charset()), &body)
     })?;
     define(lua, core, "http_info", |lua, (call, what): (AnyUserData, String)| {
         let call = peek(lua, &call)?;
@@ -186,8 +186,7 @@ fn copied(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
 }
 
 /// A body in UTF-8, by the charset that the head names.
-pub(super) fn text(lua: &Lua, head: Option<&Head>, body: &LuaString) -> Answer<LuaString> {
-    let label = head.and_then(Head::charset);
+pub(super) fn text(lua: &Lua, label: Option<&[u8]>, body: &LuaString) -> Answer<LuaString> {
     let encoding = label.and_then(encoding_rs::Encoding::for_label).unwrap_or(encoding_rs::UTF_8);
     // A byte order mark wins, as in browsers; what cannot be decoded becomes U+FFFD.
     let bytes = body.as_bytes();
@@ -211,7 +210,7 @@ fn head(lua: &Lua, stream: &Stream) -> Answer<(u16, LuaString, &'static str)> {
 }
 
 /// Lower-case names; repeated fields joined with `, `, but `set-cookie`, which is an array (RFC 9110, section 5.3).
-fn fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
+pub(super) fn fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
     let table = lua.create_table_with_capacity(0, fields.len())?;
     let mut cookies = Vec::new();
     for (name, value) in fields.iter() {
@@ -235,7 +234,7 @@ fn fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
 }
 
 /// `{ { name, value }, … }` as sent.
-fn raw_fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
+pub(super) fn raw_fields(lua: &Lua, fields: &Fields) -> mlua::Result<Table> {
     let table = lua.create_table_with_capacity(fields.len(), 0)?;
     for (name, value) in fields.iter() {
         table.raw_push(List(vec![lua.create_string(name)?, lua.create_string(value)?]))?;

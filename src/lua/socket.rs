@@ -3,7 +3,7 @@
 //! One value serves all classes; the metatable decides which methods a script can reach. Pure Rust: the Lua values
 //! are made in `raw` and in the binding beside it.
 
-use super::{capability::Capability, signals};
+use super::{capability::Capability, server::Serving, signals};
 use crate::{
     client::websocket::WebSocket,
     conn::{Conn, MAX_LINE},
@@ -46,10 +46,11 @@ pub enum Class {
     Udp,
     Listener,
     WebSocket,
+    Server,
 }
 
 impl Class {
-    pub const ALL: [Class; 5] = [Class::Tcp, Class::Ssl, Class::Udp, Class::Listener, Class::WebSocket];
+    pub const ALL: [Class; 6] = [Class::Tcp, Class::Ssl, Class::Udp, Class::Listener, Class::WebSocket, Class::Server];
 
     pub const fn word(self) -> &'static str {
         match self {
@@ -58,6 +59,7 @@ impl Class {
             Class::Udp => "udp",
             Class::Listener => "tcp_listener",
             Class::WebSocket => "websocket",
+            Class::Server => "server",
         }
     }
 }
@@ -70,6 +72,7 @@ pub enum Item {
     Listener(Listener),
     TlsListener(Box<TlsListener>),
     WebSocket(Box<WebSocket>),
+    Server(Serving),
 }
 
 /// The arguments of a hot method: plain data.
@@ -170,6 +173,7 @@ impl Socket {
             Item::Listener(listener) => listener.local().ok()?,
             Item::TlsListener(listener) => listener.listener().local().ok()?,
             Item::Udp(udp) => udp.local().ok()?,
+            Item::Server(serving) => serving.0.local(),
             _ => None,
         }
     }

@@ -415,7 +415,7 @@ fn parse_text(text: &str, index: usize) -> Answer<Zoned> {
 }
 
 /// The address to bind: `*` is every IPv4 interface.
-fn interface(host: &LuaString) -> Answer<Zoned> {
+pub fn interface(host: &LuaString) -> Answer<Zoned> {
     let host = host.to_string_lossy();
     let host = if host == "*" { "0.0.0.0" } else { &host };
     match parse_text(host, 1)? {

@@ -1,7 +1,9 @@
 //! The server's side of the configuration: what to show, and whether to ask the client for a certificate.
 
 use super::{
-    Version, check_alpn, pem, provider,
+    Version,
+    cert::PeerCert,
+    check_alpn, pem, provider,
     roots::Roots,
     shown::{self, Names},
     trust::{self, Role},
@@ -13,11 +15,12 @@ use rustls::{
     client::danger::HandshakeSignatureValid,
     pki_types::{CertificateDer, UnixTime},
     server::{
-        NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier,
+        ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
+    sign::{CertifiedKey, SingleCertAndKey},
 };
-use std::{fmt, sync::Arc};
+use std::{cell::Cell, fmt, sync::Arc};
 
 /// Sessions that are remembered for resumption.
 const SESSIONS: usize = 1024;
@@ -64,10 +67,23 @@ impl fmt::Debug for ServerTls {
 impl ServerTls {
     /// Checks and builds. Errors: `tls`, naming the option.
     pub fn new(options: &ServerOptions) -> Result<ServerTls> {
-        check_alpn(&options.alpn)?;
+        ServerTls::choosing(std::slice::from_ref(options))
+    }
+
+    /// The same with several certificates: the one for the name that a client asks for (SNI, RFC 6066 section 3), else the
+    /// first. What is not about certificates is as the first has it.
+    pub fn choosing(all: &[ServerOptions]) -> Result<ServerTls> {
         const SHOWN: Names = Names { cert: "cert", key: "key", password: "key_password" };
-        let password = options.key_password.as_deref();
-        let own = shown::certified(&SHOWN, &options.cert, options.key.as_deref(), password)?;
+        let Some(options) = all.first() else { return Err(wrong("cert", "is missing")) };
+        check_alpn(&options.alpn)?;
+        let mut certificates = Vec::new();
+        for one in all {
+            let own = shown::certified(&SHOWN, &one.cert, one.key.as_deref(), one.key_password.as_deref())?;
+            let names = pem::certificates(SHOWN.cert, &one.cert)?;
+            let names = names.first().map(|der| PeerCert::parse(der).sans).unwrap_or_default();
+            certificates.push((names.iter().map(|name| name.to_ascii_lowercase()).collect(), own));
+        }
+        let own = Arc::new(Choice { certificates });
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&versions(&options.protocols))
             .map_err(|e| wrong("protocols", e))?;
@@ -100,6 +116,36 @@ impl ServerTls {
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         self.0.clone()
+    }
+}
+
+thread_local! {
+    /// The name that the last client asked for, until its handshake takes it.
+    static ASKED: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// The name that a client has asked for in the handshake step that is just over.
+pub(super) fn asked() -> Option<String> {
+    ASKED.with(Cell::take)
+}
+
+/// The certificates of a server, with the names that each is for.
+#[derive(Debug)]
+struct Choice {
+    certificates: Vec<(Vec<String>, Arc<SingleCertAndKey>)>,
+}
+
+impl ResolvesServerCert for Choice {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        let is_for = |names: &[String], name: &str| {
+            let parent = name.split_once('.').map(|(_, parent)| parent);
+            names.iter().any(|own| own == name || own.strip_prefix("*.").is_some_and(|own| Some(own) == parent))
+        };
+        let fitting = name.as_deref().and_then(|name| self.certificates.iter().find(|(names, _)| is_for(names, name)));
+        let chosen = fitting.or(self.certificates.first());
+        ASKED.with(|asked| asked.set(name));
+        chosen?.1.resolve(hello)
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Tls<T: Transport> {
     closed: bool,
     /// Counts the records of a handshake that may read nothing behind them.
     gauge: Option<Gauge>,
+    /// The name that a client asked this server for.
+    asked: Option<Box<str>>,
     /// The process that this connection belongs to.
     generation: u64,
 }
@@ -80,6 +82,7 @@ impl<T: Transport> Tls<T> {
             fault: None,
             closed: false,
             gauge: None,
+            asked: None,
             generation: fork::generation(),
         }
     }

@@ -28,7 +28,7 @@ local PURE = { url = true, json = true, base64 = true, hash = true }
 local front = lazy({
   "caspian.net.names", "caspian.net.websocket", "caspian.net.http", "caspian.net.requests", "caspian.net.responses",
   "caspian.net.identity", "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded",
-  "caspian.net.middleware", "caspian.net.error_methods",
+  "caspian.net.middleware", "caspian.net.error_methods", "caspian.net.server", "caspian.net.server_request",
   "caspian.net.hints", "caspian.net.opening", "caspian.net.methods", "caspian.net.pairs", "caspian.net.pure",
 }, { "caspian.net.args", "caspian.net.errors", "caspian.net.objects", "caspian.net.sockets" })
 
@@ -119,7 +119,7 @@ local function make(core, cap, methods)
     else
       front("caspian.net.names").extend(core, cap, net, more)
       front("caspian.net.websocket").extend(core, cap, methods.websocket, net, more)
-      front("caspian.net.http").extend(core, cap, shared, front, net, more, classes)
+      front("caspian.net.http").extend(core, cap, shared, front, net, more, classes, methods)
     end
     -- A finalizer that ran meanwhile may have been here, too.
     if extended[part] then return end

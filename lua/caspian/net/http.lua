@@ -294,7 +294,8 @@ end
 --- Adds the HTTP functions and classes to a `%net` around `cap`.
 -- @param shared the client that its functions share, as in `states`
 -- @param front `require` for modules that are loaded when they are first used
-local function extend(core, cap, shared, front, net, functions, classes)
+-- @param tables of the socket classes, as `sockets.define` returned them
+local function extend(core, cap, shared, front, net, functions, classes, tables)
   local members = {}
   local constructor = sealed("http.client", members)
 
@@ -405,6 +406,12 @@ local function extend(core, cap, shared, front, net, functions, classes)
     local config = own(functions.http, ...)
     local object, close = front("caspian.net.guard").make(core, cap, config)
     return object, close
+  end
+
+  --- An HTTP server: `server(host, port, opts?)`, `server{ unix = path, … }`, or `server(listener, opts?)`.
+  function http.server(...)
+    local server = front("caspian.net.server").open(core, cap, tables.server, own(functions.http, ...))
+    return server
   end
 
   functions.http_client = constructor

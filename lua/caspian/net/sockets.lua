@@ -62,7 +62,7 @@ local function define(core)
     answer(word, core.class(word, methods, metatable))
   end
 
-  local classes = { tcp = {}, ssl = {}, udp = {}, tcp_listener = {}, websocket = {} }
+  local classes = { tcp = {}, ssl = {}, udp = {}, tcp_listener = {}, websocket = {}, server = {} }
   class("tcp", classes.tcp, "tcp socket")
   class("ssl", classes.ssl, "ssl socket")
   -- The core has given both the same functions, which raise by themselves.
@@ -70,6 +70,7 @@ local function define(core)
   class("udp", classes.udp, "udp socket")
   class("tcp_listener", classes.tcp_listener, "tcp listener")
   class("websocket", classes.websocket, "websocket")
+  class("server", classes.server, "http server")
   return classes
 end
 

@@ -15,7 +15,7 @@ use crate::{
         fault,
         gauge::Gauge,
         records::{Engine, Then},
-        server::ServerTls,
+        server::{self, ServerTls},
     },
     wire::Want,
 };
@@ -100,6 +100,9 @@ impl<T: Transport> Tls<T> {
         let result = loop {
             if let Err(e) = self.turn(&mut [], &mut 0, Then::Rest) {
                 break Err(e);
+            }
+            if let Some(name) = server::asked() {
+                self.asked = Some(name.into());
             }
             // Record by record, a flight is answered once all of it is read: an answer in pieces would wait for
             // acknowledgements (Nagle).
@@ -204,6 +207,11 @@ impl<T: Transport> Tls<T> {
     /// The application protocol that both chose.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.engine.state().alpn_protocol()
+    }
+
+    /// The name that the client asked this server for (SNI), in lower case.
+    pub fn server_name(&self) -> Option<&str> {
+        self.asked.as_deref()
     }
 
     /// True if the session of an earlier connection was resumed.

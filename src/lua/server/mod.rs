@@ -1,0 +1,364 @@
+//! HTTP servers for Lua: sockets of a class of their own, whose requests come out whole.
+//!
+//! While a call waits the engine is not borrowed, so that what a signal's handler runs may stop the server, close it, or
+//! answer a request. What the front has to do with notes (logs, callbacks, streams) it is told one note at a time.
+
+mod request;
+mod respond;
+
+use super::{
+    answer::{Answer, argument, found},
+    define, held,
+    kinds::hash,
+    options::Options,
+    raw,
+    socket::{Class, Item, Socket, seconds},
+    sockets::{interface, log_handshake, wrap},
+};
+use crate::{
+    deadline::{Deadline, check_interrupt},
+    error::{Error, Kind, Result},
+    http::{
+        answer::log_date,
+        incoming::{Limits, MOST_FIELDS},
+    },
+    listen::{BACKLOG, Listener},
+    panics::contained,
+    server::{self, Engine, Entry, Note, Spill},
+    tls::ServerTls,
+    zone,
+};
+use mlua::{AnyUserData, IntoLua, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
+use std::{
+    cell::{RefCell, RefMut},
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    rc::Rc,
+    time::Duration,
+};
+
+/// A server, shared by its socket and by the requests that it has handed out.
+pub struct Server {
+    engine: RefCell<Engine>,
+    /// Begins the ids of its requests.
+    id: String,
+    /// What it listens on, after it has stopped, too.
+    local: Option<SocketAddr>,
+    path: Option<String>,
+}
+
+/// What a socket of the class holds: with it the server ends.
+pub struct Serving(pub Rc<Server>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        contained(|| {
+            if let Ok(mut engine) = self.0.engine.try_borrow_mut() {
+                engine.close();
+            }
+        });
+    }
+}
+
+impl Server {
+    fn engine(&self) -> Result<RefMut<'_, Engine>> {
+        match self.engine.try_borrow_mut() {
+            Ok(engine) => Ok(engine),
+            Err(_) => Err(Error::new(Kind::Socket, "the server is in use by another call")),
+        }
+    }
+
+    /// Works off what is there without a wait; true if `accept` has something to answer or to do.
+    pub fn settle(&self) -> bool {
+        let Ok(mut engine) = self.engine() else { return false };
+        engine.turn(Duration::ZERO).is_err() || engine.is_ready()
+    }
+
+    /// For `poll`: a descriptor that can be read when there is something to do, whether there is already, and when its timers
+    /// are to be looked at.
+    pub fn interest(&self) -> Result<(OwnedFd, bool, Duration)> {
+        let engine = self.engine()?;
+        let fd = engine.interest().try_clone_to_owned().map_err(|e| Error::from_io("poll", &e))?;
+        Ok((fd, engine.is_ready(), engine.expiry()))
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> Option<usize> {
+        Some(self.engine().ok()?.connections())
+    }
+
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    pub fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+}
+
+/// capability, host, port, path, listener, opts
+type Open = (AnyUserData, Option<LuaString>, Option<u16>, Option<LuaString>, Option<Value>, Table);
+
+/// Adds the functions to the core.
+pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    define(lua, core, "server_open", open)?;
+    // server_next(server, timeout?) -> request; false once it has stopped; true and the seconds left where there is a note
+    define(lua, core, "server_next", |lua, (socket, timeout, place): (Value, Option<f64>, Option<LuaString>)| {
+        next(lua, &socket, timeout, place)
+    })?;
+    define(lua, core, "server_note", |lua, socket: Value| note(lua, &socket))?;
+    define(lua, core, "server_stop", |lua, socket: Value| {
+        let (socket, server) = peek(lua, &socket, "stop")?;
+        server.engine().map_err(|e| socket.told(e, "stop"))?.stop();
+        Ok(true)
+    })?;
+    // server_tls(server, tls): for connections from now on
+    define(lua, core, "server_tls", |lua, (socket, tls): (Value, Table)| {
+        let (socket, server) = peek(lua, &socket, "reload_tls")?;
+        let opts = Options::new(lua, None, 1);
+        let tls = certificates(&opts, &socket.cap, &Value::Table(tls))?;
+        let mut engine = server.engine().map_err(|e| socket.told(e, "reload_tls"))?;
+        if !engine.is_secure() {
+            return argument(0, "the server does not speak TLS");
+        }
+        engine.set_tls(tls);
+        Ok(true)
+    })?;
+    request::register(lua, core)?;
+    respond::register(lua, core)
+}
+
+/// The socket of a server, and the server.
+fn peek(lua: &Lua, value: &Value, op: &'static str) -> Answer<(Rc<Socket>, Rc<Server>)> {
+    let socket = found(raw::peek(lua, value), 0, || "not a server".into())?;
+    let server = match (&*socket.look()?, socket.kind) {
+        (Item::Server(serving), _) => Rc::clone(&serving.0),
+        (_, Class::Server) => {
+            return Err(Error::new(Kind::Socket, format!("{op}: the server is closed")).op(op).into());
+        }
+        _ => return argument(0, "not a server"),
+    };
+    Ok((socket, server))
+}
+
+fn open(lua: &Lua, (cap, host, port, path, listener, table): Open) -> Answer<Value> {
+    let cap = held(&cap)?;
+    let index = if listener.is_some() || path.is_some() { 1 } else { 3 };
+    let opts = Options::new(lua, Some(table), index);
+    let timeout = opts.timeout()?;
+    let options = settings(&opts, &cap.files)?;
+    let tls = match opts.find::<Value>("tls")? {
+        None => None,
+        Some(given) => Some(certificates(&opts, &cap, &given)?),
+    };
+    let backlog = opts.find::<i32>("backlog")?.unwrap_or(BACKLOG);
+    let shared = opts.flag("reuse_port", false)?;
+    let mut unix = None;
+    let (listener, tls) = match (listener, path, host, port) {
+        (Some(listener), ..) => {
+            let socket = found(raw::peek(lua, &listener), 1, || "not a listener".into())?;
+            if socket.kind != Class::Listener {
+                return argument(1, "a listener expected");
+            }
+            socket.cap.net.alive()?;
+            match socket.take() {
+                Item::Listener(listener) => (listener, tls),
+                Item::TlsListener(listener) => {
+                    let (listener, own) = listener.into_parts();
+                    (listener, tls.or(Some(own)))
+                }
+                _ => return Err(Error::new(Kind::Socket, "server: the listener is closed").op("server").into()),
+            }
+        }
+        (_, Some(path), ..) => {
+            let path = cap.net.unix("server", &path.to_string_lossy(), true)?;
+            unix = Some(path.path().display().to_string());
+            (Listener::bind_unix(&path, backlog).map_err(|e| e.op("server"))?, tls)
+        }
+        (_, _, Some(host), Some(port)) => {
+            let at = cap.net.listen_zoned("server", &interface(&host)?, port)?;
+            (Listener::bind_shared(&at, backlog, shared).map_err(|e| e.op("server"))?, tls)
+        }
+        _ => return argument(1, "a host and a port, a path or a listener expected"),
+    };
+    let mut random = [0; 6];
+    if let Err(e) = getrandom::fill(&mut random) {
+        return Err(Error::new(Kind::Socket, format!("no random bytes: {e}")).into());
+    }
+    let local = listener.local()?;
+    let path = unix.or_else(|| listener.path().map(|path| path.display().to_string()));
+    let engine = RefCell::new(Engine::new(listener, tls, options)?);
+    let id = data_encoding::HEXLOWER.encode(&random);
+    let item = Item::Server(Serving(Rc::new(Server { engine, id, local, path })));
+    wrap(lua, Socket::new(Rc::clone(&cap), Class::Server, item, "", None), timeout)
+}
+
+fn settings(opts: &Options<'_>, files: &crate::files::Files) -> Answer<server::Options> {
+    let plain = server::Options::default();
+    let number = |name, default: u64| Answer::Ok(opts.find::<f64>(name)?.map_or(default, |n| n as u64));
+    // For ever is as long as a clock can tell.
+    let time =
+        |name, default| Answer::Ok(opts.seconds(name)?.map_or(default, |time| time.unwrap_or(Duration::MAX / 4)));
+    let fields = number("max_fields", plain.limits.fields as u64)?;
+    if fields > MOST_FIELDS as u64 {
+        return argument(opts.index, format!("max_fields must be {MOST_FIELDS} or less, got {fields}"));
+    }
+    let spill = match opts.text("spill")? {
+        None => None,
+        Some(dir) => {
+            let spill = Spill { files: files.clone(), dir };
+            // What cannot be written to is found out now, not with the first large body.
+            spill
+                .files
+                .scratch(spill.dir.as_bytes())
+                .or_else(|refusal| argument(opts.index, format!("spill: {}", refusal.words(&spill.dir))))?;
+            Some(spill)
+        }
+    };
+    Ok(server::Options {
+        limits: Limits {
+            head: number("max_head_bytes", plain.limits.head as u64)? as usize,
+            fields: fields as usize,
+            body: number("max_body_bytes", plain.limits.body)?,
+        },
+        memory: number("max_memory_bytes", plain.memory)?,
+        spill,
+        head_timeout: time("head_timeout", plain.head_timeout)?,
+        body_grace: time("body_grace", plain.body_grace)?,
+        body_rate: number("min_body_rate", plain.body_rate)?,
+        idle_timeout: time("idle_timeout", plain.idle_timeout)?,
+        handshake_timeout: time("handshake_timeout", plain.handshake_timeout)?,
+        drain_timeout: time("drain_timeout", plain.drain_timeout)?,
+        connections: number("max_connections", plain.connections as u64)? as usize,
+        requests: u32::try_from(number("max_requests", u64::from(plain.requests))?).unwrap_or(u32::MAX),
+        tells_refusals: opts.flag("tells_refusals", false)?,
+        tells_answers: opts.flag("tells_answers", false)?,
+    })
+}
+
+/// One certificate, or a list of them that SNI picks from.
+fn certificates(opts: &Options<'_>, cap: &super::Capability, given: &Value) -> Answer<ServerTls> {
+    let Value::Table(table) = given else { return argument(opts.index, "tls must be a table") };
+    if table.raw_len() == 0 {
+        return opts.of(table.clone()).server_tls(cap);
+    }
+    let mut all = Vec::new();
+    for at in 1..=table.raw_len() {
+        let one: Table = table.raw_get(at).or_else(|_| argument(opts.index, format!("tls[{at}] must be a table")))?;
+        all.push(opts.of(one).server_options(cap)?);
+    }
+    ServerTls::choosing(&all).or_else(|why| argument(opts.index, &why.fields().message))
+}
+
+fn next(lua: &Lua, value: &Value, timeout: Option<f64>, place: Option<LuaString>) -> Answer<MultiValue> {
+    let (socket, server) = peek(lua, value, "accept")?;
+    let deadline = socket.deadline(timeout.and_then(seconds)).start();
+    let mut looked = false;
+    loop {
+        socket.cap.net.alive()?;
+        let mut engine = server.engine().map_err(|e| socket.told(e, "accept"))?;
+        if let Some(note) = engine.handshake() {
+            log_handshake(&socket.cap, &note.0, &note.1);
+            continue;
+        }
+        if engine.has_notes() {
+            let left = deadline.left().map_or(f64::INFINITY, |left| left.as_secs_f64());
+            return (true, left).into_lua_multi(lua).or_else(|e| argument(0, e));
+        }
+        if let Some(request) = engine.request() {
+            drop(engine);
+            return request::wrap(lua, &socket, &server, request, place)
+                .and_then(|value| value.into_lua_multi(lua).or_else(|e| argument(0, e)));
+        }
+        if engine.is_over() {
+            return false.into_lua_multi(lua).or_else(|e| argument(0, e));
+        }
+        if looked && deadline.is_past() {
+            return Err(socket.told(deadline.error("accept"), "accept").into());
+        }
+        let done = engine.turn(deadline.slice());
+        drop(engine);
+        looked = true;
+        done.and_then(|()| check_interrupt("accept")).map_err(|e| socket.told(e, "accept"))?;
+    }
+}
+
+/// The next note: its kind, and a table or a ticket's number.
+fn note(lua: &Lua, value: &Value) -> Answer<MultiValue> {
+    let (socket, server) = peek(lua, value, "accept")?;
+    let note = server.engine()?.note();
+    let made = match note {
+        None => Ok(MultiValue::new()),
+        Some(Note::Handshake(peer, error)) => {
+            log_handshake(&socket.cap, &peer, &error);
+            Ok(MultiValue::new())
+        }
+        Some(Note::Hungry(ticket)) => ("hungry", ticket.text()).into_lua_multi(lua),
+        Some(Note::Answered(entry)) => answered(lua, &entry).and_then(|table| ("answered", table).into_lua_multi(lua)),
+        Some(Note::Refused { remote, refusal, length, spill }) => {
+            let table = lua.create_table().and_then(|table| {
+                table.raw_set("status", refusal.status)?;
+                table.raw_set("reason", &*refusal.why)?;
+                table.raw_set("remote_host", remote.map(zone::host))?;
+                table.raw_set("remote_port", remote.map(|remote| remote.port()))?;
+                table.raw_set("content_length", length)?;
+                if spill {
+                    table.raw_set("class", "puck.uno/touchstone/error/cannot_store_files")?;
+                    table.raw_set("limit", server.engine.borrow().memory())?;
+                }
+                hash(lua, table)
+            });
+            table.and_then(|table| ("refused", table).into_lua_multi(lua))
+        }
+    };
+    made.or_else(|e| argument(0, e))
+}
+
+/// An entry of the access log; `line` is the common log format, whose text nothing of a client's can break.
+fn answered(lua: &Lua, entry: &Entry) -> mlua::Result<Table> {
+    let now = crate::deadline::wall();
+    let (host, head) = (entry.remote.map(zone::host), &entry.head);
+    let target = head.target.as_str().replace('"', "%22");
+    let line = format!(
+        "{} - - [{}] \"{} {target} HTTP/{}\" {} {}",
+        host.as_deref().unwrap_or("-"),
+        log_date(now.as_secs()),
+        head.method,
+        head.version.number(),
+        entry.status,
+        entry.bytes
+    );
+    let table = lua.create_table()?;
+    table.raw_set("time", now.as_secs_f64())?;
+    table.raw_set("remote_host", host)?;
+    table.raw_set("remote_port", entry.remote.map(|remote| remote.port()))?;
+    table.raw_set("method", &*head.method)?;
+    table.raw_set("target", head.target.as_str())?;
+    table.raw_set("version", head.version.number())?;
+    table.raw_set("status", entry.status)?;
+    table.raw_set("bytes", entry.bytes)?;
+    table.raw_set("seconds", entry.seconds)?;
+    table.raw_set("complete", entry.complete)?;
+    for name in ["referer", "user-agent"] {
+        let value = head.fields.first(name).map(|value| lua.create_string(value)).transpose()?;
+        table.raw_set(name.replace('-', "_"), value)?;
+    }
+    table.raw_set("line", line)?;
+    hash(lua, table)
+}
+
+/// The fields that only a server has.
+pub fn property(lua: &Lua, socket: &Socket, name: &str) -> mlua::Result<Value> {
+    let item = socket.item();
+    let Ok(Item::Server(serving)) = item.as_deref() else { return Ok(Value::Nil) };
+    match name {
+        "path" => serving.0.path().into_lua(lua),
+        "connections" => serving.0.connections().into_lua(lua),
+        _ => Ok(Value::Nil),
+    }
+}
+
+/// A deadline of an answer's calls.
+fn patience(own: Option<f64>) -> Deadline {
+    Deadline::new(own.and_then(seconds).unwrap_or(Some(crate::deadline::DEFAULT))).start()
+}

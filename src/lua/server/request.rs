@@ -1,0 +1,198 @@
+//! Requests for Lua: what the front makes an object of, field by field as it is asked.
+
+use super::Server;
+use crate::lua::{
+    answer::{Answer, argument},
+    define, kinds,
+    responses::{fields, raw_fields, text},
+    socket::Socket,
+};
+use crate::{
+    error::Error,
+    http::incoming::params,
+    panics::contained,
+    server::{Request, Ticket},
+    zone,
+};
+use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+/// A request that the script has, answered or not.
+pub(super) struct Held {
+    pub server: Rc<Server>,
+    pub request: Request,
+    /// Where `accept` was called.
+    place: RefCell<Option<String>>,
+    pub answered: Cell<bool>,
+    /// Where the next read of the body begins.
+    read: Cell<u64>,
+}
+
+pub(super) struct HeldRequest(pub Rc<Held>);
+
+impl UserData for HeldRequest {}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        contained(|| {
+            if self.answered.get() {
+                return;
+            }
+            let told = self.server.engine.try_borrow_mut().is_ok_and(|mut engine| engine.abandon(self.request.ticket));
+            if told {
+                let place = self.place.take().unwrap_or_else(|| "?".into());
+                let head = &self.request.head;
+                let path: String = head.target.path().chars().take(80).collect();
+                eprintln!("caspian-net: {} {path} was never answered, it got 500; accepted at {place}", head.method);
+            }
+        });
+    }
+}
+
+/// The handle of a request.
+pub(super) fn wrap(
+    lua: &Lua,
+    _: &Socket,
+    server: &Rc<Server>,
+    request: Request,
+    place: Option<LuaString>,
+) -> Answer<Value> {
+    let held = Held {
+        server: Rc::clone(server),
+        request,
+        place: RefCell::new(place.map(|place| place.to_string_lossy())),
+        answered: Cell::new(false),
+        read: Cell::new(0),
+    };
+    lua.create_userdata(HeldRequest(Rc::new(held))).map(Value::UserData).or_else(|e| argument(0, e))
+}
+
+pub(super) fn peek(value: &AnyUserData) -> Answer<Rc<Held>> {
+    match value.borrow::<HeldRequest>() {
+        Ok(held) => Ok(Rc::clone(&held.0)),
+        Err(_) => argument(0, "not a request"),
+    }
+}
+
+impl Held {
+    pub fn ticket(&self) -> Ticket {
+        self.request.ticket
+    }
+}
+
+/// Adds the functions to the core.
+pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    define(lua, core, "request_get", |lua, (request, name): (AnyUserData, LuaString)| {
+        let held = peek(&request)?;
+        get(lua, &held, &name.to_string_lossy()).or_else(|e| argument(0, e))
+    })?;
+    // request_pairs(request, "query" | "form") -> { name, value, name, value … }; nil where the body is no form
+    define(lua, core, "request_pairs", |lua, (request, what): (AnyUserData, String)| {
+        let held = peek(&request)?;
+        let head = &held.request.head;
+        let pairs = match &*what {
+            "query" => params::pairs(head.target.query().unwrap_or_default().as_bytes())?,
+            _ if is_form(&held) => params::pairs(&whole(&held)?)?,
+            _ => return Ok(Value::Nil),
+        };
+        let made = || -> mlua::Result<Value> {
+            let table = lua.create_table_with_capacity(pairs.len() * 2, 0)?;
+            for (name, value) in &pairs {
+                table.raw_push(lua.create_string(name)?)?;
+                table.raw_push(lua.create_string(value)?)?;
+            }
+            table.into_lua(lua)
+        };
+        made().or_else(|e| argument(0, e))
+    })?;
+    define(lua, core, "request_decode", |lua, (value, plus): (LuaString, bool)| {
+        lua.create_string(params::decoded(&value.as_bytes(), plus)).or_else(|e| argument(0, e))
+    })?;
+    define(lua, core, "request_text", |lua, (request, body): (AnyUserData, LuaString)| {
+        let held = peek(&request)?;
+        text(lua, held.request.head.fields.parameter("Content-Type", "charset"), &body)
+    })?;
+    // request_read(request, count?) -> bytes; nil at the end
+    define(lua, core, "request_read", |lua, (request, count): (AnyUserData, Option<f64>)| {
+        let held = peek(&request)?;
+        let count = count.map_or(usize::MAX, |n| n as usize);
+        let bytes = read(&held, held.read.get(), count)?;
+        held.read.set(held.read.get() + bytes.len() as u64);
+        match bytes.is_empty() {
+            true => Ok(Value::Nil),
+            false => lua.create_string(bytes).map(Value::String).or_else(|e| argument(0, e)),
+        }
+    })
+}
+
+fn read(held: &Held, at: u64, count: usize) -> Result<Vec<u8>, Error> {
+    held.request.body.read(at, count).map_err(|e| Error::from_io("read the body", &e))
+}
+
+/// All of a body, wherever it is.
+fn whole(held: &Held) -> Result<Vec<u8>, Error> {
+    read(held, 0, usize::MAX)
+}
+
+fn is_form(held: &Held) -> bool {
+    let kind = held.request.head.fields.first("Content-Type").unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+}
+
+fn get(lua: &Lua, held: &Held, name: &str) -> mlua::Result<Value> {
+    let Request { number, head, body, remote, peer, secure, ticket } = &held.request;
+    match name {
+        "id" => format!("{}-{number}", held.server.id).into_lua(lua),
+        "method" => (&*head.method).into_lua(lua),
+        "target" => head.target.as_str().into_lua(lua),
+        "path" => head.target.path().into_lua(lua),
+        "query" => head.target.query().into_lua(lua),
+        "version" => head.version.number().into_lua(lua),
+        "scheme" => (if *secure { "https" } else { "http" }).into_lua(lua),
+        "host" => head.target.host.as_deref().into_lua(lua),
+        "headers" => fields(lua, &head.fields)?.into_lua(lua),
+        "raw_headers" => raw_fields(lua, &head.fields)?.into_lua(lua),
+        "cookies" => {
+            let table = lua.create_table()?;
+            for (name, value) in params::cookies(&head.fields) {
+                let name = lua.create_string(name)?;
+                // The first is the one with the longest path (RFC 6265 section 5.4).
+                if table.raw_get::<Value>(&name)?.is_nil() {
+                    table.raw_set(name, lua.create_string(value)?)?;
+                }
+            }
+            kinds::hash(lua, table)?.into_lua(lua)
+        }
+        "body" => body.bytes().map(|bytes| lua.create_string(bytes)).transpose()?.into_lua(lua),
+        "content_length" => body.len().into_lua(lua),
+        "remote_host" => remote.map(zone::host).into_lua(lua),
+        "remote_port" => remote.map(|remote| remote.port()).into_lua(lua),
+        "peer" => match peer {
+            None => Ok(Value::Nil),
+            Some(peer) => {
+                let table = lua.create_table()?;
+                table.raw_set("pid", peer.pid)?;
+                table.raw_set("uid", peer.uid)?;
+                table.raw_set("gid", peer.gid)?;
+                kinds::hash(lua, table)?.into_lua(lua)
+            }
+        },
+        "tls" => held.server.engine.try_borrow().ok().map_or(Ok(Value::Nil), |engine| {
+            let Some(tls) = engine.session(*ticket) else { return Ok(Value::Nil) };
+            let table = lua.create_table()?;
+            table.raw_set("protocol", tls.protocol())?;
+            table.raw_set("cipher", tls.cipher())?;
+            table.raw_set("sni", tls.server_name())?;
+            table.raw_set("alpn", tls.alpn().map(|name| lua.create_string(name)).transpose()?)?;
+            let cert = tls.peer_cert().map(|cert| crate::lua::sockets::cert_table(lua, &cert)).transpose()?;
+            table.raw_set("peer_cert", cert)?;
+            kinds::hash(lua, table)?.into_lua(lua)
+        }),
+        "answered" => held.answered.get().into_lua(lua),
+        _ => Ok(Value::Nil),
+    }
+}

@@ -1,0 +1,145 @@
+//! Answers from Lua: status, headers and what follows them.
+
+use super::{
+    patience,
+    request::{Held, peek},
+};
+use crate::lua::{
+    answer::{Answer, Failure, argument},
+    define,
+};
+use crate::{
+    deadline::{Deadline, check_interrupt},
+    error::{Error, Kind},
+    http::{Invalid, answer as http},
+    server::Content,
+};
+use mlua::{AnyUserData, Lua, LuaString, Table, Value};
+
+/// Adds the functions to the core.
+pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    // request_respond(request, status, headers?, body?, content_type?) -> false where the client is gone
+    type Respond = (AnyUserData, f64, Option<Table>, Option<LuaString>, Option<String>);
+    define(lua, core, "request_respond", |_, (request, status, headers, body, kind): Respond| {
+        let held = unanswered(&request)?;
+        let answer = answer(status, headers, kind.as_deref())?;
+        let body = body.as_ref().map(LuaString::as_bytes);
+        let body = body.as_deref().unwrap_or_default();
+        let done = held.server.engine()?.answer(held.ticket(), &answer, Content::Bytes(body));
+        held.answered.set(true);
+        Ok(done.map_err(|e| e.op("respond"))?)
+    })?;
+    // request_stream(request, status, headers?) -> the name under which notes tell that there is room; false: the client is gone
+    define(lua, core, "request_stream", |lua, (request, status, headers): (AnyUserData, f64, Option<Table>)| {
+        let held = unanswered(&request)?;
+        let answer = answer(status, headers, None)?;
+        let done = held.server.engine()?.answer(held.ticket(), &answer, Content::Pieces);
+        held.answered.set(true);
+        match done.map_err(|e| e.op("respond"))? {
+            true => lua.create_string(held.ticket().text()).map(Value::String).or_else(|e| argument(0, e)),
+            false => Ok(Value::Boolean(false)),
+        }
+    })?;
+    // request_piece(request, bytes, timeout?) -> true where there is room for more, false where a note will tell;
+    // with a timeout it waits for the room. Fails where the client is gone.
+    define(lua, core, "request_piece", |_, (request, bytes, own): (AnyUserData, LuaString, Option<f64>)| {
+        let held = peek(&request)?;
+        if !held.server.engine()?.piece(held.ticket(), &bytes.as_bytes())? {
+            return Err(gone().into());
+        }
+        match own {
+            None => Ok(held.server.engine()?.has_room(held.ticket())),
+            Some(_) => room(&held, &patience(own)),
+        }
+    })?;
+    define(lua, core, "request_finish", |_, request: AnyUserData| {
+        let held = peek(&request)?;
+        Ok(held.server.engine()?.finish(held.ticket())?)
+    })?;
+    define(lua, core, "request_abort", |_, request: AnyUserData| {
+        let held = peek(&request)?;
+        held.answered.set(true);
+        held.server.engine()?.abort(held.ticket());
+        Ok(true)
+    })
+}
+
+fn gone() -> Error {
+    Error::new(Kind::ConnectionReset, "the client has closed the connection").op("respond")
+}
+
+/// Waits until the client has taken enough for more.
+fn room(held: &Held, deadline: &Deadline) -> Answer<bool> {
+    loop {
+        let mut engine = held.server.engine()?;
+        if !engine.is_there(held.ticket()) {
+            return Err(gone().into());
+        }
+        if engine.is_roomy(held.ticket()) {
+            return Ok(true);
+        }
+        if deadline.is_past() {
+            return Err(deadline.error("send").op("send").into());
+        }
+        engine.turn(deadline.slice())?;
+        drop(engine);
+        check_interrupt("send")?;
+    }
+}
+
+/// A request that may still be answered.
+fn unanswered(request: &AnyUserData) -> Answer<std::rc::Rc<Held>> {
+    let held = peek(request)?;
+    if held.answered.get() {
+        return argument(0, "the request was answered already");
+    }
+    Ok(held)
+}
+
+/// Status and headers of a script's. `kind` is the `Content-Type`, where the script names none.
+pub(super) fn answer(status: f64, headers: Option<Table>, kind: Option<&str>) -> Answer<http::Answer> {
+    let wrong = |index| move |why: Invalid| Failure::Argument(index, why.0);
+    let number = status as u16;
+    if f64::from(number) != status {
+        return argument(1, format!("status must be 200..999, got {status}"));
+    }
+    let mut answer = http::Answer::new(number).map_err(wrong(1))?;
+    if let Some(headers) = headers {
+        for pair in headers.pairs::<Value, Value>() {
+            let (name, value) = pair.or_else(|e| argument(2, e))?;
+            let Value::String(name) = name else { return argument(2, "the name of a header must be a string") };
+            put(&mut answer, &name, value).map_err(|failure| match failure {
+                Failure::Argument(_, words) => Failure::Argument(2, words),
+                failure => failure,
+            })?;
+        }
+    }
+    if let Some(kind) = kind {
+        answer.default_field("Content-Type", kind.as_bytes());
+    }
+    Ok(answer)
+}
+
+/// A value is a string, a number, or a flat list of them.
+fn put(answer: &mut http::Answer, name: &LuaString, value: Value) -> Answer<()> {
+    let mut field = |text: &[u8]| answer.field(&name.as_bytes(), text).map_err(|why| Failure::Argument(2, why.0));
+    match value {
+        Value::String(text) => field(&text.as_bytes()),
+        Value::Integer(number) => field(number.to_string().as_bytes()),
+        Value::Number(number) if number.is_finite() => field(number.to_string().as_bytes()),
+        Value::Table(list) => {
+            for at in 1..=list.raw_len() {
+                match list.raw_get::<Value>(at) {
+                    Ok(Value::String(text)) => field(&text.as_bytes())?,
+                    Ok(Value::Integer(number)) => field(number.to_string().as_bytes())?,
+                    _ => return argument(2, format!("header {}: a list must be of strings", name.to_string_lossy())),
+                }
+            }
+            Ok(())
+        }
+        other => {
+            let words = format!("header {}: must be a string or a list of strings", name.to_string_lossy());
+            argument(2, format!("{words}, got a {}", other.type_name()))
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The body of a request: in memory up to a limit, beyond it in a file that has no name any more.
+
+use crate::{
+    files::{Files, Refusal as Refused},
+    http::incoming::Refusal,
+    pages,
+};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+};
+
+/// Where bodies that are too long for memory go.
+#[derive(Clone)]
+pub struct Spill {
+    pub files: Files,
+    /// A directory.
+    pub dir: String,
+}
+
+/// A body that has come, or is coming.
+#[derive(Debug, Default)]
+pub struct Body {
+    /// All of it, unless there is a file.
+    memory: Vec<u8>,
+    file: Option<File>,
+    length: u64,
+}
+
+impl Body {
+    /// Takes more of it. `most`: bytes that may be in memory.
+    pub(super) fn push(&mut self, bytes: &[u8], most: u64, spill: Option<&Spill>) -> Result<(), Refusal> {
+        let length = self.length + bytes.len() as u64;
+        if self.file.is_none() && length > most {
+            self.spill(spill)?;
+        }
+        match &mut self.file {
+            Some(file) => file.write_all(bytes).map_err(|error| full(&error))?,
+            None => {
+                let added = pages::append(&mut self.memory, bytes);
+                added.map_err(|_| Refusal::new(503, "no memory for the body"))?;
+            }
+        }
+        self.length = length;
+        Ok(())
+    }
+
+    /// From here on it goes to a file.
+    pub(super) fn spill(&mut self, spill: Option<&Spill>) -> Result<(), Refusal> {
+        let Some(spill) = spill else {
+            return Err(Refusal::new(413, "the body is longer than max_memory_bytes, and there is no spill"));
+        };
+        let made = spill.files.scratch(spill.dir.as_bytes());
+        let mut file = made.map_err(|refusal| match refusal {
+            Refused::System(error) => full(&error),
+            refusal => Refusal::new(500, refusal.words("spill")),
+        })?;
+        file.write_all(&self.memory).map_err(|error| full(&error))?;
+        self.memory = Vec::new();
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// It is whole: the next read begins at its front.
+    pub(super) fn rewind(&mut self) -> Result<(), Refusal> {
+        match &mut self.file {
+            Some(file) => file.seek(SeekFrom::Start(0)).map(drop).map_err(|error| full(&error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes of it.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// All of it, where it is in memory.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        self.file.is_none().then_some(&self.memory)
+    }
+
+    /// Up to `count` bytes from `at` on; none at the end.
+    pub fn read(&self, at: u64, count: usize) -> io::Result<Vec<u8>> {
+        let left = usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX);
+        let count = count.min(left);
+        match &self.file {
+            None => {
+                let start = usize::try_from(at).unwrap_or(usize::MAX);
+                let bytes = self.memory.get(start..start.saturating_add(count)).unwrap_or_default();
+                pages::copied(bytes).map_err(|_| io::ErrorKind::OutOfMemory.into())
+            }
+            Some(file) => {
+                let mut file: &File = file;
+                file.seek(SeekFrom::Start(at))?;
+                let mut bytes = pages::room(count).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+                file.take(count as u64).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+/// RFC 4918 section 11.5 has the status for a server that cannot store what the request needs.
+fn full(error: &io::Error) -> Refusal {
+    Refusal::new(507, format!("spill: {}", crate::files::reason(error)))
+}

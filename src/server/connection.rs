@@ -1,0 +1,193 @@
+//! One connection of a server: what it is doing, and what it has to hold for that. At rest it holds no buffer.
+
+use super::{body::Body, stream::Stream};
+use crate::{
+    error::Result,
+    http::incoming::{Head, Limits, Reader},
+    wire::Peer,
+};
+use std::{fs::File, net::SocketAddr, os::unix::fs::FileExt, rc::Rc, time::Duration};
+
+/// What is read from a file at a time.
+const PIECE: usize = 64 * 1024;
+
+pub(super) struct Connection {
+    pub stream: Stream,
+    pub phase: Phase,
+    /// The kernel may have something to read, or room to write: it says so once (edge-triggered).
+    pub readable: bool,
+    pub writable: bool,
+    /// The client has ended its direction: there is an end to read.
+    pub ended: bool,
+    /// It stands in the list of those that something is to be done for.
+    pub stirred: bool,
+    /// Arrived, and not looked at yet.
+    pub input: Vec<u8>,
+    pub out: Out,
+    /// Requests so far.
+    pub served: u32,
+    /// When the phase began; while an answer is written, when the client last took some of it.
+    pub since: Duration,
+    pub remote: Option<SocketAddr>,
+    pub peer: Option<Peer>,
+}
+
+pub(super) enum Phase {
+    /// The TLS handshake.
+    Shake,
+    /// Between requests.
+    Rest,
+    Read(Box<Reading>),
+    /// The request is the script's, or on the way to it, or its answer is under way.
+    Talk(Box<Talk>),
+    /// The last words are on their way; what the client still sends is dropped, so that no reset overtakes them.
+    Linger,
+}
+
+/// A request that is coming in.
+pub(super) struct Reading {
+    pub reader: Reader,
+    pub head: Option<Rc<Head>>,
+    pub body: Body,
+    /// When its first byte came, and when its head was there.
+    pub began: Duration,
+    pub body_began: Duration,
+}
+
+impl Reading {
+    pub fn new(limits: Limits, now: Duration) -> Reading {
+        Reading { reader: Reader::new(limits), head: None, body: Body::default(), began: now, body_began: now }
+    }
+}
+
+/// A request that is being answered.
+pub(super) struct Talk {
+    pub head: Rc<Head>,
+    pub began: Duration,
+    pub state: State,
+    pub status: u16,
+    /// Bytes of body that were given.
+    pub sent: u64,
+    pub keeps_alive: bool,
+    /// Somebody has pieces ready, and is told when there is room.
+    pub hungry: bool,
+    /// Children forked when the request was handed out: one of them may be the one that answers.
+    pub forks: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not answered yet.
+    Asked,
+    /// A body in pieces: chunked, or until the connection ends.
+    Chunked,
+    Close,
+    /// Pieces of a body that is not sent: the answer to HEAD.
+    Silent,
+    /// All of it was given.
+    Given,
+}
+
+/// What waits to be written.
+#[derive(Default)]
+pub(super) struct Out {
+    bytes: Vec<u8>,
+    at: usize,
+    /// Behind the bytes: so many of a file, from a place on.
+    file: Option<(File, u64, u64)>,
+}
+
+impl Out {
+    /// Bytes in memory.
+    pub fn held(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.held() == 0 && self.file.is_none()
+    }
+
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        if self.at > 0 {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
+        &mut self.bytes
+    }
+
+    pub fn put_file(&mut self, file: File, from: u64, count: u64) {
+        self.file = (count > 0).then_some((file, from, count));
+    }
+}
+
+impl Connection {
+    pub fn new(stream: Stream, phase: Phase, now: Duration) -> Connection {
+        let wire = stream.wire();
+        let remote = wire.remote();
+        let peer = if remote.is_none() { wire.credentials() } else { None };
+        Connection {
+            stream,
+            phase,
+            readable: true,
+            writable: true,
+            ended: false,
+            stirred: false,
+            input: Vec::new(),
+            out: Out::default(),
+            served: 0,
+            since: now,
+            remote,
+            peer,
+        }
+    }
+
+    /// Writes what the kernel takes; true once nothing waits. Sets `since` when the client takes some.
+    pub fn pump(&mut self, now: Duration) -> Result<bool> {
+        loop {
+            if self.out.held() == 0 {
+                self.out.bytes = Vec::new();
+                self.out.at = 0;
+                match self.out.file.take() {
+                    None => break,
+                    Some(piece) => self.refill(piece)?,
+                }
+                continue;
+            }
+            let bytes = self.out.bytes.get(self.out.at..).unwrap_or_default();
+            match self.stream.write(bytes)? {
+                Some(count) => {
+                    self.out.at += count;
+                    self.since = now;
+                }
+                None => {
+                    self.writable = false;
+                    return Ok(false);
+                }
+            }
+        }
+        let done = self.stream.flush()?;
+        self.writable &= done;
+        Ok(done)
+    }
+
+    fn refill(&mut self, (file, from, left): (File, u64, u64)) -> Result<()> {
+        let count = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        self.out.bytes.resize(count, 0);
+        let read = loop {
+            match file.read_at(&mut self.out.bytes, from) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
+                read => break read.unwrap_or(0),
+            }
+        };
+        self.out.bytes.truncate(read);
+        if read == 0 {
+            // It was cut meanwhile: what was announced cannot be sent.
+            return Err(self.stream.lost());
+        }
+        let read = read as u64;
+        if left > read {
+            self.out.file = Some((file, from + read, left - read));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,266 @@
+//! Answers: what a script gives back for a request, on its way to the client.
+
+use super::{
+    Connection, Engine, Entry, HIGH, Note, Ticket,
+    connection::{Phase, State, Talk},
+};
+use crate::{
+    error::{Kind, Result},
+    fork,
+    http::{
+        answer::{Answer, Ends, Exchange, LAST_CHUNK, chunk},
+        response::Version,
+    },
+    pages,
+};
+use std::{fs::File, rc::Rc, time::Duration};
+
+/// What is written together with its head.
+const TOGETHER: usize = 32 * 1024;
+
+/// What follows a head.
+pub enum Content<'a> {
+    Bytes(&'a [u8]),
+    /// So many bytes of a file, from a place on.
+    File(File, u64, u64),
+    /// Pieces, by [`Engine::piece`]; the length if it is known.
+    Pieces,
+}
+
+impl Engine {
+    /// Answers a request; false if the client is gone. All of it is on its way, or will be in later turns.
+    /// Errors: `too_large` where there is no memory for what waits; `socket` once the server is closed.
+    pub fn answer(&mut self, ticket: Ticket, answer: &Answer, content: Content<'_>) -> Result<bool> {
+        self.own()?;
+        let now = self.clock.now();
+        let date = self.date();
+        let stopping = self.stopping.is_some();
+        let Some(mut connection) = self.asked(ticket) else { return Ok(false) };
+        let Phase::Talk(talk) = &mut connection.phase else { return Ok(false) };
+        talk.keeps_alive &= !answer.closes() && !stopping;
+        let head_only = &*talk.head.method == "HEAD";
+        let version = talk.head.version;
+        let ends = match &content {
+            Content::Bytes(bytes) => Ends::After(bytes.len() as u64),
+            Content::File(_, _, length) => Ends::After(*length),
+            Content::Pieces if version == Version::Http10 => {
+                talk.keeps_alive = false;
+                Ends::Close
+            }
+            Content::Pieces => Ends::Chunked,
+        };
+        let exchange = Exchange { version, head_only, keeps_alive: talk.keeps_alive, date: &date };
+        let bodiless = answer.is_bodiless(&exchange);
+        talk.status = answer.status;
+        connection.since = now;
+        let out = connection.out.bytes();
+        answer.head(&exchange, ends, out);
+        let mut rest: &[u8] = &[];
+        match content {
+            Content::Pieces if bodiless => talk.state = State::Silent,
+            Content::Pieces => talk.state = if ends == Ends::Chunked { State::Chunked } else { State::Close },
+            _ if bodiless => talk.state = State::Given,
+            Content::Bytes(bytes) => {
+                let (first, more) = bytes.split_at(bytes.len().min(TOGETHER));
+                out.extend_from_slice(first);
+                rest = more;
+                talk.sent = bytes.len() as u64;
+                talk.state = State::Given;
+            }
+            Content::File(file, from, length) => {
+                connection.out.put_file(file, from, length);
+                talk.sent = length;
+                talk.state = State::Given;
+            }
+        }
+        self.give(ticket, connection, rest, now)
+    }
+
+    /// One more piece of a streamed answer; false if the client is gone.
+    pub fn piece(&mut self, ticket: Ticket, bytes: &[u8]) -> Result<bool> {
+        self.own()?;
+        let now = self.clock.now();
+        let Some(mut connection) = self.talking(ticket) else { return Ok(false) };
+        let Phase::Talk(talk) = &mut connection.phase else { return Ok(false) };
+        let mut rest: &[u8] = &[];
+        match talk.state {
+            State::Chunked => {
+                pages::reserve(connection.out.bytes(), bytes.len() + 32)?;
+                chunk(bytes, connection.out.bytes());
+            }
+            State::Close => rest = bytes,
+            _ => {
+                self.put(ticket.index, connection);
+                return Ok(true);
+            }
+        }
+        talk.sent += bytes.len() as u64;
+        self.give(ticket, connection, rest, now)
+    }
+
+    /// The streamed answer is over.
+    pub fn finish(&mut self, ticket: Ticket) -> Result<bool> {
+        self.own()?;
+        let now = self.clock.now();
+        let Some(mut connection) = self.talking(ticket) else { return Ok(false) };
+        let Phase::Talk(talk) = &mut connection.phase else { return Ok(false) };
+        if talk.state == State::Chunked {
+            connection.out.bytes().extend_from_slice(LAST_CHUNK);
+        }
+        talk.state = State::Given;
+        talk.hungry = false;
+        self.give(ticket, connection, &[], now)
+    }
+
+    /// The streamed answer cannot be finished: the client must see that it was cut.
+    pub fn abort(&mut self, ticket: Ticket) {
+        if let Some(connection) = self.talking(ticket) {
+            if let Phase::Talk(talk) = &connection.phase {
+                self.log(&connection, talk, false, self.clock.now());
+            }
+            self.end(ticket.index, connection);
+        }
+    }
+
+    /// True if a streamed answer may be given more; else a [`Note::Hungry`] tells when.
+    pub fn has_room(&mut self, ticket: Ticket) -> bool {
+        let Some(slot) = self.slots.get_mut(ticket.index).filter(|slot| slot.turn == ticket.turn) else { return true };
+        let Some(connection) = slot.connection.as_deref_mut() else { return true };
+        let full = connection.out.held() > HIGH;
+        if let Phase::Talk(talk) = &mut connection.phase {
+            talk.hungry |= full;
+        }
+        !full
+    }
+
+    /// True if little waits for the client of an exchange.
+    pub fn is_roomy(&self, ticket: Ticket) -> bool {
+        let slot = self.slots.get(ticket.index).filter(|slot| slot.turn == ticket.turn);
+        slot.and_then(|slot| slot.connection.as_deref()).is_none_or(|connection| connection.out.held() <= HIGH)
+    }
+
+    /// True while the client of an exchange is there, as far as is known.
+    pub fn is_there(&self, ticket: Ticket) -> bool {
+        let slot = self.slots.get(ticket.index).filter(|slot| slot.turn == ticket.turn);
+        slot.is_some_and(|slot| slot.connection.is_some())
+    }
+
+    /// Nobody will answer the request: 500; true if that was told to the client. Where a child was forked since it was handed
+    /// out, the child may be answering: then this end just lets go.
+    pub fn abandon(&mut self, ticket: Ticket) -> bool {
+        if self.closed || self.generation != fork::generation() {
+            return false;
+        }
+        let Some(connection) = self.asked(ticket) else { return false };
+        let forked = matches!(&connection.phase, Phase::Talk(talk) if talk.forks != fork::forks());
+        if forked {
+            self.forget(ticket.index, connection);
+            return false;
+        }
+        self.put(ticket.index, connection);
+        let Ok(mut answer) = Answer::new(500) else { return false };
+        answer.default_field("Content-Type", b"text/plain");
+        self.answer(ticket, &answer, Content::Bytes(b"500 Internal Server Error\n")).unwrap_or(false)
+    }
+
+    /// The connection of a request that is not answered yet.
+    fn asked(&mut self, ticket: Ticket) -> Option<Box<Connection>> {
+        self.in_state(ticket, |state| state == State::Asked)
+    }
+
+    /// The connection of an answer in pieces.
+    fn talking(&mut self, ticket: Ticket) -> Option<Box<Connection>> {
+        self.in_state(ticket, |state| !matches!(state, State::Asked | State::Given))
+    }
+
+    fn in_state(&mut self, ticket: Ticket, fits: impl Fn(State) -> bool) -> Option<Box<Connection>> {
+        let slot = self.slots.get_mut(ticket.index).filter(|slot| slot.turn == ticket.turn)?;
+        match &slot.connection.as_deref()?.phase {
+            Phase::Talk(talk) if fits(talk.state) => slot.connection.take(),
+            _ => None,
+        }
+    }
+
+    /// Writes what the kernel takes, first what waits, then `rest`, which waits as far as it is not taken.
+    fn give(&mut self, ticket: Ticket, mut connection: Box<Connection>, rest: &[u8], now: Duration) -> Result<bool> {
+        let Ticket { index, .. } = ticket;
+        let wrote = write(&mut connection, rest, now);
+        let state = match &connection.phase {
+            Phase::Talk(talk) => talk.state,
+            _ => State::Given,
+        };
+        match wrote {
+            Ok(true) if state == State::Given => match self.over(index, &mut connection, now) {
+                Ok(true) => self.put(index, connection),
+                _ => self.end(index, connection),
+            },
+            Ok(_) => self.put(index, connection),
+            Err(error) => {
+                if let Phase::Talk(talk) = &connection.phase {
+                    self.log(&connection, talk, false, now);
+                }
+                self.end(index, connection);
+                return if error.is(Kind::ConnectionReset) { Ok(false) } else { Err(error) };
+            }
+        }
+        Ok(true)
+    }
+
+    /// An answer is the kernel's to the last byte. False where that was the connection's last.
+    pub(super) fn over(&mut self, index: usize, connection: &mut Connection, now: Duration) -> Result<bool> {
+        let Phase::Talk(talk) = std::mem::replace(&mut connection.phase, Phase::Rest) else { return Ok(true) };
+        self.log(connection, &talk, true, now);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.turn += 1;
+        }
+        connection.since = now;
+        if !talk.keeps_alive {
+            connection.phase = Phase::Linger;
+            connection.stream.finish();
+            connection.readable = true;
+            self.stir(index, connection);
+            return Ok(true);
+        }
+        if self.stopping.is_some() && connection.input.is_empty() {
+            return Ok(false);
+        }
+        if !connection.input.is_empty() || connection.readable || connection.stream.is_ready() {
+            self.stir(index, connection);
+        }
+        Ok(true)
+    }
+
+    pub(super) fn log(&mut self, connection: &Connection, talk: &Talk, complete: bool, now: Duration) {
+        if self.options.tells_answers {
+            self.tell(Note::Answered(Entry {
+                remote: connection.remote,
+                head: Rc::clone(&talk.head),
+                status: talk.status,
+                bytes: talk.sent,
+                seconds: now.saturating_sub(talk.began).as_secs_f64(),
+                complete,
+            }));
+        }
+    }
+}
+
+fn write(connection: &mut Connection, rest: &[u8], now: Duration) -> Result<bool> {
+    if !connection.writable || !connection.pump(now)? {
+        pages::append(connection.out.bytes(), rest)?;
+        return Ok(false);
+    }
+    let mut rest = rest;
+    while !rest.is_empty() {
+        match connection.stream.write(rest)? {
+            Some(count) => rest = rest.get(count..).unwrap_or_default(),
+            None => {
+                connection.writable = false;
+                pages::append(connection.out.bytes(), rest)?;
+                return Ok(false);
+            }
+        }
+    }
+    let done = connection.stream.flush()?;
+    connection.writable &= done;
+    Ok(done)
+}
