@@ -1,9 +1,12 @@
 -- Each part of the network once, beside the specs' servers: `spec/support/servers LUA torture/everything.lua [ONLY]`, or the
 -- launcher in LUA's place with --allow-net --allow-listen --allow-fs. An act ends well, with what it should bring, or with an
--- error. A wrong byte is `WRONG`, and exit status 3; the last line is `done`.
+-- error. A wrong byte is `WRONG`, and exit status 3; the first line is `begins`, the last one `done`.
 
 -- torture/syscalls looks for this call: what comes before it is the interpreter's own.
 io.open("/torture/begins/here")
+-- A line is out when it is written, however the process ends.
+io.stdout:setvbuf("line")
+print("begins")
 local servers = dofile((...))
 local only = select(2, ...)
 local net = net or require("caspian.net").launch{ "--allow-net", "--allow-listen",
