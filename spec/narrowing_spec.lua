@@ -183,6 +183,31 @@ describe("narrowing", function()
     net.narrow{ "--allow-net=*.co.uk" }
   end)
 
+  it("ends at 1000 deep, in every form, and what is there goes on", function()
+    local less, depth, err = net, 0, nil
+    while depth <= 1001 and not err do
+      local ok, next_one = pcall(less.narrow, { "--allow-net" })
+      if ok then less, depth = next_one, depth + 1 else err = next_one end
+    end
+    -- The subject's own may be a narrowed one.
+    assert.truthy(depth > 990 and depth <= 1000, depth)
+    assert.equal("puck.uno/error/network/too_large", err.class)
+    assert.truthy(err.message:find("narrowed 1000 times", 1, true), err.message)
+    assert.equal("narrow", err.op)
+    assert.is_true(less.allows("a.test", 1))
+    local client = less.http.client.new{}
+    assert.equal("jail", fails.with("network/too_large", client.jail, client, "a.test").op)
+    assert.equal("allow", fails.with("network/too_large", less.http.client.new, { allow = { "a.test" } }).op)
+    assert.equal("allow", fails.with("network/too_large", function() client.allow = { "a.test" } end).op)
+    if net.http.guard then
+      assert.equal("guard", fails.with("network/too_large", less.http.guard, { rules = { host = "a.test" } }).op)
+    end
+    client:close()
+    less.revoke()
+    assert.is_false(less.allows("a.test", 1))
+    assert.is_true(net.allows("a.test", 1))
+  end)
+
   it("is the intersection, whatever is inside of what", function()
     local count, passed = 0, 0
     local function check(...)

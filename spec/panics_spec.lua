@@ -171,6 +171,31 @@ describe("a panic", function()
     assert.equal("held", child.run(PRELUDE .. DROPIN))
   end)
 
+  it("in a handshake behind a listener is the end of that one only", function()
+    assert.equal("held", child.run(PRELUDE .. [[
+      local l = net.tcp_listen("127.0.0.1", 0, { tls = { cert = servers.dir .. "/server.pem", key = servers.dir .. "/server.key" } })
+      local all = {}
+      for i = 1, 4 do all[i] = net.tcp("127.0.0.1", l.local_port, { timeout = 0 }) end
+      local function turn()
+        local _, err = pcall(l.accept, l, { timeout = 0 })
+        assert(err:is("network/timeout"), tostring(err))
+      end
+      for _ = 1, 4 do turn() end
+      arm("handshake")
+      all[2]:send_all("\22\3\1")
+      while arm("handshake") do turn() end
+      arm()
+      turn()
+      for i, one in ipairs(all) do
+        local _, err = pcall(one.recv, one, 1, { timeout = i == 2 and 5 or 0 })
+        assert((type(err) == "table" and err:is("network/timeout")) == (i ~= 2), i .. tostring(err))
+      end
+      -- And the others go on.
+      all[3]:send_all("no handshake\n")
+      repeat turn() local ok, got = pcall(all[3].recv, all[3], 100) until ok or not got:is("network/timeout")
+      print("held")]]))
+  end)
+
   it("has been tried at twenty points and more", function()
     local points = 0
     for _ in pairs(count) do points = points + 1 end

@@ -4,6 +4,7 @@ local child = require("spec.support.child")
 local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
 local peer = require("spec.support.peer")
+local read = require("spec.support.process").read
 local servers = require("spec.support.servers")
 local wire = require("spec.support.wire")
 
@@ -129,6 +130,36 @@ describe("tcp", function()
     assert.is_false(s.connected)
     assert.is_false(s["connected?"])
     assert.same({ tostring(port) }, p:finish())
+  end)
+
+  it("knows its own address when it is closed, of every class, and also once the network was revoked", function()
+    local mine = net.narrow{ "--allow-net=localhost", "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
+    local l = mine.tcp_listen("127.0.0.1", 0)
+    local c = mine.tcp("127.0.0.1", l.local_port)
+    local all = {
+      l, c, l:accept(), mine.udp_listen("127.0.0.1", 0), mine.udp("127.0.0.1", l.local_port),
+      mine.tcp_listen("127.0.0.1", 0, { tls = { cert = read(servers.server.cert), key = read(servers.server.key) } }),
+      mine.ssl("localhost", servers.https, { ca_bundle = read(servers.ca) }),
+      mine.websocket("ws://127.0.0.1:" .. servers.websocket.ws .. "/echo"),
+      mine.websocket("ws://127.0.0.1:" .. servers.websocket.ws .. "/echo"),
+    }
+    local known = {}
+    for i, one in ipairs(all) do
+      known[i] = { one.local_host, one.local_port }
+      assert.equal("number", type(known[i][2]), i)
+    end
+    for i, one in ipairs(all) do if i ~= #all then one:close() end end
+    for i, one in ipairs(all) do assert.same(known[i], { one.local_host, one.local_port }, tostring(i)) end
+    -- The last one is closed by this.
+    mine.revoke()
+    for i, one in ipairs(all) do assert.same(known[i], { one.local_host, one.local_port }, tostring(i)) end
+  end)
+
+  it("raises where nothing is known of its own address", function()
+    local s = net.tcp("127.0.0.1", servers.https)
+    s:starttls{ verify = false }:close()
+    fails.with("network/socket", function() return s.local_port end)
+    fails.with("network/socket", function() return s.local_host end)
   end)
 
   it("has no other fields, and those that are fixed stay", function()

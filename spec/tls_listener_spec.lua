@@ -153,6 +153,37 @@ describe("a TLS listener", function()
     assert.equal(expected, child.run(code:format(60), "ulimit -n 100;"))
   end)
 
+  it("hands out what is ready where no descriptor is left, and loses nobody meanwhile", function()
+    local code = ([[
+      local net = launch{ "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
+      local l = net.tcp_listen("127.0.0.1", 0, { tls = { cert = %q, key = %q } })
+      local function good()
+        return io.popen("echo hello | timeout 30 openssl s_client -connect 127.0.0.1:" .. l.local_port .. " -quiet -ign_eof >/dev/null 2>&1")
+      end
+      local function answer(s)
+        print(s:recv_line{ timeout = 10 })
+        s:close()
+      end
+      local first = good()
+      assert(net.poll({ l }, 10)[1] == l)
+      -- One more waits in the kernel's queue, and there is no descriptor for it.
+      local waiting = net.tcp("127.0.0.1", l.local_port)
+      local open = {}
+      local function exhaust() for _ = 1, 100 do open[#open + 1] = io.open("/dev/null") end end
+      exhaust()
+      answer(l:accept{ timeout = 0 })
+      exhaust()
+      local _, err = pcall(l.accept, l, { timeout = 10 })
+      print(err.class, err.message:find("[Tt]oo many open files") ~= nil)
+      for i = #open, 1, -1 do open[i]:close() open[i] = nil end
+      local second = good()
+      answer(l:accept{ timeout = 10 })
+      print(select(2, pcall(waiting.recv, waiting, 1, { timeout = 0 })).class)
+      waiting:close() l:close() first:close() second:close()
+    ]]):format(own.cert, own.key)
+    assert.equal("hello\n\npuck.uno/error/network/socket\ttrue\nhello\n\npuck.uno/error/network/timeout", child.run(code, "ulimit -n 60;"))
+  end)
+
   it("has a line of the log for each that failed", function()
     local path = os.tmpname()
     local said = child.run(([[

@@ -87,6 +87,18 @@ local function works(host, port, options)
   s:close()
 end
 
+--- A listener with these options of TLS shows a certificate that OpenSSL believes: a line of its arrives.
+local function serves(tls)
+  local listener = net.tcp_listen("127.0.0.1", 0, { tls = tls })
+  local p = process.start("sh -c " .. quote("echo hello | openssl s_client -connect 127.0.0.1:" .. listener.local_port .. " -CAfile "
+    .. at("root.pem") .. " -verify_return_error -quiet -ign_eof 2>&1"))
+  local s = listener:accept{ timeout = 20 }
+  assert.equal("hello\n", s:recv_line{ timeout = 20 })
+  s:close()
+  listener:close()
+  p:rest()
+end
+
 describe("trust", function()
   setup(function()
     assert(os.execute("mkdir " .. quote(dir)))
@@ -178,26 +190,12 @@ describe("trust", function()
     end)
 
     it("is shown, whatever its settings", function()
-      local listener = net.tcp_listen("127.0.0.1", 0, { tls = { cert = at("shown.pem"), key = at("short.key") } })
-      local p = process.start("sh -c " .. quote("echo hello | openssl s_client -connect 127.0.0.1:" .. listener.local_port .. " -CAfile "
-        .. at("root.pem") .. " -verify_return_error -quiet -ign_eof 2>&1"))
-      local s = listener:accept{ timeout = 20 }
-      assert.equal("hello\n", s:recv_line{ timeout = 20 })
-      s:close()
-      listener:close()
-      p:rest()
+      serves{ cert = at("shown.pem"), key = at("short.key") }
     end)
   end)
 
   it("a server shows a certificate of version 1", function()
-    local listener = net.tcp_listen("127.0.0.1", 0, { tls = { cert = at("old.pem"), key = at("old.key") } })
-    local p = process.start("sh -c " .. quote("echo hello | openssl s_client -connect 127.0.0.1:" .. listener.local_port .. " -CAfile "
-      .. at("root.pem") .. " -verify_return_error -quiet -ign_eof 2>&1"))
-    local s = listener:accept{ timeout = 20 }
-    assert.equal("hello\n", s:recv_line{ timeout = 20 })
-    s:close()
-    listener:close()
-    p:rest()
+    serves{ cert = at("old.pem"), key = at("old.key") }
   end)
 
   describe("keys under a password", function()
@@ -267,14 +265,7 @@ describe("trust", function()
 
     it("serve", function()
       local tls = { cert = at("short.pem"), key = at("server.key"), key_password = "s3cret" }
-      local listener = net.tcp_listen("127.0.0.1", 0, { tls = tls })
-      local p = process.start("sh -c " .. quote("echo hello | openssl s_client -connect 127.0.0.1:" .. listener.local_port .. " -CAfile "
-        .. at("root.pem") .. " -verify_return_error -quiet -ign_eof 2>&1"))
-      local s = listener:accept{ timeout = 20 }
-      assert.equal("hello\n", s:recv_line{ timeout = 20 })
-      s:close()
-      listener:close()
-      p:rest()
+      serves(tls)
       for password, words in pairs{ [""] = "key_password: does not open", [false] = "give its password as key_password" } do
         tls.key_password = password or nil
         local ok, err = pcall(net.tcp_listen, "127.0.0.1", 0, { tls = tls })

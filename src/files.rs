@@ -200,7 +200,7 @@ impl Refusal {
             Refusal::Kernel => format!("{path}: not allowed (never /proc and /sys)"),
             Refusal::Irregular => format!("{path}: not a regular file"),
             Refusal::Foreign => format!("{path}: not allowed (not a .lua file; --allow-fs=DIR opens others)"),
-            Refusal::System(err) => format!("{path}: {err}"),
+            Refusal::System(err) => format!("{path}: {}", reason(err)),
         }
     }
 

@@ -119,19 +119,17 @@ impl Listener {
         self.file.as_ref().map(|file| file.path.as_path())
     }
 
-    /// A connection that is there already; `None` if there is none. For a socket that does not block.
+    /// A connection that is there already; `None` if there is none. For a socket that does not block. One try: whoever asks
+    /// again after an error that passes looks at his deadline in between.
     pub fn accept_now(&self) -> io::Result<Option<Wire>> {
-        loop {
-            match spare(|| self.socket.accept()) {
-                Ok((socket, peer)) => {
-                    // Some systems let it inherit that it does not block.
-                    socket.set_nonblocking(false)?;
-                    return Ok(Some(self.wire((socket, peer))));
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(e) if is_passing(&e) => (),
-                Err(e) => return Err(e),
+        match spare(|| self.socket.accept()) {
+            Ok((socket, peer)) => {
+                // Some systems let it inherit that it does not block.
+                socket.set_nonblocking(false)?;
+                Ok(Some(self.wire((socket, peer))))
             }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(e) => Err(e),
         }
     }
 
@@ -177,7 +175,7 @@ impl Drop for Listener {
 
 /// True for what accept(2) says of a connection that went away again before it was accepted, and of a signal: the next one
 /// may be good.
-fn is_passing(error: &io::Error) -> bool {
+pub fn is_passing(error: &io::Error) -> bool {
     use rustix::io::Errno;
     const PASSING: [Errno; 9] = [
         Errno::INTR,

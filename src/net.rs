@@ -25,6 +25,9 @@ use std::{
     },
 };
 
+/// How often narrowed ones may be narrowed again. Every question goes through all that a capability came from.
+pub const MAX_NARROWED: usize = 1000;
+
 /// Authorities in a file, or in several, have not more.
 const MAX_CA: u64 = 16 << 20;
 
@@ -62,6 +65,8 @@ struct Inner {
     log: Option<Arc<Log>>,
     revoked: AtomicBool,
     parent: Option<Net>,
+    /// How many capabilities this one came from.
+    depth: usize,
     tls: ClientConfigs,
     lookups: Pending,
 }
@@ -83,22 +88,29 @@ impl Net {
             log,
             revoked: AtomicBool::new(false),
             parent: None,
+            depth: 0,
             tls: ClientConfigs::with_ca(ca),
             lookups: Pending::root(),
         })))
     }
 
-    /// What both this one and `spec` allow. A snapshot that dies with its parent.
-    pub fn narrow(&self, spec: &Grants) -> Net {
+    /// What both this one and `spec` allow. A snapshot that dies with its parent. `too_large` beyond [`MAX_NARROWED`].
+    pub fn narrow(&self, spec: &Grants) -> Result<Net> {
         point("narrow");
-        Net(Arc::new(Inner {
+        let depth = self.0.depth + 1;
+        if depth > MAX_NARROWED {
+            let words = format!("a network that was narrowed {MAX_NARROWED} times over cannot be narrowed again");
+            return Err(Error::new(Kind::TooLarge, words));
+        }
+        Ok(Net(Arc::new(Inner {
             grants: self.0.grants.narrow(spec),
             log: self.0.log.clone(),
             revoked: AtomicBool::new(false),
             parent: Some(self.clone()),
+            depth,
             tls: ClientConfigs::with_ca(self.ca()),
             lookups: self.0.lookups.narrowed(),
-        }))
+        })))
     }
 
     pub fn grants(&self) -> &Grants {

@@ -89,6 +89,16 @@ local ACTS = {
     same(ok, false)
     one:close() listener:close()
   end },
+  { "tls listener", function()
+    local listener = net.tcp_listen("127.0.0.1", 0, {
+      tls = { cert = servers.dir .. "/server.pem", key = servers.dir .. "/server.key" }, handshake_timeout = 1 })
+    local one = net.tcp("127.0.0.1", listener.local_port, { timeout = TIME })
+    one:send_all("no handshake\n")
+    local ok, err = pcall(listener.accept, listener, { timeout = 0.2 })
+    same(ok, false)
+    one:close() listener:close()
+    error(err, 0)
+  end },
   { "refused certificate", function()
     local ok, err = pcall(net.ssl, "localhost", servers.expired, ca)
     same(ok, false)

@@ -9,6 +9,26 @@ local wire = require("spec.support.wire")
 describe("drop-in: socket", function()
   wire.watch(before_each, after_each)
 
+  it("knows an interruption by what the native half answers, and not by its words", function()
+    local answers
+    local function answer() return answers[1], answers[2], answers[3] end
+    local module = require("caspian.net.compat.socket")({ sleep = answer, poll = answer, addresses = answer, hostname = answer })
+    for _, words in ipairs{ "interrupted!", "look up: interrupted", { message = "look up: interrupted" } } do
+      answers = { nil, words }
+      local text = type(words) == "table" and words.message or words
+      module.sleep(0)
+      assert.same({ n = 2, nil, text }, { n = select("#", module.dns.getaddrinfo("a.test")), module.dns.getaddrinfo("a.test") })
+      assert.equal(text, select(2, module.dns.toip("a.test")))
+      assert.equal(text, select(2, module.dns.tohostname("a.test")))
+      answers[3] = true
+      for _, call in ipairs{ module.dns.getaddrinfo, module.dns.toip, module.dns.tohostname, module.dns.getnameinfo } do
+        assert.equal("interrupted!", select(2, pcall(call, "a.test")))
+      end
+      assert.equal("interrupted!", select(2, pcall(module.sleep, 0)))
+      assert.equal("interrupted!", select(2, pcall(module.select, {}, {}, 0)))
+    end
+  end)
+
   describe("receive", function()
     rows.declare(it, net, {
       { "a line, without its end", [[ local a, b = pair() b:send("one\r\ntwo\n") return a:receive(), a:receive("*l") ]],

@@ -21,7 +21,10 @@ use crate::{
     net::Net,
     panics::{contained, point},
 };
-use std::{net::Shutdown, time::Duration};
+use std::{
+    net::{Shutdown, SocketAddr},
+    time::Duration,
+};
 
 const OP: &str = "websocket";
 /// What is kept of the memory of a large message that was sent.
@@ -53,6 +56,7 @@ pub enum Received {
 pub struct WebSocket {
     /// Gone once it was closed here.
     conn: Option<Conn>,
+    local: Option<SocketAddr>,
     reader: Reader,
     /// The rest of frames whose beginning was sent.
     out: Vec<u8>,
@@ -80,6 +84,7 @@ impl WebSocket {
         });
         match done {
             Ok((conn, subprotocol)) => Ok(WebSocket {
+                local: conn.wire().local().unwrap_or_default(),
                 conn: Some(conn),
                 reader: Reader::new(options.limits),
                 out: Vec::new(),
@@ -122,6 +127,11 @@ impl WebSocket {
     /// True until one of the two sides has closed it, or it failed.
     pub fn is_open(&self) -> bool {
         self.conn.is_some() && self.closed.is_none() && self.failed.is_none() && !self.leaving
+    }
+
+    /// This end's address, also once it is closed.
+    pub fn local(&self) -> Result<Option<SocketAddr>> {
+        self.conn.as_ref().map_or(Ok(self.local), |conn| conn.wire().local())
     }
 
     /// The connection, until it was closed here.

@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "Lua's file handles are a C interface")]
 
 use caspian_net::files::{Files, Mode, Refusal};
-use mlua::{AnyUserData, Function, Lua, MultiValue, Table, Value, ffi};
+use mlua::{AnyUserData, BorrowedBytes, Function, Lua, MultiValue, Table, Value, ffi};
 use std::{
     ffi::{CString, c_int},
     fs::File,
@@ -12,6 +12,9 @@ use std::{
     os::fd::{FromRawFd, IntoRawFd, OwnedFd},
     ptr::null_mut,
 };
+
+/// What is longer is no path (`caspian_net::files`).
+const MAX_SHOWN: usize = 64 * 1024;
 
 /// `open(path, mode)`, `remove(path)`, `rename(from, to)`: as Lua's, paths and modes checked; a refusal is `nil`, why, its number.
 pub fn table(lua: &Lua, files: &Files) -> mlua::Result<Table> {
@@ -69,17 +72,17 @@ pub fn reader(lua: &Lua, files: Files, modules: Files) -> mlua::Result<Function>
         };
         match text {
             Ok(text) => Ok(MultiValue::from_iter([Value::String(lua.create_string(text)?)])),
-            Err(Refusal::Outside) => refused(lua, [&path[..], ELSEWHERE].concat(), libc::EACCES),
+            Err(Refusal::Outside) => refused(lua, [shown(&path), ELSEWHERE].concat(), libc::EACCES),
             Err(refusal) => refuse(lua, &path, &refusal),
         }
     })
 }
 
-/// The path's bytes, if it can be one.
-fn bytes(path: &Value) -> Option<Vec<u8>> {
+/// The path's bytes, if it can be one: where Lua has them, however many a script has made.
+fn bytes(path: &Value) -> Option<BorrowedBytes> {
     let Value::String(path) = path else { return None };
     let bytes = path.as_bytes();
-    (!bytes.contains(&0)).then(|| bytes.to_vec())
+    (!bytes.contains(&0)).then_some(bytes)
 }
 
 fn no_path(lua: &Lua) -> mlua::Result<MultiValue> {
@@ -88,7 +91,12 @@ fn no_path(lua: &Lua) -> mlua::Result<MultiValue> {
 
 fn refuse(lua: &Lua, path: &[u8], refusal: &Refusal) -> mlua::Result<MultiValue> {
     // A path is bytes, and words are text.
-    refused(lua, [path, refusal.rest().as_bytes()].concat(), refusal.code())
+    refused(lua, [shown(path), refusal.rest().as_bytes()].concat(), refusal.code())
+}
+
+/// As much of a path as a message has: what a script made of hundreds of megabytes is not copied.
+fn shown(path: &[u8]) -> &[u8] {
+    path.get(..MAX_SHOWN).unwrap_or(path)
 }
 
 fn refused(lua: &Lua, why: impl AsRef<[u8]>, code: i32) -> mlua::Result<MultiValue> {

@@ -4,12 +4,13 @@
 //! No thread and no clock of its own: [`TlsListener::accept`] and [`TlsListener::settle`] drive every handshake as far as its
 //! bytes are there. A handshake that fails, or takes longer than its own timeout, is told to whoever calls and forgotten.
 
-use super::Listener;
+use super::{Listener, is_passing};
 use crate::{
     deadline::{Deadline, check_interrupt},
     descriptors::is_out,
     error::{Error, Kind, Result},
     fork,
+    panics::{caught, contained},
     tls::{ServerTls, Tls},
     wire::{Want, Wire, poll_for},
 };
@@ -29,7 +30,7 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_HANDSHAKES: usize = 1024;
 /// Connections that wait to be handed out; the kernel's queue holds the others.
 const MAX_FINISHED: usize = 128;
-/// Connections that are taken from the kernel in one turn, so that a flood of them leaves time for handshakes.
+/// Connections that are asked of the kernel in one turn, so that a flood of them leaves time for handshakes.
 const BATCH: usize = 64;
 
 /// Called with each handshake that came to nothing: the peer's address, and why.
@@ -155,6 +156,8 @@ impl TlsListener {
             let wire = match self.listener.accept_now() {
                 Ok(Some(wire)) => wire,
                 Ok(None) => break,
+                // It counts: whoever waits looks at his deadline after this many.
+                Err(e) if is_passing(&e) => continue,
                 // Out of descriptors: those that say nothing have some.
                 Err(e) if is_out(&e) && self.give_way(failed) => continue,
                 Err(e) => return Err(Error::from_io(&format!("accept on {}", self.listener.name), &e)),
@@ -165,18 +168,19 @@ impl TlsListener {
             let peer = wire.peer().to_owned();
             match Tls::accepted(wire, &self.tls) {
                 Ok(tls) => self.shake(Handshake { tls, deadline: Deadline::new(self.timeout).start() }, failed),
-                Err(error) => failed(&peer, &error),
+                Err(error) => tell(failed, &peer, &error),
             }
         }
         Ok(())
     }
 
-    /// Goes on with one handshake as far as its bytes are there.
+    /// Goes on with one handshake as far as its bytes are there. A panic in it is its own end, and nobody else's: the queue is
+    /// gone through meanwhile.
     fn shake(&mut self, mut one: Handshake, failed: Failed<'_>) {
-        match one.tls.shake(&Deadline::after(Duration::ZERO)) {
+        match caught(|| one.tls.shake(&Deadline::after(Duration::ZERO))) {
             Ok(()) => self.finished.push_back(one.tls),
             Err(error) if error.is(Kind::Timeout) => self.handshakes.push_back(one),
-            Err(error) => failed(one.tls.transport().peer(), &error),
+            Err(error) => tell(failed, one.tls.transport().peer(), &error),
         }
     }
 
@@ -185,7 +189,7 @@ impl TlsListener {
         while self.handshakes.front().is_some_and(|one| one.deadline.is_past())
             && let Some(one) = self.handshakes.pop_front()
         {
-            failed(one.tls.transport().peer(), &one.deadline.error("TLS handshake"));
+            tell(failed, one.tls.transport().peer(), &one.deadline.error("TLS handshake"));
         }
         Ok(())
     }
@@ -194,7 +198,12 @@ impl TlsListener {
     fn give_way(&mut self, failed: Failed<'_>) -> bool {
         let Some(one) = self.handshakes.pop_front() else { return false };
         let words = "TLS handshake: the oldest one gave way, there are too many at a time";
-        failed(one.tls.transport().peer(), &Error::new(Kind::Socket, words));
+        tell(failed, one.tls.transport().peer(), &Error::new(Kind::Socket, words));
         true
     }
+}
+
+/// Tells of a handshake that came to nothing. Whoever hears it holds up none of the others.
+fn tell(failed: Failed<'_>, peer: &str, error: &Error) {
+    contained(|| failed(peer, error));
 }

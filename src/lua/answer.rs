@@ -37,7 +37,8 @@ pub fn found<T>(found: mlua::Result<Option<T>>, index: usize, other: impl FnOnce
     }
 }
 
-/// `value …` or `nil, error` or `nil, words, index`.
+/// `value …` or `nil, error` or `nil, words, index`; `nil, error, true` where the host wants its thread back, which is known by
+/// that and not by the words.
 pub fn reply<T: IntoLuaMulti>(lua: &Lua, answer: Answer<T>) -> mlua::Result<MultiValue> {
     match answer {
         Ok(value) => value.into_lua_multi(lua),
@@ -54,7 +55,13 @@ pub fn failed(lua: &Lua, failure: Failure) -> mlua::Result<MultiValue> {
         return Ok(MultiValue::new());
     }
     match failure {
-        Failure::Network(error) => (Value::Nil, error_object(lua, &error)?).into_lua_multi(lua),
+        Failure::Network(error) => {
+            let object = error_object(lua, &error)?;
+            match error.is_interruption() {
+                true => (Value::Nil, object, true).into_lua_multi(lua),
+                false => (Value::Nil, object).into_lua_multi(lua),
+            }
+        }
         Failure::Argument(index, words) => (Value::Nil, words, index).into_lua_multi(lua),
     }
 }

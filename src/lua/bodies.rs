@@ -7,7 +7,7 @@ use super::{
 use crate::{
     client::upload::{Part, Source},
     error::{Error, Kind},
-    files::Files,
+    files::{Files, reason},
     http::multipart,
     pages,
 };
@@ -38,7 +38,7 @@ fn part(of: &Options<'_>, name: &str, files: &Files) -> Answer<Part> {
     };
     let file = files.open_regular(path.as_bytes());
     let file = file.or_else(|refusal| argument(of.index, format!("{name}: {}", refusal.words(&path))))?;
-    Part::rest_of(file).or_else(|e| argument(of.index, format!("{name}: {path}: {e}")))
+    Part::rest_of(file).or_else(|e| argument(of.index, format!("{name}: {path}: {}", reason(&e))))
 }
 
 fn multipart(of: &Options<'_>, parts: &[Table], files: &Files) -> Answer<(Source, String)> {

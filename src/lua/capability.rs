@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     address::Zoned,
-    files::Files,
+    files::{Files, reason},
     grants::{Grants, Need, UsageError},
     names::Names,
     net::Net,
@@ -165,7 +165,8 @@ pub fn narrow(capability: &Capability, spec: Table) -> Answer<Held> {
     if !spec.ca().is_empty() {
         return argument(1, "--ca: a narrowed network believes whom the one that it comes from believes");
     }
-    Ok(Capability::make(capability.net.narrow(&spec), Files::default(), Some(Rc::clone(&capability.opened))))
+    let net = capability.net.narrow(&spec).map_err(|e| e.op("narrow"))?;
+    Ok(Capability::make(net, Files::default(), Some(Rc::clone(&capability.opened))))
 }
 
 /// True if the gate would let `host:port` pass, without connecting.
@@ -240,7 +241,7 @@ fn files(host: &Table) -> Answer<Files> {
         Ok(Value::Boolean(true)) => Ok(Files::everywhere()),
         Ok(Value::Table(dirs)) => {
             let dirs = strings(&dirs, "files", 2)?;
-            Files::within(&dirs).or_else(|(at, e)| argument(2, format!("files[{}]: {e}", at + 1)))
+            Files::within(&dirs).or_else(|(at, e)| argument(2, format!("files[{}]: {}", at + 1, reason(&e))))
         }
         _ => Ok(Files::default()),
     }

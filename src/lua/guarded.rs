@@ -51,7 +51,7 @@ pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<(
         let (hosts, open) = (list(hosts, "rules")?, list(open, "allow_private")?);
         let spec = Grants::guard(hosts.as_deref(), None).or_else(|why| argument(1, format!("rules: {why}")))?;
         let fence = Grants::guard(None, open.as_deref()).or_else(|why| argument(1, format!("allow_private: {why}")))?;
-        let net = cap.net.narrow(&spec).narrow(&fence);
+        let net = cap.net.narrow(&spec).and_then(|net| net.narrow(&fence)).map_err(|e| e.op("guard"))?;
         let mut request_options = RequestOptions::default();
         Arc::make_mut(&mut request_options.options).names = Some(Lookup::default());
         client(&cap, net, Files::default(), Limits::default(), request_options).into_lua(lua, &made)

@@ -190,14 +190,14 @@ fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
     define(lua, core, "http_jail", move |lua, (of, hosts): (AnyUserData, Table)| {
         let of = owner(lua, &of)?;
         of.net.borrow().alive()?;
-        let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?);
+        let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?).map_err(|e| e.op("jail"))?;
         client(&of.cap, net, Files::default(), Limits::default(), of.request_options.clone()).into_lua(lua, &jailed)
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
     define(lua, core, "http_allow", |lua, (of, hosts): (AnyUserData, Option<Table>)| {
         let of = owner(lua, &of)?;
         let net = match hosts {
-            Some(hosts) => of.cap.net.narrow(&parse_hosts(&hosts, "allow", 0)?),
+            Some(hosts) => of.cap.net.narrow(&parse_hosts(&hosts, "allow", 0)?).map_err(|e| e.op("allow"))?,
             None => of.cap.net.clone(),
         };
         of.net.replace(net);

@@ -7,7 +7,7 @@ use super::{
     sockets::{multicast_interface, peek},
     websocket,
 };
-use crate::{conn::Conn, error::Result, zone};
+use crate::{conn::Conn, zone};
 use mlua::{IntoLua, Lua, Table, Value};
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let socket = peek(lua, &socket)?;
         let Some(name) = name.as_string().map(|name| name.to_string_lossy()) else { return Ok(Value::Nil) };
         let local = match name.starts_with("local_") {
-            true => local_of(&socket).map_err(|e| e.op("get"))?,
+            true => socket.local().map_err(|e| e.op("get"))?,
             false => None,
         };
         let read = || -> mlua::Result<Value> {
@@ -57,7 +57,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     define(lua, core, "describe", |lua, (socket, label): (Value, String)| {
         let socket = peek(lua, &socket)?;
-        let name = match (socket.host.is_empty(), socket.port, local_of(&socket).ok().flatten()) {
+        let name = match (socket.host.is_empty(), socket.port, socket.local().ok().flatten()) {
             (false, Some(port), _) if socket.host.contains(':') => format!("[{}]:{port}", socket.host),
             (false, Some(port), _) => format!("{}:{port}", socket.host),
             (false, None, _) => socket.host.to_string(),
@@ -128,22 +128,6 @@ fn is_connected(socket: &Socket) -> bool {
             Item::WebSocket(ws) => ws.is_open(),
             _ => false,
         })
-}
-
-/// This end's address, if the socket has one; an error where it is open and cannot be told.
-fn local_of(socket: &Socket) -> Result<Option<SocketAddr>> {
-    if !socket.cap.net.is_alive() {
-        return Ok(None);
-    }
-    match &*socket.look()? {
-        Item::Stream(conn) => conn.wire().local(),
-        Item::Udp(udp) => udp.local(),
-        Item::WebSocket(ws) => ws.conn().map_or(Ok(None), |conn| conn.wire().local()),
-        Item::Listener(listener) => listener.local(),
-        Item::TlsListener(listener) => listener.listener().local(),
-        Item::Server(serving) => Ok(serving.0.local()),
-        Item::Closed => Ok(None),
-    }
 }
 
 fn remote_of(socket: &Socket) -> Option<SocketAddr> {

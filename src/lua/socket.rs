@@ -14,7 +14,7 @@ use crate::{
     zone,
 };
 use std::{
-    cell::{Cell, Ref, RefCell, RefMut},
+    cell::{Cell, OnceCell, Ref, RefCell, RefMut},
     net::SocketAddr,
     rc::Rc,
     time::Duration,
@@ -31,6 +31,8 @@ pub struct Socket {
     /// It was closed meanwhile, or while a call waits: it is when that is over.
     ended: Cell<bool>,
     timeout: Cell<Option<Duration>>,
+    /// This end's address as it was when the socket was closed.
+    last: OnceCell<Box<Option<SocketAddr>>>,
     pub cap: Rc<Capability>,
     /// The other end as the caller named it; empty for listeners and unconnected datagram sockets.
     pub host: Box<str>,
@@ -75,6 +77,20 @@ pub enum Item {
     Server(Serving),
 }
 
+impl Item {
+    fn local(&self) -> Result<Option<SocketAddr>> {
+        match self {
+            Item::Stream(conn) => conn.wire().local(),
+            Item::Udp(udp) => udp.local(),
+            Item::WebSocket(ws) => ws.local(),
+            Item::Listener(listener) => listener.local(),
+            Item::TlsListener(listener) => listener.listener().local(),
+            Item::Server(serving) => Ok(serving.0.local()),
+            Item::Closed => Ok(None),
+        }
+    }
+}
+
 /// The arguments of a hot method: plain data.
 #[derive(Default)]
 pub struct Call<'a> {
@@ -101,6 +117,7 @@ impl Socket {
             pinned: Cell::new(false),
             ended: Cell::new(false),
             timeout: Cell::new(Some(DEFAULT)),
+            last: OnceCell::new(),
             cap,
             host: host.into(),
             port,
@@ -198,7 +215,24 @@ impl Socket {
     fn sweep(&self) {
         if self.ended.get() && !self.pinned.get() && self.item.try_borrow_mut().is_ok() {
             self.ended.set(false);
-            drop(self.take());
+            let item = self.take();
+            if let Ok(local) = item.local() {
+                let _ = self.last.set(Box::new(local));
+            }
+            drop(item);
+        }
+    }
+
+    /// This end's address, also of a socket that was closed. `None` where it has none, as those over Unix sockets; an error
+    /// where it cannot be told: a socket that `starttls` has spent has none to tell.
+    pub fn local(&self) -> Result<Option<SocketAddr>> {
+        self.sweep();
+        if let Some(last) = self.last.get() {
+            return Ok(**last);
+        }
+        match &*self.look()? {
+            Item::Closed => Err(Error::new(Kind::Socket, "local address: the socket is closed")),
+            item => item.local(),
         }
     }
 

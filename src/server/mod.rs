@@ -28,7 +28,7 @@ use crate::{
         incoming::{Event, Framing, Head, Limits, Refusal},
         response::Version,
     },
-    listen::Listener,
+    listen::{Listener, is_passing},
     panics::point,
     tls::{ServerTls, Tls},
     wire::{Peer, Wire},
@@ -445,6 +445,8 @@ impl Engine {
                     self.calling = false;
                     return;
                 }
+                // It counts as one of the batch: those that are there get their turn.
+                Err(e) if is_passing(&e) => (),
                 // Those that are there go on; some of them will end.
                 Err(e) => {
                     self.paused = now + if is_out(&e) { PAUSE } else { PAUSE / 10 };

@@ -110,6 +110,21 @@ pub(crate) fn keys() -> String {
     listed(&names, "and")
 }
 
+/// True of a name that [`of_key`] gave to a kind of keys that can be used.
+pub(super) fn is_usable(name: &str) -> bool {
+    match name
+        .strip_prefix("RSA of ")
+        .and_then(|rest| rest.strip_suffix(" bits"))
+        .and_then(|bits| bits.parse::<u32>().ok())
+    {
+        Some(bits) => bits >= MIN_RSA,
+        None => {
+            let mut known = provider().signature_verification_algorithms.all.iter();
+            known.any(|known| of_algorithm(&known.public_key_alg_id()) == name)
+        }
+    }
+}
+
 /// The signatures that are checked: `ECDSA P-256 with SHA-256 or SHA-384, …`.
 pub(crate) fn signatures() -> String {
     let mut kinds: Vec<(String, Vec<String>)> = Vec::new();

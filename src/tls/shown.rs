@@ -38,10 +38,17 @@ pub(crate) fn certified(
     }
 }
 
-/// The key as the provider has it; or what it is, and what can be used.
+/// The key as the provider has it; or what it is, and what can be used. One of a kind that can be used is refused where it is
+/// damaged, or where the system has no random bytes for the test that it is put to.
 pub(crate) fn usable(key: PrivateKeyDer<'static>) -> std::result::Result<Arc<dyn SigningKey>, String> {
     provider().key_provider.load_private_key(key.clone_key()).map_err(|_| {
-        format!("the private key is {}, which cannot be used ({} can)", algorithms::of_key(&key), algorithms::keys())
+        let (own, all) = (algorithms::of_key(&key), algorithms::keys());
+        match algorithms::is_usable(&own) {
+            true => {
+                format!("the private key ({own}) was refused: it is damaged, or there were no random bytes to try it")
+            }
+            false => format!("the private key is {own}, which cannot be used ({all} can)"),
+        }
     })
 }
 

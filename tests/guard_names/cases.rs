@@ -147,7 +147,7 @@ fn outcome(id: &str, input: &str) -> String {
         "D040" => {
             let mut world = world(script(id));
             let fence = Grants::guard::<&str>(None, Some(&[])).unwrap();
-            world.net = Net::new(Grants::parse(&["--allow-net"]).unwrap()).unwrap().narrow(&fence);
+            world.net = Net::new(Grants::parse(&["--allow-net"]).unwrap()).unwrap().narrow(&fence).unwrap();
             let answer = get(&world, "localhost");
             assert_eq!(world.asked(), 0);
             reached(&world, answer)

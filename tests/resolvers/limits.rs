@@ -65,7 +65,7 @@ fn hanging_in_a_namespace() {
         &[Arc::new(|q| if q.name.ends_with(".hang") { Vec::new() } else { vec![q.a([192, 0, 2, 1])] })],
     );
     let root = net(&["--allow-net"]);
-    let narrow = |net: &Net| net.narrow(&Grants::parse(&["--allow-net"]).unwrap());
+    let narrow = |net: &Net| net.narrow(&Grants::parse(&["--allow-net"]).unwrap()).unwrap();
     let (bad, good) = (narrow(&root), narrow(&root));
     let found = |net: &Net| show(system(net, "web.test", 10.0));
     assert_eq!(hang(&bad, 600), 128);

@@ -51,7 +51,7 @@ local function make(core, cap, methods)
 
   --- A `%net` that has what this one has and `spec` allows too. spec: an array of flags and of plain hosts (`--allow-net` of
   -- those), or a table as for `launch`.
-  -- What it opens ends with this one (`revoke`); it reads no files.
+  -- What it opens ends with this one (`revoke`); it reads no files. `network/too_large` where this one was narrowed 1000 times over.
   function functions.narrow(...)
     local spec = own(net, ...)
     if type(spec) ~= "table" then bad(1, "narrow", "spec must be a table, got " .. args.show(spec)) end

@@ -744,6 +744,7 @@ function Net.events(url, opts) end
 ---@param opts? caspian.net.Websocket_options
 ---@return caspian.net.Websocket
 function Net.websocket(url, opts) end
+--- What this one and `spec` both allow. `network/too_large` once it was narrowed 1000 times over.
 ---@param spec caspian.net.Spec|string[]
 ---@return caspian.net.Net
 function Net.narrow(spec) end

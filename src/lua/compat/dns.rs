@@ -10,6 +10,7 @@ use crate::{
     address::{Host, Zoned},
     deadline::{DEFAULT, Deadline},
     dial,
+    error::Error,
     lua::{
         answer::{Answer, argument},
         define,
@@ -66,7 +67,7 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
 fn told<T>(outcome: Outcome<T>) -> Answer<T> {
     outcome.or_else(|fail| match fail {
         Fail::Words(text) | Fail::Argument(_, text) => argument(0, text),
-        Fail::Interrupted => argument(0, "interrupted!"),
+        Fail::Interrupted => Err(Error::interruption("look up").into()),
     })
 }
 

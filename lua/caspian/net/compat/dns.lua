@@ -28,8 +28,8 @@ return function(M, native, told, expected)
 
   --- The addresses of a name, as the resolver has them: `{ { family = "inet", addr = "127.0.0.1" }, … }`.
   function dns.getaddrinfo(...)
-    local found, err = native.addresses(text(1, "getaddrinfo", ...), false)
-    if not found then return told(err) end
+    local found, err, interrupted = native.addresses(text(1, "getaddrinfo", ...), false)
+    if not found then return told(err, interrupted) end
     for i = 1, #found do
       found[i] = { family = find(found[i], ":", 1, true) and "inet6" or "inet", addr = found[i] }
     end
@@ -38,9 +38,9 @@ return function(M, native, told, expected)
 
   --- What the original's gethostbyname tells: IPv4 only.
   local function hosts(name)
-    local found, err = native.addresses(name, true)
+    local found, err, interrupted = native.addresses(name, true)
     if not found then
-      local _, words = told(err)
+      local _, words = told(err, interrupted)
       return nil, WORDS[words] or words
     elseif found[1] == nil then
       return nil, "host not found"
@@ -60,9 +60,8 @@ return function(M, native, told, expected)
   function dns.tohostname(...)
     local found, err = hosts(text(1, "tohostname", ...))
     if not found then return nil, err end
-    local name
-    name, err = native.hostname(found[1])
-    if name == nil then return told(err) end
+    local name, why, interrupted = native.hostname(found[1])
+    if name == nil then return told(why, interrupted) end
     if not name then return nil, "host not found" end
     return name, { name = name, ip = found, alias = {} }
   end
@@ -72,10 +71,12 @@ return function(M, native, told, expected)
     if host == nil and service == nil then error("host and serv cannot be both nil", 2) end
     local names = { "" }
     if host ~= nil then
-      local found, err = native.addresses(text(1, "getnameinfo", host), false)
-      if not found then return told(err) end
+      local found, err, interrupted = native.addresses(text(1, "getnameinfo", host), false)
+      if not found then return told(err, interrupted) end
       for i = 1, #found do
-        local known = native.hostname(found[i])
+        local known, why
+        known, why, interrupted = native.hostname(found[i])
+        if interrupted then told(why, interrupted) end
         names[i] = known or found[i]
       end
     end

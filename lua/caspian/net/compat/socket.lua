@@ -6,7 +6,7 @@ local error, getmetatable, ipairs, pcall, rawget, setfenv, setmetatable =
   error, getmetatable, ipairs, pcall, rawget, setfenv, setmetatable
 local select, tonumber, tostring, type = select, tonumber, tostring, type
 local floor, min = math.floor, math.min
-local find, format, len = string.find, string.format, string.len
+local format, len = string.format, string.len
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -15,15 +15,12 @@ local SETSIZE = 1048576
 
 -- Errors --------------------------------------------------------------------------------------------------------------
 
---- `nil, words` of what the native half answered in place of a value.
-local function told(err)
-  if type(err) == "table" then
-    local words = err.message
-    if type(words) == "string" and find(words, "interrupted$") then error("interrupted!", 0) end
-    return nil, words
-  elseif err == "interrupted!" then
-    error(err, 0)
-  end
+--- `nil, words` of what the native half answered in place of a value. Raises in the words of Lua's own program where that says
+-- that the host wants its thread back.
+-- @param interrupted what the native half answers behind the error: true for that
+local function told(err, interrupted)
+  if interrupted == true then error("interrupted!", 0) end
+  if type(err) == "table" then return nil, err.message end
   return nil, err
 end
 
@@ -166,9 +163,9 @@ end
 local function add_select(M, native)
   M._SETSIZE, M._SOCKETINVALID = SETSIZE, -1
 
-  local function finish(dirty, read_objects, write_objects, readers, writers)
+  local function finish(dirty, read_objects, write_objects, readers, writers, interrupted)
     if readers == nil then
-      told(writers)
+      told(writers, interrupted)
       error("select failed", 3)
     end
     local nothing = #dirty == 0 and #readers == 0 and #writers == 0
@@ -280,8 +277,8 @@ return function(native)
   function M.sleep(...)
     local seconds = tonumber((...))
     if not seconds then expected(1, "sleep", "number", select("#", ...), (...)) end
-    local _, err = native.sleep(seconds)
-    if err then told(err) end
+    local _, err, interrupted = native.sleep(seconds)
+    if err then told(err, interrupted) end
   end
 
   function M.__unload() end
