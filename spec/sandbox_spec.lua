@@ -23,6 +23,10 @@ local ROWS = {
   { "no environments of other functions", [[print(script('return getfenv or setfenv or module or newproxy'))]], "nil" },
   { "no debug, ffi, jit", [[print(script('return debug.getinfo or debug.getregistry or jit or ffi or pcall(require, "ffi")'))]], "false" },
   { "no programs, files, environment", [[print(script('return os.execute or io.popen or io.open or os.getenv or io.tmpfile'))]], "nil" },
+  { "the variables that are named", [[
+      local box = sandbox.new{ variables = { "PATH" } }
+      local chunk = sandbox.compile("return type(os.getenv('PATH')), os.getenv('HOME'), (pcall(os.getenv))", "=script", box.env)
+      print(chunk())]], "string\tnil\tfalse" },
   { "no file through lines", [[print(script('return (pcall(io.lines, "/etc/passwd"))'))]], "false" },
   { "no file through loadfile", [[print(script('return (loadfile("/etc/passwd"))'))]], "nil" },
   { "no module of the host", [[print(script('return (pcall(require, "caspian.net"))'))]], "false" },

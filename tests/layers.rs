@@ -88,6 +88,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("regex_lite", &["guard"], "constraints of a guard have one room"),
     ("tungstenite", &["http"], "WebSockets have one room"),
     ("psl2", &["http"], "HTTP has one room"),
+    ("rustyline", &["launcher"], "the line editor is the launcher's alone"),
     ("hickory_resolver", &["names"], "names that are asked for have one room"),
     ("tokio", &["names"], "hickory-resolver's runtime, for the length of one question"),
     (

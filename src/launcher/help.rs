@@ -1,6 +1,18 @@
 //! What `--help` and `--version` print: every flag, with an example.
 
-pub const VERSION: &str = concat!("caspian-net ", env!("CARGO_PKG_VERSION"), " (Lua 5.4)\n");
+/// The features of Cargo.toml that a binary can be built with, and whether this one is.
+const FEATURES: &[(&str, bool)] = &[("embedded", cfg!(feature = "embedded")), ("panics", cfg!(feature = "panics"))];
+
+/// What this binary is made of.
+pub fn version() -> String {
+    let features: Vec<_> = FEATURES.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+    format!(
+        "caspian-net {} (Lua 5.4)\nTLS provider: {} (rustls)\nFeatures: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        caspian_net::tls::PROVIDER,
+        features.join(" ")
+    )
+}
 
 /// Flag, example (or nothing), what it does.
 type Row = (&'static str, &'static str, &'static str);
@@ -41,7 +53,7 @@ const SECTIONS: &[(&str, &[Row])] = &[
             (
                 "--allow-run",
                 "caspian-net --allow-net=example.com --allow-run deploy.lua",
-                "os.execute, io.popen, os.getenv: programs of this user",
+                "os.execute, io.popen, os.getenv: programs of this user, and the environment that they have",
             ),
             (
                 "--allow-native",
@@ -58,6 +70,22 @@ const SECTIONS: &[(&str, &[Row])] = &[
                 "--allow-fs=./data",
                 "the same beneath DIR only: paths that begin with DIR as it is named here, or with its real name; symlinks \
                  are followed where they stay inside; repeat it for more; modules are found there too",
+            ),
+            (
+                "--allow-env",
+                "caspian-net --allow-env -e 'print(os.getenv(\"HOME\"))'",
+                "os.getenv: every variable of the environment",
+            ),
+            (
+                "--allow-env=NAME",
+                "--allow-env=API_TOKEN,HOME",
+                "os.getenv for that variable; every other one is as if it were not set",
+            ),
+            (
+                "--allow-all, -A",
+                "caspian-net -A script.lua",
+                "all of them: --allow-net --allow-listen --allow-run --allow-native --allow-fs --allow-env; --deny-net still \
+                 holds for `net`, and binds a script no more that can walk around it",
             ),
         ],
     ),
@@ -79,7 +107,7 @@ const SECTIONS: &[(&str, &[Row])] = &[
                  that the script requires has the network then",
             ),
             ("--help, -h", "caspian-net --help | less", "this text"),
-            ("--version, -V", "caspian-net --version", "the version"),
+            ("--version, -V", "caspian-net --version", "the version, its Lua, its TLS provider and its features"),
         ],
     ),
 ];
@@ -89,7 +117,9 @@ Usage: caspian-net [FLAG…] [SCRIPT | -e CODE | -] [ARG…]
 
 Runs a Lua 5.4 script that has network access only through the grants named here. The script finds
 the network as `net` (and as _ENV[\"%net\"]; nil when nothing is granted) and its arguments as `...`
-and `arg`. No script is a REPL.
+and `arg`. Without a script there is a REPL at a terminal (Tab completes, the arrows edit and
+recall; a text goes on over several lines until it is whole; values are printed), and elsewhere it
+is as `-`.
 
   caspian-net --allow-net=example.com -e 'print(net.fetch(\"https://example.com/\").status)'
 ";
@@ -111,8 +141,11 @@ In the sandbox, without the flags above:
   os               clock, date, difftime, exit, time
   debug            traceback
   collectgarbage   collect, count, isrunning, step
-  not there        string.dump, os.getenv, os.setlocale, package.loadlib, package.cpath
+  not there        string.dump, os.setlocale, package.loadlib, package.cpath
   never            /proc and /sys, not even with --allow-fs
+
+The REPL keeps its history in $XDG_STATE_HOME/caspian-net/history (by default in ~/.local/state); a
+line that begins with a space stays out of it.
 
 Exit status: 0, 1 for an uncaught error, 2 for a usage error.
 Ctrl-C raises an error in the script; a second Ctrl-C ends it.
@@ -150,4 +183,23 @@ fn wrap(out: &mut String, text: &str) {
         column += word.len();
     }
     out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FEATURES;
+
+    /// Features of the module, which the launcher is not.
+    const MODULE: &[&str] = &["default", "module", "lua51", "lua52", "lua53", "lua54", "lua55", "luajit"];
+
+    #[test]
+    fn every_feature_is_named() {
+        let manifest = include_str!("../../Cargo.toml");
+        let (_, rest) = manifest.split_once("[features]\n").unwrap();
+        let section = rest.split("\n[").next().unwrap();
+        let names = section.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).filter(|n| !n.starts_with('#'));
+        let ours: Vec<_> = names.filter(|name| !MODULE.contains(name)).collect();
+        let listed: Vec<_> = FEATURES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(listed, ours);
+    }
 }

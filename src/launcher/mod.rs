@@ -1,4 +1,5 @@
-//! The rooms of the launcher: the command line, the embedded Lua files, the file paths of a script, memory, Ctrl-C.
+//! The rooms of the launcher: the command line, the embedded Lua files, the file paths of a script, the REPL's terminal, memory,
+//! Ctrl-C.
 
 mod embedded;
 mod files;
@@ -6,13 +7,14 @@ mod help;
 mod memory;
 mod options;
 mod signal;
+mod terminal;
 
 use caspian_net::{
     files::{self as door, Files as Door},
     grants::Grants,
 };
 use mlua::{Function, Lua, LuaOptions, LuaString, StdLib, Table, Value};
-use options::{Command, Files, Job, Source};
+use options::{Command, Files, Job, Source, Variables};
 use std::{
     env, fs,
     io::{IsTerminal, Read, Write, stdin, stdout},
@@ -32,8 +34,14 @@ pub fn main() -> ExitCode {
     };
     match command {
         Command::Help => print(&help::text()),
-        Command::Version => print(help::VERSION),
-        Command::Run(job) => run(*job).unwrap_or_else(|why| usage(&why)),
+        Command::Version => print(&help::version()),
+        Command::Run(mut job) => {
+            // A REPL is for people.
+            if job.source == Source::Repl && !stdin().is_terminal() {
+                job.source = Source::Stdin;
+            }
+            run(*job).unwrap_or_else(|why| usage(&why))
+        }
     }
 }
 
@@ -63,7 +71,9 @@ fn run(job: Job) -> Result<ExitCode, String> {
     }
     let script = Script::read(&job.source).map_err(|why| match job.flags.last().map(String::as_str) {
         // `--allow-net example.com` has granted everything, and taken the host for the script.
-        Some(flag @ ("--allow-net" | "--allow-listen")) => format!("{why} (a value of {flag} follows after =)"),
+        Some(flag @ ("--allow-net" | "--allow-listen")) if !job.all => {
+            format!("{why} (a value of {flag} follows after =)")
+        }
         _ => why,
     })?;
     let files = match &job.fs {
@@ -173,6 +183,11 @@ fn describe(lua: &Lua, job: &Job, script: &Script, files: &Door) -> mlua::Result
         Files::All => Value::Boolean(true),
         Files::In(dirs) => Value::Table(list(dirs)?),
     };
+    let variables = match &job.env {
+        Variables::None => Value::Boolean(false),
+        Variables::All => Value::Boolean(true),
+        Variables::Named(names) => Value::Table(lua.create_sequence_from(names.iter().map(String::as_str))?),
+    };
     let mut dirs: Vec<PathBuf> = script.dir.iter().cloned().collect();
     let mut doors = Value::Nil;
     if job.fs != Files::None {
@@ -189,12 +204,14 @@ fn describe(lua: &Lua, job: &Job, script: &Script, files: &Door) -> mlua::Result
         ("run", Value::Boolean(job.run)),
         ("native", Value::Boolean(job.native)),
         ("fs", fs),
+        ("variables", variables),
         ("compat", Value::Boolean(job.compat)),
         ("text", script.text.as_ref().map_or(Ok(Value::Nil), |text| lua.create_string(text).map(Value::String))?),
         ("chunk", Value::String(lua.create_string(&script.chunk)?)),
         ("dirs", Value::Table(list(&dirs)?)),
         ("args", Value::Table(args)),
-        ("terminal", Value::Boolean(stdin().is_terminal())),
+        ("lines", Value::Function(terminal::open(lua)?)),
+        ("null", Value::NULL),
         ("files", doors),
         ("read", Value::Function(files::reader(lua, files.clone(), modules.unwrap_or_default())?)),
         ("begin", Value::Function(begin)),

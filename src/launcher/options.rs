@@ -19,6 +19,9 @@ pub struct Job {
     pub run: bool,
     pub native: bool,
     pub fs: Files,
+    pub env: Variables,
+    /// `-A` was among the flags.
+    pub all: bool,
     pub compat: bool,
     pub source: Source,
     pub args: Vec<OsString>,
@@ -30,6 +33,15 @@ pub enum Files {
     #[default]
     None,
     In(Vec<PathBuf>),
+    All,
+}
+
+/// `--allow-env` and `--allow-env=NAME`. Defaults to none.
+#[derive(Debug, Default, PartialEq)]
+pub enum Variables {
+    #[default]
+    None,
+    Named(Vec<String>),
     All,
 }
 
@@ -48,8 +60,17 @@ const GRANTS: [&str; 7] =
     ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log", "--ca"];
 
 /// The others that have words for names.
-const OTHERS: [&str; 7] =
-    ["--allow-run", "--allow-native", "--allow-fs", "--requires", "--compat", "--help", "--version"];
+const OTHERS: [&str; 9] = [
+    "--allow-run",
+    "--allow-native",
+    "--allow-fs",
+    "--allow-env",
+    "--allow-all",
+    "--requires",
+    "--compat",
+    "--help",
+    "--version",
+];
 
 /// `args` without the program's name. `Err` is a usage error in words, which names the value.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
@@ -77,6 +98,13 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
             ("--compat", None) => job.compat = true,
             ("--allow-fs", None) => job.fs = Files::All,
             ("--allow-fs", Some(dir)) => allow_fs(&mut job.fs, dir.into())?,
+            ("--allow-env", None) => job.env = Variables::All,
+            ("--allow-env", Some(list)) => allow_env(&mut job.env, list)?,
+            ("--allow-all" | "-A", None) => {
+                job.flags.extend(["--allow-net".to_owned(), "--allow-listen".to_owned()]);
+                (job.run, job.native, job.fs, job.env) = (true, true, Files::All, Variables::All);
+                job.all = true;
+            }
             ("--requires", Some(list)) => {
                 job.requires.extend(Need::parse(list).map_err(|why| format!("--{why}"))?);
             }
@@ -91,7 +119,11 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
                 job.source = Source::Code(code.into_encoded_bytes());
             }
             (name, _) if GRANTS.contains(&name) => job.flags.push(text.to_owned()),
-            ("--allow-run" | "--allow-native" | "--compat" | "--help" | "--version", Some(_)) => {
+            (
+                "--allow-run" | "--allow-native" | "--allow-all" | "-A" | "--compat" | "--help" | "-h" | "--version"
+                | "-V",
+                Some(_),
+            ) => {
                 return Err(format!("{name} takes no value: {text}"));
             }
             _ => {
@@ -124,6 +156,33 @@ fn allow_fs(files: &mut Files, dir: OsString) -> Result<(), String> {
         Files::All => {}
         Files::In(dirs) => dirs.push(dir.into()),
         Files::None => *files = Files::In(vec![dir.into()]),
+    }
+    Ok(())
+}
+
+/// The bare flag covers every variable.
+fn allow_env(variables: &mut Variables, list: &str) -> Result<(), String> {
+    if list.is_empty() {
+        return Err("--allow-env= has an empty value; --allow-env alone is every variable".into());
+    }
+    let mut names = Vec::new();
+    for name in list.split(',') {
+        let why = match name {
+            "" => "an empty item",
+            _ if name.contains('=') => "a name has no =",
+            _ if name.contains('*') => "a name is written out; there are no patterns",
+            _ if name.contains(|c: char| c.is_whitespace() || c.is_control()) => "a name has no spaces",
+            _ => {
+                names.push(name.to_owned());
+                continue;
+            }
+        };
+        return Err(format!("--allow-env={list}: {why}: {name:?}"));
+    }
+    match variables {
+        Variables::All => {}
+        Variables::Named(all) => all.extend(names),
+        Variables::None => *variables = Variables::Named(names),
     }
     Ok(())
 }
@@ -185,6 +244,34 @@ mod tests {
     }
 
     #[test]
+    fn the_bare_flag_is_every_variable() {
+        let named = |names: &[&str]| Variables::Named(names.iter().map(|&name| name.to_owned()).collect());
+        for (args, env) in [
+            (&[][..], Variables::None),
+            (&["--allow-env=A"], named(&["A"])),
+            (&["--allow-env=A,B_2", "--allow-env=c"], named(&["A", "B_2", "c"])),
+            (&["--allow-env=A", "--allow-env"], Variables::All),
+            (&["--allow-env", "--allow-env=A"], Variables::All),
+            (&["-A", "--allow-env=A"], Variables::All),
+        ] {
+            assert_eq!(job(args).unwrap().env, env, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn everything_is_every_flag() {
+        for all in ["-A", "--allow-all"] {
+            let job = job(&["--deny-net=private", all, "--allow-fs=x", "x.lua", "-A"]).unwrap();
+            assert_eq!(job.flags, ["--deny-net=private", "--allow-net", "--allow-listen"]);
+            assert_eq!(
+                (job.run, job.native, job.fs, job.env, job.compat),
+                (true, true, Files::All, Variables::All, false)
+            );
+            assert_eq!(job.args, ["-A"]);
+        }
+    }
+
+    #[test]
     fn usage_errors_name_the_value() {
         for (args, words) in [
             (&["--allow-everything"][..], "--allow-everything (--help"),
@@ -197,6 +284,15 @@ mod tests {
             (&["-x"], "-x"),
             (&["--allow-fs="], "--allow-fs="),
             (&["--allow-run=sh"], "--allow-run=sh"),
+            (&["--allow-all=net"], "--allow-all takes no value"),
+            (&["-A=net"], "-A takes no value"),
+            (&["--alow-env=A"], "did you mean --allow-env?"),
+            (&["--allow-al"], "did you mean --allow-all?"),
+            (&["--allow-env="], "--allow-env= has an empty value"),
+            (&["--allow-env=A,"], "--allow-env=A,: an empty item"),
+            (&["--allow-env=A=1"], "a name has no =: \"A=1\""),
+            (&["--allow-env=A,AWS_*"], "there are no patterns: \"AWS_*\""),
+            (&["--allow-env=A, B"], "a name has no spaces: \" B\""),
             (&["-e"], "-e"),
             (&["-e", "1", "-e", "2"], "twice"),
             (&["--requires"], "--requires"),

@@ -101,6 +101,9 @@ fn wrong(option: &str, words: impl std::fmt::Display) -> Error {
     Error::new(Kind::Tls, format!("{option}: {words}"))
 }
 
+/// The name of the cryptography.
+pub const PROVIDER: &str = "ring";
+
 /// The cryptography, chosen by measurement (ARCHITECTURE.md); nothing is installed process-wide, so a host that uses
 /// rustls itself is not disturbed.
 pub(crate) fn provider() -> Arc<CryptoProvider> {

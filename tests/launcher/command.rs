@@ -16,7 +16,11 @@ fn runs_and_says_how_it_went() {
             ("exit.lua", b"io.write('out') os.exit(tonumber(...) or (...) == 'true')"),
         ],
     );
-    let version = concat!("caspian-net ", env!("CARGO_PKG_VERSION"), " (Lua 5.4)\n");
+    let version = concat!(
+        "caspian-net ",
+        env!("CARGO_PKG_VERSION"),
+        " (Lua 5.4)\nTLS provider: ring (rustls)\nFeatures: embedded\n"
+    );
     check(
         &tree.0,
         &[
@@ -101,6 +105,8 @@ fn runs_and_says_how_it_went() {
             Row(&["--allow-fs=", "args.lua"], "", 2, "", &["--allow-fs= has an empty value"]),
             Row(&["--allow-fs=none", "args.lua"], "", 2, "", &["--allow-fs=none: no such file"]),
             Row(&["--allow-fs=args.lua", "args.lua"], "", 2, "", &["--allow-fs=args.lua: not a directory"]),
+            Row(&["--allow-env=", "args.lua"], "", 2, "", &["--allow-env= has an empty value"]),
+            Row(&["--allow-env=A=1", "args.lua"], "", 2, "", &["--allow-env=A=1: a name has no ="]),
             Row(&["--allow-run=sh", "args.lua"], "", 2, "", &["--allow-run takes no value"]),
             // requires
             Row(&["--requires=127.0.0.1:80", "args.lua"], "", 2, "", &["add: --allow-net=127.0.0.1:80"]),
@@ -158,6 +164,9 @@ fn help_names_every_flag_with_an_example() {
         "--allow-fs",
         "--allow-fs=DIR",
         "--allow-fs=./data",
+        "--allow-env",
+        "--allow-env=NAME",
+        "--allow-all, -A",
         "--compat",
         "--requires=HOST[:PORTS]",
         "--requires=api.example.com:443",
@@ -232,6 +241,20 @@ fn the_network_is_what_was_granted() {
                 &["hint: --allow-run stands behind the script"],
             ),
             Row(
+                &["-e", "os.getenv('HOME')"],
+                "",
+                1,
+                "",
+                &["hint: os.getenv is withheld from scripts; --allow-env[=NAME]"],
+            ),
+            Row(
+                &["-e", "os.getenv('HOME')", "x", "-A"],
+                "",
+                1,
+                "",
+                &["hint: -A stands behind the script, and is an argument of it"],
+            ),
+            Row(
                 &["--allow-net=127.0.0.1:9", "-e", "net.tcp('127.0.0.1', 10)"],
                 "",
                 1,
@@ -291,28 +314,21 @@ fn the_network_is_what_was_granted() {
     );
 }
 
+/// Only a terminal has a REPL.
 #[test]
-fn no_script_is_a_repl() {
-    let tree = Tree::new("repl", &[("mod.lua", b"return { n = 5 }")]);
+fn no_script_and_no_terminal_is_standard_input() {
+    let tree = Tree::new("no-script", &[("mod.lua", b"return { n = 5 }")]);
     check(
         &tree.0,
         &[
             Row(&[], "", 0, "", &[]),
-            Row(&[], "1 + 1\n", 0, "2\n", &[]),
-            Row(&[], "1, nil, 'x'", 0, "1\tnil\tx\n", &[]),
-            Row(&[], "= 1, 2\n", 0, "1\t2\n", &[]),
-            Row(&[], "x = 5\nx\n\n", 0, "5\n", &[]),
-            Row(&[], "for i = 1, 2 do\nprint(i)\nend\n'done'\n", 0, "1\n2\ndone\n", &[]),
-            Row(&[], "local a = 1\na\n", 0, "nil\n", &[]),
-            Row(&[], "s = [[\ntwo\nlines]]\n#s\n", 0, "9\n", &[]),
-            Row(&[], "error('first')\n'goes on'\n", 1, "goes on\n", &["caspian-net: stdin:1: first"]),
-            Row(&[], "x = = 1\n'goes on'\n", 1, "goes on\n", &["stdin:1: unexpected symbol near '='"]),
+            Row(&[], "local a = 1\nprint(a, arg[0], require('mod').n)\n", 0, "1\t-\t5\n", &[]),
+            Row(&[], "#!x\nprint(...)", 0, "\n", &[]),
+            Row(&[], "1 + 1\n", 1, "", &["caspian-net: stdin:1: unexpected symbol near '1'"]),
+            Row(&[], "print(1) error('first')\nprint('no')\n", 1, "1\n", &["caspian-net: stdin:1: first"]),
             Row(&[], "f(\n", 1, "", &["stdin:2: unexpected symbol near <eof>"]),
-            Row(&[], "io.read()\nthis line\n2\n", 0, "this line\n2\n", &[]),
             Row(&[], "os.exit(3)\nprint('no')\n", 3, "", &[]),
-            Row(&[], "require('mod').n\n", 0, "5\n", &[]),
-            Row(&[], "net\n", 0, "nil\n", &[]),
-            Row(&["--allow-net=127.0.0.1:9"], "net.allows('127.0.0.1', 9)\n", 0, "true\n", &[]),
+            Row(&["--allow-net=127.0.0.1:9"], "print(net.allows('127.0.0.1', 9))\n", 0, "true\n", &[]),
             Row(&[], "\x1bLua\n", 1, "", &["attempt to load a binary chunk"]),
         ],
     );

@@ -6,6 +6,7 @@
 mod command;
 mod compat;
 mod files;
+mod repl;
 mod sandbox;
 mod signals;
 

@@ -362,6 +362,64 @@ fn each_flag_opens_what_it_says() {
     );
 }
 
+/// Each row: flags, code, what it prints with HOSTS_A=1, HOSTS_B=2 and HOSTS_BYTES in the environment.
+#[test]
+fn a_script_sees_the_variables_that_are_named() {
+    let tree = Tree::new("variables", &[("m.lua", b"return os.getenv and os.getenv('HOSTS_A')")]);
+    let both = "print(os.getenv('HOSTS_A'), os.getenv('HOSTS_B'), os.getenv('HOSTS_NONE'))";
+    for (args, code, stdout) in [
+        (&[][..], "print(os.getenv)", "nil\n"),
+        (&["--allow-fs", "--allow-native"], "print(os.getenv)", "nil\n"),
+        (&["--allow-env=HOSTS_A"], both, "1\tnil\tnil\n"),
+        (&["--allow-env=HOSTS_A,HOSTS_B"], both, "1\t2\tnil\n"),
+        (&["--allow-env=HOSTS_B", "--allow-env=HOSTS_A"], both, "1\t2\tnil\n"),
+        (&["--allow-env=HOSTS_A", "--allow-env"], both, "1\t2\tnil\n"),
+        (&["--allow-env"], both, "1\t2\tnil\n"),
+        (&["--allow-run"], both, "1\t2\tnil\n"),
+        (&["--allow-run", "--allow-env=HOSTS_A"], both, "1\t2\tnil\n"),
+        (&["-A"], both, "1\t2\tnil\n"),
+        // the C library would see the name before the NUL
+        (
+            &["--allow-env=HOSTS_A"],
+            "print(os.getenv('HOSTS_A\\0'), os.getenv('hosts_a'), os.getenv(''))",
+            "nil\tnil\tnil\n",
+        ),
+        (&["--allow-env=1"], "print(os.getenv(1), os.getenv(2))", "nil\tnil\n"),
+        (&["--allow-env=HOSTS_A"], "print(require('m'))", "1\tm.lua\n"),
+        (&["--allow-env=HOSTS_BYTES"], "print((os.getenv('HOSTS_BYTES'):byte(1, -1)))", "255\n"),
+        (
+            &["--allow-env=HOSTS_A"],
+            "print(pcall(os.getenv)) print(pcall(os.getenv, {}))",
+            "false\tbad argument #1 to 'getenv' (string expected, got no value)\n\
+             false\tbad argument #1 to 'getenv' (string expected, got table)\n",
+        ),
+        // what a script puts in the way stays in its own
+        (
+            &["--allow-env=HOSTS_A"],
+            "string.format, ipairs, type, tostring = nil print(os.getenv('HOSTS_B'), os.getenv('HOSTS_A'))",
+            "nil\t1\n",
+        ),
+        (
+            &["-A"],
+            "print(type(os.execute), type(io.open), type(debug.getinfo), net.allows('a.example', 1), net.grants()[1])",
+            "function\tfunction\tfunction\ttrue\t--allow-listen\n",
+        ),
+        (
+            &["-A", "--deny-net=a.example"],
+            "print(net.allows('a.example', 1), net.allows('b.example', 1))",
+            "false\ttrue\n",
+        ),
+    ] {
+        let mut command = super::launcher();
+        command.current_dir(&tree.0).args(args).args(["-e", code]).env("HOSTS_A", "1").env("HOSTS_B", "2");
+        #[cfg(unix)]
+        command.env("HOSTS_BYTES", <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff\xfe"));
+        let (status, out, err) = super::end(command.spawn().unwrap());
+        let out = out.replace(&format!("{}/", tree.0.display()), "");
+        assert_eq!((status, &*out, &*err), (0, stdout, ""), "{args:?} {code}");
+    }
+}
+
 /// A C module finds this binary's Lua.
 #[test]
 #[cfg(target_os = "linux")]

@@ -75,12 +75,13 @@ local COMPAT = { socket = true, ssl = true, ltn12 = true, mime = true }
 local OPENS = "^%-%-(%l+)%-?(%l*)"
 local FLAGS = {
   ["allow-net"] = true, ["allow-listen"] = true, ["deny-net"] = true, standard = true, ["allow-run"] = true, ["allow-native"] = true,
-  ["allow-fs"] = true, ["allow-env"] = true, compat = true,
+  ["allow-fs"] = true, ["allow-env"] = true, ["allow-all"] = true, compat = true,
 }
 
 --- A flag of ours that stands behind the script, where it is one of the script's own arguments.
 local function misplaced(job)
   for index = 1, #job.args do
+    if job.args[index] == "-A" then return "-A" end
     local first, second = match(job.args[index], OPENS)
     if first and FLAGS[second == "" and first or first .. "-" .. second] then return job.args[index] end
   end
@@ -125,14 +126,18 @@ end
 --   run, native    --allow-run, --allow-native
 --   fs             --allow-fs: true, an array of directories, or false
 --   compat         --compat
+--   variables      --allow-env: true, an array of names, or false
 --   text, chunk    the script and its chunk name; no text is the REPL
 --   dirs           directories of modules: the script's, and those of --allow-fs
 --   files, read    see sandbox.new
 --   args           becomes `arg`
---   terminal       standard input is one
+--   lines          opens the terminal (src/launcher/terminal.rs)
+--   null           JSON's null
 --   begin, finish  around a run of the script's code, for Ctrl-C
 -- Returns the exit status.
 function launcher.run(job)
+  -- It takes what is about to go.
+  local repl = not job.text and require("caspian.net.repl")
   if not job.native then
     -- Behind the allowlist of the sandbox: what no script may have is not in the state at all.
     host_G.debug, package.loaded.debug = nil, nil
@@ -192,19 +197,21 @@ function launcher.run(job)
     end
     return run(chunk, unpack(job.args)) and SUCCESS or FAILURE
   end
-  local clean = require("caspian.net.repl").run{
-    terminal = job.terminal,
+  repl.run{
     banner = {
-      format("caspian-net %s (Lua 5.4). The network is `net`; Ctrl-D ends.", job.version),
+      format("caspian-net %s (Lua 5.4). The network is `net`; Tab completes, Ctrl-D ends.", job.version),
       #job.flags > 0 and "Granted: " .. concat(job.flags, " ") or "Granted: nothing (see caspian-net --help)",
     },
+    open = job.lines,
+    env = box.env,
+    null = job.null,
     compile = function(text)
       return sandbox.compile(text, "=stdin", box.env)
     end,
     run = run,
     report = report,
   }
-  return (clean or job.terminal) and SUCCESS or FAILURE
+  return SUCCESS
 end
 
 return launcher

@@ -1,87 +1,67 @@
---- Read, evaluate, print: what the launcher does when it is given no script. Line editing is the terminal's.
+--- Read, evaluate, print: what the launcher does at a terminal when it is given no script.
 
-local ipairs, select, tostring = ipairs, select, tostring
+local select, type = select, type
 local find, gsub = string.find, string.gsub
 local concat = table.concat
-local stdin, stdout = io.stdin, io.stdout
-local read, write, flush = stdin.read, stdout.write, stdout.flush
+local stdout = io.stdout
+local write, flush = stdout.write, stdout.flush
+
+local completion = require("caspian.net.completion")
+local inspect = require("caspian.net.inspect")
 
 local repl = {}
 
-local INTERRUPTED = 4 -- EINTR
-
-local function show(...)
-  local count = select("#", ...)
-  if count == 0 then
-    return
-  end
-  local texts = { ... }
-  for i = 1, count do
-    texts[i] = tostring((select(i, ...)))
-  end
-  write(stdout, concat(texts, "\t"), "\n")
-end
-
 --- Runs until the end of input. Fields of `session`:
---   terminal  prompt, and greet with `banner`
+--   banner    what is printed first
+--   open      function(complete, unfinished): a function(prompt) that reads (src/launcher/terminal.rs)
+--   env       the script's globals, for completion
+--   null      JSON's null
 --   compile   function(text): a chunk, or nil and the message
---   run       function(f): runs `f`, reports its error; true if it had none
+--   run       function(f): runs `f`, reports its error
 --   report    function(message): reports a syntax error
--- Returns true if every line ran without an error.
 function repl.run(session)
-  local terminal, compile = session.terminal, session.compile
-  local clean = true
+  local compile = session.compile
 
-  local function prompt(text)
-    if terminal then
-      write(stdout, text)
-    end
-    flush(stdout)
+  --- `= expression` is what the `lua` program has; an expression alone is enough.
+  local function read(text)
+    text = gsub(text, "^%s*=", "return ")
+    local chunk = compile("return " .. text)
+    if chunk then return chunk end
+    return compile(text)
   end
 
-  local function evaluate(chunk)
-    clean = session.run(function()
-      show(chunk())
-    end) and clean
+  local function unfinished(text)
+    local chunk, why = read(text)
+    return not chunk and type(why) == "string" and find(why, "<eof>['\"]?$") ~= nil
   end
 
-  if terminal then
-    for _, line in ipairs(session.banner) do
-      write(stdout, line, "\n")
-    end
+  local function show(...)
+    local count = select("#", ...)
+    if count == 0 then return end
+    local texts = { ... }
+    for i = 1, count do texts[i] = inspect((select(i, ...)), session.null) end
+    write(stdout, concat(texts, "\t"), "\n")
   end
-  local text -- the lines so far of something unfinished
+
+  for i = 1, #session.banner do write(stdout, session.banner[i], "\n") end
+  local line = session.open(function(before)
+    return completion(before, session.env)
+  end, unfinished)
   while true do
-    prompt(text and ">> " or "> ")
-    local line, _, code = read(stdin, "L")
-    if not line and code == INTERRUPTED then
-      text = nil
-      prompt("\n")
-    elseif not line then
-      break
-    else
-      text = text and text .. line or gsub(line, "^=", "return ") -- as the `lua` program has it
-      local chunk = compile("return " .. text)
-      local why
-      if not chunk then
-        chunk, why = compile(text)
-      end
+    flush(stdout)
+    local text, problem = line("> ")
+    if text == nil then break end
+    if problem then
+      session.report(problem)
+    elseif text and find(text, "%S") then
+      local chunk, why = read(text)
       if chunk then
-        text = nil
-        evaluate(chunk)
-      elseif not find(why, "<eof>['\"]?$") then
-        text, clean = nil, false
+        session.run(function() show(chunk()) end)
+      else
         session.report(why)
       end
     end
   end
-  if text then
-    local _, why = compile(text)
-    clean = false
-    session.report(why)
-  end
-  prompt("\n")
-  return clean
 end
 
 return repl

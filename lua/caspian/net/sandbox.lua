@@ -49,7 +49,7 @@ local GARBAGE = { collect = true, count = true, step = true, isrunning = true }
 --- What is withheld, under the name that Lua's messages give it: its full name and the flag that opens it.
 sandbox.WITHHELD = {
   execute = { "os.execute", "--allow-run" }, popen = { "io.popen", "--allow-run" },
-  getenv = { "os.getenv", "--allow-run" },
+  getenv = { "os.getenv", "--allow-env[=NAME]" },
   open = { "io.open", "--allow-fs[=DIR]" }, tmpfile = { "io.tmpfile", "--allow-fs[=DIR]" },
   input = { "io.input", "--allow-fs[=DIR]" }, output = { "io.output", "--allow-fs[=DIR]" },
   remove = { "os.remove", "--allow-fs[=DIR]" }, rename = { "os.rename", "--allow-fs[=DIR]" },
@@ -301,6 +301,26 @@ local function add_native(globals, package, search)
   globals.debug = host.debug
 end
 
+--- `os.getenv` for the variables named alone: another one is not there.
+local function environment(names)
+  local named, getenv = {}, host.os.getenv
+  for _, name in ipairs(names) do
+    named[name] = true
+  end
+  return function(...)
+    local name = ...
+    if type(name) == "number" then
+      name = tostring(name)
+    elseif type(name) ~= "string" then
+      error(format("bad argument #1 to 'getenv' (string expected, got %s)", select("#", ...) == 0 and "no value" or type(name)), 2)
+    end
+    if not named[name] then
+      return nil
+    end
+    return getenv(name)
+  end
+end
+
 -- Shared metatables ---------------------------------------------------------------------------------------------------
 
 local methods -- what ("x"):name() finds: the host's functions first, so that no script can put others in their place
@@ -372,7 +392,8 @@ end
 --   read       function(path): the text of a Lua file that may be loaded, or nil and why not; nil for none
 --   files      { open, remove, rename }: as in `io` and `os`, for the paths that the script may name; nil for none
 --   fs         true if those are all paths
---   run        true adds os.execute, io.popen and os.getenv
+--   variables  true adds os.getenv; an array of names adds one that answers nil for every other name; false or nil for none
+--   run        true adds os.execute, io.popen and os.getenv: programs have the environment anyway
 --   native     true adds C modules, package.loadlib and debug
 --   modules    { [name] = loader }: modules that `require` finds before files
 --   traceback  debug.traceback, or something like it
@@ -389,7 +410,12 @@ function sandbox.new(opts)
   end
   if opts.run then
     globals.io.popen = host.io.popen
-    globals.os.execute, globals.os.getenv = host.os.execute, host.os.getenv
+    globals.os.execute = host.os.execute
+  end
+  if opts.run or opts.variables == true then
+    globals.os.getenv = host.os.getenv
+  elseif opts.variables then
+    globals.os.getenv = environment(opts.variables)
   end
   if opts.native then
     add_native(globals, package, search)
