@@ -2,6 +2,9 @@
 //!
 //! A [`Deadline`] belongs to one call: DNS, connect, TLS and every retry inside the call share it. Its clock starts
 //! at the first wait, so a call that is answered from a buffer never looks at a clock.
+//!
+//! A block of a script may have an end of its own ([`begin_block`], `net.within`): the deadlines of calls, which are made by
+//! [`Deadline::new`], end with the block in which they wait; those of work that goes on between calls do not.
 
 use crate::error::{Error, Kind, Result};
 use std::{
@@ -25,26 +28,96 @@ pub const DEFAULT: Duration = Duration::from_secs(30);
 pub struct Deadline {
     timeout: Option<Duration>,
     end: Cell<Option<Instant>>,
+    /// It is a call's, which ends with the block it waits in.
+    in_block: bool,
+}
+
+/// The end of a block of a script, and how many seconds it was given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Block {
+    end: Instant,
+    time: Duration,
+}
+
+thread_local! {
+    /// The end of the block that runs on this thread.
+    static BLOCK: Cell<Option<Block>> = const { Cell::new(None) };
+}
+
+/// The block that begins now and may take `time`, inside the one that runs: the nearer end wins. `None` where neither has an
+/// end. It counts once it is entered ([`enter_block`]).
+pub fn begin_block(time: Option<Duration>) -> Option<Block> {
+    let outer = BLOCK.get();
+    let inner = time.and_then(|time| Some(Block { end: now().checked_add(time)?, time }));
+    match (inner, outer) {
+        (Some(inner), Some(outer)) if outer.end <= inner.end => Some(outer),
+        (Some(inner), _) => Some(inner),
+        (None, outer) => outer,
+    }
+}
+
+/// Makes `block` the one that runs on this thread; the one before.
+pub fn enter_block(block: Option<Block>) -> Option<Block> {
+    BLOCK.replace(block)
+}
+
+/// For the beginning of a call: `timeout` where the block that it is in has ended, though the call might not have to wait.
+pub fn check_block(what: &str) -> Result<()> {
+    match BLOCK.get() {
+        Some(block) if block.end <= now() => Err(block.error(what)),
+        _ => Ok(()),
+    }
+}
+
+impl Block {
+    /// Its end by [`uptime`] and its time, in seconds: plain numbers, which Lua keeps between two steps of a coroutine.
+    pub fn seconds(self) -> (f64, f64) {
+        (self.end.saturating_duration_since(start()).as_secs_f64(), self.time.as_secs_f64())
+    }
+
+    /// What [`seconds`](Self::seconds) gave; `None` for what it never gives.
+    pub fn from_seconds(end: f64, time: f64) -> Option<Block> {
+        let end = start().checked_add(Duration::try_from_secs_f64(end).ok()?)?;
+        Some(Block { end, time: Duration::try_from_secs_f64(time).ok()? })
+    }
+
+    fn error(self, what: &str) -> Error {
+        let seconds = self.time.as_secs_f64();
+        let words = format!("{what}: the {seconds} s of `within` have passed");
+        Error::new(Kind::Timeout, words).timeout(Some(self.time))
+    }
 }
 
 impl Deadline {
-    /// `timeout` from the first wait on; `None` waits for ever.
+    /// A call's: `timeout` from the first wait on, `None` waits for ever; and no longer than the block that it waits in.
     pub fn new(timeout: Option<Duration>) -> Self {
-        Deadline { timeout, end: Cell::new(None) }
+        Deadline { timeout, end: Cell::new(None), in_block: true }
     }
 
     /// The same, its clock running from `now` on.
     pub fn started(timeout: Option<Duration>, now: Instant) -> Self {
         let end = timeout.filter(|timeout| !timeout.is_zero()).and_then(|timeout| now.checked_add(timeout));
-        Deadline { timeout, end: Cell::new(end) }
+        Deadline { timeout, end: Cell::new(end), in_block: true }
     }
 
+    /// That of work which goes on between calls, whatever block they are in.
+    pub fn of_work(timeout: Option<Duration>) -> Self {
+        Deadline { timeout, end: Cell::new(None), in_block: false }
+    }
+
+    /// The same.
     pub fn after(timeout: Duration) -> Self {
-        Self::new(Some(timeout))
+        Self::of_work(Some(timeout))
     }
 
+    /// A call's that waits for ever.
     pub fn never() -> Self {
         Self::new(None)
+    }
+
+    /// The block that this ends with.
+    fn block(&self) -> Option<Block> {
+        if self.in_block { BLOCK.get() } else { None }
     }
 
     /// What the caller asked for, for messages.
@@ -59,14 +132,27 @@ impl Deadline {
 
     /// Starts the clock if it is not running; what is left, `None` for ever.
     pub fn left(&self) -> Option<Duration> {
-        match self.timeout? {
-            Duration::ZERO => self.timeout,
+        match (self.timeout, self.block()) {
+            (None, None) => None,
+            (Some(Duration::ZERO), _) => self.timeout,
             _ => self.left_at(now()),
         }
     }
 
     /// The same for who has just looked at the clock.
     fn left_at(&self, now: Instant) -> Option<Duration> {
+        let own = self.own_left_at(now);
+        match self.block() {
+            Some(block) => {
+                let left = block.end.saturating_duration_since(now);
+                Some(own.map_or(left, |own| own.min(left)))
+            }
+            None => own,
+        }
+    }
+
+    /// What is left of its own time.
+    fn own_left_at(&self, now: Instant) -> Option<Duration> {
         let timeout = self.timeout?;
         if timeout.is_zero() {
             return Some(timeout);
@@ -97,8 +183,8 @@ impl Deadline {
     /// The same for who has just looked at the clock.
     pub fn is_past_at(&self, now: Instant) -> bool {
         match self.end.get() {
-            Some(end) => end <= now,
-            None => self.left_at(now).is_some_and(|left| left.is_zero()),
+            Some(end) if self.block().is_none() => end <= now,
+            _ => self.left_at(now).is_some_and(|left| left.is_zero()),
         }
     }
 
@@ -112,7 +198,7 @@ impl Deadline {
         let now = now();
         match (timeout, self.left_at(now)) {
             (Some(inner), Some(left)) if inner >= left => self.clone(),
-            (Some(_), _) => Deadline::started(timeout, now),
+            (Some(_), _) => Deadline { in_block: self.in_block, ..Deadline::started(timeout, now) },
             (None, _) => self.clone(),
         }
     }
@@ -128,17 +214,26 @@ impl Deadline {
 
     /// The error of a passed deadline. `what` is the act: `"recv from 127.0.0.1:80"`.
     pub fn error(&self, what: &str) -> Error {
+        if let Some(block) = self.block() {
+            let now = now();
+            if block.end <= now && self.own_left_at(now).is_none_or(|left| !left.is_zero()) {
+                return block.error(what);
+            }
+        }
         let seconds = self.timeout.unwrap_or_default().as_secs_f64();
         Error::new(Kind::Timeout, format!("{what}: timed out after {seconds} s")).timeout(self.timeout)
     }
 }
 
-/// Sleeps that long, unless the host wants its thread back.
+/// Sleeps that long, unless the host wants its thread back, or the block that it is in ends.
 pub fn pause(time: Duration, what: &str) -> Result<()> {
-    let nap = Deadline::after(time).start();
+    let nap = Deadline::new(Some(time)).start();
     while !nap.is_past() {
         check_interrupt(what)?;
         std::thread::sleep(nap.slice());
+    }
+    if nap.own_left_at(now()).is_some_and(|left| !left.is_zero()) {
+        return Err(nap.error(what));
     }
     check_interrupt(what)
 }
@@ -149,10 +244,15 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// When this was first asked.
+fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(now)
+}
+
 /// How long ago this was first asked: a clock without a date, for ages that a program sees.
 pub fn uptime() -> Duration {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(now).elapsed()
+    start().elapsed()
 }
 
 /// Seconds since 1970, for the log and for certificates.
@@ -223,5 +323,41 @@ mod tests {
         assert!(outer.within(None).left().unwrap() <= Duration::from_secs(1));
         let inner = Deadline::never().within(Some(Duration::from_secs(2)));
         assert_eq!(inner.timeout(), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn calls_end_with_the_block_that_they_wait_in() {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        let (call, endless, work) =
+            (Deadline::new(Some(hour)).start(), Deadline::never(), Deadline::of_work(Some(hour)).start());
+        let outer = begin_block(Some(second));
+        assert_eq!(enter_block(outer), None);
+        assert!(call.left() <= Some(second) && endless.left() <= Some(second));
+        assert!(call.within(Some(hour)).left() <= Some(second) && work.left() > Some(second));
+        // The nearer end wins, and what has no end of its own has the outer one.
+        assert_eq!(begin_block(Some(hour)), outer);
+        assert_eq!(begin_block(None), outer);
+        assert!(check_block("x").is_ok());
+        let (end, time) = outer.unwrap().seconds();
+        let again = Block::from_seconds(end, time).unwrap();
+        assert!(again.end.saturating_duration_since(outer.unwrap().end) < Duration::from_micros(1));
+        assert_eq!(
+            (again.time, Block::from_seconds(f64::INFINITY, 1.0), Block::from_seconds(-1.0, 1.0)),
+            (second, None, None)
+        );
+        let inner = begin_block(Some(Duration::ZERO));
+        assert_eq!(enter_block(inner), outer);
+        assert!(call.is_past() && endless.is_past() && !work.is_past() && call.is_past_at(now()));
+        for error in [check_block("x").unwrap_err(), call.error("x"), endless.error("x"), pause(hour, "x").unwrap_err()]
+        {
+            assert_eq!(error.fields().message, "x: the 0 s of `within` have passed");
+            assert!(error.is(Kind::Timeout));
+        }
+        assert!(pause(Duration::ZERO, "x").is_ok());
+        // A call with `timeout = 0` has an end of its own.
+        assert!(Deadline::new(Some(Duration::ZERO)).is_now());
+        assert_eq!(enter_block(outer), inner);
+        assert_eq!(enter_block(None), outer);
+        assert!(call.left() > Some(second) && endless.left().is_none());
     }
 }

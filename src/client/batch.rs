@@ -65,7 +65,8 @@ struct Shared<'a> {
 /// Fetches them all, bodies included, and tells of each how it ended, in their order. Fails as a whole only if it is
 /// interrupted, or no thread can be had.
 pub fn gather(streams: Vec<&mut Stream>, limits: &Limits) -> Result<Vec<Result<()>>> {
-    let whole = Deadline::new(limits.timeout).start();
+    // The threads know nothing of the block that this call is in.
+    let whole = Deadline::of_work(Deadline::new(limits.timeout).left()).start();
     let count = streams.len();
     let shared = Shared {
         state: Mutex::new(State {
@@ -136,7 +137,7 @@ impl<'a> Shared<'a> {
         CANCELLED.with(|flag| flag.replace(Some(Arc::clone(&self.cancelled))));
         set_probe(|| CANCELLED.with(|flag| flag.borrow().as_ref().is_some_and(|flag| flag.load(Relaxed))));
         while let Some((index, stream, origin)) = self.next(per_origin) {
-            let done = match whole.timeout().is_some() && whole.is_past() {
+            let done = match whole.is_past() {
                 true => Err(whole.error(OP)),
                 false => caught(|| fetch(stream, whole)),
             };

@@ -59,6 +59,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.sandbox", include_str!("../../lua/caspian/net/sandbox.lua")),
     ("caspian.net.sockets", include_str!("../../lua/caspian/net/sockets.lua")),
     ("caspian.net.websocket", include_str!("../../lua/caspian/net/websocket.lua")),
+    ("caspian.net.within", include_str!("../../lua/caspian/net/within.lua")),
 ];
 
 #[cfg(test)]

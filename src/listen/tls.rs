@@ -167,7 +167,7 @@ impl TlsListener {
             }
             let peer = wire.peer().to_owned();
             match Tls::accepted(wire, &self.tls) {
-                Ok(tls) => self.shake(Handshake { tls, deadline: Deadline::new(self.timeout).start() }, failed),
+                Ok(tls) => self.shake(Handshake { tls, deadline: Deadline::of_work(self.timeout).start() }, failed),
                 Err(error) => tell(failed, &peer, &error),
             }
         }

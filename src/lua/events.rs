@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     client::event_source::{EventSource, EventSourceOptions},
-    deadline::{DEFAULT, Deadline},
+    deadline::{DEFAULT, Deadline, check_block},
     error::{Error, Kind},
     http::events::MAX_EVENT,
 };
@@ -43,6 +43,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "events_next", |lua, (events, timeout): (AnyUserData, Option<f64>)| {
         let events = peek(&events)?;
         let timeout = timeout.and_then(seconds).unwrap_or(Some(DEFAULT));
+        check_block("next")?;
         let made = match borrow(&events)?.next(&Deadline::new(timeout).start())? {
             Some(event) => (event.name, event.data, event.id).into_lua_multi(lua),
             None => false.into_lua_multi(lua),

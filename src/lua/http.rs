@@ -21,6 +21,7 @@ use crate::{
         stream::Stream,
         upload::Source,
     },
+    deadline::check_block,
     error::{Error, Kind},
     files::Files,
     grants::Grants,
@@ -83,6 +84,7 @@ impl Client {
     fn begin(&self, op: &'static str, url: &[u8], method: &[u8]) -> Answer<(Net, HttpUrl, Method)> {
         let net = self.net();
         net.alive()?;
+        check_block(op)?;
         if self.closed.get() {
             return Err(Error::new(Kind::Socket, "the client is closed").op(op).into());
         }

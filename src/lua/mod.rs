@@ -33,6 +33,7 @@ mod signals;
 mod socket;
 mod sockets;
 mod websocket;
+mod within;
 
 use answer::{Answer, Failure, argument, failed, reply};
 use capability::{Capability, Held, Opened, Seal};
@@ -156,6 +157,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     server::register(lua, &core)?;
     progress::register(lua, &core)?;
     names::register(lua, &core)?;
+    within::register(lua, &core)?;
     compat::register(lua, &core)?;
     #[cfg(feature = "panics")]
     core.raw_set("panic_at", lua.create_function(|_, point| Ok(panics::arm(point)))?)?;

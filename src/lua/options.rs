@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     address::{Host, Zoned},
-    deadline::{DEFAULT, Deadline},
+    deadline::{DEFAULT, Deadline, check_block},
     files::Files,
     grants::Bindable,
     tls::{ClientAuth, ClientOptions, ClientTls, ServerOptions, ServerTls, Version},
@@ -79,6 +79,7 @@ impl<'a> Options<'a> {
     }
 
     pub fn deadline(&self) -> Answer<Deadline> {
+        check_block("called too late")?;
         Ok(Deadline::new(self.timeout()?).start())
     }
 

@@ -9,7 +9,7 @@ use super::{
     sockets::log_handshake,
 };
 use crate::{
-    deadline::{Deadline, check_interrupt, pause},
+    deadline::{Deadline, check_block, check_interrupt, pause},
     error::{Error, Kind},
     poll,
     wire::Want,
@@ -22,6 +22,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // poll(readers, writers, timeout, wake): the indices of those that are ready; `wake`: writers end the wait too.
     define(lua, core, "poll", |lua, (readers, writers, timeout, wake): (Table, Table, f64, bool)| {
         let Some(timeout) = seconds(timeout) else { return argument(2, "timeout must be 0 or more seconds") };
+        check_block("poll")?;
         let mut all = Vec::new();
         for (list, want) in [(readers, Want::Read), (writers, Want::Write)] {
             for index in 1..=list.raw_len() {
@@ -60,6 +61,9 @@ fn poll_sockets(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<(Vec<u
             }
         }
         let answered = ready.iter().zip(all).any(|(ready, (_, want, _))| *ready && (wake || *want == Want::Read));
+        if !answered {
+            check_block("poll")?;
+        }
         if answered || deadline.is_past() {
             let pick = |wanted| {
                 let those = all.iter().zip(&ready).filter(|((_, want, _), ready)| *want == wanted && **ready);

@@ -7,7 +7,7 @@ use super::{capability::Capability, server::Serving, signals};
 use crate::{
     client::websocket::WebSocket,
     conn::{Conn, MAX_LINE},
-    deadline::{DEFAULT, Deadline},
+    deadline::{DEFAULT, Deadline, check_block},
     error::{Error, Kind, Result},
     listen::{Listener, TlsListener},
     udp::Udp,
@@ -273,8 +273,10 @@ impl Socket {
     }
 
     /// A call's deadline: its own timeout, or the socket's.
-    pub fn deadline(&self, own: Option<Option<Duration>>) -> Deadline {
-        Deadline::new(own.unwrap_or(self.timeout.get()))
+    /// `timeout` if the block that the call is in has ended.
+    pub fn deadline(&self, own: Option<Option<Duration>>) -> Result<Deadline> {
+        check_block("called too late")?;
+        Ok(Deadline::new(own.unwrap_or(self.timeout.get())))
     }
 
     /// The first `length` bytes of the buffer, pinned until [`unpin`](Self::unpin).
@@ -298,25 +300,25 @@ impl Socket {
     }
 
     pub fn send(&self, call: &Call<'_>) -> Result<Reply> {
-        self.stream("send", |conn| conn.send(call.bytes, &self.deadline(call.timeout)).map(Reply::Count))
+        self.stream("send", |conn| conn.send(call.bytes, &self.deadline(call.timeout)?).map(Reply::Count))
     }
 
     pub fn send_all(&self, call: &Call<'_>) -> Result<Reply> {
-        self.stream("send_all", |conn| conn.send_all(call.bytes, &self.deadline(call.timeout)).map(|()| Reply::True))
+        self.stream("send_all", |conn| conn.send_all(call.bytes, &self.deadline(call.timeout)?).map(|()| Reply::True))
     }
 
     pub fn recv(&self, call: &Call<'_>) -> Result<Reply> {
-        let some = |conn: &mut Conn| conn.some(call.count, &self.deadline(call.timeout));
+        let some = |conn: &mut Conn| conn.some(call.count, &self.deadline(call.timeout)?);
         self.stream("recv", some).map(|count| count.map_or(Reply::Nil, Reply::Front))
     }
 
     pub fn recv_line(&self, call: &Call<'_>) -> Result<Reply> {
-        let line = |conn: &mut Conn| conn.line(call.max.unwrap_or(MAX_LINE), &self.deadline(call.timeout));
+        let line = |conn: &mut Conn| conn.line(call.max.unwrap_or(MAX_LINE), &self.deadline(call.timeout)?);
         self.stream("recv_line", line).map(|count| count.map_or(Reply::Nil, Reply::Front))
     }
 
     pub fn recv_exact(&self, call: &Call<'_>) -> Result<Reply> {
-        let exact = |conn: &mut Conn| conn.exact(call.count, &self.deadline(call.timeout));
+        let exact = |conn: &mut Conn| conn.exact(call.count, &self.deadline(call.timeout)?);
         self.stream("recv_exact", exact).map(|()| Reply::Front(call.count))
     }
 }

@@ -138,7 +138,7 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let socket = peek(lua, &listener)?;
         let cap = &socket.cap;
         let timeout = own.and_then(seconds);
-        let deadline = socket.deadline(timeout).start();
+        let deadline = socket.deadline(timeout)?.start();
         let accepted = match &mut *socket.item()? {
             Item::Listener(listener) => listener.accept(&deadline).map(|wire| (Conn::plain(wire), Class::Tcp)),
             Item::TlsListener(listener) => listener
@@ -157,7 +157,7 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let plain = peek(lua, &plain)?;
         let cap = &plain.cap;
         let opts = Options::new(lua, opts, 1);
-        let deadline = plain.deadline(opts.seconds("timeout")?).start();
+        let deadline = plain.deadline(opts.seconds("timeout")?)?.start();
         cap.net.alive()?;
         let server = match opts.flag("server", false)? {
             true => Some(opts.server_tls(cap)?),
@@ -213,7 +213,7 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
             _ => return argument(1, format!("how must be \"send\", \"recv\" or \"both\", got {how:?}")),
         };
         let socket = peek(lua, &socket)?;
-        let deadline = socket.deadline(None);
+        let deadline = socket.deadline(None)?;
         Ok(socket.stream("shutdown", |conn| conn.shutdown(how, &deadline)).map(|()| true)?)
     })?;
     define(lua, core, "tls_info", |lua, (socket, what): (Value, String)| {
@@ -315,7 +315,7 @@ fn udp(
 fn datagrams(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "udp_send", |lua, (socket, bytes, own): (Value, LuaString, Option<f64>)| {
         let socket = peek(lua, &socket)?;
-        let deadline = socket.deadline(own.and_then(seconds));
+        let deadline = socket.deadline(own.and_then(seconds))?;
         Ok(socket.udp("send", |udp| udp.send(&bytes.as_bytes(), &deadline))?)
     })?;
     type SendTo = (Value, LuaString, LuaString, u16, Option<f64>);
@@ -323,7 +323,7 @@ fn datagrams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let socket = peek(lua, &socket)?;
         let cap = &socket.cap;
         let host = parse(&host, 2)?;
-        let deadline = socket.deadline(own.and_then(seconds)).start();
+        let deadline = socket.deadline(own.and_then(seconds))?.start();
         let granted = cap.net.connect_zoned("send_to", &host, port)?;
         let target = Target { op: "send_to", granted: &granted, address: None, names: None, local: None, tls: None };
         let all = addresses(&cap.net, &target, &deadline).map_err(|e| e.op("send_to"))?;
@@ -338,7 +338,7 @@ fn datagrams(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     define(lua, core, "udp_recv_from", |lua, (socket, max, own): (Value, Option<usize>, Option<f64>)| {
         let socket = peek(lua, &socket)?;
-        let deadline = socket.deadline(own.and_then(seconds));
+        let deadline = socket.deadline(own.and_then(seconds))?;
         let (bytes, from) = socket.udp("recv", |udp| udp.recv_from(max.unwrap_or(MAX_DATAGRAM), &deadline))?;
         let bytes = lua.create_string(bytes).or_else(|e| argument(0, e))?;
         let (host, port) = from.map(host_and_port).unzip();

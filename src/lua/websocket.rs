@@ -48,13 +48,13 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             "text" => Form::Text,
             _ => Form::Binary,
         };
-        let deadline = socket.deadline(own.and_then(seconds));
+        let deadline = socket.deadline(own.and_then(seconds))?;
         Ok(socket.websocket("send", |ws| ws.send(form, &data, &deadline)).map(|()| true)?)
     })?;
     // websocket_recv(socket, timeout?) -> data, "text" | "binary"; false, code, reason after the peer's goodbye
     define(lua, core, "websocket_recv", |lua, (socket, own): (Value, Option<f64>)| {
         let socket = peek(lua, &socket)?;
-        let deadline = socket.deadline(own.and_then(seconds));
+        let deadline = socket.deadline(own.and_then(seconds))?;
         let made = match socket.websocket("recv", |ws| ws.recv(&deadline))? {
             Received::Message(form, data) => {
                 lua.create_string(data).and_then(|data| (data, form.word()).into_lua_multi(lua))
@@ -69,7 +69,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         if data.len() > MAX_CONTROL {
             return argument(1, format!("data must be {MAX_CONTROL} bytes or less, got {}", data.len()));
         }
-        let deadline = socket.deadline(own.and_then(seconds));
+        let deadline = socket.deadline(own.and_then(seconds))?;
         Ok(socket.websocket("ping", |ws| ws.ping(&data, &deadline)).map(|()| true)?)
     })?;
     type Close = (Value, f64, LuaString, Option<f64>);

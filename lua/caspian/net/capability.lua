@@ -30,6 +30,7 @@ local front = lazy({
   "caspian.net.identity", "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded",
   "caspian.net.middleware", "caspian.net.error_methods", "caspian.net.server", "caspian.net.server_request",
   "caspian.net.hints", "caspian.net.opening", "caspian.net.methods", "caspian.net.pairs", "caspian.net.pure",
+  "caspian.net.within",
 }, { "caspian.net.args", "caspian.net.errors", "caspian.net.objects", "caspian.net.sockets" })
 
 args.hints = function() return front("caspian.net.hints") end
@@ -118,6 +119,7 @@ local function make(core, cap, methods)
       front("caspian.net.opening").extend(core, cap, methods, net, more, classes)
     else
       front("caspian.net.names").extend(core, cap, net, more)
+      front("caspian.net.within").extend(core, net, more)
       front("caspian.net.websocket").extend(core, cap, methods.websocket, net, more)
       front("caspian.net.http").extend(core, cap, shared, front, net, more, classes, methods)
     end

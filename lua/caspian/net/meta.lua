@@ -773,6 +773,13 @@ Net.hash = nil
 ---@param list? table
 ---@return table
 function Net.array(list) end
+--- Calls `f(...)` and returns what it returns. Every network call in it ends, and raises `network/timeout`, when that many seconds
+--- have passed, besides its own timeout. Nests: the nearest end wins. What Lua computes is not interrupted.
+---@param seconds number 0 or more; `math.huge` for no end of its own
+---@param f function
+---@param ... any
+---@return any ...
+function Net.within(seconds, f, ...) end
 --- What a value of ours is: "array", "hash", "null", "response", "tcp", "error" …; nil for every other value.
 ---@param value any
 ---@return string?
