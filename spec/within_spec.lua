@@ -57,6 +57,7 @@ describe("within", function()
     local a, b = pair()
     local tcp, quiet = net.tcp_listen("127.0.0.1", 0), net.tcp_listen("127.0.0.1", 0)
     local udp = net.udp_listen("127.0.0.1", 0)
+    local server = net.http.server("127.0.0.1", 0)
     local waits = {
       recv = function() a:recv(1, { timeout = LONG }) end,
       recv_line = function() a:recv_line{ timeout = math.huge } end,
@@ -65,12 +66,14 @@ describe("within", function()
       accept = function() quiet:accept{ timeout = math.huge } end,
       udp = function() udp:recv_from(100, { timeout = LONG }) end,
       poll = function() net.poll({ b, udp }, math.huge) end,
+      sleep = function() net.sleep(LONG) end,
+      server = function() server:accept{ timeout = LONG } end,
       handshake = function() net.ssl("127.0.0.1", tcp.local_port, { timeout = LONG }) end,
     }
     for name, wait in pairs(waits) do
       assert.same({ name, true }, { name, ends(wait).timeout == 0.05 })
     end
-    for _, socket in ipairs{ a, b, tcp, quiet, udp } do socket:close() end
+    for _, socket in ipairs{ a, b, tcp, quiet, udp, server } do socket:close() end
   end)
 
   it("loses nothing of a call that it ends", function()

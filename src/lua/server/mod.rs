@@ -252,7 +252,7 @@ fn certificates(opts: &Options<'_>, cap: &super::Capability, given: &Value) -> A
 
 fn next(lua: &Lua, value: &Value, timeout: Option<f64>, place: Option<LuaString>) -> Answer<MultiValue> {
     let (socket, server) = peek(lua, value, "accept")?;
-    let deadline = socket.deadline(timeout.and_then(seconds)).start();
+    let deadline = socket.deadline(timeout.and_then(seconds))?.start();
     let mut looked = false;
     loop {
         socket.cap.net.alive()?;
