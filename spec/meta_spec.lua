@@ -87,6 +87,12 @@ describe("the types for editors", function()
     for label, class in pairs(VALUES) do compare(label, values[label], class) end
     compare("the module", require("caspian.net"), "Module")
     for name, class in pairs{ url = "Url", json = "Json", base64 = "Base64", hash = "Hash" } do compare(name, net[name], class) end
+    local app = net.http.sammy()
+    compare("http.sammy", net.http.sammy, "Sammy_class")
+    compare("an app", app, "Sammy")
+    compare("its responses", app.response, "Sammy_responses")
+    compare("a redirect", app.response.redirect, "Sammy_redirect")
+    compare("a response of an app", app.response.empty(200), "Sammy_response")
     compare("the codec", require("caspian.net.codec"), "Codec")
     compare("the drop-in", require("caspian.net.compat"), "Compat")
     done()

@@ -4,6 +4,7 @@ local child = require("spec.support.child")
 local net = require("spec.support.subject").net
 local peer = require("spec.support.peer")
 local process = require("spec.support.process")
+local sammy = require("spec.support.sammy")
 local servers = require("spec.support.servers")
 
 local load = loadstring or load -- luacheck: ignore
@@ -146,6 +147,24 @@ describe("README's Lua", function()
       }
       row[5](guard.fetch("http://127.0.0.1:" .. servers.http .. row[3], row[4]))
     end
+  end)
+
+  it("makes an app", function()
+    local app, ran
+    chunk("net.http.sammy{", { net = { http = { sammy = function(given)
+      app = net.http.sammy(given)
+      -- Its directory and its port are the reader's.
+      return setmetatable({
+        response = app.response,
+        static = function(_, dir) assert.equal("public", dir) end,
+        run = function(_, host, port, fallback) ran = { host, port, fallback } end,
+      }, { __index = function(_, name) return function(_, ...) return app[name](app, ...) end end })
+    end } } })()
+    assert.same({ "127.0.0.1", 8080 }, { ran[1], ran[2] })
+    assert.equal("<h1>Hello</h1>", sammy.ask(app, "GET /").body)
+    assert.equal('{"id":"7"}', sammy.ask(app, "GET /users/7").body)
+    assert.equal(403, sammy.ask(app, "POST /login").status)
+    assert.equal("nobody is here", sammy.ask(app, "GET /nobody", ran[3]).body)
   end)
 
   it("installs the drop-in", function()

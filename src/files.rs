@@ -14,7 +14,7 @@ mod beneath;
 mod tests;
 pub mod whole;
 
-use beneath::{BASE, Root, Spot, absolute};
+use beneath::{BASE, Root, Spot, absolute, names};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode as Bits, OFlags, fstat, ftruncate, openat, renameat, unlinkat},
     io::Errno,
@@ -104,6 +104,15 @@ impl Files {
         let file = openat(&dir, &name, flags, Bits::RUSR | Bits::WUSR)?;
         unlinkat(&dir, &name, AtFlags::empty())?;
         Ok(File::from(file))
+    }
+
+    /// What is beneath one directory that is permitted, and nothing else: the directory as it is now, whatever its path leads to later.
+    /// Also its path, absolute: what is asked for begins with it.
+    pub fn below(&self, path: &[u8]) -> Result<(Files, Vec<u8>), Refusal> {
+        let dir = self.find(path, OFlags::RDONLY | OFlags::DIRECTORY, true)?;
+        let place = absolute(path)?;
+        let root = Root { dir: Some(dir.into()), names: vec![names(&place)] };
+        Ok((Files(Some(Arc::from([root]))), place))
     }
 
     /// The bytes of a regular file, at most `max`, all of them or none; or why not, in words.

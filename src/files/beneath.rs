@@ -261,7 +261,7 @@ fn tail(left: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// The components of an absolute path, `.` and `..` gone.
-fn names(path: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn names(path: &[u8]) -> Vec<Vec<u8>> {
     let mut names = Vec::new();
     for part in parts(path) {
         match part {

@@ -11,6 +11,7 @@ mod capability;
 mod codec;
 mod compat;
 mod cookies;
+mod directory;
 mod events;
 mod guard;
 mod guarded;
@@ -149,6 +150,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     let classes = http::register(lua, &core)?;
     codec::register(lua, &core)?;
     cookies::register(lua, &core)?;
+    directory::register(lua, &core)?;
     events::register(lua, &core)?;
     guard::register(lua, &core)?;
     guarded::register(lua, &core, classes)?;

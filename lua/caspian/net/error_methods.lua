@@ -34,6 +34,15 @@ for word, parent in next, WORDS do
   PARENT[NETWORK .. "/" .. word] = parent == "network" and NETWORK or NETWORK .. "/" .. parent
 end
 
+--- Classes that are not the network's.
+for name, parent in next, {
+  ["puck.uno/touchstone/error"] = "puck.uno/error",
+  ["puck.uno/touchstone/error/sammy"] = "puck.uno/touchstone/error",
+  ["puck.uno/touchstone/error/sammy/no_cookie_domain"] = "puck.uno/touchstone/error/sammy",
+  ["puck.uno/error/uds"] = "puck.uno/error",
+  ["puck.uno/error/uds/server_used_in_fork"] = "puck.uno/error/uds",
+} do PARENT[name] = parent end
+
 --- The mark in the fields of an error whose text never says a line: below it a guard's host may stand.
 local PLACELESS = {}
 
@@ -89,7 +98,7 @@ end
 
 --- One clear line: `network/timeout: recv from 127.0.0.1:80: timed out after 5 s`.
 local function line(own)
-  return sub(own.class, #PREFIX + 1) .. ": " .. own.message
+  return gsub(gsub(own.class, "^puck%.uno/", ""), "^error/", "") .. ": " .. own.message
 end
 
 --- The error as text.
@@ -131,6 +140,13 @@ function M.made(class, message, op, given)
   for name, value in next, given or {} do own[name] = value end
   local object = setmetatable({}, metatable)
   fields[object] = own
+  return object
+end
+
+--- An error of a class that is not the network's, by its whole name.
+function M.classed(class, message, op)
+  local object = setmetatable({}, metatable)
+  fields[object] = { class = class, message = message, op = op }
   return object
 end
 

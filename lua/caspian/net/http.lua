@@ -414,6 +414,64 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
     return server
   end
 
+  --- Sammy, loaded when it is first used: `sammy(opts)` or `sammy.new(opts)`, and `sammy.response`.
+  local doors
+  local function sammy()
+    if not doors then
+      local servers = front("caspian.net.server")
+      doors = {
+        codec = front("caspian.net.pure").make(core),
+        responses = front("caspian.net.sammy.response").maker(function(value) return core.codec_json(value, false) end),
+        options = servers.OPTIONS,
+        --- Opens a server on a host and a port, `{ unix = path }`, or a listener.
+        open = function(opts, first, second)
+          if type(first) == "table" then
+            local all = merged(opts)
+            for key, value in next, first do all[key] = value end
+            return (servers.open(core, cap, tables.server, all))
+          elseif type(first) == "userdata" then
+            return (servers.open(core, cap, tables.server, first, opts))
+          end
+          return (servers.open(core, cap, tables.server, first, second, opts))
+        end,
+        directory = function(path) return core.directory(cap, path) end,
+        --- An open file, its size, and when it was changed; nil if there is none.
+        file = function(directory, name)
+          local file, size, changed = core.directory_file(directory, name)
+          if file == nil then return nil end
+          return {
+            read = function(_, count) return (answer("read", core.directory_read(file, count))) end,
+            close = function() core.directory_close(file) end,
+          }, size, changed
+        end,
+      }
+    end
+    return front("caspian.net.sammy"), doors
+  end
+  local apps = setmetatable({}, { __index = function(_, name)
+    if name == "response" then return select(2, sammy()).responses end
+  end })
+  http.sammy = sealed("http.sammy", apps, nil, function(_, ...)
+    local given = own(functions.http, ...)
+    local framework, with = sammy()
+    local app = framework.make(with, given, "sammy")
+    return app
+  end)
+  function apps.new(...)
+    local given = own(http.sammy, ...)
+    local framework, with = sammy()
+    local app = framework.make(with, given, "new")
+    return app
+  end
+  classes["puck.uno/sammy"] = function(class)
+    return function(...)
+      local given = own(class, ...)
+      local framework, with = sammy()
+      local app = framework.make(with, given, "new")
+      return app
+    end
+  end
+
   functions.http_client = constructor
   functions.null = core.null
 

@@ -657,6 +657,7 @@ function Http_client.jail(...) end
 
 ---@class caspian.net.Http
 ---@field client caspian.net.Http_client
+---@field sammy caspian.net.Sammy_class
 local Http = {}
 
 --- A fetch for code that is not trusted, and the function that closes it.
@@ -784,6 +785,115 @@ function Net.within(seconds, f, ...) end
 ---@param value any
 ---@return string?
 function Net.kind(value) end
+
+--- `net.http.sammy`: makes an app where it is called.
+---@class caspian.net.Sammy_class
+---@field response caspian.net.Sammy_responses
+---@overload fun(opts?: caspian.net.Sammy_options): caspian.net.Sammy
+local Sammy_class = {}
+---@param opts? caspian.net.Sammy_options
+---@return caspian.net.Sammy
+function Sammy_class.new(opts) end
+
+--- Beside these, the options of `net.http.server`.
+---@class caspian.net.Sammy_options
+---@field domain? string           of the session's cookie; without it there are no sessions
+---@field cookie_name? string      Defaults to "session"
+---@field cookie_secure? boolean   Defaults to true
+---@field cookie_samesite? "Lax"|"Strict"|"None"  Defaults to "Lax"
+---@field cookie_path? string      Defaults to "/"
+---@field cookie_max_age? integer  seconds. Defaults to none: as long as the browser is open
+---@field cookie_key? string       what sessions are signed with, of 32 bytes or more. Defaults to random bytes of this process
+---@field auto_options? boolean    answers OPTIONS of paths that there are. Defaults to true
+---@field csrf_guard? boolean      Defaults to false
+---@field on_error? fun(err: any, request: table, where: string, first?: any)  Defaults to a line on standard error
+---@field on_warning? fun(words: string, request: table)  the same
+
+---@alias caspian.net.Sammy_handler fun(request: table, transaction: caspian.net.Transaction): caspian.net.Sammy_response|table|nil
+
+--- An app: routes, and handlers around them.
+---@class caspian.net.Sammy
+---@field handlers table[]      in the order in which they are asked; routes are among them
+---@field csrf_guard boolean
+---@field response caspian.net.Sammy_responses
+---@field server? table         the server, while it listens
+local Sammy = {}
+---@param pattern string  "/literal/{one segment}/*one_or_more"
+---@param opts? { csrf?: boolean }
+---@param handler? caspian.net.Sammy_handler
+function Sammy:get(pattern, opts, handler) end
+Sammy.post = Sammy.get
+Sammy.put = Sammy.get
+Sammy.delete = Sammy.get
+Sammy.patch = Sammy.get
+Sammy.options = Sammy.get
+Sammy.head = Sammy.get
+Sammy.all_methods = Sammy.get
+---@param pattern string
+---@param opts { methods: string[], csrf?: boolean }
+---@param handler caspian.net.Sammy_handler
+function Sammy:path(pattern, opts, handler) end
+--- Answers 405 with `Allow` for these methods.
+---@param pattern string
+---@param ... string
+function Sammy:reject(pattern, ...) end
+---@param dir string|table  a path, or an object with `open(name)`
+---@param opts? { extensions?: table<string, string|false> }
+function Sammy:static(dir, opts) end
+---@param host string|table  or `{ unix = path }`, or a listener
+---@param port? integer
+---@return table server
+function Sammy:listen(host, port) end
+--- Answers requests until `stop`: `run(host, port, fallback?)`, `run({ unix = path }, fallback?)`, `run(fallback?)` after `listen`.
+---@param ... any
+function Sammy:run(...) end
+--- Answers one request of a server that the caller runs.
+---@param request table
+---@param fallback? caspian.net.Sammy_handler
+function Sammy:handle(request, fallback) end
+function Sammy:stop() end
+function Sammy:close() end
+
+---@class caspian.net.Transaction
+---@field request table                        read-only; with `steps`, by position and by name
+---@field response caspian.net.Sammy_response  a draft, until somebody answers
+---@field session? table                       nil ends it
+---@field csrf_token string                    of the session
+
+---@class caspian.net.Sammy_response
+---@field status integer
+---@field headers table<string, string|string[]>
+---@field body string|fun(): string?
+---@field csp table<string, string[]>  sources by directive; `csp:clear()`
+
+---@class caspian.net.Sammy_responses
+---@field redirect caspian.net.Sammy_redirect
+local Responses = {}
+---@param status integer
+---@param headers? table<string, string|string[]>  also `content_type` and `location`
+---@param body? string|fun(): string?
+---@return caspian.net.Sammy_response
+function Responses.new(status, headers, body) end
+---@param status integer
+---@param body string
+---@return caspian.net.Sammy_response
+function Responses.html(status, body) end
+Responses.text = Responses.html
+---@param status integer
+---@param value any
+---@return caspian.net.Sammy_response
+function Responses.json(status, value) end
+---@param status integer
+---@return caspian.net.Sammy_response
+function Responses.empty(status) end
+
+--- Each raises its response.
+---@class caspian.net.Sammy_redirect
+local Redirect = {}
+---@param url string
+function Redirect.permanent(url) end
+Redirect.temporary = Redirect.permanent
+Redirect.see_other = Redirect.permanent
 
 --- The helpers without authority: what `require("caspian.net.codec")` gives.
 ---@class caspian.net.Codec

@@ -217,4 +217,4 @@ local function open(core, cap, methods, first, second, third)
   return server
 end
 
-return { open = open }
+return { open = open, OPTIONS = OPTIONS }
