@@ -1,9 +1,13 @@
 -- Contract 5, option `retry`: what is asked again, when, and when not.
 
 local fails = require("spec.support.fails")
-local net = require("spec.support.subject").net
+local child = require("spec.support.child")
 local peer = require("spec.support.peer")
+local process = require("spec.support.process")
+local subject = require("spec.support.subject")
 local wire = require("spec.support.wire")
+
+local net = subject.net
 
 -- A peer that answers each connection with the next of `answers`; an empty one is a reset. Reports the request lines.
 local function serve(answers)
@@ -74,6 +78,54 @@ describe("the option retry", function()
 
   it("raises the failure when it is spent", function()
     fails.with("network/connection_refused", mine.fetch, "http://127.0.0.1:1/", { retry = { attempts = 2, backoff = 0.01 } })
+  end)
+
+  -- The server comes when the client's log says that it has failed twice.
+  local LATE = [[
+    local socket, path, log = require("socket"), %q, %q
+    local function failures()
+      local file, count = io.open(log), 0
+      for line in file and file:lines() or function() end do if line:find("failed", 1, true) then count = count + 1 end end
+      if file then file:close() end
+      return count
+    end
+    while failures() < 2 do socket.sleep(0.005) end
+    os.remove(path)
+    local server = assert(require("socket.unix")())
+    assert(server:bind(path)) assert(server:listen(8)) server:settimeout(10)
+    local c = assert(server:accept())
+    c:settimeout(10)
+    print((c:receive("*l")))
+    repeat local line = c:receive("*l") until not line or line == ""
+    c:send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+    c:close()
+  ]]
+  local CLIENT = [[
+    local mine = launch{ "--allow-net=unix:%s", "--net-log=%s" }
+    print(mine.fetch("http://late/", { unix = %q, method = %q, timeout = 20,
+      retry = { attempts = 1000, backoff = 0.01, max_wait = 0.02 } }).body)
+  ]]
+
+  -- Its path is not there; or an earlier server has left it, so that nobody listens.
+  for _, row in ipairs{ { "new", "GET" }, { "old", "GET" }, { "new", "POST" }, { "old", "POST" } } do
+    local how, method = row[1], row[2]
+    it("waits for a server on a Unix socket that is late (" .. how .. ", " .. method .. ")", function()
+      local path, log = subject.unix("a"), os.tmpname()
+      os.remove(path)
+      if how == "old" then peer.unix(path, ""):finish() end
+      fails.with(how == "old" and "network/connection_refused" or "network/socket", net.fetch, "http://late/", { unix = path })
+      local source = process.file(LATE:format(path, log))
+      local server = process.start(subject.lua .. " " .. process.quote(source), { source })
+      assert.equal("ok", child.run(CLIENT:format(path, log, path, method)))
+      assert.equal(method .. " / HTTP/1.1\n", (server:rest()))
+      os.remove(path) os.remove(log)
+    end)
+  end
+
+  it("waits no longer than it may for a Unix socket that nobody opens", function()
+    local path = subject.unix("b")
+    os.remove(path)
+    fails.with("network/socket", net.fetch, "http://late/", { unix = path, retry = quick })
   end)
 
   it("does not argue with the gate", function()

@@ -106,6 +106,8 @@ pub struct Fields {
     pub cause: Option<String>,
     /// The host wanted its thread back: nobody's fault, and nothing that another attempt mends.
     interrupted: bool,
+    /// Nobody listens at a Unix socket's path, or not yet: nothing was sent.
+    absent: bool,
 }
 
 impl Error {
@@ -122,6 +124,7 @@ impl Error {
             sent: None,
             cause: None,
             interrupted: false,
+            absent: false,
         }))
     }
 
@@ -148,6 +151,19 @@ impl Error {
         };
         let text = describe(err);
         Error::new(kind, format!("{what}: {text}")).cause(text)
+    }
+
+    /// A Unix socket's path that is not there (ENOENT) or that nobody listens at (ECONNREFUSED); every other error as
+    /// [`Error::from_io`] has it.
+    pub fn from_path(what: &str, err: &io::Error) -> Self {
+        let mut error = Error::from_io(what, err);
+        error.0.absent = matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+        error
+    }
+
+    /// True where a server that is a moment late would have answered: see [`Error::from_path`].
+    pub fn is_absence(&self) -> bool {
+        self.0.absent
     }
 
     pub fn kind(&self) -> Kind {

@@ -84,7 +84,7 @@ impl Wire {
                     check_interrupt(&what)?;
                     nap(deadline.slice().min(Duration::from_millis(10)));
                 }
-                Err(e) => return Err(Error::from_io(&what, &e)),
+                Err(e) => return Err(Error::from_path(&what, &e)),
             }
         }
         socket.set_nonblocking(false).map_err(|e| Error::from_io(&what, &e))?;

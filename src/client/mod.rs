@@ -552,7 +552,9 @@ impl Fetch {
 
     /// After a failure that may pass: waits and goes back, if the option `retry` says so; else the failure.
     fn retry_later(&mut self, err: Error) -> Result<()> {
-        let wait = self.retry().and_then(|retry| retry.after_failure(&err, self.tries, dice()));
+        // Where nobody listens yet nothing was sent: so any method may ask again.
+        let retry = if err.is_absence() { self.retry_unsent() } else { self.retry() };
+        let wait = retry.and_then(|retry| retry.after_failure(&err, self.tries, dice()));
         if !wait.is_some_and(|wait| self.fits(wait)) {
             return Err(err);
         }
@@ -595,8 +597,12 @@ impl Fetch {
 
     /// The option `retry`, for a request that can be made again.
     fn retry(&self) -> Option<&Retry> {
-        let again = self.upload.as_deref().is_none_or(Upload::is_fresh);
-        self.options.retry.as_ref().filter(|_| again && self.request.method.is_idempotent())
+        self.retry_unsent().filter(|_| self.request.method.is_idempotent())
+    }
+
+    /// The same for a request of which nothing has reached anybody.
+    fn retry_unsent(&self) -> Option<&Retry> {
+        self.options.retry.as_ref().filter(|_| self.upload.as_deref().is_none_or(Upload::is_fresh))
     }
 
     /// A wait that would end past the deadline is not begun.

@@ -1,7 +1,7 @@
 //! Whether to ask again, and when: the option `retry`.
 //!
-//! Decides from what it is given: no clock, no randomness, no sleep of its own. Who asks is idempotent, and has the
-//! body still.
+//! Decides from what it is given: no clock, no randomness, no sleep of its own. Who asks has the body still, and is idempotent
+//! or has not reached anybody.
 
 use super::{cookies::date, response::Head};
 use crate::error::{Error, Kind};
@@ -46,8 +46,8 @@ impl Retry {
 
     /// The same after a failure without an answer.
     pub fn after_failure(&self, err: &Error, tries: u32, dice: u32) -> Option<Duration> {
-        let passing =
-            matches!(err.kind(), Kind::ConnectionRefused | Kind::ConnectionReset | Kind::DnsFailure | Kind::Timeout);
+        let passing = err.is_absence()
+            || matches!(err.kind(), Kind::ConnectionRefused | Kind::ConnectionReset | Kind::DnsFailure | Kind::Timeout);
         (passing && tries < self.attempts).then(|| self.backoff(tries, dice))
     }
 
@@ -120,6 +120,12 @@ mod tests {
                 [Kind::ConnectionRefused, Kind::ConnectionReset, Kind::DnsFailure, Kind::Timeout].contains(&kind);
             assert_eq!(retry.after_failure(&Error::new(kind, ""), 0, 0).is_some(), passing, "{kind:?}");
         }
+        let after_errno = |errno| {
+            let err = Error::from_path("connect", &std::io::Error::from_raw_os_error(errno));
+            retry.after_failure(&err, 0, 0).is_some()
+        };
+        assert!(after_errno(libc::ENOENT) && after_errno(libc::ECONNREFUSED));
+        assert!(!after_errno(libc::EACCES) && !after_errno(libc::ENOTDIR));
         let err = Error::new(Kind::Timeout, "");
         assert_eq!(retry.after_failure(&err, 0, 0), Some(Duration::from_millis(250)));
         assert_eq!(retry.after_failure(&err, 39, u32::MAX), Some(Duration::from_secs(60)));

@@ -45,7 +45,7 @@ fn held(path: &Path) -> Result<Named> {
     let what = || format!("connect to unix:{}", path.display());
     let mut options = std::fs::File::options();
     let file = options.read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path);
-    let file = file.map_err(|e| Error::from_io(&what(), &e))?;
+    let file = file.map_err(|e| Error::from_path(&what(), &e))?;
     if file.metadata().map_err(|e| Error::from_io(&what(), &e))?.file_type().is_symlink() {
         return Err(a_link(path));
     }

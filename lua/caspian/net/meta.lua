@@ -310,6 +310,7 @@ function Websocket:close(code, reason, opts) end
 
 --- Of idempotent requests, after a lost connection (also in the body, where it is gathered, or saved to a file that can be
 --- taken back to where it began; not in a stream), a failed resolution, a timeout of a part, or one of the statuses.
+--- Tries again where a request failed in passing; over Unix sockets also where their server is not there yet.
 ---@class caspian.net.Retry
 ---@field attempts? integer further tries; 3
 ---@field backoff? number seconds before the first of them, doubled each time; 0.5
