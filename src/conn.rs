@@ -209,6 +209,15 @@ impl Conn {
         self.buffer.bytes()
     }
 
+    /// Bytes that were read elsewhere and come first.
+    pub fn preload(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Some(room) = self.buffer.room(bytes.len())?.get_mut(..bytes.len()) {
+            room.copy_from_slice(bytes);
+        }
+        self.buffer.filled(bytes.len());
+        Ok(())
+    }
+
     /// Takes `count` bytes from the front of the buffer.
     pub fn consume(&mut self, count: usize) {
         self.searched = self.searched.saturating_sub(count);

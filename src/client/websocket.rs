@@ -1,4 +1,4 @@
-//! WebSockets (RFC 6455), the client's side, over the house's connections.
+//! WebSockets (RFC 6455), the client's side, and a server's once its handshake is done, over the house's connections.
 //!
 //! [`frames`] and [`crate::http::websocket::handshake`] are pure; here they meet a connection that passed the gate. Every wait has a deadline,
 //! and a call that ends early has lost nothing: what came is kept, what was begun to be sent goes on with the next
@@ -6,7 +6,7 @@
 //! whenever something is read; nobody reads behind the caller's back.
 
 use crate::http::websocket::{
-    frames::{self, Event, Form, Goodbye, Limits, Reader},
+    frames::{self, Event, Form, Goodbye, Limits, Peer, Reader},
     handshake::{Handshake, shown},
 };
 use crate::{
@@ -70,6 +70,8 @@ pub struct WebSocket {
     failed: Option<Error>,
     url: String,
     subprotocol: Option<String>,
+    /// The other end is the client.
+    serves: bool,
 }
 
 impl WebSocket {
@@ -83,19 +85,7 @@ impl WebSocket {
             Ok((conn, handshake.check(&head)?))
         });
         match done {
-            Ok((conn, subprotocol)) => Ok(WebSocket {
-                local: conn.wire().local().unwrap_or_default(),
-                conn: Some(conn),
-                reader: Reader::new(options.limits),
-                out: Vec::new(),
-                pong: None,
-                next: None,
-                closed: None,
-                leaving: false,
-                failed: None,
-                url,
-                subprotocol,
-            }),
+            Ok((conn, subprotocol)) => Ok(WebSocket::over(conn, Peer::Server, options.limits, url, subprotocol)),
             Err(mut err) => {
                 if err.is(Kind::Protocol) {
                     err = err.context("handshake: ");
@@ -103,6 +93,33 @@ impl WebSocket {
                 Err(err.op(OP).url(public).at(origin.host.to_string(), origin.port))
             }
         }
+    }
+
+    /// The server's side of a connection whose handshake is done.
+    pub fn accepted(conn: Conn, limits: Limits, url: String, subprotocol: Option<String>) -> WebSocket {
+        WebSocket::over(conn, Peer::Client, limits, url, subprotocol)
+    }
+
+    fn over(conn: Conn, peer: Peer, limits: Limits, url: String, subprotocol: Option<String>) -> WebSocket {
+        WebSocket {
+            local: conn.wire().local().unwrap_or_default(),
+            conn: Some(conn),
+            reader: Reader::of(peer, limits),
+            out: Vec::new(),
+            pong: None,
+            next: None,
+            closed: None,
+            leaving: false,
+            failed: None,
+            url,
+            subprotocol,
+            serves: peer == Peer::Client,
+        }
+    }
+
+    /// A mask that no server can foresee (RFC 6455 section 5.3); a server masks nothing.
+    fn mask(&self) -> Result<Option<[u8; 4]>> {
+        mask_of(self.serves)
     }
 
     pub fn url(&self) -> &str {
@@ -150,13 +167,17 @@ impl WebSocket {
         self.say(deadline, |mask, out| frames::ping(payload, mask, out))
     }
 
-    fn say(&mut self, deadline: &Deadline, frame: impl FnOnce([u8; 4], &mut Vec<u8>) -> Result<()>) -> Result<()> {
+    fn say(
+        &mut self,
+        deadline: &Deadline,
+        frame: impl FnOnce(Option<[u8; 4]>, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
         self.usable()?;
         if let Some(goodbye) = &self.closed {
             return Err(Error::new(Kind::Socket, format!("the peer closed the WebSocket ({})", goodbye.code)));
         }
         self.flush(deadline).map_err(|e| e.sent(0))?;
-        frame(mask()?, &mut self.out)?;
+        frame(self.mask()?, &mut self.out)?;
         let size = self.out.len();
         let done = self.flush(deadline);
         done.map_err(|e| {
@@ -194,7 +215,7 @@ impl WebSocket {
         }
         self.usable()?;
         if !self.leaving {
-            frames::close(goodbye, mask()?, &mut self.out)?;
+            frames::close(goodbye, self.mask()?, &mut self.out)?;
             self.leaving = true;
         }
         self.flush(deadline)?;
@@ -210,7 +231,7 @@ impl WebSocket {
         if self.is_open() && self.conn.as_ref().is_some_and(Conn::is_ours) {
             // Going away; a peer that does not read hears nothing.
             let goodbye = Goodbye { code: 1001, reason: String::new() };
-            if let Ok(mask) = mask() {
+            if let Ok(mask) = self.mask() {
                 let _ = frames::close(&goodbye, mask, &mut self.out);
                 let _ = self.flush(&Deadline::after(Duration::ZERO));
             }
@@ -340,7 +361,7 @@ impl WebSocket {
                 match self.leaving {
                     // After our close frame nothing follows, not even a pong.
                     true => (),
-                    false if self.out.len() < PONGS => frames::pong(&payload, mask()?, &mut self.out)?,
+                    false if self.out.len() < PONGS => frames::pong(&payload, self.mask()?, &mut self.out)?,
                     false => self.pong = Some(payload),
                 }
                 Ok(false)
@@ -348,7 +369,7 @@ impl WebSocket {
             Event::Close(goodbye) => {
                 self.pong = None;
                 if !self.leaving {
-                    frames::close(&goodbye, mask()?, &mut self.out)?;
+                    frames::close(&goodbye, self.mask()?, &mut self.out)?;
                 }
                 self.closed = Some(goodbye);
                 self.farewell();
@@ -359,6 +380,7 @@ impl WebSocket {
 
     /// Sends what waits to be sent.
     fn flush(&mut self, deadline: &Deadline) -> Result<()> {
+        let serves = self.serves;
         let Some(conn) = &mut self.conn else { return Err(gone()) };
         loop {
             let mut sent = 0;
@@ -379,7 +401,7 @@ impl WebSocket {
                 self.out.shrink_to(KEEP);
                 return Ok(());
             };
-            frames::pong(&payload, mask()?, &mut self.out)?;
+            frames::pong(&payload, mask_of(serves)?, &mut self.out)?;
         }
     }
 
@@ -416,7 +438,7 @@ impl WebSocket {
         self.pong = None;
         if err.is(Kind::Protocol) && !self.leaving {
             let goodbye = Goodbye { code: frames::code_for(&err), reason: String::new() };
-            if let Ok(mask) = mask() {
+            if let Ok(mask) = self.mask() {
                 let _ = frames::close(&goodbye, mask, &mut self.out);
             }
         }
@@ -439,7 +461,11 @@ fn gone() -> Error {
     Error::new(Kind::Socket, "the WebSocket is closed")
 }
 
-/// A mask that no server can foresee (RFC 6455 section 5.3).
+fn mask_of(serves: bool) -> Result<Option<[u8; 4]>> {
+    if serves { Ok(None) } else { mask().map(Some) }
+}
+
+/// Four bytes that nobody can foresee.
 fn mask() -> Result<[u8; 4]> {
     let mut mask = [0; 4];
     match getrandom::fill(&mut mask) {

@@ -92,9 +92,14 @@ impl Answer {
         }
     }
 
+    /// Leaves a field of the handler's out.
+    pub fn drop_field(&mut self, name: &str) {
+        self.fields.retain(|other| !other.eq_ignore_ascii_case(name.as_bytes()));
+    }
+
     /// Sets a field in place of the handler's.
     pub fn set_field(&mut self, name: &str, value: &[u8]) {
-        self.fields.retain(|other| !other.eq_ignore_ascii_case(name.as_bytes()));
+        self.drop_field(name);
         self.fields.push(name.as_bytes(), value);
     }
 

@@ -11,6 +11,7 @@
 pub mod answer;
 pub mod auth;
 pub mod body;
+pub mod content_type;
 pub mod cookies;
 pub mod decode;
 pub mod events;
@@ -20,6 +21,7 @@ pub mod form;
 pub mod incoming;
 pub mod multipart;
 pub mod proxy;
+pub mod ranges;
 pub mod record;
 pub mod redirect;
 pub mod request;

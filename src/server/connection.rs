@@ -2,7 +2,7 @@
 
 use super::{body::Body, stream::Stream};
 use crate::{
-    error::Result,
+    error::{Error, Kind, Result},
     http::incoming::{Head, Limits, Reader},
     wire::Peer,
 };
@@ -182,7 +182,7 @@ impl Connection {
         self.out.bytes.truncate(read);
         if read == 0 {
             // It was cut meanwhile: what was announced cannot be sent.
-            return Err(self.stream.lost());
+            return Err(Error::new(Kind::ConnectionReset, "the file was cut while it was sent"));
         }
         let read = read as u64;
         if left > read {

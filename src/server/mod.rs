@@ -496,29 +496,38 @@ impl Engine {
         }
     }
 
-    /// Forgets a connection that was taken, and closes it.
-    fn end(&mut self, index: usize, connection: Box<Connection>) {
-        if fork::forks() > 0 {
+    /// Forgets a connection that was taken, and closes it. Where another process may go on with it, nothing is said.
+    fn end(&mut self, index: usize, mut connection: Connection) {
+        let handed =
+            matches!(&connection.phase, Phase::Talk(talk) if talk.state == State::Asked && talk.forks != fork::forks());
+        if handed || self.generation != fork::generation() {
+            connection.stream.abandon();
+        } else if fork::forks() > 0 {
             // A child may have the socket open, too: the client is told at once all the same.
             let _ = connection.stream.wire().shutdown(Shutdown::Both);
         }
         self.forget(index, connection);
     }
 
-    /// The same, and nothing is said: a child may go on with it.
-    fn forget(&mut self, index: usize, connection: Box<Connection>) {
+    /// The same, as it is.
+    fn forget(&mut self, index: usize, connection: Connection) {
+        drop(self.release(index, connection));
+    }
+
+    /// Lets go of a connection that was taken: its stream, and what was read of it and not used.
+    fn release(&mut self, index: usize, connection: Connection) -> (Stream, Vec<u8>) {
         let _ = self.poll.registry().deregister(&mut SourceFd(&connection.stream.wire().as_fd().as_raw_fd()));
         self.open -= 1;
         if let Some(slot) = self.slots.get_mut(index) {
             slot.turn += 1;
         }
         self.free.push(index);
-        drop(connection);
+        (connection.stream, connection.input)
     }
 
     fn drop_connection(&mut self, index: usize) {
         if let Some(connection) = self.take(index) {
-            self.end(index, connection);
+            self.end(index, *connection);
         }
     }
 
@@ -542,7 +551,7 @@ impl Engine {
         connection.stirred = false;
         match self.advance(index, &mut connection, now) {
             Ok(true) => self.put(index, connection),
-            Ok(false) => self.end(index, connection),
+            Ok(false) => self.end(index, *connection),
             Err(error) => {
                 match &connection.phase {
                     Phase::Shake => {
@@ -552,7 +561,7 @@ impl Engine {
                     Phase::Talk(talk) if talk.state != State::Asked => self.log(&connection, talk, false, now),
                     _ => (),
                 }
-                self.end(index, connection);
+                self.end(index, *connection);
             }
         }
     }
@@ -843,14 +852,14 @@ impl Engine {
                             Phase::Talk(talk) if talk.state != State::Asked => self.log(&connection, talk, false, now),
                             _ => (),
                         }
-                        self.end(index, connection);
+                        self.end(index, *connection);
                     }
                 }
                 Verdict::TooSlow(why) => {
                     if let Some(mut connection) = self.take(index) {
                         match self.refuse(index, &mut connection, Refusal::new(408, why), now) {
                             Ok(()) => self.put(index, connection),
-                            Err(_) => self.end(index, connection),
+                            Err(_) => self.end(index, *connection),
                         }
                     }
                 }
@@ -894,11 +903,13 @@ impl Engine {
                 Phase::Talk(talk) if ours && talk.state == State::Asked => {
                     // The parent may answer others on it.
                     talk.keeps_alive = false;
+                    talk.forks = fork::forks();
                     register(&self.poll, fd, Token(index)).is_ok()
                 }
                 _ => false,
             };
             if asked {
+                connection.stream.adopt();
                 slot.connection = Some(connection);
                 continue;
             }

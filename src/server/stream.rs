@@ -2,7 +2,7 @@
 
 use crate::{
     deadline::Deadline,
-    error::{Error, Kind, Result},
+    error::{Kind, Result},
     tls::Tls,
     wire::Wire,
 };
@@ -25,6 +25,20 @@ impl Stream {
         match self {
             Stream::Plain(_) => None,
             Stream::Tls(tls) => Some(tls),
+        }
+    }
+
+    /// A forked child goes on with it.
+    pub fn adopt(&mut self) {
+        if let Stream::Tls(tls) = self {
+            tls.adopt();
+        }
+    }
+
+    /// Another process goes on with it.
+    pub fn abandon(&mut self) {
+        if let Stream::Tls(tls) = self {
+            tls.abandon();
         }
     }
 
@@ -88,10 +102,5 @@ impl Stream {
             tls.close_notify();
         }
         let _ = self.wire().shutdown(Shutdown::Write);
-    }
-
-    /// What an error of the connection is called where the client is meant.
-    pub fn lost(&self) -> Error {
-        Error::new(Kind::ConnectionReset, "the client has closed the connection")
     }
 }

@@ -3,8 +3,11 @@
 use super::{
     Connection, Engine, Entry, HIGH, Note, Ticket,
     connection::{Phase, State, Talk},
+    stream::Stream,
 };
 use crate::{
+    conn::Conn,
+    deadline::Deadline,
     error::{Kind, Result},
     fork,
     http::{
@@ -17,6 +20,8 @@ use std::{fs::File, rc::Rc, time::Duration};
 
 /// What is written together with its head.
 const TOGETHER: usize = 32 * 1024;
+/// For the head of a changed protocol to leave.
+const SWITCH: Duration = Duration::from_secs(1);
 
 /// What follows a head.
 pub enum Content<'a> {
@@ -112,13 +117,43 @@ impl Engine {
         self.give(ticket, connection, &[], now)
     }
 
+    /// Hands the connection of a request that is not answered yet to somebody else, after these bytes: what the client has
+    /// sent already comes with it. `None` if the client is gone.
+    pub fn switch(&mut self, ticket: Ticket, answer: &Answer) -> Result<Option<Conn>> {
+        self.own()?;
+        let (now, date) = (self.clock.now(), self.date());
+        let Some(mut connection) = self.asked(ticket) else { return Ok(None) };
+        let mut head = Vec::new();
+        if let Phase::Talk(talk) = &mut connection.phase {
+            let exchange = Exchange { version: talk.head.version, head_only: false, keeps_alive: true, date: &date };
+            answer.head(&exchange, Ends::Switch, &mut head);
+            talk.status = answer.status;
+        }
+        if let Phase::Talk(talk) = &connection.phase {
+            self.log(&connection, talk, true, now);
+        }
+        let (stream, input) = self.release(ticket.index, *connection);
+        let mut conn = match stream {
+            Stream::Plain(wire) => Conn::plain(wire),
+            Stream::Tls(tls) => Conn::tls(*tls),
+        };
+        conn.preload(&input)?;
+        // A fresh connection takes a head without a wait; one that does not is not worth more of anybody's time.
+        let patience = Deadline::after(SWITCH);
+        match conn.send_all(&head, &patience) {
+            Ok(()) => Ok(Some(conn)),
+            Err(error) if error.is(Kind::ConnectionReset) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The streamed answer cannot be finished: the client must see that it was cut.
     pub fn abort(&mut self, ticket: Ticket) {
         if let Some(connection) = self.talking(ticket) {
             if let Phase::Talk(talk) = &connection.phase {
                 self.log(&connection, talk, false, self.clock.now());
             }
-            self.end(ticket.index, connection);
+            self.end(ticket.index, *connection);
         }
     }
 
@@ -154,7 +189,7 @@ impl Engine {
         let Some(connection) = self.asked(ticket) else { return false };
         let forked = matches!(&connection.phase, Phase::Talk(talk) if talk.forks != fork::forks());
         if forked {
-            self.forget(ticket.index, connection);
+            self.end(ticket.index, *connection);
             return false;
         }
         self.put(ticket.index, connection);
@@ -192,14 +227,14 @@ impl Engine {
         match wrote {
             Ok(true) if state == State::Given => match self.over(index, &mut connection, now) {
                 Ok(true) => self.put(index, connection),
-                _ => self.end(index, connection),
+                _ => self.end(index, *connection),
             },
             Ok(_) => self.put(index, connection),
             Err(error) => {
                 if let Phase::Talk(talk) = &connection.phase {
                     self.log(&connection, talk, false, now);
                 }
-                self.end(index, connection);
+                self.end(index, *connection);
                 return if error.is(Kind::ConnectionReset) { Ok(false) } else { Err(error) };
             }
         }

@@ -278,6 +278,16 @@ impl<T: Transport> Tls<T> {
         self.closed = true;
     }
 
+    /// A forked child goes on with the connection of its parent, which says nothing on it any more.
+    pub fn adopt(&mut self) {
+        self.generation = fork::generation();
+    }
+
+    /// Another process goes on with the connection: nothing more is said here, at the end neither.
+    pub fn abandon(&mut self) {
+        self.closed = true;
+    }
+
     /// What rustls said of the failure that broke the connection.
     pub(crate) fn fault(&self) -> Option<&TlsError> {
         self.fault.as_deref()

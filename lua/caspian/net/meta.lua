@@ -656,6 +656,153 @@ function Http_client.jail(...) end
 ---@field cookies? boolean|caspian.net.Jar                   Defaults to false
 ---@field resolve? table<string, string>                     { ["host:port"] = ip }
 
+--- A TLS server's certificate and options, or several that SNI picks from.
+---@alias caspian.net.Certificates caspian.net.Server_tls|caspian.net.Server_tls[]
+
+---@class caspian.net.Server_options: caspian.net.Timeout
+---@field backlog? integer           1024
+---@field reuse_port? boolean        false; several processes share the port
+---@field tls? caspian.net.Certificates
+---@field max_head_bytes? integer    64 KiB
+---@field max_fields? integer        100; 256 at the most
+---@field max_body_bytes? integer    20 MiB
+---@field max_memory_bytes? integer  1 MiB; longer bodies need `spill`
+---@field spill? string              a directory for bodies that are too long for memory
+---@field head_timeout? number       10
+---@field body_grace? number         10; from then on a body comes at `min_body_rate`
+---@field min_body_rate? integer     1024 bytes a second
+---@field idle_timeout? number       75; between requests, and for a client that takes nothing of an answer
+---@field handshake_timeout? number  10; of TLS
+---@field drain_timeout? number      10; for what is under way at `stop`
+---@field max_connections? integer   10,000
+---@field max_requests? integer      1,000 on one connection
+---@field log? file*|fun(entry: table)  an open file gets the common log format
+---@field on_refused? fun(refusal: table)
+---@field on_error? fun(err: any, request?: caspian.net.Server_request)
+
+---@class caspian.net.Server_unix: caspian.net.Server_options
+---@field unix string  the path of a socket
+
+--- What a request is answered with.
+---@class caspian.net.Answer
+---@field status? integer  200
+---@field headers? table<string, string|string[]>
+---@field body? string|fun(): string?  a function answers pieces, and nil at the end
+---@field body_json? any
+---@field body_file? string  a path; ranges and conditional requests are answered
+
+--- `net.http.server(…)`.
+---@class caspian.net.Server
+---@field local_host? string
+---@field local_port? integer
+---@field path? string  of a Unix socket
+---@field timeout number
+---@field connections integer
+local Server = {}
+
+--- The next complete request; nil once the server has stopped.
+---@param opts? caspian.net.Timeout
+---@return caspian.net.Server_request?
+function Server:accept(opts) end
+--- An iterator over the requests, until the server is stopped.
+---@return fun(): caspian.net.Server_request?
+function Server:requests() end
+--- Answers each request with what the handler answers.
+---@param handler fun(request: caspian.net.Server_request): caspian.net.Answer|string|nil
+function Server:run(handler) end
+--- Stops accepting; what is under way may end within `drain_timeout`.
+function Server:stop() end
+--- Other certificates for connections from now on.
+---@param tls caspian.net.Certificates
+function Server:reload_tls(tls) end
+function Server:close() end
+
+--- A request that a server hands out. Read-only; methods work with a dot and with a colon.
+---@class caspian.net.Server_request
+---@field id string
+---@field method string
+---@field target string  as sent
+---@field path string  as sent, percent-encoded
+---@field query? string  as sent
+---@field version "1.0"|"1.1"
+---@field scheme "http"|"https"
+---@field host? string  in lower case, without the port
+---@field headers table<string, string|string[]>  found in any case
+---@field raw_headers string[][]
+---@field cookies table<string, string>
+---@field params table<string, string|caspian.net.Part>  query and form, the last of a name
+---@field param_array any[][]  { name, value } in order
+---@field param_hash? any  the query as JSON
+---@field body? string  nil where it went to a file
+---@field content_length integer
+---@field remote_host? string
+---@field remote_port? integer
+---@field peer? caspian.net.Peer  over a Unix socket
+---@field tls? { protocol: string, cipher: string, sni?: string, alpn?: string, peer_cert?: caspian.net.Cert }
+local Server_request = {}
+
+---@param status integer|caspian.net.Answer
+---@param headers? table<string, string|string[]>
+---@param body? string|fun(): string?
+---@return boolean there  false where the client is gone
+function Server_request:respond(status, headers, body) end
+--- The body in UTF-8, decoded by its charset.
+---@return string
+function Server_request:text() end
+---@return any
+function Server_request:json() end
+--- The fields of a form, the last of a name; nil where the body is no form.
+---@return table<string, string|caspian.net.Part>?
+function Server_request:form() end
+--- The parts of a multipart form; nil where the body is none.
+---@return caspian.net.Part[]?
+function Server_request:parts() end
+---@param count? integer
+---@return string?
+function Server_request:read(count) end
+---@param file file*
+---@return integer bytes
+function Server_request:save(file) end
+--- Answers with an event stream (Server-Sent Events).
+---@param opts? { headers?: table<string, string>, timeout?: number, retry?: number }
+---@return caspian.net.Event_stream
+function Server_request:events(opts) end
+--- Turns the request into a WebSocket.
+---@param opts? { headers?: table<string, string>, subprotocols?: string[], timeout?: number, max_message_bytes?: integer, max_frame_bytes?: integer }
+---@return caspian.net.Websocket
+function Server_request:websocket(opts) end
+
+--- A part of a multipart form.
+---@class caspian.net.Part
+---@field name string
+---@field filename? string  as the client calls the file: no path
+---@field content_type? string
+---@field headers table<string, string>
+---@field size integer
+local Part = {}
+
+---@param count? integer
+---@return string?
+function Part:read(count) end
+---@param file file*
+---@return integer bytes
+function Part:save(file) end
+--- All of it, as it came.
+---@return string
+function Part:text() end
+
+--- The server's side of an event stream.
+---@class caspian.net.Event_stream
+local Event_stream = {}
+
+---@param event { event?: string, data?: string, id?: string, retry?: number }
+function Event_stream:send(event) end
+---@param text? string
+function Event_stream:comment(text) end
+---@return boolean
+function Event_stream:is_open() end
+function Event_stream:close() end
+
 ---@class caspian.net.Http
 ---@field client caspian.net.Http_client
 ---@field sammy caspian.net.Sammy_class
@@ -671,6 +818,15 @@ function Http.guard(config) end
 ---@param records? caspian.net.Cookie[]
 ---@return caspian.net.Jar
 function Http.jar(records) end
+
+--- An HTTP server: on a host and a port, on a Unix socket (`{ unix = path }`), or over a listener, which is spent.
+---@overload fun(given: caspian.net.Server_unix): caspian.net.Server
+---@overload fun(listener: caspian.net.Listener, opts?: caspian.net.Server_options): caspian.net.Server
+---@param host string
+---@param port integer  0: any free one
+---@param opts? caspian.net.Server_options
+---@return caspian.net.Server
+function Http.server(host, port, opts) end
 
 --- `%net`. Functions work with a dot and with a colon.
 ---@class caspian.net.Net

@@ -3,18 +3,33 @@ local args = require("caspian.net.args")
 local objects = require("caspian.net.objects")
 local error, next, pcall, rawequal, setfenv, setmetatable, tostring, type =
   error, next, pcall, rawequal, setfenv, setmetatable, tostring, type
-local concat = table.concat
+local made = require("caspian.net.error_methods").made
+local concat, find, format, gmatch, gsub = table.concat, string.find, string.format, string.gmatch, string.gsub
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local answer, bad, show = args.answer, args.bad, args.show
+local answer, bad, own, show = args.answer, args.bad, args.own, args.show
 local states, ARRAY, HASH, FOLDED = objects.states, objects.ARRAY, objects.HASH, objects.FOLDED
 
 --- What is behind a request, by keys that no script has, in one table with the fields that it may see. HANDLE: the core's;
 -- SERVER: its server, which lives as long as the request; BEHIND: the server's state.
-local BEHIND, CORE, HANDLE, SERVER = {}, {}, {}, {}
+-- PARTS: those of its form, false without one.
+local BEHIND, CORE, HANDLE, PARTS, SERVER = {}, {}, {}, {}, {}
 
 local M = {}
+
+--- A method, bound to its object.
+function M.bound(method, state)
+  return function(first, ...)
+    local result
+    if first ~= nil and rawequal(states[first], state) then
+      result = method(state, ...)
+    else
+      result = method(state, first, ...)
+    end
+    return result
+  end
+end
 
 --- The fields that the core answers.
 local FIELDS = {}
@@ -22,6 +37,80 @@ for _, name in next, {
   "id", "method", "target", "path", "query", "version", "scheme", "host", "headers", "raw_headers", "cookies", "body",
   "content_length", "remote_host", "remote_port", "peer", "tls",
 } do FIELDS[name] = true end
+
+--- What is behind a part of a form. START, LENGTH: where it is in the body; PLACE: where the next read begins.
+local LENGTH, PLACE, START = {}, {}, {}
+
+--- The methods of parts, as those of requests.
+local PART = {}
+
+--- `count` bytes of the part, fewer only at its end, nil after it; without `count` all that is left.
+function PART.read(state, count)
+  if count ~= nil then args.count(1, "read", "count", count, 1) end
+  local left = state[LENGTH] - state[PLACE]
+  if left <= 0 then return nil end
+  if not count or count > left then count = left end
+  local bytes, err = state[CORE].request_slice(state[HANDLE], state[START] + state[PLACE], count)
+  if bytes == nil then error(err, 0) end
+  state[PLACE] = state[PLACE] + #bytes
+  return bytes
+end
+
+--- Writes what is left of the part to an open file; answers how many bytes.
+function PART.save(state, file)
+  return M.save(file, function() return PART.read(state, 65536) end)
+end
+
+--- All of the part, as it came.
+function PART.text(state)
+  local bytes, err = state[CORE].request_slice(state[HANDLE], state[START], state[LENGTH])
+  if bytes == nil then error(err, 0) end
+  return bytes
+end
+
+local part = { __name = "caspian.net.part", __metatable = false, __newindex = objects.readonly }
+objects.kinds[part] = "part"
+
+function part.__index(self, name)
+  local state = states[self]
+  local value = state[name]
+  if value == nil and PART[name] then
+    value = M.bound(PART[name], state)
+    state[name] = value
+  end
+  return value
+end
+
+function part.__tostring(self)
+  return "part " .. self.name
+end
+
+--- The parts of a form, made once; nil where the body is no multipart form.
+local function parts_of(state)
+  if state[PARTS] ~= nil then return state[PARTS] end
+  local rows, err = state[CORE].request_parts(state[HANDLE])
+  if rows == nil and err ~= nil then error(err, 0) end
+  local parts = false
+  if rows then
+    parts = setmetatable({}, ARRAY)
+    for at, row in next, rows do
+      local object, headers = setmetatable({}, part), setmetatable(row[3], FOLDED)
+      states[object] = {
+        [CORE] = state[CORE], [HANDLE] = state[HANDLE], [SERVER] = state[SERVER], [START] = row[4], [LENGTH] = row[5], [PLACE] = 0,
+        name = row[1], filename = row[2], headers = headers, content_type = headers["content-type"], size = row[5],
+      }
+      parts[at] = object
+    end
+  end
+  state[PARTS] = parts
+  return parts
+end
+
+--- The value of a part: its text, or itself where it is a file.
+local function value_of(object)
+  if object.filename ~= nil then return object end
+  return object.text()
+end
 
 --- All pairs of a request, in order: the query's, then the form's.
 local function pairs_of(state)
@@ -33,6 +122,9 @@ local function pairs_of(state)
     for at = 1, flat and #flat or 0, 2 do
       all[#all + 1] = setmetatable({ flat[at], flat[at + 1] }, ARRAY)
     end
+  end
+  for _, object in next, parts_of(state) or {} do
+    all[#all + 1] = setmetatable({ object.name, value_of(object) }, ARRAY)
   end
   return all
 end
@@ -97,11 +189,21 @@ function REQUEST.form(state)
   local flat, err = state[CORE].request_pairs(state[HANDLE], "form")
   if flat == nil then
     if err ~= nil then error(err, 0) end
-    return nil
+    local parts = parts_of(state)
+    if not parts then return nil end
+    local form = {}
+    for _, object in next, parts do form[object.name] = value_of(object) end
+    return setmetatable(form, HASH)
   end
   local form = {}
   for at = 1, #flat, 2 do form[flat[at]] = flat[at + 1] end
   return setmetatable(form, HASH)
+end
+
+--- The parts of a multipart form, in order: each has `name filename content_type headers size`, and `read(n)`, `save(file)` and
+-- `text()`. nil where the body is none.
+function REQUEST.parts(state)
+  return parts_of(state) or nil
 end
 
 --- `count` bytes of the body, fewer only at its end, nil after it; without `count` all that is left.
@@ -114,14 +216,16 @@ end
 
 --- Writes what is left of the body to an open file; answers how many bytes.
 function REQUEST.save(state, file)
-  if type(file) ~= "userdata" and type(file) ~= "table" then bad(1, "save", "an open file expected, got " .. show(file)) end
+  return M.save(file, function() return REQUEST.read(state, 65536) end)
+end
+
+--- Writes what `read` answers to an open file, to its end; answers how many bytes.
+function M.save(file, read)
+  if type(file) ~= "userdata" and type(file) ~= "table" then bad(1, "save", "an open file expected, got " .. show(file), 1) end
   local total = 0
   while true do
-    local bytes, err = state[CORE].request_read(state[HANDLE], 65536)
-    if bytes == nil then
-      if err ~= nil then error(err, 0) end
-      return total
-    end
+    local bytes = read()
+    if bytes == nil then return total end
     local done, why = file:write(bytes)
     if not done then error("save: " .. tostring(why), 0) end
     total = total + #bytes
@@ -130,7 +234,7 @@ end
 
 --- Answers: the keys of a response table.
 local RESPONSE = {
-  status = "any", headers = "any", body = "any", body_json = "any",
+  status = "any", headers = "any", body = "any", body_json = "any", body_file = "any",
 }
 
 --- Raises where an answer of the core's says so. `at`: what its arguments 1 and 2 are to the caller.
@@ -228,25 +332,118 @@ function REQUEST.respond(state, status, headers, body)
   return done
 end
 
+--- What a WebSocket may be told.
+local WEBSOCKET = {
+  headers = "table",
+  subprotocols = "strings",       -- in order of preference; the first that the client offers is chosen
+  timeout = "seconds",            -- 30; of each later call
+  max_message_bytes = "whole",    -- 16 MiB
+  max_frame_bytes = "whole",      -- max_message_bytes
+}
+
+--- Turns the request into a WebSocket, and returns it. A request that asks for none is answered 400 or 426, and `protocol` raised.
+function REQUEST.websocket(state, opts)
+  opts = args.options(1, "websocket", opts, WEBSOCKET)
+  local headers = opts.headers
+  opts.headers = nil
+  local socket, err, index = state[CORE].request_websocket(state[HANDLE], headers, opts)
+  if socket == nil then
+    if type(err) == "string" then bad(index or 0, "websocket", err) end
+    error(err, 0)
+  end
+  return socket
+end
+
+--- What an event may have.
+local EVENT = { event = "string", data = "string", id = "string", retry = "seconds" }
+
+--- A line of an event stream: what would end it is refused.
+local function line(name, field, text)
+  if find(text, "[%z\r\n]") then bad(1, name, field .. " contains CR, LF or NUL", 1) end
+  return field .. ": " .. text .. "\n"
+end
+
+--- Every line of a text behind a word.
+local function lines(word, text)
+  local out = {}
+  for each in gmatch(gsub(gsub(text, "\r\n", "\n"), "\r", "\n") .. "\n", "([^\n]*)\n") do out[#out + 1] = word .. each .. "\n" end
+  return concat(out)
+end
+
+local EVENTS_OPTIONS = { headers = "table", timeout = "seconds", retry = "seconds" }
+
+--- Answers with an event stream (Server-Sent Events), and returns it: `send{ event =, data =, id =, retry = }`, `comment(text)`,
+-- `close()`. What a client does not take is held up to 256 KiB; then `send` waits for `timeout` (30 s). One that is gone:
+-- `connection_reset`. opts: headers, timeout, retry (seconds until a client comes back)
+function REQUEST.events(state, opts)
+  opts = args.options(1, "events", opts, EVENTS_OPTIONS)
+  local core, handle = state[CORE], state[HANDLE]
+  local headers = { ["Content-Type"] = "text/event-stream", ["Cache-Control"] = "no-store" }
+  for name, value in next, opts.headers or {} do headers[name] = value end
+  local name, err, index = core.request_stream(handle, 200, headers)
+  if name == nil then
+    if type(err) == "string" then bad(index == 2 and 1 or index or 0, "events", err) end
+    error(err, 0)
+  end
+  local members, open = {}, name ~= false
+  local object
+  local function put(text)
+    if not open then error(made("socket", "send: the event stream is closed", "send"), 0) end
+    local done, why = core.request_piece(handle, text, opts.timeout or 30)
+    if done == nil then
+      if why:is("connection_reset") then open = false end
+      error(why, 0)
+    end
+    return true
+  end
+
+  --- Sends an event. data: its lines may end in any way; retry: seconds.
+  function members.send(...)
+    local event = own(object, ...)
+    event = args.options(1, "send", event, EVENT)
+    local out = {}
+    if event.event then out[#out + 1] = line("send", "event", event.event) end
+    if event.id then out[#out + 1] = line("send", "id", event.id) end
+    if event.retry then out[#out + 1] = format("retry: %.0f\n", event.retry * 1000) end
+    if event.data then out[#out + 1] = lines("data: ", event.data) end
+    if #out == 0 then bad(1, "send", "an event has event, data, id or retry") end
+    out[#out + 1] = "\n"
+    put(concat(out))
+  end
+
+  --- Sends a comment: clients pass over it, and proxies see that the connection lives.
+  function members.comment(...)
+    local text = own(object, ...)
+    if text == nil then text = "" end
+    args.string(1, "comment", "text", text)
+    put(lines(": ", text) .. "\n")
+  end
+
+  --- Ends the stream.
+  function members.close()
+    if not open then return end
+    open = false
+    core.request_finish(handle)
+  end
+
+  --- True while the client is there, as far as is known.
+  function members.is_open()
+    -- By `state` the server lives as long as the stream.
+    open = open and state[CORE].request_get(state[HANDLE], "there")
+    return open
+  end
+
+  object = objects.sealed("event_stream", members)
+  if open and opts.retry then members.send{ retry = opts.retry } end
+  return object
+end
+
 local request = {
   __name = "caspian.net.request",
   __metatable = false,
   __newindex = objects.readonly,
 }
 objects.kinds[request] = "request"
-
---- A method, bound to its request.
-local function bound(method, state)
-  return function(first, ...)
-    local result
-    if first ~= nil and rawequal(states[first], state) then
-      result = method(state, ...)
-    else
-      result = method(state, first, ...)
-    end
-    return result
-  end
-end
 
 function request.__index(self, name)
   local state = states[self]
@@ -259,7 +456,7 @@ function request.__index(self, name)
   elseif make then
     value = make(state)
   elseif method then
-    value = bound(method, state)
+    value = M.bound(method, state)
   else
     return nil
   end

@@ -3,6 +3,7 @@
 //! Strict where two readers could disagree: what is ambiguous is refused with a status and the connection closed, so that a
 //! front server and we never see two different requests. Knows no socket, no clock and no Lua; keeps no body.
 
+pub mod multipart;
 pub mod params;
 mod reader;
 mod target;

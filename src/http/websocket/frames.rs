@@ -77,9 +77,17 @@ impl Default for Limits {
     }
 }
 
-/// The server's side of a WebSocket, read.
+/// Whose frames are read: a client masks its own, a server none (RFC 6455 section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Server,
+    Client,
+}
+
+/// The other side of a WebSocket, read.
 pub struct Reader {
     limits: Limits,
+    peer: Peer,
     /// A head that has come in part.
     head: Vec<u8>,
     frame: Option<Open>,
@@ -98,12 +106,35 @@ struct Open {
     opcode: OpCode,
     last: bool,
     left: u64,
+    /// A client's mask, turned so that it begins with the next byte's.
+    mask: Option<[u8; 4]>,
+}
+
+impl Open {
+    /// Takes the mask off the bytes that come next (section 5.3).
+    fn unmask(&mut self, bytes: &mut [u8]) {
+        let Some(mask) = &mut self.mask else { return };
+        let word = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
+        let (words, rest) = bytes.as_chunks_mut::<8>();
+        for eight in words {
+            *eight = (u64::from_ne_bytes(*eight) ^ word).to_ne_bytes();
+        }
+        rest.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+        mask.rotate_left(rest.len() % 4);
+    }
 }
 
 impl Reader {
+    /// Reads a server's frames.
     pub fn new(limits: Limits) -> Reader {
+        Reader::of(Peer::Server, limits)
+    }
+
+    /// Reads the frames of that side.
+    pub fn of(peer: Peer, limits: Limits) -> Reader {
         Reader {
             limits,
+            peer,
             head: Vec::with_capacity(MAX_HEAD),
             frame: None,
             form: None,
@@ -141,7 +172,9 @@ impl Reader {
             let piece = rest.get(..here).unwrap_or_default();
             used += here;
             if matches!(frame.opcode, OpCode::Control(_)) {
+                let start = self.control.len();
                 self.control.extend_from_slice(piece);
+                frame.unmask(self.control.get_mut(start..).unwrap_or_default());
                 frame.left -= here as u64;
             } else {
                 // What is behind `filled` is room that `room` made and that was not needed.
@@ -176,7 +209,9 @@ impl Reader {
     pub fn took(&mut self, count: usize) -> Result<()> {
         let Some(frame) = &mut self.frame else { return Ok(()) };
         frame.left = frame.left.saturating_sub(count as u64);
-        self.filled = self.filled.saturating_add(count).min(self.message.len());
+        let start = self.filled;
+        self.filled = start.saturating_add(count).min(self.message.len());
+        frame.unmask(self.message.get_mut(start..self.filled).unwrap_or_default());
         if self.form == Some(Form::Text) {
             let last = frame.last && frame.left == 0;
             self.check(last)?;
@@ -223,8 +258,10 @@ impl Reader {
         match self.head.as_slice() {
             [first] => self.judge(*first)?,
             [first, second] => {
-                if second & 0x80 != 0 {
-                    return Err(broken("the server masked a frame"));
+                match (self.peer, second & 0x80 != 0) {
+                    (Peer::Server, true) => return Err(broken("the server masked a frame")),
+                    (Peer::Client, false) => return Err(broken("the client did not mask a frame")),
+                    _ => (),
                 }
                 if first & 0x08 != 0 && usize::from(second & 0x7f) > MAX_CONTROL {
                     return Err(broken("a control frame of more than 125 bytes"));
@@ -262,7 +299,7 @@ impl Reader {
             }
             OpCode::Control(_) => self.control.clear(),
         }
-        self.frame = Some(Open { opcode: header.opcode, last: header.is_final, left: length });
+        self.frame = Some(Open { opcode: header.opcode, last: header.is_final, left: length, mask: header.mask });
         Ok(())
     }
 
@@ -335,8 +372,8 @@ pub fn is_sendable(code: u16) -> bool {
     code == 1014 || CloseCode::from(code).is_allowed()
 }
 
-/// Appends a message as one frame, masked.
-pub fn message(form: Form, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> {
+/// Appends a message as one frame, masked where there is a mask.
+pub fn message(form: Form, payload: &[u8], mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<()> {
     let opcode = match form {
         Form::Text => OpCode::Data(Data::Text),
         Form::Binary => OpCode::Data(Data::Binary),
@@ -344,18 +381,18 @@ pub fn message(form: Form, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) -> 
     append(opcode, payload, mask, out)
 }
 
-/// Appends a ping, masked. No more than [`MAX_CONTROL`] bytes.
-pub fn ping(payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> {
+/// Appends a ping, masked where there is a mask. No more than [`MAX_CONTROL`] bytes.
+pub fn ping(payload: &[u8], mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<()> {
     append(OpCode::Control(Control::Ping), payload, mask, out)
 }
 
-/// Appends the answer to a ping, masked.
-pub fn pong(payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> {
+/// Appends the answer to a ping, masked where there is a mask.
+pub fn pong(payload: &[u8], mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<()> {
     append(OpCode::Control(Control::Pong), payload, mask, out)
 }
 
-/// Appends a close frame, masked; an empty one for the code 1005.
-pub fn close(goodbye: &Goodbye, mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> {
+/// Appends a close frame, masked where there is a mask; an empty one for the code 1005.
+pub fn close(goodbye: &Goodbye, mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<()> {
     let mut payload = Vec::new();
     if goodbye.code != 1005 {
         payload.extend_from_slice(&goodbye.code.to_be_bytes());
@@ -364,8 +401,8 @@ pub fn close(goodbye: &Goodbye, mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> 
     append(OpCode::Control(Control::Close), &payload, mask, out)
 }
 
-fn append(opcode: OpCode, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) -> Result<()> {
-    let header = FrameHeader { is_final: true, opcode, mask: Some(mask), ..FrameHeader::default() };
+fn append(opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<()> {
+    let header = FrameHeader { is_final: true, opcode, mask, ..FrameHeader::default() };
     pages::reserve(out, payload.len() + MAX_HEAD)?;
     // Writing to a vector does not fail.
     let _ = Frame::from_payload(header, pages::copied(payload)?.into()).format(out);

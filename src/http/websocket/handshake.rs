@@ -3,7 +3,7 @@
 //! Pure: a request's fields and an answer's head. No extension is offered, so none is accepted.
 
 use super::super::{
-    Invalid, broken, is_token,
+    Invalid, broken, incoming, is_token,
     request::{Form, Method, Request},
     response::{Head, Version},
     url::HttpUrl,
@@ -142,6 +142,42 @@ impl Handshake {
             }
             None => format!("the server answered {status} instead of 101"),
         }
+    }
+}
+
+/// A client's handshake (section 4.2.1): the answer to its key, and the subprotocols that it offers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Opening {
+    pub accept: String,
+    pub offered: Vec<String>,
+}
+
+impl Opening {
+    /// Judges a request. The error is the status to refuse it with, and why: 426 for another version of the protocol.
+    pub fn of(request: &incoming::Head) -> std::result::Result<Opening, incoming::Refusal> {
+        let refuse = |status, why: &'static str| Err(incoming::Refusal::new(status, why));
+        let fields = &request.fields;
+        if &*request.method != "GET" || request.version != Version::Http11 {
+            return refuse(400, "a WebSocket begins with GET on HTTP/1.1");
+        }
+        if request.framing != incoming::Framing::Empty {
+            return refuse(400, "the request has a body");
+        }
+        if !fields.lists("Upgrade", "websocket") || !fields.lists("Connection", "upgrade") {
+            return refuse(426, "the request does not ask for a WebSocket");
+        }
+        let mut versions = fields.all("Sec-WebSocket-Version");
+        if versions.next() != Some(b"13") || versions.next().is_some() {
+            return refuse(426, "Sec-WebSocket-Version is not 13");
+        }
+        let mut keys = fields.all("Sec-WebSocket-Key");
+        let key = match (keys.next().map(std::str::from_utf8), keys.next()) {
+            (Some(Ok(key)), None) if BASE64.decode(key.as_bytes()).is_ok_and(|key| key.len() == 16) => key,
+            _ => return refuse(400, "Sec-WebSocket-Key is not 16 bytes in Base64"),
+        };
+        let offered = fields.list("Sec-WebSocket-Protocol").filter(|name| is_token(name));
+        let offered = offered.map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        Ok(Opening { accept: accept_of(key), offered })
     }
 }
 

@@ -5,9 +5,11 @@
 
 mod request;
 mod respond;
+mod upgrade;
 
 use super::{
     answer::{Answer, argument, found},
+    capability::Capability,
     define, held,
     kinds::hash,
     options::Options,
@@ -18,6 +20,7 @@ use super::{
 use crate::{
     deadline::{Deadline, check_interrupt},
     error::{Error, Kind, Result},
+    files::Files,
     http::{
         answer::log_date,
         incoming::{Limits, MOST_FIELDS},
@@ -45,6 +48,10 @@ pub struct Server {
     /// What it listens on, after it has stopped, too.
     local: Option<SocketAddr>,
     path: Option<String>,
+    /// What answers may be read from.
+    files: Files,
+    /// What its requests become sockets of.
+    cap: Rc<Capability>,
 }
 
 /// What a socket of the class holds: with it the server ends.
@@ -125,7 +132,8 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         Ok(true)
     })?;
     request::register(lua, core)?;
-    respond::register(lua, core)
+    respond::register(lua, core)?;
+    upgrade::register(lua, core)
 }
 
 /// The socket of a server, and the server.
@@ -189,11 +197,18 @@ fn open(lua: &Lua, (cap, host, port, path, listener, table): Open) -> Answer<Val
     let path = unix.or_else(|| listener.path().map(|path| path.display().to_string()));
     let engine = RefCell::new(Engine::new(listener, tls, options)?);
     let id = data_encoding::HEXLOWER.encode(&random);
-    let item = Item::Server(Serving(Rc::new(Server { engine, id, local, path })));
+    let item = Item::Server(Serving(Rc::new(Server {
+        engine,
+        id,
+        local,
+        path,
+        files: cap.files.clone(),
+        cap: Rc::clone(&cap),
+    })));
     wrap(lua, Socket::new(Rc::clone(&cap), Class::Server, item, "", None), timeout)
 }
 
-fn settings(opts: &Options<'_>, files: &crate::files::Files) -> Answer<server::Options> {
+fn settings(opts: &Options<'_>, files: &Files) -> Answer<server::Options> {
     let plain = server::Options::default();
     let number = |name, default: u64| Answer::Ok(opts.find::<f64>(name)?.map_or(default, |n| n as u64));
     // For ever is as long as a clock can tell.
@@ -237,7 +252,7 @@ fn settings(opts: &Options<'_>, files: &crate::files::Files) -> Answer<server::O
 }
 
 /// One certificate, or a list of them that SNI picks from.
-fn certificates(opts: &Options<'_>, cap: &super::Capability, given: &Value) -> Answer<ServerTls> {
+fn certificates(opts: &Options<'_>, cap: &Capability, given: &Value) -> Answer<ServerTls> {
     let Value::Table(table) = given else { return argument(opts.index, "tls must be a table") };
     if table.raw_len() == 0 {
         return opts.of(table.clone()).server_tls(cap);

@@ -192,6 +192,7 @@ fn get(lua: &Lua, held: &Held, name: &str) -> mlua::Result<Value> {
             table.raw_set("peer_cert", cert)?;
             kinds::hash(lua, table)?.into_lua(lua)
         }),
+        "there" => held.server.engine.try_borrow().is_ok_and(|engine| engine.is_there(*ticket)).into_lua(lua),
         "answered" => held.answered.get().into_lua(lua),
         _ => Ok(Value::Nil),
     }

@@ -11,10 +11,15 @@ use crate::lua::{
 use crate::{
     deadline::{Deadline, check_interrupt},
     error::{Error, Kind},
-    http::{Invalid, answer as http},
+    http::{
+        Invalid, answer as http,
+        content_type::content_type,
+        ranges::{About, Plan, plan},
+    },
     server::Content,
 };
 use mlua::{AnyUserData, Lua, LuaString, Table, Value};
+use std::os::unix::fs::MetadataExt;
 
 /// Adds the functions to the core.
 pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
@@ -52,6 +57,43 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             Some(_) => room(&held, &patience(own)),
         }
     })?;
+    // request_file(request, status, headers?, path): ranges and conditional requests are ours
+    type File = (AnyUserData, f64, Option<Table>, LuaString);
+    define(lua, core, "request_file", |_, (request, status, headers, path): File| {
+        let held = unanswered(&request)?;
+        let mut answer = answer(status, headers, None)?;
+        let path = path.as_bytes();
+        let shown = String::from_utf8_lossy(&path);
+        let opened = held.server.files.open_regular(&path);
+        let file = opened.or_else(|refusal| argument(3, format!("body_file: {}", refusal.words(&shown))))?;
+        let about = about(&file).or_else(|e| argument(3, format!("body_file: {shown}: {e}")))?;
+        answer.default_field("Content-Type", content_type(&path).as_bytes());
+        let head = &held.request.head;
+        let (mut from, mut length) = (0, about.length);
+        if answer.status == 200 {
+            answer.default_field("ETag", about.etag.as_bytes());
+            answer.default_field("Last-Modified", about.last_modified().as_bytes());
+            answer.default_field("Accept-Ranges", b"bytes");
+            match plan(&head.method, &head.fields, &about) {
+                Plan::Whole => (),
+                Plan::Part(start, count) => {
+                    (from, length) = (start, count);
+                    answer.status = 206;
+                    let place = format!("bytes {from}-{}/{}", from + length - 1, about.length);
+                    answer.set_field("Content-Range", place.as_bytes());
+                }
+                Plan::NotModified => answer.status = 304,
+                Plan::Failed => (answer.status, length) = (412, 0),
+                Plan::Unsatisfiable => {
+                    (answer.status, length) = (416, 0);
+                    answer.set_field("Content-Range", format!("bytes */{}", about.length).as_bytes());
+                }
+            }
+        }
+        let done = held.server.engine()?.answer(held.ticket(), &answer, Content::File(file, from, length));
+        held.answered.set(true);
+        Ok(done.map_err(|e| e.op("respond"))?)
+    })?;
     define(lua, core, "request_finish", |_, request: AnyUserData| {
         let held = peek(&request)?;
         Ok(held.server.engine()?.finish(held.ticket())?)
@@ -64,7 +106,12 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-fn gone() -> Error {
+fn about(file: &std::fs::File) -> std::io::Result<About> {
+    let meta = file.metadata()?;
+    Ok(About::new(meta.len(), u64::try_from(meta.mtime()).unwrap_or(0), meta.mtime_nsec() as u32))
+}
+
+pub(super) fn gone() -> Error {
     Error::new(Kind::ConnectionReset, "the client has closed the connection").op("respond")
 }
 
@@ -88,7 +135,7 @@ fn room(held: &Held, deadline: &Deadline) -> Answer<bool> {
 }
 
 /// A request that may still be answered.
-fn unanswered(request: &AnyUserData) -> Answer<std::rc::Rc<Held>> {
+pub(super) fn unanswered(request: &AnyUserData) -> Answer<std::rc::Rc<Held>> {
     let held = peek(request)?;
     if held.answered.get() {
         return argument(0, "the request was answered already");
