@@ -32,7 +32,7 @@ local function built()
 end
 
 if act == "build" then
-  run("cargo rustc --release --lib --crate-type cdylib --no-default-features --features module," .. feature)
+  run("cargo rustc --release --lib --crate-type cdylib --no-default-features --features full,module," .. feature)
 elseif act == "install" then
   run("mkdir -p " .. quote(luadir) .. " " .. quote(libdir))
   run("cp -R lua/. " .. quote(luadir))

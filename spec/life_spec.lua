@@ -183,6 +183,29 @@ if posix then
       mine.revoke()
     end)
 
+    it("children draw random bytes of their own", function()
+      -- The generator has a state by now, which every child begins with.
+      net.ssl("127.0.0.1", servers.https, { ca_bundle = servers.ca }):close()
+      local listener = net.tcp_listen("127.0.0.1", 0)
+      local seen = {}
+      for _ = 1, 3 do
+        local id = unistd.fork()
+        if id == 0 then
+          pcall(net.ssl, "127.0.0.1", listener.local_port, { verify = false, timeout = 20 })
+          unistd._exit(0)
+        end
+        local s = listener:accept{ timeout = 20 }
+        -- The random of a ClientHello, behind the heads of its record and its message, and a version (RFC 8446, section 4.1.2).
+        local random = s:recv_exact(43, { timeout = 20 }):sub(12)
+        s:close()
+        wait(id)
+        assert.equal(32, #random)
+        assert.is_nil(seen[random])
+        seen[random] = true
+      end
+      listener:close()
+    end)
+
     it("a child makes connections of its own", function()
       assert.equal(0, forked(function()
         local s = net.tcp("localhost", servers.http)

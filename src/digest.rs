@@ -1,9 +1,8 @@
-//! Digests and message authentication codes, by the library that does the cryptography of TLS: whoever changes it changes
-//! the `use` below. MD5, which that library has not, is the crate `md-5`.
+//! Digests and message authentication codes, by the library that does the cryptography of TLS. MD5, which that library has not, is the crate `md-5`.
 //!
 //! Pure: bytes in, bytes out. Never says what it was given.
 
-use ring::{digest as provider, hmac};
+use crate::crypto::{digest as provider, hmac};
 use subtle::ConstantTimeEq;
 
 /// The algorithms that protocols of the web name. MD5 and SHA-1 are broken against forgers, and here for what asks for them.

@@ -325,7 +325,7 @@ fn under_deny_rules_the_proxy_is_told_the_address() {
 fn server_tls(names: &[&str]) -> (Arc<rustls::ServerConfig>, String) {
     let made = rcgen::generate_simple_self_signed(names.iter().map(|n| n.to_string()).collect::<Vec<_>>()).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(caspian_net::crypto::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
     (Arc::new(config), made.cert.pem())

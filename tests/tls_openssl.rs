@@ -171,6 +171,9 @@ fn servers_of_openssl() {
     issue(&dir, "p384", "-algorithm EC -pkeyopt ec_paramgen_curve:P-384", "-sha384 -extfile ext");
     issue(&dir, "ed25519", "-algorithm ED25519", "-sha256 -extfile ext");
     issue(&dir, "small", "-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "-sha256 -extfile ext");
+    issue(&dir, "p521", "-algorithm EC -pkeyopt ec_paramgen_curve:P-521", "-sha256 -extfile ext");
+    issue(&dir, "sha512", "-algorithm EC -pkeyopt ec_paramgen_curve:P-256", "-sha512 -extfile ext");
+    issue(&dir, "sha224", "-algorithm EC -pkeyopt ec_paramgen_curve:P-256", "-sha224 -extfile ext");
     issue(&dir, "sha1", "-algorithm EC -pkeyopt ec_paramgen_curve:P-256", "-sha1 -extfile ext");
     let none = ClientOptions::default();
     let shown = ClientOptions {
@@ -183,6 +186,8 @@ fn servers_of_openssl() {
     const EC: &str = "-cert ec.pem -key ec.key";
     const RSA: &str = "-cert rsa.pem -key rsa.key";
     type Expected = std::result::Result<(&'static str, &'static str), &'static str>;
+    // What ring lacks.
+    let only_full = |words| if cfg!(feature = "full") { Ok(("TLSv1.3", "TLS_AES")) } else { Err(words) };
     let rows: Vec<(&str, &str, ClientOptions, Expected)> = vec![
         (EC, "", none.clone(), Ok(("TLSv1.3", "TLS_AES"))),
         (EC, "-tls1_2", none.clone(), Ok(("TLSv1.2", "TLS_ECDHE_ECDSA_WITH_AES_"))),
@@ -212,6 +217,9 @@ fn servers_of_openssl() {
         ),
         (RSA, "-tls1_2 -cipher AES128-SHA", none.clone(), Err("no parameters in common")),
         (RSA, "-tls1_2 -cipher ECDHE-RSA-AES128-SHA", none.clone(), Err("no parameters in common")),
+        ("-cert p521.pem -key p521.key", "", none.clone(), only_full("no parameters in common")),
+        ("-cert sha512.pem -key sha512.key", "", none.clone(), only_full("ECDSA with SHA-512")),
+        ("-cert sha224.pem -key sha224.key", "", none.clone(), Err("ECDSA with SHA-224")),
         (EC, "-groups P-384", none.clone(), Ok(("TLSv1.3", "TLS_AES"))),
         (EC, "-groups X448", none.clone(), Err("no parameters in common")),
         (EC, "-alpn http/1.1", alpn.clone(), Ok(("TLSv1.3", "TLS_AES"))),

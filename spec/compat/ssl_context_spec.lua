@@ -89,6 +89,8 @@ local FIELDS = {
   row("curve nope", "{ curve = 'nope' }", [[nil "elliptic curve 'nope' not supported"]]),
   row("curve that rustls lacks", "{ curve = 'secp521r1' }", [[nil "elliptic curve 'secp521r1' not supported"]], "not offered"),
   row("curveslist", "{ curveslist = 'X25519:P-521:P-384' }", MADE),
+  row("curveslist with hybrid groups", "{ curveslist = 'X25519MLKEM768:SecP384r1MLKEM1024:X25519' }", MADE,
+    "OpenSSL before 3.5 knows none of them"),
   row("curveslist with one that nobody knows", "{ curveslist = 'nope:P-256' }", [[nil "unknown elliptic curve in \"nope:P-256\""]]),
   row("verifyext", "{ verifyext = { 'lsec_continue', 'lsec_ignore_purpose', 'crl_check', 'crl_check_chain' } }", MADE),
   row("verifyext nope", "{ verifyext = 'nope' }", [[nil "invalid verify option (nope)"]]),

@@ -6,6 +6,7 @@
 mod challenge;
 
 use super::{Invalid, url::Origin};
+use crate::crypto::digest;
 use challenge::{Algorithm, Challenge, Digest};
 use data_encoding::{BASE64, HEXLOWER};
 use std::{
@@ -243,11 +244,11 @@ fn answer(digest: &Digest, user: &[u8], password: &[u8], asked: &Asked<'_>) -> V
 
 impl Algorithm {
     fn hash(self, text: &[u8]) -> Vec<u8> {
-        let ring = |algorithm| ring::digest::digest(algorithm, text).as_ref().to_vec();
+        let digest = |algorithm| digest::digest(algorithm, text).as_ref().to_vec();
         match self {
             Algorithm::Md5 => <md5::Md5 as md5::Digest>::digest(text).to_vec(),
-            Algorithm::Sha256 => ring(&ring::digest::SHA256),
-            Algorithm::Sha512of256 => ring(&ring::digest::SHA512_256),
+            Algorithm::Sha256 => digest(&digest::SHA256),
+            Algorithm::Sha512of256 => digest(&digest::SHA512_256),
         }
     }
 }

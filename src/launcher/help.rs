@@ -1,7 +1,12 @@
 //! What `--help` and `--version` print: every flag, with an example.
 
 /// The features of Cargo.toml that a binary can be built with, and whether this one is.
-const FEATURES: &[(&str, bool)] = &[("embedded", cfg!(feature = "embedded")), ("panics", cfg!(feature = "panics"))];
+const FEATURES: &[(&str, bool)] = &[
+    ("full", cfg!(feature = "full")),
+    ("small", cfg!(feature = "small")),
+    ("embedded", cfg!(feature = "embedded")),
+    ("panics", cfg!(feature = "panics")),
+];
 
 /// What this binary is made of.
 pub fn version() -> String {

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     address::Zoned,
+    crypto,
     files::{Files, reason},
     grants::{Grants, Need, UsageError},
     names::Names,
@@ -115,6 +116,7 @@ impl UserData for Seal {}
 /// Seals the state. The second call in one Lua state fails.
 pub fn seal(lua: &Lua) -> Answer<Seal> {
     unsealed(lua)?;
+    crypto::prepare();
     match lua.set_named_registry_value(SEALED, true) {
         Ok(()) => Ok(Seal { broken: Cell::new(false) }),
         Err(_) => argument(0, "out of memory"),

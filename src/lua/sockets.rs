@@ -220,6 +220,7 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let socket = peek(lua, &socket)?;
         let read = |tls: &Tls<Wire>| match &*what {
             "cipher" => tls.cipher().into_lua(lua),
+            "group" => tls.group().into_lua(lua),
             "protocol" => tls.protocol().into_lua(lua),
             "alpn" => tls.alpn().map(|name| lua.create_string(name)).transpose()?.into_lua(lua),
             _ => tls.peer_cert().map(|cert| cert_table(lua, &cert)).transpose()?.into_lua(lua),

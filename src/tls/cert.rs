@@ -1,6 +1,7 @@
 //! What a peer's certificate says, for people and logs. Verification never reads it from here.
 
 use super::pem;
+use crate::crypto::digest;
 use x509_parser::{
     certificate::X509Certificate,
     extensions::{GeneralName, ParsedExtension},
@@ -83,7 +84,7 @@ pub fn fingerprint(bytes: &[u8]) -> String {
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
-    out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
 }
 

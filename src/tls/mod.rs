@@ -28,6 +28,7 @@ pub use server::{ClientAuth, ServerOptions, ServerTls};
 pub use stream::Tls;
 
 use crate::{
+    crypto,
     deadline::Deadline,
     error::{Error, Kind, Result},
 };
@@ -102,11 +103,10 @@ fn wrong(option: &str, words: impl std::fmt::Display) -> Error {
 }
 
 /// The name of the cryptography.
-pub const PROVIDER: &str = "ring";
+pub const PROVIDER: &str = crypto::NAME;
 
-/// The cryptography, chosen by measurement (ARCHITECTURE.md); nothing is installed process-wide, so a host that uses
-/// rustls itself is not disturbed.
+/// The cryptography of every connection, made once.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())).clone()
+    PROVIDER.get_or_init(|| Arc::new(crypto::default_provider())).clone()
 }

@@ -16,10 +16,10 @@ fn runs_and_says_how_it_went() {
             ("exit.lua", b"io.write('out') os.exit(tonumber(...) or (...) == 'true')"),
         ],
     );
-    let version = concat!(
-        "caspian-net ",
+    let (provider, size) = if cfg!(feature = "full") { ("aws-lc-rs", "full") } else { ("ring", "small") };
+    let version = format!(
+        "caspian-net {} (Lua 5.4)\nTLS provider: {provider} (rustls)\nFeatures: {size} embedded\n",
         env!("CARGO_PKG_VERSION"),
-        " (Lua 5.4)\nTLS provider: ring (rustls)\nFeatures: embedded\n"
     );
     check(
         &tree.0,
@@ -38,8 +38,8 @@ fn runs_and_says_how_it_went() {
             Row(&["shebang.lua"], "", 1, "ran\n", &["caspian-net: shebang.lua:2: line two\nstack traceback:"]),
             Row(&["-e", "print(io.read('n', 'l', 'a'))"], "7x\nrest", 0, "7\tx\trest\n", &[]),
             // help
-            Row(&["--version"], "", 0, version, &[]),
-            Row(&["-V"], "", 0, version, &[]),
+            Row(&["--version"], "", 0, &version, &[]),
+            Row(&["-V"], "", 0, &version, &[]),
             // exit status
             Row(&["exit.lua", "0"], "", 0, "out", &[]),
             Row(&["exit.lua", "7"], "", 7, "out", &[]),

@@ -5,10 +5,12 @@
 #![allow(clippy::type_complexity, reason = "a table's type is read in its rows")]
 
 mod certificates;
+mod groups;
 #[path = "../tls_support/mod.rs"]
 mod tls_support;
 
 use caspian_net::{
+    crypto::aead,
     deadline::Deadline,
     error::Kind,
     tls::{ClientConfigs, ClientOptions, ClientTls, ServerOptions, ServerTls, Tls, Version},
@@ -122,14 +124,14 @@ const HELLO_10: [u8; 5 + 4 + 38] = {
 };
 
 /// A session ticket in a record of TLS 1.3 (RFC 8446, sections 4.6.1 and 5.2): nothing for the caller.
-fn ticket(key: &ring::aead::LessSafeKey, iv: &[u8], sequence: u64) -> Vec<u8> {
+fn ticket(key: &aead::LessSafeKey, iv: &[u8], sequence: u64) -> Vec<u8> {
     const TICKET: &[u8] = b"\x04\0\0\x0f\0\0\x0e\x10\0\0\0\0\x01n\0\x01t\0\0";
     let mut nonce: [u8; 12] = iv.try_into().unwrap();
     nonce[4..].iter_mut().zip(sequence.to_be_bytes()).for_each(|(n, s)| *n ^= s);
     let mut inner = [TICKET, &[0x16]].concat();
     let mut record = vec![0x17, 3, 3, 0, inner.len() as u8 + 16];
-    let aad = ring::aead::Aad::from(record.clone());
-    key.seal_in_place_append_tag(ring::aead::Nonce::assume_unique_for_key(nonce), aad, &mut inner).unwrap();
+    let aad = aead::Aad::from(record.clone());
+    key.seal_in_place_append_tag(aead::Nonce::assume_unique_for_key(nonce), aad, &mut inner).unwrap();
     record.extend(inner);
     record
 }
@@ -150,12 +152,12 @@ fn a_peer_that_floods_meets_the_deadline() {
         }
         let (first, secrets) = conn.dangerous_extract_secrets().unwrap().tx;
         let (cipher, key, iv) = match &secrets {
-            rustls::ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&ring::aead::AES_128_GCM, key, iv),
-            rustls::ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&ring::aead::AES_256_GCM, key, iv),
-            rustls::ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&ring::aead::CHACHA20_POLY1305, key, iv),
+            rustls::ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&aead::AES_128_GCM, key, iv),
+            rustls::ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&aead::AES_256_GCM, key, iv),
+            rustls::ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (&aead::CHACHA20_POLY1305, key, iv),
             _ => panic!("another cipher"),
         };
-        let key = ring::aead::LessSafeKey::new(ring::aead::UnboundKey::new(cipher, key.as_ref()).unwrap());
+        let key = aead::LessSafeKey::new(aead::UnboundKey::new(cipher, key.as_ref()).unwrap());
         // Ends when the client has gone.
         for turn in 0.. {
             let records: Vec<u8> =

@@ -4,6 +4,7 @@
 
 use caspian_net::{
     address::Host,
+    crypto::digest,
     deadline::Deadline,
     error::{Error, Kind, Result},
     tls::{ClientOptions, PeerCert, ServerOptions, ServerTls, Tls, Transport},
@@ -81,7 +82,11 @@ impl Pki {
     }
 
     fn named(name: &str) -> Pki {
-        let (params, key) = (authority(name), KeyPair::generate().unwrap());
+        Pki::with_key(name, KeyPair::generate().unwrap())
+    }
+
+    pub fn with_key(name: &str, key: KeyPair) -> Pki {
+        let params = authority(name);
         let pem = params.self_signed(&key).unwrap().pem();
         Pki { root: Authority { pem, issuer: Issuer::new(params, key) } }
     }
@@ -94,7 +99,10 @@ impl Pki {
 
 impl Authority {
     pub fn issue(&self, params: CertificateParams) -> Chain {
-        let key = KeyPair::generate().unwrap();
+        self.issue_for(params, KeyPair::generate().unwrap())
+    }
+
+    pub fn issue_for(&self, params: CertificateParams, key: KeyPair) -> Chain {
         Chain { cert: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
     }
 
@@ -126,7 +134,7 @@ impl Chain {
 fn pin(pem: &str) -> [u8; 32] {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let (_, cert) = x509_parser::parse_x509_certificate(&der).unwrap();
-    ring::digest::digest(&ring::digest::SHA256, cert.public_key().raw).as_ref().try_into().unwrap()
+    digest::digest(&digest::SHA256, cert.public_key().raw).as_ref().try_into().unwrap()
 }
 
 /// A plain socket as a transport, with nothing of the house's own sockets in it.
@@ -313,7 +321,7 @@ pub fn serve_any(chain: &Chain) -> u16 {
 
 /// A configuration that does not look at its own certificate.
 pub fn rustls_server(chain: &Chain) -> Arc<rustls::ServerConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(caspian_net::crypto::default_provider());
     let certs = CertificateDer::pem_slice_iter(chain.cert.as_bytes()).collect::<std::result::Result<Vec<_>, _>>();
     let key = PrivateKeyDer::from_pem_slice(chain.key.as_bytes()).unwrap();
     let key = provider.key_provider.load_private_key(key).unwrap();

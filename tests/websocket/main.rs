@@ -9,6 +9,7 @@ mod http_support;
 
 use caspian_net::{
     client::websocket::{Options, Received, WebSocket},
+    crypto::digest,
     deadline::Deadline,
     error::{Error, Kind},
     grants::Grants,
@@ -70,7 +71,7 @@ impl Server {
 
 fn accept(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    let hash = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
     data_encoding::BASE64.encode(hash.as_ref())
 }
 

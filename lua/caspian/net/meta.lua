@@ -191,6 +191,9 @@ function Ssl:peer_cert() end
 function Ssl:cipher() end
 ---@return "TLSv1.2"|"TLSv1.3"
 function Ssl:protocol() end
+--- The group of the key exchange; nil where a session of TLS 1.2 was resumed, which exchanges no keys.
+---@return "X25519MLKEM768"|"X25519"|"secp256r1"|"secp384r1"|nil
+function Ssl:group() end
 ---@return string?
 function Ssl:alpn() end
 

@@ -53,6 +53,11 @@ local function define(core, classes)
     mine(self, "cipher", "ssl socket")
     return (answer("cipher", core.tls_info(self, "cipher")))
   end
+  --- The group of the key exchange: "X25519MLKEM768", "X25519", "secp256r1", "secp384r1"; nil where a session of TLS 1.2 was resumed.
+  function ssl.group(self)
+    mine(self, "group", "ssl socket")
+    return (answer("group", core.tls_info(self, "group")))
+  end
   --- "TLSv1.2" or "TLSv1.3".
   function ssl.protocol(self)
     mine(self, "protocol", "ssl socket")

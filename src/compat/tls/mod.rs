@@ -13,6 +13,6 @@ mod x509;
 pub use crate::tls::der::Encode;
 pub use context::{BadKey, Built, Context, Mode};
 pub use session::{Greeting, Hello, Info, Refusal, Secret, UNRECOGNIZED_NAME, export, peer_chain, reason, refused};
-pub use suites::{CURVES, OPTIONS};
+pub use suites::{OPTIONS, curve_names};
 pub use verify::Complaint;
 pub use x509::{ALT_NAMES, AltName, Attribute, Certificate, time_text};

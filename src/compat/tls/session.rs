@@ -8,6 +8,7 @@ use super::{
     x509::Certificate,
 };
 use crate::{
+    crypto::{digest, hkdf},
     error::{Error, Kind, Result},
     tls::{Tls, Transport},
 };
@@ -235,7 +236,6 @@ pub fn export<T: Transport>(
     context: &[u8],
     length: usize,
 ) -> Option<Vec<u8>> {
-    use ring::{digest, hkdf};
     let suite = tls.state().negotiated_cipher_suite()?.tls13()?;
     let (hash, algorithm) = match suite.common.hash_provider.algorithm() {
         rustls::crypto::hash::HashAlgorithm::SHA256 => (&digest::SHA256, hkdf::HKDF_SHA256),
@@ -251,15 +251,9 @@ pub fn export<T: Transport>(
 }
 
 /// HKDF-Expand-Label (RFC 8446, section 7.1).
-fn expand(
-    algorithm: ring::hkdf::Algorithm,
-    secret: &[u8],
-    label: &[u8],
-    hash: &[u8],
-    length: usize,
-) -> Option<Vec<u8>> {
+fn expand(algorithm: hkdf::Algorithm, secret: &[u8], label: &[u8], hash: &[u8], length: usize) -> Option<Vec<u8>> {
     struct Length(usize);
-    impl ring::hkdf::KeyType for Length {
+    impl hkdf::KeyType for Length {
         fn len(&self) -> usize {
             self.0
         }
@@ -270,7 +264,7 @@ fn expand(
     let hash_length = [u8::try_from(hash.len()).ok()?];
     let info = [&head[..], &label_length, PREFIX, label, &hash_length, hash];
     let mut out = vec![0; length];
-    let prk = ring::hkdf::Prk::new_less_safe(algorithm, secret);
+    let prk = hkdf::Prk::new_less_safe(algorithm, secret);
     prk.expand(&info, Length(length)).ok()?.fill(&mut out).ok()?;
     Some(out)
 }

@@ -3,7 +3,7 @@
 //! The nearest safe reading: a name that OpenSSL knows and rustls lacks selects nothing; a list that selects nothing is an
 //! error. There is no way to get a suite that rustls does not offer: TLS 1.2 with ECDHE and AEAD, TLS 1.3.
 
-use crate::tls::provider;
+use crate::crypto::ALL_KX_GROUPS;
 use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, crypto::SupportedKxGroup};
 
 /// A cipher suite as OpenSSL describes it.
@@ -170,13 +170,27 @@ pub(crate) fn ciphersuites(text: &str) -> Option<Vec<CipherSuite>> {
     (!chosen.is_empty()).then_some(chosen)
 }
 
-/// OpenSSL's names of the curves that are offered.
-pub const CURVES: [&str; 5] = ["P-256", "P-384", "X25519", "prime256v1", "secp384r1"];
+/// OpenSSL's names of the groups that some library has. "curve" is LuaSec's word: the hybrid ones are no curves.
+const GROUPS: [(&str, NamedGroup); 11] = [
+    ("P-256", NamedGroup::secp256r1),
+    ("prime256v1", NamedGroup::secp256r1),
+    ("secp256r1", NamedGroup::secp256r1),
+    ("P-384", NamedGroup::secp384r1),
+    ("secp384r1", NamedGroup::secp384r1),
+    ("X25519", NamedGroup::X25519),
+    ("x25519", NamedGroup::X25519),
+    ("X25519MLKEM768", NamedGroup::X25519MLKEM768),
+    ("SecP256r1MLKEM768", NamedGroup::secp256r1MLKEM768),
+    ("MLKEM768", NamedGroup::MLKEM768),
+    ("MLKEM1024", NamedGroup::MLKEM1024),
+];
 
-/// Names that OpenSSL knows for key exchange and that are not offered.
-const OTHER_CURVES: [&str; 13] = [
+/// Names that OpenSSL knows for key exchange and that no library has.
+const OTHER_GROUPS: [&str; 15] = [
     "P-521",
     "secp521r1",
+    "MLKEM512",
+    "SecP384r1MLKEM1024",
     "X448",
     "secp256k1",
     "brainpoolP256r1",
@@ -190,25 +204,26 @@ const OTHER_CURVES: [&str; 13] = [
     "P-224",
 ];
 
-/// The group behind a name; `None` for one that is not offered.
-pub(crate) fn curve(name: &str) -> Option<&'static dyn SupportedKxGroup> {
-    let group = match name {
-        "P-256" | "prime256v1" | "secp256r1" => NamedGroup::secp256r1,
-        "P-384" | "secp384r1" => NamedGroup::secp384r1,
-        "X25519" | "x25519" => NamedGroup::X25519,
-        _ => return None,
-    };
-    provider().kx_groups.iter().copied().find(|offered| offered.name() == group)
+/// The names that this build has a group for.
+pub fn curve_names() -> Vec<&'static str> {
+    GROUPS.iter().map(|(name, _)| *name).filter(|name| curve(name).is_some()).collect()
 }
 
-/// The groups of a list `X25519:P-256`, in its order; `None` if it names one that nobody knows, or none that is offered.
+/// The group behind a name; `None` for one that this build does not have.
+pub(crate) fn curve(name: &str) -> Option<&'static dyn SupportedKxGroup> {
+    let (_, group) = GROUPS.iter().find(|(known, _)| *known == name)?;
+    ALL_KX_GROUPS.iter().copied().find(|had| had.name() == *group)
+}
+
+/// The groups of a list `X25519:P-256`, in its order; `None` if it names one that nobody knows, or none that this
+/// build has.
 pub(crate) fn curves(list: &str) -> Option<Vec<&'static dyn SupportedKxGroup>> {
     let mut chosen: Vec<&'static dyn SupportedKxGroup> = Vec::new();
     for name in list.split(':') {
         match curve(name) {
             Some(group) if chosen.iter().any(|other| other.name() == group.name()) => {}
             Some(group) => chosen.push(group),
-            None if OTHER_CURVES.contains(&name) => {}
+            None if GROUPS.iter().any(|(known, _)| *known == name) || OTHER_GROUPS.contains(&name) => {}
             None => return None,
         }
     }
@@ -321,6 +336,12 @@ mod tests {
         {
             assert_eq!(curves(text).map(|all| all.len()), count, "{text}");
         }
-        assert!(CURVES.iter().all(|name| curve(name).is_some()));
+        let hybrid = ALL_KX_GROUPS.iter().any(|group| group.name() == NamedGroup::X25519MLKEM768);
+        assert_eq!(hybrid, cfg!(feature = "full"));
+        for (text, count) in [("X25519MLKEM768:X25519", 1 + usize::from(hybrid)), ("SecP384r1MLKEM1024:X448:P-256", 1)]
+        {
+            assert_eq!(curves(text).map(|all| all.len()), Some(count), "{text}");
+        }
+        assert_eq!(curve_names().len(), if hybrid { 11 } else { 7 }, "{:?}", curve_names());
     }
 }

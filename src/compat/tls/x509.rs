@@ -94,7 +94,7 @@ impl Certificate {
 
     /// In hexadecimal; `None` for an algorithm other than `sha1`, `sha256` and `sha512`.
     pub fn digest(&self, algorithm: &str) -> Option<String> {
-        use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512, digest};
+        use crate::crypto::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512, digest};
         let algorithm = match algorithm {
             "sha1" => &SHA1_FOR_LEGACY_USE_ONLY,
             "sha256" => &SHA256,

@@ -8,9 +8,11 @@ use super::super::{
     response::{Head, Version},
     url::HttpUrl,
 };
-use crate::error::Result;
+use crate::{
+    crypto::digest::{SHA1_FOR_LEGACY_USE_ONLY as SHA1, digest},
+    error::Result,
+};
 use data_encoding::BASE64;
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY as SHA1, digest};
 
 /// What makes the key an answer that no other protocol gives by chance (section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

@@ -3,7 +3,7 @@
 use super::ssl_core::Classes;
 use crate::lua::boxed::{self, Boxed};
 use crate::{
-    compat::tls::{BadKey, Built, CURVES, Context, Mode, OPTIONS},
+    compat::tls::{BadKey, Built, Context, Mode, OPTIONS, curve_names},
     files::Files,
     lua::{
         answer::{Answer, argument, found},
@@ -158,7 +158,7 @@ pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
         held(lua, &context, 1)?.change(|asked| asked.alpn = names);
         Ok(true)
     })?;
-    define(lua, core, "config", |_, ()| Ok((OPTIONS.to_vec(), CURVES.to_vec())))
+    define(lua, core, "config", |_, ()| Ok((OPTIONS.to_vec(), curve_names())))
 }
 
 fn trust_file(asked: &mut Context, files: &Files, given: &LuaString) -> Result<(), String> {

@@ -196,6 +196,12 @@ impl<T: Transport> Tls<T> {
         suite.unwrap_or_default().replacen("TLS13_", "TLS_", 1)
     }
 
+    /// The group of the key exchange by its name: `X25519MLKEM768`, `X25519`, `secp256r1`; `None` where a session of TLS 1.2 was
+    /// resumed, which exchanges no keys.
+    pub fn group(&self) -> Option<&'static str> {
+        self.engine.state().negotiated_key_exchange_group()?.name().as_str()
+    }
+
     /// `TLSv1.2` or `TLSv1.3`.
     pub fn protocol(&self) -> &'static str {
         match self.engine.state().protocol_version() {
