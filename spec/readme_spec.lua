@@ -84,6 +84,28 @@ describe("README's Lua", function()
     for i = 1, 3 do ends[i]:close() clients[i]:close() end
   end)
 
+  it("answers a browser", function()
+    local serve = chunk("action=/greet", { io = { stderr = { write = function() return true end } }, net = { http = {
+      server = function(host, port, opts)
+        assert.same({ "127.0.0.1", 8080 }, { host, port })
+        local server = net.http.server(host, 0, opts)
+        local url, stop = "http://127.0.0.1:" .. server.local_port, server.stop
+        local client = process.start(("curl -s --max-time 10 %s/ -d who=you %s/greet %s/x"):format(url, url, url))
+        return { run = function(_, handler)
+          local answers = {}
+          server:run(function(request)
+            answers[#answers + 1] = handler(request)
+            if #answers == 3 then stop(server) end
+            return answers[#answers]
+          end)
+          local text = client:rest()
+          assert.truthy(text:find('<form method=post.*{"hello":"you"}no such page\n$'), text)
+        end }
+      end,
+    } } })
+    serve()
+  end)
+
   it("posts JSON with a client", function()
     local p = peer.tls[[
       local c = accept()
