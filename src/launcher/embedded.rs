@@ -64,7 +64,10 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.sammy.sessions", include_str!("../../lua/caspian/net/sammy/sessions.lua")),
     ("caspian.net.sammy.static", include_str!("../../lua/caspian/net/sammy/static.lua")),
     ("caspian.net.sandbox", include_str!("../../lua/caspian/net/sandbox.lua")),
+    ("caspian.net.server", include_str!("../../lua/caspian/net/server.lua")),
+    ("caspian.net.server_request", include_str!("../../lua/caspian/net/server_request.lua")),
     ("caspian.net.sockets", include_str!("../../lua/caspian/net/sockets.lua")),
+    ("caspian.net.uds", include_str!("../../lua/caspian/net/uds.lua")),
     ("caspian.net.websocket", include_str!("../../lua/caspian/net/websocket.lua")),
     ("caspian.net.within", include_str!("../../lua/caspian/net/within.lua")),
 ];

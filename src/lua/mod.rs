@@ -40,7 +40,7 @@ use answer::{Answer, Failure, argument, failed, reply};
 use capability::{Capability, Held, Opened, Seal};
 use kinds::List;
 
-use crate::{grants::slips, panics, reserve};
+use crate::{fork, grants::slips, panics, reserve};
 use mlua::{
     AnyUserData, FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, UserDataRef, Value,
 };
@@ -142,6 +142,8 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
         held(&capability)?.revoke();
         Ok(true)
     })?;
+    // generation(): differs in a child of fork from what it was in its parent
+    define(lua, &core, "generation", |_, ()| Ok(fork::generation() as f64))?;
     // slips(a, b): by how many letters two words differ, for messages
     define(lua, &core, "slips", |_, (a, b): (LuaString, LuaString)| Ok(slips(&a.as_bytes(), &b.as_bytes())))?;
     sockets::register(lua, &core)?;

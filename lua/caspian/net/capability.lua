@@ -32,7 +32,7 @@ local front = lazy({
   "caspian.net.hints", "caspian.net.opening", "caspian.net.methods", "caspian.net.pairs", "caspian.net.pure",
   "caspian.net.within",
   "caspian.net.sammy", "caspian.net.sammy.chain", "caspian.net.sammy.csrf", "caspian.net.sammy.patterns", "caspian.net.sammy.response",
-  "caspian.net.sammy.sessions", "caspian.net.sammy.static",
+  "caspian.net.sammy.sessions", "caspian.net.sammy.static", "caspian.net.uds",
 }, { "caspian.net.args", "caspian.net.errors", "caspian.net.objects", "caspian.net.sockets" })
 
 args.hints = function() return front("caspian.net.hints") end

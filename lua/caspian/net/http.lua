@@ -435,15 +435,7 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
           return (servers.open(core, cap, tables.server, first, second, opts))
         end,
         directory = function(path) return core.directory(cap, path) end,
-        --- An open file, its size, and when it was changed; nil if there is none.
-        file = function(directory, name)
-          local file, size, changed = core.directory_file(directory, name)
-          if file == nil then return nil end
-          return {
-            read = function(_, count) return (answer("read", core.directory_read(file, count))) end,
-            close = function() core.directory_close(file) end,
-          }, size, changed
-        end,
+        file = function(directory, name) return core.directory_file(directory, name) end,
       }
     end
     return front("caspian.net.sammy"), doors
@@ -467,6 +459,34 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
     return function(...)
       local given = own(class, ...)
       local framework, with = sammy()
+      local app = framework.make(with, given, "new")
+      return app
+    end
+  end
+
+  --- What an app on a Unix socket needs beside.
+  local beside
+  local function uds()
+    if not beside then
+      local _, with = sammy()
+      beside = merged(with)
+      function beside.grants() return answer("uds", core.grants(cap)) end
+      function beside.generation() return core.generation() end
+      function beside.client(opts) return (new(constructor, opts)) end
+    end
+    return front("caspian.net.uds"), beside
+  end
+  --- An app on a Unix socket. opts: path, authenticate (false), and those of `http.sammy`
+  function functions.uds(...)
+    local given = own(net, ...)
+    local framework, with = uds()
+    local app = framework.make(with, given, "uds")
+    return app
+  end
+  classes["puck.uno/uds"] = function(class)
+    return function(...)
+      local given = own(class, ...)
+      local framework, with = uds()
       local app = framework.make(with, given, "new")
       return app
     end

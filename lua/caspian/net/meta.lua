@@ -919,6 +919,9 @@ function Net.grants() end
 ---@param url string  "puck.uno/socket/tcp", "https://puck.uno/http/client", "puck.uno/network/…" …
 ---@return { new: fun(arguments: table): any }  with a dot or a colon
 function Net.class(url) end
+---@param opts? { path?: string, authenticate?: boolean }  and those of `http.sammy`
+---@return caspian.net.Uds
+function Net.uds(opts) end
 --- Waits, and does nothing else.
 ---@param seconds number
 function Net.sleep(seconds) end
@@ -1013,6 +1016,36 @@ function Sammy:run(...) end
 function Sammy:handle(request, fallback) end
 function Sammy:stop() end
 function Sammy:close() end
+
+--- An app on a Unix socket. `run` is `wait`, `listen` opens its own path.
+---@class caspian.net.Uds: caspian.net.Sammy
+---@field path string           read-only
+---@field token? string         read-only; nil where it is not asked for
+---@field authenticate boolean  may be set before the server runs
+---@field client caspian.net.Uds_client
+local Uds = {}
+---@param fallback? caspian.net.Sammy_handler
+function Uds:wait(fallback) end
+
+--- A client of one socket. Functions work with a dot and with a colon.
+---@class caspian.net.Uds_client
+local Uds_client = {}
+---@param path string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Uds_client.get(path, opts) end
+Uds_client.head = Uds_client.get
+Uds_client.delete = Uds_client.get
+Uds_client.options = Uds_client.get
+Uds_client.fetch = Uds_client.get
+---@param path string
+---@param body? string
+---@param opts? caspian.net.Fetch_options
+---@return caspian.net.Response
+function Uds_client.post(path, body, opts) end
+Uds_client.put = Uds_client.post
+Uds_client.patch = Uds_client.post
+function Uds_client.close() end
 
 ---@class caspian.net.Transaction
 ---@field request table                        read-only; with `steps`, by position and by name

@@ -331,6 +331,14 @@ function METHODS.listen(self, first, second)
   return server
 end
 
+--- Answers what comes until the server is stopped.
+local function serve(app, fallback)
+  local server = app.server
+  for request in server:requests() do handle(app, request, fallback) end
+  app.server = nil
+  server:close()
+end
+
 --- Answers requests until `stop`. `run(host, port, fallback?)`, `run({ unix = path } or a listener, fallback?)`, or after `listen`
 -- `run(fallback?)`. fallback(request, transaction): for what no route and no file has answered; without it, and where it answers
 -- nothing, that is 404.
@@ -347,10 +355,7 @@ function METHODS.run(self, ...)
   elseif not app.server then
     error("run: name a host and a port, or call listen first", 2)
   end
-  local server = app.server
-  for request in server:requests() do handle(app, request, fallback) end
-  app.server = nil
-  server:close()
+  serve(app, fallback)
 end
 
 --- Stops accepting; `run` returns once what is under way has its answer.
@@ -405,15 +410,17 @@ function SAMMY.__tostring(self) return apps[self].label end
 --- Makes an app.
 -- @param door { codec, responses, options = the server's, open = function(server options, …) → server,
 --   directory = function(path) → a directory of the core's, file = function(directory, name) → a file, or nil }
--- @return the app, and what is behind it
-local function make(door, given, name, depth)
+-- @param more further options, by name
+-- @return the app, what is behind it, and its options
+local function make(door, given, name, depth, more)
   local known = {}
   for option, kind in next, door.options do known[option] = kind end
   for option, kind in next, OPTIONS do known[option] = kind end
+  for option, kind in next, more or {} do known[option] = kind end
   local all = args.options(1, name, given, known, (depth or 0) + 1)
   local rest = {}
   for option, value in next, all do
-    if not OPTIONS[option] then rest[option] = value end
+    if not OPTIONS[option] and not (more and more[option]) then rest[option] = value end
   end
   -- Not copied: it is an object.
   for _, option in next, { "log" } do
@@ -462,35 +469,26 @@ local function make(door, given, name, depth)
   end
 
   --- The response of a file; nil where there is none.
-  function app.serve(source, segments, request)
+  function app.serve(source, segments)
     local file, kind = static.named(segments, source.types)
     if not file then return nil end
-    local body, tag
-    if source.beneath then
-      local found, size, changed = door.file(source.beneath, file)
-      if not found then return nil end
-      tag = static.tag(size, changed)
-      body = static.contents(found, size)
-    else
-      body = static.body_of(source.dir:open(file))
-      if body == nil then return nil end
-    end
-    local fresh = tag and static.is_known(request.headers["if-none-match"], tag)
-    local response = responses.make(fresh and 304 or 200)
+    local response = responses.make(200)
     response.headers["Content-Type"], response.headers["X-Content-Type-Options"] = kind, "nosniff"
-    response.headers.ETag = tag
-    if not fresh then
-      response.body = body
-    elseif type(body) == "function" then
-      -- Closes the file.
-      body(true)
+    if source.beneath then
+      local found = door.file(source.beneath, file)
+      if not found then return nil end
+      responses.file(response, found)
+      return response
     end
+    local body = static.body_of(source.dir:open(file))
+    if body == nil then return nil end
+    response.body = body
     return response
   end
 
   local self = setmetatable({}, SAMMY)
   apps[self] = app
-  return self, app
+  return self, app, all
 end
 
-return { OPTIONS = OPTIONS, make = make, register = register }
+return { make = make, app_of = app_of, listen = listen, serve = serve }

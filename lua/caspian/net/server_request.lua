@@ -314,7 +314,8 @@ local function respond(state, status, headers, body, depth)
   end
   if type(body) == "function" then return stream(state, status, headers, body, depth + 1) end
   if file ~= nil then
-    if type(file) ~= "string" then bad(1, "respond", "body_file must be a path, got " .. show(file), depth) end
+    -- Or a file that a directory of the core's has opened.
+    if type(file) ~= "string" and type(file) ~= "userdata" then bad(1, "respond", "body_file must be a path, got " .. show(file), depth) end
     local done, err, index = core.request_file(handle, status, headers, file)
     return told(done, err, index, depth + 1)
   end

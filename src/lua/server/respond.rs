@@ -6,11 +6,12 @@ use super::{
 };
 use crate::lua::{
     answer::{Answer, Failure, argument},
-    define,
+    define, directory,
 };
 use crate::{
     deadline::{Deadline, check_interrupt},
     error::{Error, Kind},
+    files::Refusal,
     http::{
         Invalid, answer as http,
         content_type::content_type,
@@ -57,15 +58,22 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             Some(_) => room(&held, &patience(own)),
         }
     })?;
-    // request_file(request, status, headers?, path): ranges and conditional requests are ours
-    type File = (AnyUserData, f64, Option<Table>, LuaString);
+    // request_file(request, status, headers?, path or a file of `directory`): ranges and conditional requests are ours
+    type File = (AnyUserData, f64, Option<Table>, Value);
     define(lua, core, "request_file", |_, (request, status, headers, path): File| {
         let held = unanswered(&request)?;
         let mut answer = answer(status, headers, None)?;
-        let path = path.as_bytes();
+        let (file, path) = match &path {
+            Value::String(path) => {
+                let path = path.as_bytes().to_vec();
+                let words = |refusal: Refusal| format!("body_file: {}", refusal.words(&String::from_utf8_lossy(&path)));
+                let opened = held.server.files.open_regular(&path);
+                (opened.or_else(|refusal| argument(3, words(refusal)))?, path)
+            }
+            Value::UserData(file) => (directory::take(file)?, Vec::new()),
+            _ => return argument(3, "body_file must be a path"),
+        };
         let shown = String::from_utf8_lossy(&path);
-        let opened = held.server.files.open_regular(&path);
-        let file = opened.or_else(|refusal| argument(3, format!("body_file: {}", refusal.words(&shown))))?;
         let about = about(&file).or_else(|e| argument(3, format!("body_file: {shown}: {e}")))?;
         answer.default_field("Content-Type", content_type(&path).as_bytes());
         let head = &held.request.head;

@@ -68,7 +68,7 @@ end
 local TIMEOUTS = { ["puck.uno/error/timeout"] = true, ["puck.uno/error/network/timeout"] = true }
 
 --- Runs the chain. Answers the response, or nil where a handler has answered the client itself.
--- @param app { steps, statics, serve(static, segments, request), methods_of(segments, bare), fallback, csrf_guard, auto_options, codec,
+-- @param app { steps, statics, serve(static, segments), methods_of(segments, bare), fallback, csrf_guard, auto_options, codec,
 --   report(err, request, where, first), warn(words, request) }
 -- @param state what is behind the transaction: { request, transaction, method, segments, route, session(), cookie(), follow(route,
 --   captures) }; `response`, `answered` and `taken` are set here and there
@@ -178,7 +178,7 @@ local function run(app, state)
   if not state.answered and (state.method == "GET" or state.method == "HEAD") then
     for index = 1, #app.statics do
       local ok, err = pcall(function()
-        local served = app.serve(app.statics[index], state.segments, request)
+        local served = app.serve(app.statics[index], state.segments)
         if served then take(served) end
       end)
       if not ok then settle(err, "process", "static " .. index) end

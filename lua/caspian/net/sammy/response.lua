@@ -339,6 +339,8 @@ end
 return {
   make = make, is = is, from = from, page = page, maker = maker, sent = sent, beneath = beneath, add_cookie = add_cookie,
   doubled_cookie = doubled_cookie, serialized = serialized,
+  --- Answers with a file, which the server sends by itself: ranges and conditional requests, too.
+  file = function(self, file) states[self].other = { body_file = file } end,
   --- The body, where it is a string.
   text = function(self) return type(self.body) == "string" and not states[self].other and self.body or nil end,
 }

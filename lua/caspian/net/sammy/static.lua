@@ -6,7 +6,7 @@
 local args = require("caspian.net.args")
 local error, find, lower, match, next, pcall, setfenv, type =
   error, string.find, string.lower, string.match, next, pcall, setfenv, type
-local concat, format, gmatch = table.concat, string.format, string.gmatch
+local concat = table.concat
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -59,10 +59,7 @@ local function directory(dir, given, beneath, name)
   return { types = types, dir = dir }
 end
 
---- A file up to this size is a body with a length; a larger one is sent in pieces.
-local WHOLE = 1024 * 1024
-
---- A body that reads an open file piece by piece, and closes it at its end, or where it is called with true.
+--- A body that reads an open file piece by piece, and closes it at its end.
 local function pieces(file)
   local open = true
   local function close()
@@ -71,8 +68,7 @@ local function pieces(file)
       pcall(function() file:close() end)
     end
   end
-  return function(enough)
-    if enough then close() end
+  return function()
     if not open then return nil end
     local ok, piece = pcall(function() return file:read(PIECE) end)
     if not ok or piece == nil or piece == "" then close() end
@@ -92,28 +88,4 @@ local function body_of(found)
   return pieces(found)
 end
 
---- The body of a file of a directory of ours.
-local function contents(file, size)
-  local body = pieces(file)
-  if size > WHOLE then return body end
-  local parts = {}
-  for piece in body do parts[#parts + 1] = piece end
-  return concat(parts)
-end
-
---- The entity tag of a file (RFC 9110 section 8.8.3): of its size and when it was changed.
-local function tag(size, changed)
-  return format('"%x-%s"', size, changed)
-end
-
---- Does an `If-None-Match` have the tag? Compared weakly, as it says (RFC 9110 section 13.1.2).
-local function is_known(field, own)
-  if type(field) ~= "string" then return false end
-  if match(field, "^%s*%*%s*$") then return true end
-  for each in gmatch(field, '"[^"]*"') do
-    if each == own then return true end
-  end
-  return false
-end
-
-return { tag = tag, contents = contents, is_known = is_known, TYPES = TYPES, named = named, directory = directory, body_of = body_of }
+return { TYPES = TYPES, named = named, directory = directory, body_of = body_of }
