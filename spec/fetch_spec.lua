@@ -346,6 +346,31 @@ describe("a request", function()
     client:close()
   end)
 
+  it("leaves out a header of its own that is false", function()
+    local jar = mine.http.jar()
+    jar:set(http .. "/", "a=1")
+    local own = { ["user-agent"] = true, accept = true, ["accept-encoding"] = true, authorization = true, cookie = true }
+    local opts = { cookies = jar, auth = { user = "u", password = "p" } }
+    local seen = inspected(mine.fetch(http .. "/inspect", opts))
+    for name in pairs(own) do assert.is_string(seen[name], name) end
+    for name in pairs(own) do
+      opts.headers = { [name:upper()] = false }
+      seen = inspected(mine.fetch(http .. "/inspect", opts))
+      for each in pairs(own) do assert.equal(each ~= name, seen[each] ~= nil, name .. " " .. each) end
+    end
+    -- A client's; a request's value stands in its place.
+    local client = mine.http.client.new{ headers = { ["User-Agent"] = false, ["X-One"] = "1" } }
+    assert.is_nil(inspected(client:fetch(http .. "/inspect"))["user-agent"])
+    assert.equal("me", inspected(client:fetch(http .. "/inspect", { headers = { ["user-agent"] = "me" } }))["user-agent"])
+    assert.is_nil(inspected(client:fetch(http .. "/inspect", { headers = { ["x-one"] = false } }))["x-one"])
+    client:close()
+    -- What frames the request stays, and names that are none say nothing.
+    seen = inspected(mine.fetch(http .. "/inspect", { method = "POST", body = "abc", headers = {
+      Host = false, ["Content-Length"] = false, ["Transfer-Encoding"] = false, Connection = false, ["a b\r\nc"] = false } }))
+    assert.equal("127.0.0.1:" .. servers.http, seen.host)
+    assert.equal("3", seen["content-length"])
+  end)
+
   it("speaks the versions of TLS that it is given", function()
     local ca = read(servers.ca)
     for _, row in ipairs{ { "TLSv1.2", "tlsv1_2", true }, { "TLSv1.2", "tlsv1_3", false }, { "TLSv1.3", "tlsv1_3", true } } do

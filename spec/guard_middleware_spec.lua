@@ -76,6 +76,18 @@ describe("a guard's middleware", function()
       for name, value in pairs(row[2]) do assert.equal(value, seen[name], index) end
       if row[2].authorization == nil and index > 4 and index < 8 then assert.is_nil(seen.authorization) end
     end
+    local function agent(said, given)
+      local g = guard{ middleware = function(ctx, next) if said then said(ctx.req) end return next() end }
+      return inspected(g.fetch(http .. "/inspect", { headers = given }))["user-agent"]
+    end
+    assert.is_string(agent())
+    assert.is_nil(agent(nil, { ["USER-agent"] = false }))
+    assert.is_nil(agent(function(req) assert.is_nil(req:header("User-Agent")) end, { ["User-Agent"] = false }))
+    assert.equal("me", agent(function(req) req:header("User-Agent", "me") end, { ["User-Agent"] = false }))
+    assert.is_nil(agent(function(req) req:header("User-Agent", false) end, { ["User-Agent"] = "theirs" }))
+    assert.is_string(agent(function(req) req:header("User-Agent", nil) end, { ["User-Agent"] = false }))
+    -- The untrusted side takes away neither the host nor a credential.
+    assert.is_string(agent(nil, { Host = false, Authorization = false, Cookie = false, ["Content-Length"] = false, ["a b"] = false }))
     local g = guard{ middleware = function(ctx, next) ctx.req:set_body(ctx.req.body:upper()) return next() end }
     assert.equal("ABC", g.fetch(http .. "/echo", { method = "POST", body = "abc" }).body)
     g = guard{ middleware = function(ctx, next) ctx.req:set_body(nil) return next() end }

@@ -119,6 +119,10 @@ describe("a handshake", function()
     assert.truthy(text:find("\norigin: https://a.example\n", 1, true))
     assert.truthy(text:find("\nuser-agent: caspian/", 1, true))
     ws:close()
+    -- Those of the handshake are not the caller's to leave out.
+    ws = net.websocket(base .. "/headers", { headers = { ["User-Agent"] = false, Upgrade = false, ["Sec-WebSocket-Key"] = false } })
+    assert.is_nil(("\n" .. ws:recv()):find("\nuser-agent:", 1, true))
+    ws:close()
   end)
 
   it("is refused with the server's status, and redirects are not followed", function()

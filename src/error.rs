@@ -239,10 +239,18 @@ impl Error {
     }
 }
 
-/// The operating system's words without Rust's `(os error 111)`.
-fn describe(err: &io::Error) -> String {
-    let text = err.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
+/// The operating system's words without Rust's `(os error 2)`, which no message shows.
+pub fn reason(err: &io::Error) -> String {
+    let mut text = err.to_string();
+    if let Some(at) = text.find(" (os error") {
+        text.truncate(at);
+    }
+    text
+}
+
+/// The same, in the middle of our words.
+pub fn describe(err: &io::Error) -> String {
+    let text = reason(err);
     let mut chars = text.chars();
     match chars.next() {
         Some(first) => first.to_lowercase().chain(chars).collect(),

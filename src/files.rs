@@ -14,6 +14,7 @@ mod beneath;
 mod tests;
 pub mod whole;
 
+use crate::error::reason;
 use beneath::{BASE, Root, Spot, absolute, names};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode as Bits, OFlags, fstat, ftruncate, openat, renameat, unlinkat},
@@ -275,10 +276,4 @@ impl Mode {
 
 fn regular(file: File) -> Result<File, Refusal> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(Refusal::Irregular) }
-}
-
-/// The system's words without Rust's `(os error 2)`.
-pub fn reason(err: &io::Error) -> String {
-    let text = err.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -5,8 +5,8 @@
 
 use crate::{
     address::{Host, Zoned},
-    error::{Error, Kind, Result},
-    files::{reason, whole},
+    error::{Error, Kind, Result, reason},
+    files::whole,
     grants::{Bindable, DeniedPath, Granted, GrantedPath, Grants, Permitted},
     log::Log,
     panics::point,
@@ -78,7 +78,7 @@ impl Net {
         let log = match grants.log() {
             Some(path) => match Log::open(path) {
                 Ok(log) => Some(Arc::new(log)),
-                Err(e) => return Err(format!("--net-log={}: {e}", path.display())),
+                Err(e) => return Err(format!("--net-log={}: {}", path.display(), reason(&e))),
             },
             None => None,
         };

@@ -7,7 +7,7 @@ use crate::{
     address::Host,
     deadline::Deadline,
     descriptors::spare,
-    error::{Error, Kind, Result},
+    error::{Error, Kind, Result, describe},
     files::whole,
     grants::Granted,
     panics::{contained, point},
@@ -35,7 +35,10 @@ pub fn lookup(granted: &Granted, pending: &Pending, deadline: &Deadline) -> Resu
 
 fn ask(name: &str, pending: &Pending, deadline: &Deadline) -> Result<Vec<IpAddr>> {
     let what = || format!("resolve {name}");
-    let failed = |e: &io::Error| Error::new(Kind::DnsFailure, format!("{}: {e}", what())).cause(e.to_string());
+    let failed = |e: &io::Error| {
+        let text = describe(e);
+        Error::new(Kind::DnsFailure, format!("{}: {text}", what())).cause(text)
+    };
     let slot = pending.begin().ok_or_else(|| {
         let words = "this network capability has too many look-ups that the system's resolver does not answer";
         Error::new(Kind::DnsFailure, format!("{}: {words}; try again when it has", what()))

@@ -53,8 +53,22 @@ describe("drop-in: connect again", function()
       c:getoption("keepalive"), c:getoption("tcp-nodelay"), c:getoption("linger").timeout, c:gettimeout() ]],
       "1.0 true true true 3 3.0 4.0", "the original keeps the timeouts and forgets the options" },
     { "from the place where it was bound", [[ local s, port = server() local own = closed() local c = keep(socket.tcp())
-      assert(c:bind("127.0.0.1", own)) c:connect("127.0.0.1", closed()) local done, why = c:connect("127.0.0.1", port)
-      return done, why, select(2, c:getsockname()) == own ]], "1.0 nil true", "the original asks the socket that has failed: closed" },
+      assert(c:bind("127.0.0.1", own)) local _, first = c:connect("127.0.0.1", closed()) local done, why = c:connect("127.0.0.1", port)
+      local third = c:connect("127.0.0.1", port) return first, done, why, third, tonumber((select(2, c:getsockname()))) == own ]],
+      [["connection refused" nil "closed" 1.0 true]] },
+    { "from the port that the system has picked in a bind", [[ local s, port = server() local c = keep(socket.tcp())
+      assert(c:bind("127.0.0.1", 0)) local _, own = c:getsockname() c:setoption("keepalive", true) c:connect("127.0.0.1", closed())
+      local _, why = c:connect("127.0.0.1", port) local _, now = c:getsockname() return why, now == own, c:getoption("keepalive") ]],
+      [["closed" true true]] },
+    { "from where it was bound, without a wait", [[ local s, port = server() local c = keep(socket.tcp()) assert(c:bind("127.0.0.1", 0))
+      c:settimeout(0) local said = {} for n, to in ipairs{ closed(), port, port, port } do
+      local done, why = c:connect("127.0.0.1", to) said[n] = done or why socket.select(nil, { c }, 5) end
+      return said[1], said[2], said[3], said[4] ]], [["timeout" "connection refused" "timeout" 1.0]] },
+    { "of the other family than the bound one", [[ local s, port = server("::1") local c = keep(socket.tcp()) assert(c:bind("127.0.0.1", 0))
+      c:connect("127.0.0.1", closed()) return c:connect("::1", port) ]], [[nil "Address family for hostname not supported"]] },
+    { "after a bind that failed, of any family", [[ local s, port = server("::1") local _, taken = server() local c = keep(socket.tcp())
+      local _, why = c:bind("127.0.0.1", taken) return why, c:getfamily(), c:connect("::1", port) ]],
+      [["address already in use" "inet4" 1.0]] },
     { "what the connection before has left is not read", [[ local s, port = server() local c = keep(socket.tcp()) c:connect("127.0.0.1", port)
       keep(s:accept()):send("one\ntwo\n") c:receive() c:close() c:connect("127.0.0.1", port) local dirty = c:dirty()
       keep(s:accept()):send("new\n") return dirty, (c:receive()) ]], [[false "new"]], "the original answers the old connection's bytes" },

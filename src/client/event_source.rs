@@ -82,7 +82,7 @@ impl EventSource {
         let own: [(&str, &[u8]); 3] =
             [("Accept", b"text/event-stream"), ("Accept-Encoding", b"identity"), ("Cache-Control", b"no-store")];
         for (name, value) in own {
-            if !request.fields().has(name) {
+            if request.wants(name) {
                 request.fields_mut().push(name.as_bytes(), value);
             }
         }

@@ -85,6 +85,8 @@ pub struct Request {
     pub url: HttpUrl,
     /// The caller's, checked. The client's own are added by [`Request::draft`].
     fields: Fields,
+    /// Names of the client's own fields that the caller does not want.
+    unwanted: Vec<Box<[u8]>>,
     pub payload: Option<Payload>,
 }
 
@@ -99,7 +101,7 @@ pub enum Form {
 
 impl Request {
     pub fn new(method: Method, url: HttpUrl, payload: Option<Payload>) -> Request {
-        Request { method, url, fields: Fields::new(), payload }
+        Request { method, url, fields: Fields::new(), unwanted: Vec::new(), payload }
     }
 
     /// Adds a caller's header, whatever is there already. Call it when the payload is known.
@@ -132,6 +134,17 @@ impl Request {
         Ok(())
     }
 
+    /// Leaves out a field that the client would add by itself ([`Draft::own`]). `Host` and what frames the body stay.
+    pub fn without(&mut self, name: &[u8]) {
+        self.unwanted.push(name.into());
+    }
+
+    /// True if the caller leaves that field to the client.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        let is_other = |other: &[u8]| !other.eq_ignore_ascii_case(name.as_bytes());
+        !self.fields.has(name) && self.unwanted.iter().all(|other| is_other(other))
+    }
+
     /// The caller's headers.
     pub fn fields(&self) -> &Fields {
         &self.fields
@@ -159,7 +172,7 @@ impl Request {
     /// Begins the head: the request line, `Host`, the caller's headers, and what each request of ours says.
     pub fn draft(&self, form: Form) -> Draft<'_> {
         let mut draft = Draft {
-            fields: &self.fields,
+            request: self,
             payload: self.payload.as_ref(),
             bodiless: self.method.expects_body(),
             out: Vec::with_capacity(256),
@@ -186,7 +199,7 @@ impl Request {
 
 /// A request's head that is being written.
 pub struct Draft<'a> {
-    fields: &'a Fields,
+    request: &'a Request,
     payload: Option<&'a Payload>,
     /// Without a payload its length is said to be 0.
     bodiless: bool,
@@ -194,16 +207,16 @@ pub struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    /// Adds a field of the client's own; a caller's header of the same name replaces it.
+    /// Adds a field of the client's own; a caller's header of the same name replaces it, or it is unwanted.
     pub fn own(&mut self, name: &str, value: &[u8]) {
-        if !self.fields.has(name) {
+        if self.request.wants(name) {
             self.put(&[name.as_bytes(), b": ", value, b"\r\n"]);
         }
     }
 
     /// The same for a field whose line is always this one.
     pub(crate) fn stock(&mut self, name: &str, line: &'static str) {
-        if !self.fields.has(name) {
+        if self.request.wants(name) {
             self.put(&[line.as_bytes()]);
         }
     }

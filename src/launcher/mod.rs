@@ -9,10 +9,7 @@ mod options;
 mod signal;
 mod terminal;
 
-use caspian_net::{
-    files::{self as door, Files as Door},
-    grants::Grants,
-};
+use caspian_net::{error, files::Files as Door, grants::Grants};
 use mlua::{Function, Lua, LuaOptions, LuaString, StdLib, Table, Value};
 use options::{Command, Files, Job, Source, Variables};
 use std::{
@@ -81,7 +78,7 @@ fn run(job: Job) -> Result<ExitCode, String> {
         Files::All => Door::everywhere(),
         Files::In(dirs) => Door::within(dirs).map_err(|(at, err)| {
             let dir = dirs.get(at).map(|dir| dir.display().to_string()).unwrap_or_default();
-            format!("--allow-fs={dir}: {}", reason(&err))
+            format!("--allow-fs={dir}: {}", error::describe(&err))
         })?,
     };
     match start(&job, &script, &files) {
@@ -92,13 +89,6 @@ fn run(job: Job) -> Result<ExitCode, String> {
             Ok(ExitCode::FAILURE)
         }
     }
-}
-
-/// The system's words, in the middle of ours.
-fn reason(err: &std::io::Error) -> String {
-    let words = door::reason(err);
-    let mut chars = words.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// The text that runs, its name in messages, and the directory whose modules it may require.
@@ -128,11 +118,11 @@ impl Script {
                 let mut text = Vec::new();
                 stdin()
                     .read_to_end(&mut text)
-                    .map_err(|err| format!("cannot read standard input: {}", reason(&err)))?;
+                    .map_err(|err| format!("cannot read standard input: {}", error::describe(&err)))?;
                 script(Some(text), "=stdin", "-")
             }
             Source::File(path) => {
-                let cannot = |err| format!("cannot read script {}: {}", path.display(), reason(&err));
+                let cannot = |err| format!("cannot read script {}: {}", path.display(), error::describe(&err));
                 let text = fs::read(path).map_err(cannot)?;
                 // A pipe (`<(…)`) has no directory: then modules are looked for in the current one.
                 let real = fs::canonicalize(path).ok();

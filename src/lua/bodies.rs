@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     client::upload::{Part, Source},
-    error::{Error, Kind},
-    files::{Files, reason},
+    error::{Error, Kind, reason},
+    files::Files,
     http::multipart,
     pages,
 };

@@ -8,7 +8,8 @@ use super::{
 use crate::{
     address::Zoned,
     crypto,
-    files::{Files, reason},
+    error::reason,
+    files::Files,
     grants::{Grants, Need, UsageError},
     names::Names,
     net::Net,

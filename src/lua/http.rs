@@ -288,18 +288,14 @@ fn start(lua: &Lua, given: Given) -> Answer<Rc<Call>> {
 }
 
 /// `names` and `values` are the headers; `body` is `{ bytes =, type = }`, `{ path =, type = }`, `{ parts = }` or
-/// `{ pump = true, length = }`, with `untyped = true` where it says nothing of its type; `opts` what else was given. Arguments that are wrong are the caller's first (URL) or
-/// second (everything else).
+/// `{ pump = true, length = }`; `opts` what else was given. Names without a value are headers that the client does not add.
+/// Arguments that are wrong are the caller's first (URL) or second (everything else).
 pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepared> {
     let (of, url, method, names, values, body, opts) = given;
     let of = owner(lua, &of)?;
     let (net, url, method) = of.begin(op, &url.as_bytes(), &method.as_bytes())?;
     let (source, content_type) = match body {
-        Some(body) => {
-            let given = Options::new(lua, Some(body), 2);
-            let (source, content_type) = source(&given, &of.files)?;
-            (source, content_type.filter(|_| !matches!(given.flag("untyped", false), Ok(true))))
-        }
+        Some(body) => source(&Options::new(lua, Some(body), 2), &of.files)?,
         None => (None, None),
     };
     let payload = source.as_ref().map(|source| source.payload(content_type.clone()));
@@ -312,6 +308,8 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
         };
         request.field(&name, bounded.as_deref().unwrap_or(&value)).or_else(wrong)?;
     }
+    let valued = values.as_ref().map_or(0, Vec::len);
+    names.iter().flatten().skip(valued).for_each(|name| request.without(&name.as_bytes()));
     let request_options = match opts {
         Some(opts) => of.request_options(&Options::new(lua, Some(opts), 2))?,
         None => of.request_options.clone(),

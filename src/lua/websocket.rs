@@ -102,6 +102,8 @@ fn connect(lua: &Lua, (cap, url, names, values, opts): Given) -> Answer<Value> {
     for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
         handshake.field(&name.as_bytes(), &value.as_bytes()).or_else(|why: Invalid| argument(2, why))?;
     }
+    let valued = values.as_ref().map_or(0, Vec::len);
+    names.iter().flatten().skip(valued).for_each(|name| handshake.request.without(&name.as_bytes()));
     let ws = WebSocket::connect(&cap.net, &handshake, &options, &deadline)?;
     let origin = handshake.request.url.origin();
     let (host, port) = (origin.host.to_string(), origin.port);

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     address::{Host, unmap},
+    error::reason,
     resolve,
 };
 use hickory_resolver::proto::rr::Name;
@@ -162,7 +163,7 @@ fn text(path: &str) -> io::Result<String> {
                 Ok(String::new())
             }
             _ if e.raw_os_error() == Some(libc::ELOOP) => Ok(String::new()),
-            _ => Err(io::Error::new(e.kind(), format!("{path}: {e}"))),
+            _ => Err(io::Error::new(e.kind(), format!("{path}: {}", reason(&e)))),
         },
     }
 }

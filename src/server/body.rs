@@ -106,5 +106,5 @@ impl Body {
 
 /// RFC 4918 section 11.5 has the status for a server that cannot store what the request needs.
 fn full(error: &io::Error) -> Refusal {
-    Refusal::new(507, format!("spill: {}", crate::files::reason(error)))
+    Refusal::new(507, format!("spill: {}", crate::error::reason(error)))
 }

@@ -178,7 +178,7 @@ pub fn is_machine_path(path: &str) -> bool {
 /// which is never the same: whoever took it for that would trust others than the machine does.
 #[cfg(all(unix, not(target_os = "macos")))]
 fn native() -> std::result::Result<Option<Vec<CertificateDer<'static>>>, String> {
-    use crate::files::{reason, whole};
+    use crate::{error::reason, files::whole};
     use std::path::Path;
     /// Debian's has 220 KiB.
     const MOST: u64 = 64 << 20;

@@ -170,6 +170,9 @@ end
 
 -- ------------------------------------------------------------------------------------------------ requests
 
+-- What the untrusted side can leave out of what is said by itself; not credentials, and not what the guard reads answers by.
+local LEFT_OUT = { accept = true, ["content-type"] = true, ["user-agent"] = true }
+
 --- Refuses a header that is not the untrusted side's to set.
 local function own_header(name, header, values, guard, depth)
   local key = gsub(header, "[^0-9a-z]", "-")
@@ -194,8 +197,10 @@ local function asked(guard, name, url, given, depth)
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. args.show(url), depth) end
   local opts = args.options(2, name, given, OPTIONS, depth)
   if given ~= nil then opts.body_json = rawget(given, "body_json") end
-  local fields, gone = requests.add_headers({}, opts.headers or {}, name, 2, depth)
-  for header, values in next, fields do own_header(name, header, values, guard, depth) end
+  local fields = requests.add_headers({}, opts.headers or {}, name, 2, depth)
+  for header, values in next, fields do
+    if values then own_header(name, header, values, guard, depth) end
+  end
   local names, values = requests.flatten(fields)
   local method, words = core.guard_request(opts.method or "GET", names, values)
   if method == nil then bad(2, name, words, depth) end
@@ -203,15 +208,15 @@ local function asked(guard, name, url, given, depth)
   local size, headers = #url, {}
   for header, field in next, fields do
     local list = {}
-    for index = 2, #field do
+    for index = 2, field and #field or 0 do
       list[index - 1] = field[index]
       size = size + #header + #field[index]
     end
-    headers[header] = #list == 1 and list[1] or list
+    if field then headers[header] = #list == 1 and list[1] or list elseif LEFT_OUT[header] then headers[header] = false end
   end
   if body then
     size = size + #body.bytes
-    if body.type and not headers["content-type"] and not (gone and gone["content-type"]) then headers["content-type"] = body.type end
+    if body.type and headers["content-type"] == nil then headers["content-type"] = body.type end
   end
   if size > guard.max_request_bytes then
     error(network_error("too_large", "the request is larger than max_request_bytes (" .. guard.max_request_bytes .. ")"), 0)

@@ -136,7 +136,7 @@ local function jail(client, hosts, listed)
     bad(index, "jail", err, 1)
   end
   local jailed = { core = core, client = inner, defaults = client.defaults, headers = client.headers,
-    untyped = client.untyped, plain = requests.is_plain(client.defaults) }
+    plain = requests.is_plain(client.defaults) }
   local members, object = {}, nil
   local function fetch(...)
     local url, opts = own(object, ...)
@@ -359,7 +359,7 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
       limits = args.options(1, "new", limits, POOL, 1)
     end
     local defaults = args.options(1, "new", given, CLIENT, 1)
-    local headers, gone = add_headers({}, defaults.headers or {}, "new", 1, 1)
+    local headers = add_headers({}, defaults.headers or {}, "new", 1, 1)
     if given ~= nil then defaults.cookies = rawget(given, "cookies") end
     identity.cookies(defaults.cookies, "new", 1, 1)
     -- A copy: what was checked is what is used.
@@ -369,7 +369,7 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
     local inner, err, index = core.http_client(cap, limits, requests.wishes(defaults))
     if inner == nil then requests.raise("new", err, index, 1, 1) end
     local object = setmetatable({}, client)
-    states[object] = { core = core, client = inner, defaults = defaults, headers = headers, untyped = gone and gone["content-type"],
+    states[object] = { core = core, client = inner, defaults = defaults, headers = headers,
       har = recorded and har.new() or nil, plain = not recorded and requests.is_plain(defaults) }
     if allow ~= nil then set_allow(states[object], allow, 2) end
     return object

@@ -602,11 +602,11 @@ function Http_client.jail(...) end
 ---@class caspian.net.Guard_request
 ---@field url string
 ---@field method string
----@field headers table<string, string|string[]>             by any case
+---@field headers table<string, string|string[]|false>       by any case; false: left out, also where it is sent by itself
 ---@field body? string
 ---@field params table<string, string>                       what the route's pattern named
 ---@field hop integer                                        0; one more after each redirect
----@field raw { url: string, method: string, headers: table<string, string|string[]>, body: string? }
+---@field raw { url: string, method: string, headers: table<string, string|string[]|false>, body: string? }
 ---@field set_url fun(url: string)
 ---@field header fun(name: string, value?: string|number|string[]|false): (string|string[])?
 ---@field set_body fun(body: string?)

@@ -53,12 +53,12 @@ local function request_of(request, decided, hop)
     if type(url) ~= "string" then error("set_url: url must be a string, got " .. show(url), 2) end
     req.url = url
   end
-  --- A header's value; with a second argument, sets it (a string, an array of strings; false or nil takes it away).
+  --- A header's value; with a second argument, sets it (a string, an array of strings; false takes it away, nil what was set).
   local function header(count, name, value)
     if type(name) ~= "string" then error("header: name must be a string, got " .. show(name), 3) end
     local key = lower(name)
-    if count > 1 then req.headers[key] = value or nil end
-    return req.headers[key]
+    if count > 1 then req.headers[key] = value end
+    return req.headers[key] or nil
   end
   function req.header(...)
     local value

@@ -103,10 +103,16 @@ local function value_of(name, at, header, value, depth)
   return value
 end
 
---- Lays the headers of `given` over those of `into` (lower-case name to { name, value … }); `false` takes one away. Also what
--- was taken away, in lower case, or nil.
+-- What the client says by itself, in lower case, and a caller can leave out. Host and what frames a body are not among it.
+local OWN = {
+  accept = true, ["accept-encoding"] = true, authorization = true, ["content-type"] = true, cookie = true, ["last-event-id"] = true,
+  ["user-agent"] = true,
+}
+
+--- Lays the headers of `given` over those of `into` (lower-case name to { name, value … }); `false` takes one away, and stands
+-- there in place of what the client would say by itself.
 local function add_headers(into, given, name, at, depth)
-  local seen, gone = {}, nil
+  local seen = {}
   for header, value in next, given do
     if type(header) ~= "string" then
       bad(at, name, "headers must be a table from names to values, got the name " .. show(header), depth + 1)
@@ -115,9 +121,7 @@ local function add_headers(into, given, name, at, depth)
     if seen[key] then bad(at, name, "header " .. show(header) .. " is given twice", depth + 1) end
     seen[key] = true
     if value == false then
-      into[key] = nil
-      gone = gone or {}
-      gone[key] = true
+      if OWN[key] then into[key] = false else into[key] = nil end
     elseif type(value) == "table" then
       local values = { header }
       for index = 1, args.items(at, name, "header " .. show(header), value, depth + 1) do
@@ -128,10 +132,10 @@ local function add_headers(into, given, name, at, depth)
       into[key] = { header, value_of(name, at, header, value, depth + 1) }
     end
   end
-  return into, gone
+  return into
 end
 
---- The headers as two arrays, in the order of their names.
+--- The headers as two arrays, in the order of their names; those without a value, which are left out, behind the others.
 local function flatten(headers)
   if next(headers) == nil then return nil end
   local keys, names, values = {}, {}, {}
@@ -139,9 +143,12 @@ local function flatten(headers)
   sort(keys)
   for _, key in next, keys do
     local header = headers[key]
-    for index = 2, #header do
+    for index = 2, header and #header or 0 do
       names[#names + 1], values[#values + 1] = header[1], header[index]
     end
+  end
+  for _, key in next, keys do
+    if not headers[key] then names[#names + 1] = key end
   end
   return names, values
 end
@@ -327,14 +334,14 @@ end
 local function prepare(name, client, url, given, at, depth, method, body, allowed, begin)
   local core = client.core
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
-  local opts, headers, gone = client.defaults, client.headers, nil
+  local opts, headers = client.defaults, client.headers
   local copy
   if given ~= nil then
     copy = args.options(at, name, given, allowed or REQUEST, depth)
     -- The tables themselves: a mark says whether an empty one is an array, and a jar is known by what it is.
     copy.body_json, copy.cookies = rawget(given, "body_json"), rawget(given, "cookies")
     if copy.headers then
-      headers, gone = add_headers(merged(headers), copy.headers, name, at, depth)
+      headers = add_headers(merged(headers), copy.headers, name, at, depth)
     end
     opts = merged(opts, copy)
   end
@@ -349,8 +356,6 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
   if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
   if opts.query then url = with_query(core, url, opts.query, name, at, depth) end
   local source, pump = body_of(core, opts, name, body ~= nil and 2 or at, depth)
-  -- `false` takes away what a body brings along, too.
-  if source and not headers["content-type"] then source.untyped = gone and gone["content-type"] or client.untyped end
   if pump and begin then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
   local told = copy and wishes(copy)
   if opts.save then

@@ -121,6 +121,7 @@ pub fn bind(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<Answ
     let address = address.text(2)?;
     let port = port(service, 3, if object.datagrams { "udp" } else { "tcp" })?;
     let mut why = Fail::Words(NO_NAME.into());
+    let family = object.family.get();
     for at in bindable(object, "bind", address, port)? {
         let done = ensure(object, Family::of(at.addr().ip()))
             .and_then(|()| object.with_bare(|bare| both(object, bare, &at, port).and_then(|()| Ok(bare.bind(&at)?))));
@@ -132,6 +133,8 @@ pub fn bind(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<Answ
             Err(fail) => why = fail,
         }
     }
+    // What could not be bound has chosen no family for `connect`.
+    object.family.set(family);
     Err(why)
 }
 
@@ -145,7 +148,7 @@ fn both(object: &Object, bare: &Bare, at: &Bindable, port: u16) -> Outcome<()> {
 
 /// `connect(address, port)` of a TCP object. The addresses of a name are tried in their order, each with a socket of
 /// its own and the whole timeout. After a failure the next call begins with a new socket, which has the options that were
-/// set and the place where the object was bound; what is under way is asked how far it is.
+/// set; a socket that the program has bound is asked again, as BSD sockets are; so is what is under way.
 pub fn connect(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<Answer> {
     let address = address.text(2)?;
     let (name, port) = (host(address)?, port(service, 3, "tcp")?);
@@ -192,6 +195,11 @@ fn failed(object: &Object, family: Option<Family>, why: &Fail) {
     let is = |words: &str| matches!(why, Fail::Words(text) if text == words);
     // It stands already, or the program may ask how far a socket of its own choice is.
     if is("already connected") || family.is_some() && (is(&TIMEOUT) || is(IN_PROGRESS)) {
+        return;
+    }
+    // Another socket would have another local port, where the program has left the choice to the system.
+    if object.bound.borrow().is_some() && object.number() >= 0 {
+        object.attempt.take();
         return;
     }
     object.family.set(family);
