@@ -324,6 +324,13 @@ describe("a wrong argument", function()
     { 'net.http.guard{ rules = { host = "a" }, timeout = "5" }', [[timeout: must be 0 or more seconds: a number, got a string ("5")]] },
     -- What others call it.
     { 'net.fetch("http://a", { json = {} })', [[bad argument #2 to 'fetch' (unknown option "json"; did you mean "body_json"?)]] },
+    { 'net.fetch("http://a", { source = print })', [[(unknown option "source"; did you mean "body"?)]] },
+    { 'net.fetch("http://a", { follow = false })', [[(unknown option "follow"; did you mean "follow_redirects"?)]] },
+    { 'net.fetch("http://a", { basic_auth = {} })', [[(unknown option "basic_auth"; did you mean "auth"?)]] },
+    { 'net.tcp("a.example:80")', [[bad argument #2 to 'tcp' (port must be 1..65535, got nil (it is an argument of its own))]] },
+    { 'net.ssl("[::1]:443")', [[bad argument #2 to 'ssl' (port must be 1..65535, got nil (it is an argument of its own))]] },
+    { 'net.tcp_listen("127.0.0.1:0")', [[(port must be 0..65535, got nil (it is an argument of its own))]] },
+    { 'net.tcp("a.example")', [[bad argument #2 to 'tcp' (port must be 1..65535, got nil)]] },
     { 'net.fetch("http://a", { data = "" })', [[(unknown option "data"; did you mean "body"?)]] },
     { 'net.fetch("http://a", { form = {} })', [[(unknown option "form"; did you mean "body_form"?)]] },
     { 'net.fetch("http://a", { files = {} })', [[(unknown option "files"; did you mean "body_multipart"?)]] },

@@ -62,6 +62,15 @@ describe("drop-in: ssl, want", function()
     { "a handshake that ends", [[ local a, b = pair() local c = keep(assert(modules("ssl").wrap(a, context()))) c:settimeout(0) c:dohandshake()
       b:receive(1) b:shutdown("send") c:settimeout(5) local _, why = c:dohandshake() return why, c:want() ]],
       [["unexpected eof while reading" "read"]] },
+    { "reset in mid-handshake", [[ local a, b = pair() local c = keep(assert(modules("ssl").wrap(a, context()))) c:settimeout(0)
+      local _, first = c:dohandshake() local before = c:want() reset(b) socket.select({ c }, nil, 5) local _, why = c:dohandshake()
+      return first, before, why, c:want() ]], [["wantread" "read" "closed" "read"]] },
+    { "an alert in mid-handshake", [[ local a, b = pair() local c = keep(assert(modules("ssl").wrap(a, context())))
+      b:send("\21\3\3\0\2\2\40") local _, why = c:dohandshake() return why, c:want() ]],
+      [["sslv3 alert handshake failure" "read"]] },
+    { "a handshake that has failed, again", [[ local a, b = pair() local c = keep(assert(modules("ssl").wrap(a, context())))
+      b:send(("\0"):rep(20)) local _, why = c:dohandshake() local done, again = c:dohandshake() return why, done, again ]],
+      [["wrong version number" false "wrong version number"]], "LuaSec says that it is done" },
     { "a certificate that is refused", [[ local c, s = ends({ cafile = pem("rsa") }) local _, why, _, other = shake(c, s)
       return why, c:want(), other, s:want() ]], [["certificate verify failed" "nothing" "tlsv1 alert unknown ca" "read"]] },
   }, { prelude = both })

@@ -131,10 +131,12 @@ local function unlike(words, value)
   return " must be " .. words .. ", got " .. show(value)
 end
 
-function args.port(index, name, value, lowest)
+--- `host`: what was given in front of it; `"example.com:80"` says where the port is.
+function args.port(index, name, value, lowest, host)
   if not whole(value) or value < (lowest or 1) or value > 65535 then
-    local words = format("%d..65535", lowest or 1)
-    bad(index, name, "port" .. unlike(words, value), 1)
+    local words = unlike(format("%d..65535", lowest or 1), value)
+    if value == nil and type(host) == "string" and find(host, "[^:]:%d+$") then words = words .. " (it is an argument of its own)" end
+    bad(index, name, "port" .. words, 1)
   end
   return value
 end

@@ -15,6 +15,8 @@ local MEANT = {
   allow_redirects = "follow_redirects", insecure = "verify", verify_ssl = "verify", server_name = "sni", servername = "sni",
   username = "user auth", user = "auth", password = "auth", token = "auth", cookie_jar = "cookies", jar = "cookies",
   proxies = "proxy", user_agent = "headers", max_size = "max_body_bytes", sink = "save", output = "save",
+  source = "body", follow = "follow_redirects", follow_location = "follow_redirects", basic_auth = "auth", bearer = "auth",
+  tries = "retry attempts", limit = "max_body_bytes max_bytes", ssl_verify = "verify", verify_peer = "verify",
 }
 
 --- What a message adds for a key that is none of `allowed`: `; did you mean "timeout"?` where one of them is near.
