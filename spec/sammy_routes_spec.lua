@@ -465,6 +465,32 @@ describe("a request", function()
     assert.same({}, errors)
   end)
 
+  it("is gone once nobody has it, and stays whole for who keeps it", function()
+    local app, errors = sammy.app{ domain = "a" }
+    local weak, kept = setmetatable({}, { __mode = "v" }), nil
+    app.handlers[1] = function() return { after = function(_, transaction) transaction.response.headers["X-A"] = "1" end } end
+    app:post("/{a}", function(request, transaction)
+      weak[#weak + 1], weak[#weak + 2], weak[#weak + 3] = request, transaction, transaction.response
+      transaction.session.a = request:json()
+      assert(request.steps.a == "x" and request.json() == 5)
+      if request.headers.keep then kept = { request, transaction } end
+      return response.empty(204)
+    end)
+    for _ = 1, 50 do sammy.ask(app, { method = "POST", path = "/x", body = "5" }) end
+    assert.same({}, errors)
+    collectgarbage()
+    collectgarbage()
+    local left = 0
+    for _ in pairs(weak) do left = left + 1 end
+    -- What a loop's last turn has left on the stack.
+    assert.is_true(left <= 3, left)
+    sammy.ask(app, { method = "POST", path = "/x", body = "5", headers = { keep = "1" } })
+    collectgarbage()
+    assert.equal("x", kept[1].steps.a)
+    assert.equal("POST", kept[2].request.method)
+    assert.equal(5, kept[2].session.a)
+  end)
+
   it("has its steps before any route runs", function()
     local app, errors = sammy.app()
     local seen

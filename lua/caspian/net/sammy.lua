@@ -40,7 +40,7 @@ local ROUTE = { csrf = "boolean" }
 local PATH = { csrf = "boolean", methods = "strings" }
 local STATIC = { extensions = "table" }
 
---- What is behind the objects of this file.
+--- What is behind the objects of this file. Nothing there leads to the object that it is behind: Lua 5.1 and LuaJIT would keep both.
 local apps = setmetatable({}, { __mode = "k" })
 local routes = setmetatable({}, { __mode = "k" })
 local requests = setmetatable({}, { __mode = "k" })
@@ -76,12 +76,13 @@ function REQUEST.__index(self, name)
   local value = raw[name]
   if type(value) ~= "function" then return value end
   local function method(first, ...)
+    local is_self = first ~= nil and rawequal(requests[first], state)
     if not ANSWERS[name] then
-      if rawequal(first, self) then return value(raw, ...) end
+      if is_self then return value(raw, ...) end
       return value(raw, first, ...)
     end
     local answered
-    if rawequal(first, self) then answered = value(raw, ...) else answered = value(raw, first, ...) end
+    if is_self then answered = value(raw, ...) else answered = value(raw, first, ...) end
     state.taken = true
     return answered
   end
@@ -97,8 +98,9 @@ local TRANSACTION = { __name = "caspian.net.sammy.transaction", __metatable = fa
 objects.kinds[TRANSACTION] = "transaction"
 
 function TRANSACTION.__index(self, name)
-  local state = transactions[self]
-  if name == "request" then return state.request end
+  local behind = transactions[self]
+  local state = behind.state
+  if name == "request" then return behind.request end
   if name == "response" then
     -- A draft, which the answer is laid over.
     state.response = state.response or responses.make()
@@ -109,7 +111,7 @@ function TRANSACTION.__index(self, name)
 end
 
 function TRANSACTION.__newindex(self, name, value)
-  local state = transactions[self]
+  local state = transactions[self].state
   if name == "response" then
     local response = responses.from(value)
     if not response then error("transaction.response must be a response, got " .. show(value), 2) end
@@ -186,10 +188,9 @@ local function handle(app, raw, fallback)
   end
   app.fallback = fallback
   local state = { app = app, raw = raw, method = raw.method, segments = patterns.segments(path_of(raw)), methods = {} }
-  state.request = setmetatable({}, REQUEST)
-  requests[state.request] = state
-  state.transaction = setmetatable({}, TRANSACTION)
-  transactions[state.transaction] = state
+  local request, transaction = setmetatable({}, REQUEST), setmetatable({}, TRANSACTION)
+  requests[request] = state
+  transactions[transaction] = { state = state, request = request }
   add_session(app, state)
   function state.follow(route, captures)
     state.route, state.captures, state.steps = route, captures, nil
@@ -199,11 +200,11 @@ local function handle(app, raw, fallback)
     if route then state.follow(route, captures) end
   end
   local given = app.before and app.before(raw)
-  given = given or chain.run(app, state)
+  given = given or chain.run(app, state, request, transaction)
   if given == nil then return end
   local ok, err = pcall(raw.respond, raw, given)
   if not ok then
-    app.report(err, state.request, "respond")
+    app.report(err, request, "respond")
     pcall(raw.respond, raw, responses.sent(responses.page(500)))
   end
 end

@@ -70,10 +70,9 @@ local TIMEOUTS = { ["puck.uno/error/timeout"] = true, ["puck.uno/error/network/t
 --- Runs the chain. Answers the response, or nil where a handler has answered the client itself.
 -- @param app { steps, statics, serve(static, segments), methods_of(segments, bare), fallback, csrf_guard, auto_options, codec,
 --   report(err, request, where, first), warn(words, request) }
--- @param state what is behind the transaction: { request, transaction, method, segments, route, session(), cookie(), follow(route,
---   captures) }; `response`, `answered` and `taken` are set here and there
-local function run(app, state)
-  local transaction, request = state.transaction, state.request
+-- @param state what is behind request and transaction: { method, segments, route, session(), cookie(), follow(route, captures) };
+--   `response`, `answered` and `taken` are set here and there
+local function run(app, state, request, transaction)
   local instances, first_error = {}, nil
 
   --- What was raised becomes the response.
