@@ -3,8 +3,9 @@
 //! Says what was asked, what went wrong and what would fix it; never holds a secret (no userinfo, token, cookie or
 //! key, and no address behind a name). Knows nothing of sockets or Lua.
 
-use std::{fmt, io, time::Duration};
+use std::{borrow::Cow, fmt, io, time::Duration};
 
+/// What the calls of this crate answer.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong, as a closed set. The stable word is [`Kind::word`].
@@ -36,25 +37,43 @@ pub enum Kind {
     Socket,
 }
 
-impl Kind {
-    /// The last word of the class, as in `puck.uno/error/network/<word>`.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Kind::HostNotAllowed => "host_not_allowed",
-            Kind::PortNotAllowed => "port_not_allowed",
-            Kind::AddressNotAllowed => "address_not_allowed",
-            Kind::RequestNotAllowed => "request_not_allowed",
-            Kind::Timeout => "timeout",
-            Kind::ConnectionRefused => "connection_refused",
-            Kind::ConnectionReset => "connection_reset",
-            Kind::DnsFailure => "dns_failure",
-            Kind::Tls => "tls",
-            Kind::Protocol => "protocol",
-            Kind::TooLarge => "too_large",
-            Kind::Socket => "socket",
-        }
-    }
+/// The words of the kinds, once.
+macro_rules! classes {
+    ($($kind:ident $word:literal,)*) => {
+        impl Kind {
+            /// The last word of the class, as in `puck.uno/error/network/<word>`.
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $word,)*
+                }
+            }
 
+            /// The class as scripts see it: `puck.uno/error/network/timeout`.
+            pub const fn class(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => concat!("puck.uno/error/network/", $word),)*
+                }
+            }
+        }
+    };
+}
+
+classes! {
+    HostNotAllowed "host_not_allowed",
+    PortNotAllowed "port_not_allowed",
+    AddressNotAllowed "address_not_allowed",
+    RequestNotAllowed "request_not_allowed",
+    Timeout "timeout",
+    ConnectionRefused "connection_refused",
+    ConnectionReset "connection_reset",
+    DnsFailure "dns_failure",
+    Tls "tls",
+    Protocol "protocol",
+    TooLarge "too_large",
+    Socket "socket",
+}
+
+impl Kind {
     /// The class that this one is a special case of, as `err:is()` answers.
     pub const fn parent(self) -> Option<Kind> {
         match self {
@@ -88,11 +107,15 @@ pub struct Error(Box<Fields>);
 /// What an [`Error`] carries; the names are those that Lua sees.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fields {
+    /// What went wrong.
     pub kind: Kind,
+    /// One line for people, without the class.
     pub message: String,
     /// The call that failed: `tcp`, `recv`, `fetch` …
-    pub op: Option<&'static str>,
+    pub op: Option<Cow<'static, str>>,
+    /// The host that was asked for, as it was written; for a Unix socket its path.
     pub host: Option<String>,
+    /// Its port.
     pub port: Option<u16>,
     /// Without userinfo and without fragment.
     pub url: Option<String>,
@@ -111,6 +134,7 @@ pub struct Fields {
 }
 
 impl Error {
+    /// An error with nothing but its words.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Error(Box::new(Fields {
             kind,
@@ -129,6 +153,7 @@ impl Error {
     }
 
     /// The end of a wait because the host wants its thread back.
+    #[doc(hidden)]
     pub fn interruption(what: &str) -> Self {
         let mut error = Error::new(Kind::Socket, format!("{what}: interrupted"));
         error.0.interrupted = true;
@@ -141,6 +166,7 @@ impl Error {
     }
 
     /// An operating system's error: its kind where one fits, `socket` otherwise. `what` is the act: `"connect"`.
+    #[doc(hidden)]
     pub fn from_io(what: &str, err: &io::Error) -> Self {
         use io::ErrorKind as K;
         let kind = match err.kind() {
@@ -155,6 +181,7 @@ impl Error {
 
     /// A Unix socket's path that is not there (ENOENT) or that nobody listens at (ECONNREFUSED); every other error as
     /// [`Error::from_io`] has it.
+    #[doc(hidden)]
     pub fn from_path(what: &str, err: &io::Error) -> Self {
         let mut error = Error::from_io(what, err);
         error.0.absent = matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
@@ -162,24 +189,34 @@ impl Error {
     }
 
     /// True where a server that is a moment late would have answered: see [`Error::from_path`].
+    #[doc(hidden)]
     pub fn is_absence(&self) -> bool {
         self.0.absent
     }
 
+    /// The class as scripts see it: `puck.uno/error/network/timeout`.
+    pub fn class(&self) -> &'static str {
+        self.0.kind.class()
+    }
+
+    /// What went wrong.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
+    /// True of that kind and its special cases, as `err:is(…)` in Lua.
     pub fn is(&self, kind: Kind) -> bool {
         self.0.kind == kind || self.0.kind.parent() == Some(kind)
     }
 
+    /// Everything that it carries.
     pub fn fields(&self) -> &Fields {
         &self.0
     }
 
-    pub fn op(mut self, op: &'static str) -> Self {
-        self.0.op.get_or_insert(op);
+    /// The call that failed, unless it is known.
+    pub fn op(mut self, op: impl Into<Cow<'static, str>>) -> Self {
+        self.0.op.get_or_insert_with(|| op.into());
         self
     }
 
@@ -191,6 +228,7 @@ impl Error {
         self
     }
 
+    /// The host and port that were asked for, unless they are known.
     pub fn at(mut self, host: impl Into<String>, port: u16) -> Self {
         if self.0.host.is_none() {
             self.0.host = Some(host.into());
@@ -199,6 +237,7 @@ impl Error {
         self
     }
 
+    /// The URL, unless it is known: without userinfo and fragment.
     pub fn url(mut self, url: impl Into<String>) -> Self {
         if self.0.url.is_none() {
             self.0.url = Some(url.into());
@@ -206,33 +245,39 @@ impl Error {
         self
     }
 
+    /// The timeout that passed.
     pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
         self.0.timeout = timeout.map(|t| t.as_secs_f64());
         self
     }
 
+    /// Bytes that had arrived.
     pub fn partial(mut self, bytes: Vec<u8>) -> Self {
         self.0.partial = Some(bytes);
         self
     }
 
+    /// Bytes that were handed to the peer's side.
     pub fn sent(mut self, count: u64) -> Self {
         self.0.sent = Some(count);
         self
     }
 
+    /// One line from the layer below.
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.0.cause = Some(cause.into());
         self
     }
 
     /// Puts words in front: `"proxy: "`.
+    #[doc(hidden)]
     pub fn context(mut self, words: &str) -> Self {
         self.0.message.insert_str(0, words);
         self
     }
 
     /// Puts words behind: `"; not asked again"`.
+    #[doc(hidden)]
     pub fn adding(mut self, words: &str) -> Self {
         self.0.message.push_str(words);
         self

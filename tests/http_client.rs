@@ -310,7 +310,7 @@ fn what_is_not_tried_again() {
         let got = send(&net, &pool, method, &server.url("/"), &[], source, soon());
         let err = got.map(|_| ()).unwrap_err();
         assert_eq!(err.kind(), expected, "{name}: {err}");
-        assert_eq!(err.fields().op, Some("fetch"), "{name}");
+        assert_eq!(err.fields().op.as_deref(), Some("fetch"), "{name}");
         if method == "POST" {
             assert_eq!(err.fields().sent, Some(4), "{name}");
         }

@@ -44,6 +44,7 @@ local OPTIONS = { role = "string", requires = "any", files = "any" }
 --- Splits what `launch` was given, as its argument `at`, into grants (flags or table) and options.
 -- @param depth as in `args`: how many functions lie between this one's caller and who is to blame
 local function split(name, at, given, depth)
+  if type(given) == "userdata" then return given, {} end -- a Rust host's, or refused where it is read
   if type(given) ~= "table" then bad(at, name, "a table of flags expected, got " .. show(given), depth) end
   local grants, opts = {}, {}
   for key, value in next, given do

@@ -85,18 +85,21 @@ impl Grants {
     }
 
     /// Reads the table form of `launch{ allow_net = {…}, … }`.
+    #[doc(hidden)]
     pub fn of(spec: &Spec) -> std::result::Result<Grants, UsageError> {
         flags::of(spec)
     }
 
     /// Connecting to a plain list of `HOST[:PORTS]`, as jails and clients have it. A wildcard needs two labels here, and
     /// wherever code means to restrict: there `*.com` is a mistake.
+    #[doc(hidden)]
     pub fn hosts<S: AsRef<str>>(hosts: &[S]) -> std::result::Result<Grants, UsageError> {
         flags::hosts(hosts)
     }
 
     /// What a guard narrows to: the hosts of its rules (`None`: any host, where it asks a policy), and a fence around
     /// every address that is not global unicast, but those in `open` (`None`: no fence).
+    #[doc(hidden)]
     pub fn guard<S: AsRef<str>>(hosts: Option<&[S]>, open: Option<&[S]>) -> std::result::Result<Grants, UsageError> {
         flags::guard(hosts, open)
     }
@@ -123,11 +126,13 @@ impl Grants {
     }
 
     /// Where `--net-log` appends. Narrowing neither adds nor removes it.
+    #[doc(hidden)]
     pub fn log(&self) -> Option<&Path> {
         self.0.log.as_deref()
     }
 
     /// What `--ca` names: paths, or PEM text where a table said so. Narrowing neither adds nor removes any.
+    #[doc(hidden)]
     pub fn ca(&self) -> &[String] {
         &self.0.ca
     }
@@ -157,12 +162,14 @@ impl Grants {
     }
 
     /// Whether connecting to that host and port is granted: the answer of [`Grants::connect`] without its words.
+    #[doc(hidden)]
     pub fn allows(&self, host: &Host, port: u16) -> bool {
         self.decide(host, port).is_ok()
     }
 
     /// Asks to connect, before DNS. `host_not_allowed` if no grant covers the host, `port_not_allowed` if one covers
     /// it but not the port.
+    #[doc(hidden)]
     pub fn connect(&self, host: &Host, port: u16) -> Result<Granted> {
         match self.decide(host, port) {
             Ok(()) => Ok(Granted { endpoint: Endpoint { host: host.clone(), port }, zone: 0 }),
@@ -171,6 +178,7 @@ impl Grants {
     }
 
     /// Asks to send a host's name or address to the DNS: granted if some port of it is. The proof opens no connection.
+    #[doc(hidden)]
     pub fn lookup(&self, host: &Host) -> Result<Granted> {
         let subject = format!("look up {host}");
         let refused = |words: String| Err(Error::new(Kind::HostNotAllowed, words));
@@ -189,6 +197,7 @@ impl Grants {
 
     /// Whether some `--deny-net` is about names and refuses one of these, which a search domain may make of another name.
     /// Port 0, of a name that is only asked for: whether it refuses any port.
+    #[doc(hidden)]
     pub fn denies_some(&self, port: u16, names: impl FnOnce() -> Result<Vec<Host>>) -> Result<bool> {
         let refuses = |host: &Host| match port {
             0 => !self.denied_ports(host).is_empty(),
@@ -198,6 +207,7 @@ impl Grants {
     }
 
     /// Whether `--deny-net` takes every port of a host.
+    #[doc(hidden)]
     pub fn denies(&self, host: &Host) -> bool {
         let denied = self.denied_ports(host);
         !denied.is_empty() && Ports::One(1, u16::MAX).without(&denied).is_empty()
@@ -207,6 +217,7 @@ impl Grants {
     /// resolves to may be an attacker's choice, and so would be the order. IPv4-mapped addresses come out as IPv4.
     ///
     /// The host is asked about again, so a proof that another capability made opens nothing here.
+    #[doc(hidden)]
     pub fn permit(&self, granted: &Granted, answers: &[IpAddr]) -> Result<Vec<Permitted>> {
         let Endpoint { host, port } = granted.endpoint();
         self.decide(host, *port).map_err(|refusal| self.refused(host, *port, refusal))?;
@@ -235,6 +246,7 @@ impl Grants {
     }
 
     /// True if some `--deny-net` is about addresses: then a name may not be handed to somebody else to be resolved.
+    #[doc(hidden)]
     pub fn denies_addresses(&self) -> bool {
         self.layers().any(|layer| layer.deny.has_addresses() || !layer.fences.is_empty())
     }
@@ -242,6 +254,7 @@ impl Grants {
     /// Asks to bind. Only addresses can be bound, and `localhost` and names below it, which are 127.0.0.1 (RFC 6761 §6.3);
     /// port 0 is an ephemeral port and needs a grant for port 0. `port_not_allowed`; but `host_not_allowed` where ports are
     /// granted on other interfaces only, since then no port of this one would do.
+    #[doc(hidden)]
     pub fn listen(&self, host: &Host, port: u16) -> Result<Bindable> {
         let ip = match host {
             Host::Ip(ip) => *ip,
@@ -269,11 +282,13 @@ impl Grants {
     }
 
     /// Asks to connect to a Unix socket, by its path.
+    #[doc(hidden)]
     pub fn unix(&self, path: &str) -> Result<GrantedPath> {
         self.path(path, "connect to", "--allow-net", |layer| &layer.net)
     }
 
     /// Asks to bind a Unix socket, by its path.
+    #[doc(hidden)]
     pub fn listen_unix(&self, path: &str) -> Result<GrantedPath> {
         self.path(path, "listen on", "--allow-listen", |layer| &layer.listen)
     }
@@ -301,6 +316,7 @@ impl Grants {
     }
 
     /// The paths that `--deny-net` is about, and the directories. Links may lead to the same places under other names.
+    #[doc(hidden)]
     pub fn denied_paths(&self) -> impl Iterator<Item = DeniedPath<'_>> {
         self.layers().flat_map(|layer| layer.deny.paths())
     }

@@ -29,6 +29,7 @@ impl Grants {
     /// The flags that would allow those of `requires` that are not allowed whole, in their order. What a deny rule refuses is
     /// among them, though only taking that rule away would help; a deny rule about a part of it is not looked at: who needs
     /// any host does without those that are denied.
+    #[doc(hidden)]
     pub fn missing(&self, requires: &[Need]) -> Vec<String> {
         let flat = self.flat();
         let mut seen = BTreeSet::new();

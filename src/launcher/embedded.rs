@@ -1,101 +1,10 @@
-//! The files of `lua/`, inside the binary. A test walks `lua/` and checks that none is forgotten (but `meta.lua`, which
-//! is types for editors and never runs).
+//! The files of `lua/` that the launcher alone needs, inside the binary. The others are the crate's (`caspian_net::lua`), whose test
+//! knows these, too.
 
 /// Module names and their sources, in the order of the tree.
 pub const MODULES: &[(&str, &str)] = &[
-    ("caspian.net", include_str!("../../lua/caspian/net.lua")),
-    ("caspian.net.args", include_str!("../../lua/caspian/net/args.lua")),
-    ("caspian.net.capability", include_str!("../../lua/caspian/net/capability.lua")),
-    ("caspian.net.codec", include_str!("../../lua/caspian/net/codec.lua")),
-    ("caspian.net.compat", include_str!("../../lua/caspian/net/compat.lua")),
-    ("caspian.net.compat.alpn", include_str!("../../lua/caspian/net/compat/alpn.lua")),
-    ("caspian.net.compat.callables", include_str!("../../lua/caspian/net/compat/callables.lua")),
-    ("caspian.net.compat.dns", include_str!("../../lua/caspian/net/compat/dns.lua")),
-    ("caspian.net.compat.ftp", include_str!("../../lua/caspian/net/compat/ftp.lua")),
-    ("caspian.net.compat.headers", include_str!("../../lua/caspian/net/compat/headers.lua")),
-    ("caspian.net.compat.http", include_str!("../../lua/caspian/net/compat/http.lua")),
-    ("caspian.net.compat.https", include_str!("../../lua/caspian/net/compat/https.lua")),
-    ("caspian.net.compat.install", include_str!("../../lua/caspian/net/compat/install.lua")),
-    ("caspian.net.compat.ltn12", include_str!("../../lua/caspian/net/compat/ltn12.lua")),
-    ("caspian.net.compat.message", include_str!("../../lua/caspian/net/compat/message.lua")),
-    ("caspian.net.compat.mime", include_str!("../../lua/caspian/net/compat/mime.lua")),
-    ("caspian.net.compat.modules", include_str!("../../lua/caspian/net/compat/modules.lua")),
-    ("caspian.net.compat.secure", include_str!("../../lua/caspian/net/compat/secure.lua")),
-    ("caspian.net.compat.smtp", include_str!("../../lua/caspian/net/compat/smtp.lua")),
-    ("caspian.net.compat.socket", include_str!("../../lua/caspian/net/compat/socket.lua")),
-    ("caspian.net.compat.ssl", include_str!("../../lua/caspian/net/compat/ssl.lua")),
-    ("caspian.net.compat.ssl_checks", include_str!("../../lua/caspian/net/compat/ssl_checks.lua")),
-    ("caspian.net.compat.ssl_config", include_str!("../../lua/caspian/net/compat/ssl_config.lua")),
-    ("caspian.net.compat.ssl_context", include_str!("../../lua/caspian/net/compat/ssl_context.lua")),
-    ("caspian.net.compat.ssl_core", include_str!("../../lua/caspian/net/compat/ssl_core.lua")),
-    ("caspian.net.compat.ssl_x509", include_str!("../../lua/caspian/net/compat/ssl_x509.lua")),
-    ("caspian.net.compat.tp", include_str!("../../lua/caspian/net/compat/tp.lua")),
-    ("caspian.net.compat.unix", include_str!("../../lua/caspian/net/compat/unix.lua")),
-    ("caspian.net.compat.url", include_str!("../../lua/caspian/net/compat/url.lua")),
     ("caspian.net.completion", include_str!("../../lua/caspian/net/completion.lua")),
-    ("caspian.net.error_methods", include_str!("../../lua/caspian/net/error_methods.lua")),
-    ("caspian.net.errors", include_str!("../../lua/caspian/net/errors.lua")),
-    ("caspian.net.events", include_str!("../../lua/caspian/net/events.lua")),
-    ("caspian.net.files", include_str!("../../lua/caspian/net/files.lua")),
-    ("caspian.net.guard", include_str!("../../lua/caspian/net/guard.lua")),
-    ("caspian.net.guarded", include_str!("../../lua/caspian/net/guarded.lua")),
-    ("caspian.net.har", include_str!("../../lua/caspian/net/har.lua")),
-    ("caspian.net.hints", include_str!("../../lua/caspian/net/hints.lua")),
-    ("caspian.net.http", include_str!("../../lua/caspian/net/http.lua")),
-    ("caspian.net.identity", include_str!("../../lua/caspian/net/identity.lua")),
     ("caspian.net.inspect", include_str!("../../lua/caspian/net/inspect.lua")),
     ("caspian.net.launcher", include_str!("../../lua/caspian/net/launcher.lua")),
-    ("caspian.net.lazy", include_str!("../../lua/caspian/net/lazy.lua")),
-    ("caspian.net.methods", include_str!("../../lua/caspian/net/methods.lua")),
-    ("caspian.net.middleware", include_str!("../../lua/caspian/net/middleware.lua")),
-    ("caspian.net.names", include_str!("../../lua/caspian/net/names.lua")),
-    ("caspian.net.objects", include_str!("../../lua/caspian/net/objects.lua")),
-    ("caspian.net.opening", include_str!("../../lua/caspian/net/opening.lua")),
-    ("caspian.net.pairs", include_str!("../../lua/caspian/net/pairs.lua")),
-    ("caspian.net.pure", include_str!("../../lua/caspian/net/pure.lua")),
     ("caspian.net.repl", include_str!("../../lua/caspian/net/repl.lua")),
-    ("caspian.net.requests", include_str!("../../lua/caspian/net/requests.lua")),
-    ("caspian.net.responses", include_str!("../../lua/caspian/net/responses.lua")),
-    ("caspian.net.sammy", include_str!("../../lua/caspian/net/sammy.lua")),
-    ("caspian.net.sammy.chain", include_str!("../../lua/caspian/net/sammy/chain.lua")),
-    ("caspian.net.sammy.csrf", include_str!("../../lua/caspian/net/sammy/csrf.lua")),
-    ("caspian.net.sammy.patterns", include_str!("../../lua/caspian/net/sammy/patterns.lua")),
-    ("caspian.net.sammy.response", include_str!("../../lua/caspian/net/sammy/response.lua")),
-    ("caspian.net.sammy.sessions", include_str!("../../lua/caspian/net/sammy/sessions.lua")),
-    ("caspian.net.sammy.static", include_str!("../../lua/caspian/net/sammy/static.lua")),
-    ("caspian.net.sandbox", include_str!("../../lua/caspian/net/sandbox.lua")),
-    ("caspian.net.server", include_str!("../../lua/caspian/net/server.lua")),
-    ("caspian.net.server_request", include_str!("../../lua/caspian/net/server_request.lua")),
-    ("caspian.net.sockets", include_str!("../../lua/caspian/net/sockets.lua")),
-    ("caspian.net.uds", include_str!("../../lua/caspian/net/uds.lua")),
-    ("caspian.net.websocket", include_str!("../../lua/caspian/net/websocket.lua")),
-    ("caspian.net.within", include_str!("../../lua/caspian/net/within.lua")),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::MODULES;
-    use std::{fs, path::Path};
-
-    fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let stem = path.file_stem().unwrap().to_str().unwrap();
-            let name = format!("{prefix}{stem}");
-            if path.is_dir() {
-                walk(&path, &format!("{name}."), found);
-            } else if path.extension().is_some_and(|ext| ext == "lua") && stem != "meta" {
-                found.push(name.strip_suffix(".init").unwrap_or(&name).to_owned());
-            }
-        }
-    }
-
-    #[test]
-    fn every_file_of_lua_is_embedded() {
-        let mut found = Vec::new();
-        walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("lua"), "", &mut found);
-        found.sort();
-        let listed: Vec<_> = MODULES.iter().map(|(name, _)| name.to_string()).collect();
-        assert_eq!(listed, found, "the list in src/launcher/embedded.rs, sorted by name");
-    }
-}

@@ -194,8 +194,9 @@ fn wrap(out: &mut String, text: &str) {
 mod tests {
     use super::FEATURES;
 
-    /// Features of the module, which the launcher is not.
-    const MODULE: &[&str] = &["default", "module", "lua51", "lua52", "lua53", "lua54", "lua55", "luajit"];
+    /// Features of the module, which the launcher is not, and those that `embedded` has.
+    const MODULE: &[&str] =
+        &["default", "module", "vendored", "lua", "lua51", "lua52", "lua53", "lua54", "lua55", "luajit"];
 
     #[test]
     fn every_feature_is_named() {

@@ -10,7 +10,7 @@ mod signal;
 mod terminal;
 
 use caspian_net::{error, files::Files as Door, grants::Grants};
-use mlua::{Function, Lua, LuaOptions, LuaString, StdLib, Table, Value};
+use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
 use options::{Command, Files, Job, Source, Variables};
 use std::{
     env, fs,
@@ -138,14 +138,8 @@ impl Script {
 fn start(job: &Job, script: &Script, files: &Door) -> mlua::Result<u8> {
     let lua = state(job.native)?;
     let preload: Table = lua.globals().get::<Table>("package")?.get("preload")?;
-    preload.set("caspian_net", lua.create_function(|lua, _: ()| caspian_net::lua::core(lua))?)?;
-    for (name, text) in embedded::MODULES {
-        let load = move |lua: &Lua, name: LuaString| {
-            let module = lua.load(*text).set_name(format!("=[{}]", name.to_string_lossy()));
-            module.call::<Value>(name)
-        };
-        preload.set(*name, lua.create_function(load)?)?;
-    }
+    caspian_net::lua::preload(&lua)?;
+    caspian_net::lua::modules(&lua, &preload, embedded::MODULES)?;
     signal::watch(&lua)?;
     let table = describe(&lua, job, script, files)?;
     let require: Function = lua.globals().get("require")?;

@@ -77,6 +77,15 @@ pub fn set_errors(lua: &Lua, metatable: Table, fields: Table) -> mlua::Result<()
     lua.set_named_registry_value(FIELDS, fields)
 }
 
+/// The fields behind a value that is an error of ours; the value is not asked.
+pub fn fields_of(lua: &Lua, value: &Value) -> Option<Table> {
+    let Value::Table(object) = value else { return None };
+    let ours: Table = lua.named_registry_value(METATABLE).ok()?;
+    let all: Table = lua.named_registry_value(FIELDS).ok()?;
+    let known = object.metatable().is_some_and(|metatable| metatable.to_pointer() == ours.to_pointer());
+    if known { all.raw_get(object).ok()? } else { None }
+}
+
 /// The error as Lua sees it: a table with the contract's fields, as its shared metatable shows them.
 pub fn error_object(lua: &Lua, error: &Error) -> mlua::Result<Table> {
     point("error object");
@@ -84,7 +93,7 @@ pub fn error_object(lua: &Lua, error: &Error) -> mlua::Result<Table> {
     let own = lua.create_table()?;
     own.raw_set("class", format!("puck.uno/error/network/{}", fields.kind.word()))?;
     own.raw_set("message", &*fields.message)?;
-    put(&own, "op", fields.op)?;
+    put(&own, "op", fields.op.as_deref())?;
     put(&own, "host", fields.host.as_deref())?;
     put(&own, "port", fields.port)?;
     put(&own, "url", fields.url.as_deref())?;

@@ -40,6 +40,11 @@ pub struct Held(pub Rc<Capability>);
 
 impl UserData for Held {}
 
+/// Grants that a Rust host has parsed.
+pub struct Handed(pub Grants);
+
+impl UserData for Handed {}
+
 /// What ends with its capability.
 pub trait Ends {
     /// Closes it for good. Fine more than once.
@@ -134,13 +139,20 @@ impl Seal {
     }
 
     /// Makes a capability; `None` if nothing is granted.
-    /// `what`: an array of flags, or `{ allow_net =, allow_listen =, deny_net =, dns =, net_log =, ca = }`.
+    /// `what`: a host's [`Handed`], an array of flags, or `{ allow_net =, allow_listen =, deny_net =, dns =, net_log =, ca = }`.
     /// `host`: `{ files = bool | { dir … } }`.
-    pub fn mint(&self, what: Table, host: Table) -> Answer<Option<Held>> {
+    pub fn mint(&self, what: Value, host: Table) -> Answer<Option<Held>> {
         if self.broken.get() {
             return argument(0, "already launched");
         }
-        let grants = parse(&what, Grants::parse)?;
+        let grants = match &what {
+            Value::Table(what) => parse(what, Grants::parse)?,
+            Value::UserData(handed) => match handed.borrow::<Handed>() {
+                Ok(handed) => handed.0.clone(),
+                Err(_) => return argument(1, "a table of flags expected, got userdata"),
+            },
+            _ => return argument(1, "a table of flags expected"),
+        };
         let files = files(&host)?;
         let net = Net::new(grants.clone()).or_else(|why| argument(1, why))?;
         Ok((!grants.is_empty()).then(|| Capability::make(net, files, None)))

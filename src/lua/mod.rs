@@ -1,6 +1,7 @@
-//! The binding: the core table that the front in `lua/` builds `%net` from. Converts, and decides nothing.
+//! The binding: what a Rust host calls ([`launch`], [`call`]), and the core table that the front in `lua/` builds `%net` from.
+//! Converts, and decides nothing.
 //!
-//! Each function answers a value, or `nil` and why (`answer`). The core never reaches a script: who holds it can use
+//! Each function of the core answers a value, or `nil` and why (`answer`). The core never reaches a script: who holds it can use
 //! a capability that he was given, but the one that makes capabilities works once per Lua state.
 
 mod answer;
@@ -13,8 +14,10 @@ mod compat;
 mod cookies;
 mod directory;
 mod events;
+mod front;
 mod guard;
 mod guarded;
+mod host;
 mod http;
 mod json;
 mod kinds;
@@ -35,6 +38,11 @@ mod socket;
 mod sockets;
 mod websocket;
 mod within;
+
+pub use front::preload;
+#[doc(hidden)]
+pub use front::{MODULES, modules};
+pub use host::{call, error, launch};
 
 use answer::{Answer, Failure, argument, failed, reply};
 use capability::{Capability, Held, Opened, Seal};
@@ -98,6 +106,7 @@ fn farewell(lua: &Lua) -> mlua::Result<AnyUserData> {
 }
 
 /// Makes the core table.
+#[doc(hidden)]
 pub fn core(lua: &Lua) -> mlua::Result<Table> {
     panics::hush();
     reserve::keep();
@@ -119,7 +128,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
         owned(&seal)?.undo(lua);
         Ok(true)
     })?;
-    define(lua, &core, "mint", |lua, (what, host, seal): (Table, Table, Option<AnyUserData>)| {
+    define(lua, &core, "mint", |lua, (what, host, seal): (Value, Table, Option<AnyUserData>)| {
         let minted = owned(&seal)?.mint(what, host)?;
         if let (Some(held), Ok(farewell)) = (&minted, farewell(lua))
             && let Ok(farewell) = farewell.borrow::<Farewell>()

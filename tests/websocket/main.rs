@@ -176,7 +176,7 @@ fn handshakes() {
                 assert!(!message.contains("secret") && !message.contains("=1"), "{name}: {err}");
                 let kind =
                     if message.contains("closed the connection") { Kind::ConnectionReset } else { Kind::Protocol };
-                assert_eq!((err.kind(), err.fields().op), (kind, Some("websocket")), "{name}: {err}");
+                assert_eq!((err.kind(), err.fields().op.as_deref()), (kind, Some("websocket")), "{name}: {err}");
             }
             (Ok(_), Err(expected)) => panic!("{name}: fine, not {expected}"),
             (Err(err), Ok(_)) => panic!("{name}: {err}"),

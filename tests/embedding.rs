@@ -1,0 +1,240 @@
+//! The crate as a host of Lua sees it: what it grants, and errors with their fields.
+#![cfg(all(feature = "lua", not(feature = "module")))]
+
+use caspian_net::{Error, Grants, Kind, lua};
+use mlua::{Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
+use std::{cell::RefCell, rc::Rc};
+
+fn state(flags: &[&str]) -> (Lua, Option<Table>) {
+    let state = Lua::new();
+    let net = lua::launch(&state, Grants::parse(flags).unwrap()).unwrap();
+    (state, net)
+}
+
+fn function(state: &Lua, code: &str) -> Function {
+    state.load(code).into_function().unwrap()
+}
+
+/// What `code` raises, with the network as its argument.
+fn raised(flags: &[&str], code: &str) -> mlua::Error {
+    let (state, net) = state(flags);
+    lua::call::<MultiValue>(&state, &function(&state, code), net).expect_err(code)
+}
+
+#[test]
+fn a_state_gets_what_was_granted_once() {
+    assert!(state(&[]).1.is_none());
+    let (one, net) = state(&["--allow-net=a.example:443", "--deny-net=private"]);
+    let net = net.unwrap();
+    let allows = function(
+        &one,
+        "local net = ... return net.allows('a.example', 443), net.allows('a.example', 80), #net.grants()",
+    );
+    assert_eq!(lua::call::<(bool, bool, u8)>(&one, &allows, &net).unwrap(), (true, false, 2));
+    assert!(one.globals().get::<Value>("net").unwrap().is_nil(), "nobody sees it but the host");
+
+    let again = lua::launch(&one, Grants::parse(&["--allow-net"]).unwrap()).unwrap_err();
+    assert!(again.to_string().contains("already launched"), "{again}");
+    let script = function(&one, "return require('caspian.net').launch{ '--allow-net' }");
+    assert!(lua::call::<Value>(&one, &script, ()).unwrap_err().to_string().contains("already launched"));
+    // Another state is another state.
+    assert!(state(&["--allow-net"]).1.is_some());
+}
+
+#[test]
+fn what_a_host_has_narrowed_holds() {
+    let grants = Grants::parse(&["--allow-net=a.example,b.example"]).unwrap();
+    let grants = grants.narrow(&Grants::parse(&["--allow-net=a.example:1-10"]).unwrap());
+    let state = Lua::new();
+    let net = lua::launch(&state, grants).unwrap();
+    let asked = function(
+        &state,
+        "local n = ... return n.allows('a.example', 9), n.allows('a.example', 11), n.allows('b.example', 9)",
+    );
+    assert_eq!(lua::call::<(bool, bool, bool)>(&state, &asked, net).unwrap(), (true, false, false));
+}
+
+#[test]
+fn errors_of_the_network_keep_their_fields() {
+    let closed =
+        "local net = ... local l = net.tcp_listen('127.0.0.1', 0) local port = l.local_port l:close() PORT = port ";
+    let all = &["--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0"];
+    for (flags, code, kind, op, host) in [
+        (
+            &["--allow-net=127.0.0.1:9"][..],
+            "(...).tcp('a.example', 80)",
+            Kind::HostNotAllowed,
+            "tcp",
+            Some("a.example"),
+        ),
+        (&["--allow-net=127.0.0.1:9"], "(...).tcp('127.0.0.1', 80)", Kind::PortNotAllowed, "tcp", Some("127.0.0.1")),
+        (
+            &["--allow-net=127.0.0.1:9"],
+            "(...).fetch('http://a.example/p?q')",
+            Kind::HostNotAllowed,
+            "fetch",
+            Some("a.example"),
+        ),
+        (all, &format!("{closed} net.tcp('127.0.0.1', port)"), Kind::ConnectionRefused, "tcp", Some("127.0.0.1")),
+        (
+            all,
+            &format!("{closed} net.tcp_listen('127.0.0.1', 0):accept{{ timeout = 0 }}"),
+            Kind::Timeout,
+            "accept",
+            Some("127.0.0.1"),
+        ),
+        // through a pcall and through a coroutine of the script's own
+        (
+            &["--allow-net=127.0.0.1:9"],
+            "local ok, err = pcall((...).tcp, 'a.example', 80) error(err)",
+            Kind::HostNotAllowed,
+            "tcp",
+            Some("a.example"),
+        ),
+        (
+            &["--allow-net=127.0.0.1:9"],
+            "local net = ... coroutine.wrap(function() net.tcp('a.example', 80) end)()",
+            Kind::HostNotAllowed,
+            "tcp",
+            Some("a.example"),
+        ),
+    ] {
+        let err = raised(flags, code);
+        let err: &Error = err.downcast_ref().unwrap_or_else(|| panic!("{code}: {err}"));
+        let fields = err.fields();
+        let found = (err.kind(), err.class().ends_with(kind.word()), fields.op.as_deref(), fields.host.as_deref());
+        assert_eq!(found, (kind, true, Some(op), host), "{code}: {err:?}");
+        assert!(fields.port.is_some() && !fields.message.is_empty(), "{code}: {err:?}");
+        assert_eq!(fields.timeout.is_some(), kind == Kind::Timeout, "{code}: {err:?}");
+    }
+}
+
+#[test]
+fn bytes_and_counts_come_along() {
+    let (state, net) = state(&["--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0"]);
+    let code = "local net = ... local l = net.tcp_listen('127.0.0.1', 0) local c = net.tcp('127.0.0.1', l.local_port)
+        local s = l:accept() c:send_all('ab\\255') c:close() s:recv_exact(9)";
+    let err = lua::call::<Value>(&state, &function(&state, code), net).unwrap_err();
+    let err: &Error = err.downcast_ref().unwrap();
+    assert_eq!((err.kind(), err.fields().partial.as_deref()), (Kind::ConnectionReset, Some(&b"ab\xff"[..])));
+}
+
+#[test]
+fn errors_that_are_values() {
+    let (state, net) = state(&["--allow-net=127.0.0.1:9"]);
+    let code = "return (...).fetch_all{ 'http://a.example/', 'http://b.example/' }";
+    let results: Vec<Error> = lua::call(&state, &function(&state, code), net).unwrap();
+    let hosts: Vec<_> = results.iter().map(|err| (err.kind(), err.fields().host.as_deref())).collect();
+    assert_eq!(hosts, [(Kind::HostNotAllowed, Some("a.example")), (Kind::HostNotAllowed, Some("b.example"))]);
+    for other in [
+        "nil",
+        "1",
+        "'network/timeout: x'",
+        "{}",
+        "{ class = 'puck.uno/error/network/timeout', message = 'x' }",
+        "print",
+    ] {
+        let value = state.load(other).eval::<Value>().unwrap();
+        assert!(lua::error(&state, &value).is_none(), "{other}");
+        assert!(state.load(other).eval::<Error>().is_err(), "{other}");
+    }
+}
+
+#[test]
+fn other_errors_are_other_errors() {
+    for (code, words) in [
+        ("error('mine', 0)", "mine"),
+        ("error()", "nil"),
+        ("error({})", "table"),
+        ("error(setmetatable({}, { __tostring = function() return 'told' end }))", "told"),
+        ("error(setmetatable({}, { __tostring = function() error('worse') end }))", "table"),
+        ("error(7)", "7"),
+        ("(...).tcp('127.0.0.1', 70000)", "port must be 1..65535, got 70000"),
+    ] {
+        let err = raised(&["--allow-net=127.0.0.1:9"], code);
+        assert!(err.downcast_ref::<Error>().is_none() && err.to_string().contains(words), "{code}: {err}");
+    }
+}
+
+#[test]
+fn a_callback_of_the_hosts_ends_with_its_error() {
+    let (state, net) = state(&["--allow-net=127.0.0.1:9"]);
+    let own = state.clone();
+    let inner = function(&state, "(...).tcp('a.example', 80)");
+    let callback = state.create_function(move |_, net: Table| lua::call::<()>(&own, &inner, net)).unwrap();
+    let outer = function(&state, "local net, callback = ... callback(net)");
+    let err = lua::call::<()>(&state, &outer, (net, callback)).unwrap_err();
+    assert_eq!(err.downcast_ref::<Error>().map(Error::kind), Some(Kind::HostNotAllowed), "{err}");
+
+    let fails =
+        state.create_function(|_, ()| -> mlua::Result<()> { Err(Error::new(Kind::Tls, "own words"))? }).unwrap();
+    let err = lua::call::<()>(&state, &fails, ()).unwrap_err();
+    assert_eq!(err.downcast_ref::<Error>().map(Error::kind), Some(Kind::Tls), "{err}");
+}
+
+#[test]
+fn a_script_cannot_get_between() {
+    let (state, net) = state(&["--allow-net=127.0.0.1:9"]);
+    state
+        .load("pcall = function() return true, 'forged' end error = pcall tostring = pcall require = pcall")
+        .exec()
+        .unwrap();
+    let err = lua::call::<Value>(&state, &function(&state, "(...).tcp('a.example', 80)"), net).unwrap_err();
+    assert_eq!(err.downcast_ref::<Error>().map(Error::kind), Some(Kind::HostNotAllowed), "{err}");
+}
+
+#[test]
+fn results_are_what_was_asked_for() {
+    let (state, _) = state(&[]);
+    let three = function(&state, "return 1, 'two', nil");
+    assert_eq!(lua::call::<(u8, String, Option<u8>)>(&state, &three, ()).unwrap(), (1, "two".into(), None));
+    assert!(lua::call::<Table>(&state, &three, ()).is_err());
+    assert_eq!(
+        lua::call::<i64>(&state, &function(&state, "return select('#', ...)"), (1, Value::Nil, 3, Value::Nil)).unwrap(),
+        4
+    );
+}
+
+#[test]
+fn grants_are_the_hosts_alone() {
+    let state = Lua::new();
+    lua::preload(&state).unwrap();
+    for given in ["io.stdout", "newproxy and newproxy() or io.stderr", "print", "nil"] {
+        let script = function(&state, &format!("return require('caspian.net').launch({given})"));
+        let err = lua::call::<Value>(&state, &script, ()).unwrap_err().to_string();
+        assert!(err.contains("bad argument #1 to 'launch' (a table of flags expected"), "{given}: {err}");
+    }
+    // A call that delivers nothing does not seal.
+    assert!(lua::launch(&state, Grants::parse(&["--allow-net"]).unwrap()).unwrap().is_some());
+}
+
+#[test]
+fn a_state_without_package_is_told() {
+    let state = Lua::new_with(StdLib::STRING | StdLib::TABLE, LuaOptions::default()).unwrap();
+    let err = lua::launch(&state, Grants::parse(&["--allow-net"]).unwrap()).unwrap_err();
+    assert!(err.to_string().contains("`package` library"), "{err}");
+}
+
+/// The host lets go of its state while a call of it runs.
+#[test]
+fn a_state_that_is_dropped_meanwhile_lives_until_the_call_ends() {
+    let (state, net) = state(&["--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0"]);
+    let script = function(
+        &state,
+        "local net, let_go = ... local l = net.tcp_listen('127.0.0.1', 0) let_go() collectgarbage()
+         local c = net.tcp('127.0.0.1', l.local_port) c:send_all('x') return l:accept():recv(1)",
+    );
+    let held = Rc::new(RefCell::new(Some(state.clone())));
+    let own = Rc::clone(&held);
+    let let_go = state
+        .create_function(move |_, ()| {
+            drop(own.take());
+            Ok(())
+        })
+        .unwrap();
+    drop(state);
+    let state = held.borrow().clone().unwrap();
+    let args = (net, let_go);
+    assert_eq!(lua::call::<String>(&state, &script, args).unwrap(), "x");
+    assert!(held.borrow().is_none());
+}
