@@ -94,6 +94,43 @@ function REQUEST.__tostring(self)
   return "request " .. tostring(self.method) .. " " .. tostring(self.path)
 end
 
+local function no_cookie_domain()
+  return errors.methods().classed("puck.uno/touchstone/error/sammy/no_cookie_domain",
+    "a session needs the domain of its cookie: net.http.sammy{ domain = … }", "session")
+end
+
+--- The session of a request, read when it is first asked for.
+local function session_of(state)
+  if not state.kept then
+    local cookie, codec = state.app.cookie, state.app.codec
+    if not cookie.domain then error(no_cookie_domain(), 0) end
+    local sent = state.raw.headers["cookie"]
+    -- Whoever has a host beside ours can send a second cookie of the name: the first that we have signed is the one.
+    for name, value in gmatch(type(sent) == "string" and sent or "", "([^=;%s]+)=([^;%s]*)") do
+      if name == cookie.name then
+        state.had = true
+        local session, text = sessions.read(cookie, codec, value, time())
+        if session then
+          state.kept, state.text = session, text
+          break
+        end
+      end
+    end
+    state.kept = state.kept or {}
+  end
+  return state.kept
+end
+
+--- The cookie that a session comes to, if it has changed.
+local function cookie_of(state)
+  if not state.kept then return nil end
+  local cookie, codec = state.app.cookie, state.app.codec
+  local text = sessions.text_of(codec, state.kept)
+  if text == "{}" and state.ended then return state.had and sessions.expired(cookie) or nil end
+  if text == state.text or text == "{}" and not state.text then return nil end
+  return sessions.written(cookie, codec, text, time())
+end
+
 local TRANSACTION = { __name = "caspian.net.sammy.transaction", __metatable = false }
 objects.kinds[TRANSACTION] = "transaction"
 
@@ -106,8 +143,8 @@ function TRANSACTION.__index(self, name)
     state.response = state.response or responses.make()
     return state.response
   end
-  if name == "session" then return state.session() end
-  if name == "csrf_token" then return csrf.token(state.session(), state.app.codec) end
+  if name == "session" then return session_of(state) end
+  if name == "csrf_token" then return csrf.token(session_of(state), state.app.codec) end
 end
 
 function TRANSACTION.__newindex(self, name, value)
@@ -118,10 +155,10 @@ function TRANSACTION.__newindex(self, name, value)
     state.response = response
   elseif name == "session" then
     if value == nil or value == state.app.codec.json.null then
-      state.session()
+      session_of(state)
       state.kept, state.ended = {}, true
     elseif type(value) == "table" then
-      state.session()
+      session_of(state)
       state.kept, state.ended = value, false
     else
       error("transaction.session must be a table or nil, got " .. show(value), 2)
@@ -133,42 +170,6 @@ end
 
 function TRANSACTION.__tostring() return "transaction" end
 
-local function no_cookie_domain()
-  return errors.methods().classed("puck.uno/touchstone/error/sammy/no_cookie_domain",
-    "a session needs the domain of its cookie: net.http.sammy{ domain = … }", "session")
-end
-
---- The session of a request, read when it is first asked for; and the cookie that it comes to, if it has changed.
-local function add_session(app, state)
-  local cookie, codec = app.cookie, app.codec
-  function state.session()
-    if not state.kept then
-      if not cookie.domain then error(no_cookie_domain(), 0) end
-      local sent = state.raw.headers["cookie"]
-      -- Whoever has a host beside ours can send a second cookie of the name: the first that we have signed is the one.
-      for name, value in gmatch(type(sent) == "string" and sent or "", "([^=;%s]+)=([^;%s]*)") do
-        if name == cookie.name then
-          state.had = true
-          local session, text = sessions.read(cookie, codec, value, time())
-          if session then
-            state.kept, state.text = session, text
-            break
-          end
-        end
-      end
-      state.kept = state.kept or {}
-    end
-    return state.kept
-  end
-  function state.cookie()
-    if not state.kept then return nil end
-    local text = sessions.text_of(codec, state.kept)
-    if text == "{}" and state.ended then return state.had and sessions.expired(cookie) or nil end
-    if text == state.text or text == "{}" and not state.text then return nil end
-    return sessions.written(cookie, codec, text, time())
-  end
-end
-
 --- The path of a request, without its query.
 local function path_of(raw)
   return match(tostring(raw.path or raw.target or ""), "^[^?#]*")
@@ -179,7 +180,7 @@ local function handle(app, raw, fallback)
   local shadow, handlers = app.shadow, app.handlers
   local changed = #shadow ~= #handlers
   for index = 1, #handlers do
-    if not rawequal(shadow[index], handlers[index]) then changed = true break end
+    if shadow[index] ~= handlers[index] then changed = true break end
   end
   if changed then
     app.shadow = {}
@@ -191,14 +192,7 @@ local function handle(app, raw, fallback)
   local request, transaction = setmetatable({}, REQUEST), setmetatable({}, TRANSACTION)
   requests[request] = state
   transactions[transaction] = { state = state, request = request }
-  add_session(app, state)
-  function state.follow(route, captures)
-    state.route, state.captures, state.steps = route, captures, nil
-  end
-  if state.segments then
-    local route, captures = chain.first_route(app.steps, state.segments, state.method)
-    if route then state.follow(route, captures) end
-  end
+  if state.segments then chain.find(app.steps, state) end
   local given = app.before and app.before(raw)
   given = given or chain.run(app, state, request, transaction)
   if given == nil then return end
@@ -431,7 +425,7 @@ local function make(door, given, name, depth, more)
   local app = {
     door = door, codec = door.codec, options = rest, handlers = {}, routes = {}, shadow = {}, steps = {}, statics = {},
     cookie = sessions.options(all, door.codec, name, (depth or 0) + 1), csrf_guard = all.csrf_guard == true,
-    auto_options = all.auto_options ~= false, response = door.responses, label = "sammy app",
+    session_of = session_of, cookie_of = cookie_of, auto_options = all.auto_options ~= false, response = door.responses, label = "sammy app",
   }
 
   function app.report(err, request, where, first)

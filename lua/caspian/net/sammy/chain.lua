@@ -45,17 +45,22 @@ local function takes(route, method)
   return route.any or route.methods[method]
 end
 
---- The route that a request goes to first, and what its pattern captures; nil if it goes to none.
-local function first_route(steps, segments, method)
-  local captures
+--- Follows a route: what its pattern has captured are the request's steps.
+local function follow(state, route, captures)
+  state.route, state.captures, state.steps = route, captures, nil
+end
+
+--- Finds the route that a request goes to first: its step and place, for `run`.
+local function find_route(steps, state)
+  local method = state.method
   for index = 1, #steps do
     local routes = steps[index].index
-    local route = routes and patterns.visit(routes, segments, function(route, found)
+    if routes and patterns.visit(routes, state.segments, 0, function(route, captures, place)
       if not takes(route, method) then return nil end
-      captures = found
-      return route
-    end)
-    if route then return route, captures end
+      follow(state, route, captures)
+      state.step, state.place = index, place
+      return true
+    end) then return end
   end
 end
 
@@ -67,120 +72,161 @@ end
 
 local TIMEOUTS = { ["puck.uno/error/timeout"] = true, ["puck.uno/error/network/timeout"] = true }
 
+--- What was raised becomes the response.
+local function settle(app, state, request, err, stage, place)
+  if responses.is(err) then
+    state.response, state.answered = err, true
+    return
+  end
+  local first = state.first
+  app.report(err, request, stage .. " of " .. place, first)
+  -- An error of cleaning up does not hide the first one.
+  if first == nil then
+    state.first = { err }
+    state.response, state.answered = responses.page(TIMEOUTS[class_of(err)] and 504 or 500), true
+  end
+end
+
+--- Takes what a handler answered; true if it is an answer.
+local function take(state, result)
+  if state.taken then
+    state.answered = true
+  elseif result ~= nil then
+    local response = responses.from(result)
+    if not response then
+      local kind = type(result)
+      error("a handler answers a response or nothing, got " .. (kind == "table" and "another table" or "a " .. kind), 0)
+    end
+    if state.response then responses.beneath(response, state.response) end
+    state.response, state.answered = response, true
+  elseif state.response and (state.response.status or state.response.body ~= "") then
+    -- It was written to `transaction.response`.
+    state.response.status = state.response.status or 200
+    state.answered = true
+  end
+  return state.answered
+end
+
+--- What a route answers; true if it does.
+local function asked(app, state, request, transaction, route)
+  state.pattern = route.pattern.text
+  if route.rejected then
+    return take(state, responses.page(405, { Allow = app.methods_of(state.segments, true) }))
+  end
+  return take(state, route.handler(request, transaction))
+end
+
+--- Asks the routes behind an index: first the one that was found already.
+local function route_step(app, state, request, transaction, index)
+  local after = 0
+  if state.step == index then
+    if asked(app, state, request, transaction, state.route) then return end
+    after = state.place
+  end
+  patterns.visit(app.steps[index].index, state.segments, after, function(route, captures)
+    if not takes(route, state.method) then return nil end
+    follow(state, route, captures)
+    return asked(app, state, request, transaction, route) or nil
+  end)
+end
+
+--- The steps of a handler, each protected by who calls them.
+local STAGES = {
+  before = function(state, transaction, instance)
+    local before = instance.before
+    local response = before and responses.from(before(instance, transaction))
+    if response or state.taken then take(state, response) end
+  end,
+  process = function(state, transaction, instance)
+    local process = instance.process
+    if process then take(state, process(instance, transaction)) end
+  end,
+  after = function(_, transaction, instance)
+    local after = instance.after
+    if after then after(instance, transaction) end
+  end,
+}
+
+--- What the response is made complete with. An error here must not leave with half of it.
+local function complete(app, state, request)
+  local response = state.response
+  if app.csrf_guard then
+    local text = responses.text(response)
+    local kind = response.headers["Content-Type"]
+    if text and type(kind) == "string" and find(lower(kind), "^%s*text/html") then
+      response.body = csrf.guarded(text, function() return app.session_of(state) end, app.codec)
+    end
+  end
+  local cookie = app.cookie_of(state)
+  if cookie then responses.add_cookie(response, cookie) end
+  local doubled = responses.doubled_cookie(response.headers)
+  if doubled then app.warn("two cookies of the name " .. doubled .. " in one response", request) end
+  return responses.sent(response)
+end
+
 --- Runs the chain. Answers the response, or nil where a handler has answered the client itself.
 -- @param app { steps, statics, serve(static, segments), methods_of(segments, bare), fallback, csrf_guard, auto_options, codec,
---   report(err, request, where, first), warn(words, request) }
--- @param state what is behind request and transaction: { method, segments, route, session(), cookie(), follow(route, captures) };
---   `response`, `answered` and `taken` are set here and there
+--   session_of(state), cookie_of(state), report(err, request, where, first), warn(words, request) }
+-- @param state what is behind request and transaction: { method, segments }, and what `find` has set; `response`, `answered`,
+--   `taken` and `first` (the first error) are set here and there
 local function run(app, state, request, transaction)
-  local instances, first_error = {}, nil
+  local steps = app.steps
+  local count, instances = #steps, nil
 
-  --- What was raised becomes the response.
-  local function settle(err, stage, place)
-    if responses.is(err) then
-      state.response, state.answered = err, true
-      return
-    end
-    app.report(err, request, stage .. " of " .. place, first_error)
-    -- An error of cleaning up does not hide the first one.
-    if first_error == nil then
-      first_error = { err }
-      state.response, state.answered = responses.page(TIMEOUTS[class_of(err)] and 504 or 500), true
-    end
-  end
-
-  --- Takes what a handler answered; true if it is an answer.
-  local function take(result)
-    if state.taken then
-      state.answered = true
-      return true
-    end
-    if result ~= nil then
-      local response = responses.from(result)
-      if not response then
-        local kind = type(result)
-        error("a handler answers a response or nothing, got " .. (kind == "table" and "another table" or "a " .. kind), 0)
-      end
-      if state.response then responses.beneath(response, state.response) end
-      state.response, state.answered = response, true
-    elseif state.response and (state.response.status or state.response.body ~= "") then
-      -- It was written to `transaction.response`.
-      state.response.status = state.response.status or 200
-      state.answered = true
-    end
-    return state.answered
-  end
-
-  local function named(step)
-    return "handler " .. step.place
-  end
-
-  for index = 1, #app.steps do
-    local step = app.steps[index]
+  for index = 1, count do
+    local step = steps[index]
     if step.handler ~= nil then
       local ok, instance = pcall(fresh, step.handler)
       if ok and type(instance) ~= "table" and type(instance) ~= "userdata" then
         ok, instance = false, "a handler is a table, or what makes one, got a " .. type(instance)
       end
-      if ok then instances[index] = instance else settle(instance, "new", named(step)) end
+      if ok then
+        instances = instances or {}
+        instances[index] = instance
+      else
+        settle(app, state, request, instance, "new", "handler " .. step.place)
+      end
     end
+  end
+
+  --- Runs a stage of one handler.
+  local function stage(name, index)
+    local ok, err = pcall(STAGES[name], state, transaction, instances[index])
+    if not ok then settle(app, state, request, err, name, "handler " .. steps[index].place) end
   end
 
   -- before
   if not state.answered and app.csrf_guard and not (state.route and state.route.csrf == false) then
-    local ok, passes = pcall(csrf.passes, request, state.session, app.codec)
+    local ok, passes = pcall(csrf.passes, request, function() return app.session_of(state) end, app.codec)
     if not ok then
-      settle(passes, "before", "the CSRF guard")
+      settle(app, state, request, passes, "before", "the CSRF guard")
     elseif not passes then
       state.response, state.answered = responses.page(403), true
     end
   end
-  for index = 1, #app.steps do
+  for index = 1, instances and count or 0 do
     if state.answered then break end
-    local instance = instances[index]
-    local ok, err = pcall(function()
-      local before = instance and instance.before
-      local response = before and responses.from(before(instance, transaction))
-      if response or state.taken then take(response) end
-    end)
-    if not ok then settle(err, "before", named(app.steps[index])) end
+    if instances[index] then stage("before", index) end
   end
 
   -- process
   if not state.answered and not state.segments then state.response, state.answered = responses.page(400), true end
-  for index = 1, #app.steps do
+  for index = 1, count do
     if state.answered then break end
-    local step, instance = app.steps[index], instances[index]
-    if step.index then
-      local pattern
-      local ok, err = pcall(patterns.visit, step.index, state.segments, function(route, captures)
-        if not takes(route, state.method) then return nil end
-        pattern = route.pattern.text
-        state.follow(route, captures)
-        local result
-        if route.rejected then
-          result = responses.page(405, { Allow = app.methods_of(state.segments, true) })
-        else
-          result = route.handler(request, transaction)
-        end
-        return take(result) or nil
-      end)
-      if not ok then settle(err, "process", pattern or "a route") end
+    if steps[index].index then
+      local ok, err = pcall(route_step, app, state, request, transaction, index)
+      if not ok then settle(app, state, request, err, "process", state.pattern or "a route") end
     else
-      local ok, err = pcall(function()
-        local process = instance.process
-        if process then take(process(instance, transaction)) end
-      end)
-      if not ok then settle(err, "process", named(step)) end
+      stage("process", index)
     end
   end
   if not state.answered and (state.method == "GET" or state.method == "HEAD") then
     for index = 1, #app.statics do
       local ok, err = pcall(function()
         local served = app.serve(app.statics[index], state.segments)
-        if served then take(served) end
+        if served then take(state, served) end
       end)
-      if not ok then settle(err, "process", "static " .. index) end
+      if not ok then settle(app, state, request, err, "process", "static " .. index) end
       if state.answered then break end
     end
   end
@@ -189,48 +235,28 @@ local function run(app, state, request, transaction)
     if allow then
       local response = responses.make(204)
       response.headers.Allow = allow
-      take(response)
+      take(state, response)
     end
   end
   if not state.answered and app.fallback then
-    local ok, err = pcall(function() take(app.fallback(request, transaction)) end)
-    if not ok then settle(err, "process", "the fallback") end
+    local ok, err = pcall(function() take(state, app.fallback(request, transaction)) end)
+    if not ok then settle(app, state, request, err, "process", "the fallback") end
   end
   -- What a `before` wrote to the response itself stands, where nobody else has answered.
-  if not state.answered and not take(nil) then take(responses.page(404)) end
+  if not state.answered and not take(state, nil) then take(state, responses.page(404)) end
   -- What answered the client itself: what `after` does to this goes nowhere.
   if state.taken and not state.response then state.response = responses.make(200) end
 
   -- after
-  for index = 1, #app.steps do
-    local instance = instances[index]
-    local ok, err = pcall(function()
-      local after = instance and instance.after
-      if after then after(instance, transaction) end
-    end)
-    if not ok then settle(err, "after", named(app.steps[index])) end
+  for index = 1, instances and count or 0 do
+    if instances[index] then stage("after", index) end
   end
   if state.taken then return nil end
 
-  -- What the response is made complete with. An error here must not leave with half of it.
-  local ok, given = pcall(function()
-    local response = state.response
-    if app.csrf_guard then
-      local text = responses.text(response)
-      local kind = response.headers["Content-Type"]
-      if text and type(kind) == "string" and find(lower(kind), "^%s*text/html") then
-        response.body = csrf.guarded(text, state.session, app.codec)
-      end
-    end
-    local cookie = state.cookie()
-    if cookie then responses.add_cookie(response, cookie) end
-    local doubled = responses.doubled_cookie(response.headers)
-    if doubled then app.warn("two cookies of the name " .. doubled .. " in one response", request) end
-    return responses.sent(response)
-  end)
+  local ok, given = pcall(complete, app, state, request)
   if ok then return given end
-  app.report(given, request, "the response", first_error)
+  app.report(given, request, "the response", state.first)
   return responses.sent(responses.page(500))
 end
 
-return { plan = plan, first_route = first_route, run = run }
+return { plan = plan, find = find_route, run = run }

@@ -169,8 +169,9 @@ end
 
 local NONE = {}
 
---- Calls `each(route, captures)` for the routes that match, in their order, until it answers something; answers that.
-local function visit(self, list, each)
+--- Calls `each(route, captures, place)` for the routes that match, in their order, until it answers something; answers that.
+-- @param after the place behind which it begins; 0: with the first
+local function visit(self, list, after, each)
   -- Three lists, each in order, are gone through together: the first by place. A segment with a slash in it is like no path of literals.
   local a, b, c = self.literal[concat(list, "/")] or NONE, self.first[list[1]] or NONE, self.rest
   local i, j, k = 1, 1, 1
@@ -187,9 +188,9 @@ local function visit(self, list, each)
       return nil
     end
     local route = entry[2]
-    local found = capture(route.pattern, list)
+    local found = entry[1] > after and capture(route.pattern, list)
     if found then
-      local answer = each(route, found)
+      local answer = each(route, found, entry[1])
       if answer ~= nil then return answer end
     end
   end

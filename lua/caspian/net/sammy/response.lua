@@ -247,7 +247,8 @@ local function maker(encode)
     members[name] = function(...)
       local status, body = own(object, ...)
       if type(body) ~= "string" then bad(2, name, "body must be a string, got " .. show(body)) end
-      local self = new(name, 1, status, { ["Content-Type"] = content_type }, body, 0)
+      local self = new(name, 1, status, nil, body, 0)
+      rawset(self.headers, "Content-Type", content_type)
       return self
     end
   end
@@ -257,7 +258,8 @@ local function maker(encode)
     local status, value = own(object, ...)
     local text, err = encode(value)
     if text == nil then bad(2, "json", type(err) == "string" and err or tostring(err)) end
-    local self = new("json", 1, status, { ["Content-Type"] = JSON }, text, 0)
+    local self = new("json", 1, status, nil, text, 0)
+    rawset(self.headers, "Content-Type", JSON)
     return self
   end
 
