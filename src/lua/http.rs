@@ -45,6 +45,9 @@ use std::{
     time::Duration,
 };
 
+/// Names and values, as the caller gave them; without a value what the client does not add by itself.
+type Headers = Rc<[(Box<[u8]>, Option<Box<[u8]>>)]>;
+
 /// A client: a capability, maybe narrowed, and a pool of its own.
 pub(super) struct Client {
     cap: Rc<Capability>,
@@ -56,6 +59,8 @@ pub(super) struct Client {
     jar: SharedJar,
     /// What a request asks for that has no options of its own.
     request_options: RequestOptions,
+    /// The headers of its requests; a request's own of the same name take their place.
+    headers: Headers,
     /// The URL that was asked for last, as the caller wrote it and as it was read: who asks again and again asks for the
     /// same one.
     last: RefCell<Option<(Box<[u8]>, HttpUrl)>>,
@@ -94,7 +99,14 @@ impl Client {
     /// A request that says nothing of its own.
     pub(super) fn plain(&self, url: &[u8], method: &[u8]) -> Answer<Box<Fetch>> {
         let (net, url, method) = self.begin("fetch", url, method)?;
-        Ok(Fetch::new(&net, &self.pool, Request::new(method, url, None), None, self.request_options.options.clone()))
+        let mut request = Request::new(method, url, None);
+        for (name, value) in self.headers.iter() {
+            match value {
+                Some(value) => request.field(name, value).or_else(wrong)?,
+                None => request.without(name),
+            }
+        }
+        Ok(Fetch::new(&net, &self.pool, request, None, self.request_options.options.clone()))
     }
 
     /// A caller's URL.
@@ -186,14 +198,16 @@ pub(super) fn answered(stream: &mut Stream) -> Answer<u16> {
 
 fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
     let (made, jailed) = (Rc::clone(classes), Rc::clone(classes));
-    // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout = }?, its requests' options?)
+    // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout = }?, its requests' options?, names?, values?):
+    // the last two are its requests' headers
     define(lua, core, "http_client", move |lua, given| open(lua, given)?.into_lua(lua, &made))?;
     // http_jail(client, hosts): a client for those hosts only, with a pool of its own and no files
     define(lua, core, "http_jail", move |lua, (of, hosts): (AnyUserData, Table)| {
         let of = owner(lua, &of)?;
         of.net.borrow().alive()?;
         let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?).map_err(|e| e.op("jail"))?;
-        client(&of.cap, net, Files::default(), Limits::default(), of.request_options.clone()).into_lua(lua, &jailed)
+        client(&of.cap, net, Files::default(), Limits::default(), of.request_options.clone(), Rc::clone(&of.headers))
+            .into_lua(lua, &jailed)
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
     define(lua, core, "http_allow", |lua, (of, hosts): (AnyUserData, Option<Table>)| {
@@ -216,7 +230,9 @@ fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
 }
 
 /// See `http_client`.
-fn open(lua: &Lua, (cap, limits, request_options): (AnyUserData, Option<Table>, Option<Table>)) -> Answer<Rc<Client>> {
+type Opening = (AnyUserData, Option<Table>, Option<Table>, Option<Vec<LuaString>>, Option<Vec<LuaString>>);
+
+fn open(lua: &Lua, (cap, limits, request_options, names, values): Opening) -> Answer<Rc<Client>> {
     let cap = held(&cap)?;
     let (given, default) = (Options::new(lua, limits, 1), Limits::default());
     let limits = Limits {
@@ -227,7 +243,10 @@ fn open(lua: &Lua, (cap, limits, request_options): (AnyUserData, Option<Table>, 
     let jar = SharedJar::default();
     let request_options =
         options(&Options::new(lua, request_options, 1), &cap.net, &cap.files, &jar, &RequestOptions::default())?;
-    Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, request_options))
+    let bytes = |text: &LuaString| Box::from(&*text.as_bytes());
+    let mut values = values.iter().flatten().map(bytes);
+    let headers = names.iter().flatten().map(|name| (bytes(name), values.next())).collect();
+    Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, request_options, headers))
 }
 
 pub(super) fn client(
@@ -236,6 +255,7 @@ pub(super) fn client(
     files: Files,
     limits: Limits,
     mut request_options: RequestOptions,
+    headers: Headers,
 ) -> Rc<Client> {
     // What one client has learnt of servers' challenges is not for another.
     Arc::make_mut(&mut request_options.options).logins = Logins::default();
@@ -246,6 +266,7 @@ pub(super) fn client(
         pool: Pool::with(limits),
         jar: SharedJar::default(),
         request_options,
+        headers,
         last: RefCell::default(),
         closed: Cell::new(false),
     });
@@ -300,16 +321,28 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
     };
     let payload = source.as_ref().map(|source| source.payload(content_type.clone()));
     let mut request = Request::new(method, url, payload);
-    for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
-        let (name, value) = (name.as_bytes(), value.as_bytes());
+    let mut add = |name: &[u8], value: &[u8]| {
         let bounded = match &content_type {
-            Some(own) if name.eq_ignore_ascii_case(b"content-type") => multipart::bounded(&value, own),
+            Some(own) if name.eq_ignore_ascii_case(b"content-type") => multipart::bounded(value, own),
             _ => None,
         };
-        request.field(&name, bounded.as_deref().unwrap_or(&value)).or_else(wrong)?;
+        request.field(name, bounded.as_deref().unwrap_or(value)).or_else(wrong)
+    };
+    let replaced = |name: &[u8]| names.iter().flatten().any(|own| own.as_bytes().eq_ignore_ascii_case(name));
+    for (name, value) in of.headers.iter().filter(|(name, _)| !replaced(name)) {
+        if let Some(value) = value {
+            add(name, value)?;
+        }
+    }
+    for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
+        add(&name.as_bytes(), &value.as_bytes())?;
     }
     let valued = values.as_ref().map_or(0, Vec::len);
     names.iter().flatten().skip(valued).for_each(|name| request.without(&name.as_bytes()));
+    of.headers
+        .iter()
+        .filter(|(name, value)| value.is_none() && !replaced(name))
+        .for_each(|(name, _)| request.without(name));
     let request_options = match opts {
         Some(opts) => of.request_options(&Options::new(lua, Some(opts), 2))?,
         None => of.request_options.clone(),

@@ -135,8 +135,7 @@ local function jail(client, hosts, listed)
     while not listed and hosts[index + 1] and core.http_jail(client.client, { hosts[index] }) do index = index + 1 end
     bad(index, "jail", err, 1)
   end
-  local jailed = { core = core, client = inner, defaults = client.defaults, headers = client.headers,
-    plain = requests.is_plain(client.defaults) }
+  local jailed = { core = core, client = inner, inherit = client.inherit, plain = requests.is_plain(client.inherit.__index) }
   local members, object = {}, nil
   local function fetch(...)
     local url, opts = own(object, ...)
@@ -366,10 +365,11 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
     defaults.auth = identity.auth(defaults.auth, "new", 1, 1)
     requests.check_retry(defaults.retry, "new", 1, 1)
     -- Files and certificates are read once, here.
-    local inner, err, index = core.http_client(cap, limits, requests.wishes(defaults))
+    local names, values = requests.flatten(headers)
+    local inner, err, index = core.http_client(cap, limits, requests.wishes(defaults), names, values)
     if inner == nil then requests.raise("new", err, index, 1, 1) end
     local object = setmetatable({}, client)
-    states[object] = { core = core, client = inner, defaults = defaults, headers = headers,
+    states[object] = { core = core, client = inner, inherit = { __index = defaults },
       har = recorded and har.new() or nil, plain = not recorded and requests.is_plain(defaults) }
     if allow ~= nil then set_allow(states[object], allow, 2) end
     return object

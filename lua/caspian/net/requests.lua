@@ -4,7 +4,7 @@ local args = require("caspian.net.args")
 local identity = require("caspian.net.identity")
 local named = require("caspian.net.pairs")
 local sockets = require("caspian.net.sockets")
-local error, next, pcall, rawget, setfenv, tostring, type = error, next, pcall, rawget, setfenv, tostring, type
+local error, next, pcall, rawget, setfenv, setmetatable, tostring, type = error, next, pcall, rawget, setfenv, setmetatable, tostring, type
 local sort = table.sort
 local find, lower, match = string.find, string.lower, string.match
 local io_type = io and io.type
@@ -110,8 +110,8 @@ local OWN = {
 }
 
 --- Lays the headers of `given` over those of `into` (lower-case name to { name, value … }); `false` takes one away, and stands
--- there in place of what the client would say by itself.
-local function add_headers(into, given, name, at, depth)
+-- there in place of what the client would say by itself; with `all`, in place of any header.
+local function add_headers(into, given, name, at, depth, all)
   local seen = {}
   for header, value in next, given do
     if type(header) ~= "string" then
@@ -121,7 +121,7 @@ local function add_headers(into, given, name, at, depth)
     if seen[key] then bad(at, name, "header " .. show(header) .. " is given twice", depth + 1) end
     seen[key] = true
     if value == false then
-      if OWN[key] then into[key] = false else into[key] = nil end
+      if all or OWN[key] then into[key] = false else into[key] = nil end
     elseif type(value) == "table" then
       local values = { header }
       for index = 1, args.items(at, name, "header " .. show(header), value, depth + 1) do
@@ -322,33 +322,32 @@ end
 --- True if a client's defaults leave nothing to be done here for a request that says nothing of its own.
 local function is_plain(defaults)
   for option in next, defaults do
-    if OURS[option] or option == "stream" then return false end
+    if OURS[option] and option ~= "headers" or option == "stream" then return false end
   end
   return true
 end
 
 --- Checks a request and makes its call, which has not begun; also the function that makes its body, and its options.
--- `client`: { core =, client =, defaults =, headers = }; `at`: which argument the options are; `allowed`: which there
--- may be; `begin`: the core's function that makes the call. Where Lua has nothing to do between the URL and the end of
--- the body, all of it is done here, in one step of the core's: then also status and body.
+-- `client`: { core =, client =, inherit = }, where `inherit` is a metatable that finds the client's own options; `at`: which
+-- argument the options are; `allowed`: which there may be; `begin`: the core's function that makes the call. Where Lua has nothing
+-- to do between the URL and the end of the body, all of it is done here, in one step of the core's: then also status and body.
 local function prepare(name, client, url, given, at, depth, method, body, allowed, begin)
   local core = client.core
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
-  local opts, headers = client.defaults, client.headers
-  local copy
+  -- The core has the client's headers: these are the request's own.
+  local headers
+  local opts = given == nil and {} or args.options(at, name, given, allowed or REQUEST, depth)
   if given ~= nil then
-    copy = args.options(at, name, given, allowed or REQUEST, depth)
     -- The tables themselves: a mark says whether an empty one is an array, and a jar is known by what it is.
-    copy.body_json, copy.cookies = rawget(given, "body_json"), rawget(given, "cookies")
-    if copy.headers then
-      headers = add_headers(merged(headers), copy.headers, name, at, depth)
-    end
-    opts = merged(opts, copy)
+    opts.body_json, opts.cookies = rawget(given, "body_json"), rawget(given, "cookies")
+    if opts.headers then headers = add_headers({}, opts.headers, name, at, depth, true) end
   end
   if body ~= nil then
     if opts.body ~= nil then bad(at, name, "body is given twice", depth) end
-    opts = merged(opts, { body = body })
+    opts.body = body
   end
+  local told = wishes(opts)
+  setmetatable(opts, client.inherit)
   check_retry(opts.retry, name, at, depth)
   if opts.save ~= nil and not is_open_file(opts.save, name, "save", at, depth) then
     bad(at, name, "save must be an open file, got " .. show(opts.save), depth)
@@ -357,7 +356,6 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
   if opts.query then url = with_query(core, url, opts.query, name, at, depth) end
   local source, pump = body_of(core, opts, name, body ~= nil and 2 or at, depth)
   if pump and begin then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
-  local told = copy and wishes(copy)
   if opts.save then
     -- Read as it comes, like a stream.
     told = told or {}
@@ -372,7 +370,8 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
     told = told or {}
     told.cookies, told.auth = cookies, auth
   end
-  local names, values = flatten(headers)
+  local names, values
+  if headers then names, values = flatten(headers) end
   local whole = not (begin or pump or opts.stream or opts.save or opts.on_progress or opts.progress or client.har)
   local call, status, text = (begin or whole and core.http_fetch or core.http_start)(
     client.client, url, method or opts.method or "GET", names, values, source, told)
