@@ -136,6 +136,27 @@ describe("http server answers", function()
     assert.falsy(text:find("Transfer-Encoding", 1, true))
   end)
 
+  it("HEAD by a function that never ends, and clients that leave in the middle of one", function()
+    local url = open()
+    local made, client = 0, curl("-I " .. url)
+    local function endless() made = made + 1 return ("x"):rep(65536) end
+    serve(1, function() return { body = endless } end)
+    assert.truthy(client:rest():find("Transfer%-Encoding: chunked"))
+    assert.truthy(made <= 1)
+    local p = peer.client(server.local_port, [[
+      c:send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      report((c:receive("*l")))
+      c:close()
+    ]])
+    serve(1, function() return { body = endless } end)
+    assert.same({ "HTTP/1.1 200 OK" }, p:finish())
+    local ended = os.time() + 10
+    while server.connections > 0 do
+      assert(os.time() < ended)
+      pcall(server.accept, server, { timeout = 0.05 })
+    end
+  end)
+
   it("HEAD, 204 and 304 without a body", function()
     local url = open()
     local client = curl(("-i -I %s/a --next -i -s %s/b --next -i -s %s/c"):format(url, url, url))

@@ -77,7 +77,7 @@ const PROXY: &[&str] = &["proxy_http", "proxy_https", "proxy_socks5", "proxy_soc
 /// Ask for names; granted with any port of the host.
 const NAMES: &[&str] = &["resolve", "resolve_txt", "reverse"];
 /// Refused whatever the host is, unless something else were granted.
-const NEVER: &[&str] = &["unix", "fetch_unix", "server", "ssl_sni"];
+const NEVER: &[&str] = &["unix", "fetch_unix", "http_server", "server", "ssl_sni"];
 /// Refused where addresses are denied.
 const PINNED: &str = "pinned";
 
@@ -243,7 +243,8 @@ fn expected(row: &Row, api: &str, granted: &BTreeSet<(Vec<String>, String)>) -> 
             Verdict::Deny if !granted.contains(&(row.grants.clone(), row.host.clone())) => Verdict::Deny,
             _ => Verdict::Untold,
         },
-        "unix" | "fetch_unix" => Verdict::Deny,
+        // Listening follows from no grant of these.
+        "unix" | "fetch_unix" | "http_server" => Verdict::Deny,
         // Port 80 of the name is what is asked about.
         "ssl_sni" if granted.contains(&(row.grants.clone(), row.host.clone())) => Verdict::Untold,
         // The name that it asks for has to be granted as well as the server.

@@ -82,8 +82,6 @@ pub(super) enum State {
     /// A body in pieces: chunked, or until the connection ends.
     Chunked,
     Close,
-    /// Pieces of a body that is not sent: the answer to HEAD.
-    Silent,
     /// All of it was given.
     Given,
 }

@@ -156,6 +156,8 @@ const LINGER: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
 /// A script that is away for longer was busy: that time counts against no client.
 const BUSY: Duration = Duration::from_millis(50);
+/// Sockets are looked at once in this time at least, however many requests wait to be handed out.
+const DUE: Duration = Duration::from_millis(5);
 /// The looks at all timers are at least this far apart, and a quarter of the shortest timer at the most.
 const SWEEP: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
@@ -350,6 +352,11 @@ impl Engine {
         }
     }
 
+    /// True if others have waited for a turn, while requests were handed out that had come before.
+    pub fn is_due(&self) -> bool {
+        uptime().saturating_sub(self.clock.left) > DUE
+    }
+
     /// Waits at most `time` for something to do, and does it. Ends early on a signal.
     pub fn turn(&mut self, time: Duration) -> Result<()> {
         self.own()?;
@@ -505,6 +512,11 @@ impl Engine {
         } else if fork::forks() > 0 {
             // A child may have the socket open, too: the client is told at once all the same.
             let _ = connection.stream.wire().shutdown(Shutdown::Both);
+        }
+        if matches!(&connection.phase, Phase::Talk(talk) if talk.hungry) {
+            // Whoever has pieces ready learns that nobody takes them.
+            let ticket = self.ticket(index);
+            self.tell(Note::Hungry(ticket));
         }
         self.forget(index, connection);
     }

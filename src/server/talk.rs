@@ -62,9 +62,8 @@ impl Engine {
         answer.head(&exchange, ends, out);
         let mut rest: &[u8] = &[];
         match content {
-            Content::Pieces if bodiless => talk.state = State::Silent,
-            Content::Pieces => talk.state = if ends == Ends::Chunked { State::Chunked } else { State::Close },
             _ if bodiless => talk.state = State::Given,
+            Content::Pieces => talk.state = if ends == Ends::Chunked { State::Chunked } else { State::Close },
             Content::Bytes(bytes) => {
                 let (first, more) = bytes.split_at(bytes.len().min(TOGETHER));
                 out.extend_from_slice(first);

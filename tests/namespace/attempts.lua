@@ -82,6 +82,7 @@ local APIS = {
     return true
   end,
   unix = function(host) return drop(net.unix(host)) end,
+  http_server = function(host, port) return drop(net.http.server(host, port)) end,
   fetch_unix = function(host) return net.fetch("http://" .. CONTROL .. "/", { unix = host, timeout = WAIT }) end,
   resolve = function(host) return net.resolve(host, { timeout = WAIT }) end,
   resolve_txt = function(host) return net.resolve(host, "txt", { timeout = WAIT }) end,

@@ -27,7 +27,7 @@ use crate::{
     },
     listen::{BACKLOG, Listener},
     panics::contained,
-    server::{self, Engine, Entry, Note, Spill},
+    server::{self, Engine, Entry, Note, Spill, Ticket},
     tls::ServerTls,
     zone,
 };
@@ -52,6 +52,14 @@ pub struct Server {
     files: Files,
     /// What its requests become sockets of.
     cap: Rc<Capability>,
+    /// Requests that were collected unanswered while the engine was at work, and where they were accepted.
+    lost: RefCell<Vec<Lost>>,
+}
+
+/// A request that nobody will answer.
+pub struct Lost {
+    ticket: Ticket,
+    words: String,
 }
 
 /// What a socket of the class holds: with it the server ends.
@@ -72,6 +80,22 @@ impl Server {
         match self.engine.try_borrow_mut() {
             Ok(engine) => Ok(engine),
             Err(_) => Err(Error::new(Kind::Socket, "the server is in use by another call")),
+        }
+    }
+
+    /// Answers what nobody else will, now or once the engine is not at work.
+    fn lose(&self, lost: Lost) {
+        self.lost.borrow_mut().push(lost);
+        if let Ok(mut engine) = self.engine.try_borrow_mut() {
+            self.make_up(&mut engine);
+        }
+    }
+
+    fn make_up(&self, engine: &mut Engine) {
+        for Lost { ticket, words } in self.lost.take() {
+            if engine.abandon(ticket) {
+                eprintln!("caspian-net: {words}");
+            }
         }
     }
 
@@ -204,6 +228,7 @@ fn open(lua: &Lua, (cap, host, port, path, listener, table): Open) -> Answer<Val
         path,
         files: cap.files.clone(),
         cap: Rc::clone(&cap),
+        lost: RefCell::default(),
     })));
     wrap(lua, Socket::new(Rc::clone(&cap), Class::Server, item, "", None), timeout)
 }
@@ -272,6 +297,10 @@ fn next(lua: &Lua, value: &Value, timeout: Option<f64>, place: Option<LuaString>
     loop {
         socket.cap.net.alive()?;
         let mut engine = server.engine().map_err(|e| socket.told(e, "accept"))?;
+        server.make_up(&mut engine);
+        if engine.is_due() {
+            engine.turn(Duration::ZERO).map_err(|e| socket.told(e, "accept"))?;
+        }
         if let Some(note) = engine.handshake() {
             log_handshake(&socket.cap, &note.0, &note.1);
             continue;

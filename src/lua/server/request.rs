@@ -1,6 +1,6 @@
 //! Requests for Lua: what the front makes an object of, field by field as it is asked.
 
-use super::Server;
+use super::{Lost, Server};
 use crate::lua::{
     answer::{Answer, argument},
     define, kinds,
@@ -41,13 +41,11 @@ impl Drop for Held {
             if self.answered.get() {
                 return;
             }
-            let told = self.server.engine.try_borrow_mut().is_ok_and(|mut engine| engine.abandon(self.request.ticket));
-            if told {
-                let place = self.place.take().unwrap_or_else(|| "?".into());
-                let head = &self.request.head;
-                let path: String = head.target.path().chars().take(80).collect();
-                eprintln!("caspian-net: {} {path} was never answered, it got 500; accepted at {place}", head.method);
-            }
+            let place = self.place.take().unwrap_or_else(|| "?".into());
+            let head = &self.request.head;
+            let path: String = head.target.path().chars().take(80).collect();
+            let words = format!("{} {path} was never answered, it got 500; accepted at {place}", head.method);
+            self.server.lose(Lost { ticket: self.request.ticket, words });
         });
     }
 }
