@@ -70,7 +70,7 @@ function REQUEST.__index(self, name)
     state.steps = state.steps or steps_of(state)
     return state.steps
   end
-  local cached = state.methods[name]
+  local cached = state.methods and state.methods[name]
   if cached then return cached end
   local raw = state.raw
   local value = raw[name]
@@ -86,6 +86,7 @@ function REQUEST.__index(self, name)
     state.taken = true
     return answered
   end
+  state.methods = state.methods or {}
   state.methods[name] = method
   return method
 end
@@ -188,7 +189,12 @@ local function handle(app, raw, fallback)
     app.steps = chain.plan(handlers, function(handler) return routes[handler] end)
   end
   app.fallback = fallback
-  local state = { app = app, raw = raw, method = raw.method, segments = patterns.segments(path_of(raw)), methods = {} }
+  -- All that most requests set is there from the start: the table never grows.
+  local state = {
+    app = app, raw = raw, method = raw.method, segments = patterns.segments(path_of(raw)) or false, methods = false, route = false,
+    captures = false, steps = false, step = false, place = false, pattern = false, response = false, answered = false, taken = false,
+    kept = false, text = false,
+  }
   local request, transaction = setmetatable({}, REQUEST), setmetatable({}, TRANSACTION)
   requests[request] = state
   transactions[transaction] = { state = state, request = request }

@@ -97,7 +97,7 @@ end
 
 -- --- responses ------------------------------------------------------------------------------------------------------
 
---- By response: its policy, if it was asked for.
+--- By response: true, or { csp = its policy, other = a body that is no text }.
 local states = setmetatable({}, { __mode = "k" })
 
 --- Headers as a handler gives them: the aliases are names, too.
@@ -150,9 +150,19 @@ end
 local RESPONSE = { __name = "caspian.net.sammy.response", __metatable = false }
 objects.kinds[RESPONSE] = "response"
 
+--- What is behind a response, made when there is something.
+local function behind(self)
+  local state = states[self]
+  if state == true then
+    state = {}
+    states[self] = state
+  end
+  return state
+end
+
 function RESPONSE.__index(self, name)
   if name ~= "csp" then return nil end
-  local state = states[self]
+  local state = behind(self)
   if not state.csp then state.csp = policy() end
   return state.csp
 end
@@ -169,7 +179,7 @@ function RESPONSE.__newindex(self, name, value)
       sort(names, function(a, b) return tostring(a) < tostring(b) end)
       for index = 1, #names do csp[names[index]] = value[names[index]] end
     end
-    states[self].csp = csp
+    behind(self).csp = csp
   else
     error("a response has status, headers, body and csp, not " .. show(name), 2)
   end
@@ -181,7 +191,7 @@ function RESPONSE.__tostring(self) return "response " .. tostring(self.status) e
 local function make(status, headers, body)
   -- Set here, so that a status and a body can be set and taken away later without the metatable's word.
   local self = { status = status or false, headers = headers or setmetatable({}, HEADERS), body = body or "" }
-  states[self] = {}
+  states[self] = true
   return setmetatable(self, RESPONSE)
 end
 
@@ -210,7 +220,7 @@ local function from(value)
   if type(value) ~= "table" or type(rawget(value, "status")) ~= "number" then return nil end
   local self = make(rawget(value, "status"), nil, rawget(value, "body"))
   for key, each in next, rawget(value, "headers") or {} do self.headers[key] = each end
-  states[self].other = { body_json = rawget(value, "body_json"), body_file = rawget(value, "body_file") }
+  behind(self).other = { body_json = rawget(value, "body_json"), body_file = rawget(value, "body_file") }
   return self
 end
 
@@ -314,6 +324,7 @@ local function sent(self)
   if type(self.headers) ~= "table" then error("headers must be a table, got " .. show(self.headers), 0) end
   for name, value in next, self.headers do headers[ALIASES[name] or name] = value end
   local state = states[self]
+  if state == true then return { status = self.status, headers = headers, body = self.body } end
   local csp = state.csp and serialized(state.csp)
   if csp then headers["Content-Security-Policy"] = csp end
   local given = { status = self.status, headers = headers }
@@ -334,15 +345,15 @@ local function beneath(self, draft)
   for name, value in next, draft.headers do
     if self.headers[name] == nil then self.headers[name] = value end
   end
-  local mine, theirs = states[self], states[draft]
-  if not mine.csp then mine.csp = theirs.csp end
+  local theirs = states[draft]
+  if theirs ~= true and theirs.csp and not behind(self).csp then behind(self).csp = theirs.csp end
 end
 
 return {
   make = make, is = is, from = from, page = page, maker = maker, sent = sent, beneath = beneath, add_cookie = add_cookie,
   doubled_cookie = doubled_cookie, serialized = serialized,
   --- Answers with a file, which the server sends by itself: ranges and conditional requests, too.
-  file = function(self, file) states[self].other = { body_file = file } end,
+  file = function(self, file) behind(self).other = { body_file = file } end,
   --- The body, where it is a string.
-  text = function(self) return type(self.body) == "string" and not states[self].other and self.body or nil end,
+  text = function(self) return type(self.body) == "string" and (states[self] == true or not states[self].other) and self.body or nil end,
 }
