@@ -15,7 +15,7 @@ use std::{
 static MAIN: AtomicPtr<ffi::lua_State> = AtomicPtr::new(null_mut());
 /// A script is running, so there is something to interrupt.
 static RUNNING: AtomicBool = AtomicBool::new(false);
-/// Ctrl-C came since [`begin`].
+/// Ctrl-C came, and nothing has been done about it.
 static SEEN: AtomicBool = AtomicBool::new(false);
 
 /// Broken pipes end the process quietly, as of any filter (`caspian-net … | head`); Rust's start-up ignores the signal.
@@ -44,11 +44,22 @@ pub fn watch(lua: &Lua) -> mlua::Result<()> {
     Ok(())
 }
 
-/// A script starts: from here on Ctrl-C interrupts it.
+/// A script starts: from here on Ctrl-C interrupts it. One that came a moment before was meant for it, too.
 pub fn begin() {
+    RUNNING.store(true, SeqCst);
+    let main = MAIN.load(SeqCst);
+    if SEEN.load(SeqCst) && !main.is_null() {
+        deadline::interrupt();
+        // Not at the next instruction, which is the launcher's: it calls the script protected.
+        // SAFETY: the state lives, and we are on its thread, outside any hook.
+        unsafe { ffi::lua_sethook(main, Some(stop), ffi::LUA_MASKCOUNT, 100) };
+    }
+}
+
+/// A prompt is shown: what was interrupted is over.
+pub fn forget() {
     SEEN.store(false, SeqCst);
     deadline::take_interrupt();
-    RUNNING.store(true, SeqCst);
 }
 
 /// The script ended; true if Ctrl-C came meanwhile.

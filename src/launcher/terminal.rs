@@ -4,6 +4,7 @@
 //! The history stands in `$XDG_STATE_HOME/caspian-net/history` (`~/.local/state` where that is not set), for its owner alone to
 //! read; a line that begins with a space stays out of it.
 
+use super::signal;
 use mlua::{Function, Lua, Table, Value};
 use rustyline::{
     CompletionType, Config, Context, Editor, Helper,
@@ -53,6 +54,8 @@ impl Terminal {
 
     fn line(&mut self, lua: &Lua, prompt: &str) -> mlua::Result<(Value, Option<String>)> {
         loop {
+            // While a line is read Ctrl-C is a key; after that it is for what was typed.
+            signal::forget();
             return match self.editor.readline(prompt) {
                 Ok(text) => {
                     if self.editor.add_history_entry(&text).unwrap_or_default()
