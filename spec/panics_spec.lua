@@ -31,7 +31,7 @@ local function try(point, class, make, use)
   if class then
     assert(not ok, "there was no error")
     assert(type(err) == "table" and err.is and err:is("network/" .. class), tostring(err))
-    assert(class ~= "socket" or err.message:find("internal error: a panic at src/[%%w/]+%%.rs:%%d+ was caught"), err.message)
+    assert(class ~= "socket" or err.message:find("internal error: a panic at src/[%%w_/]+%%.rs:%%d+ was caught"), err.message)
   else
     assert(ok, tostring(err))
   end
