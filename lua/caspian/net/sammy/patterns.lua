@@ -57,12 +57,12 @@ local function segments(path)
   if byte(path) ~= SLASH then return nil end
   local list, count = {}, 0
   for segment in gmatch(path, "/([^/]*)") do
-    if find(segment, "%", 1, true) then
-      if find(gsub(segment, "%%%x%x", ""), "%", 1, true) then return nil end
-      segment = gsub(segment, "%%(%x%x)", unescaped)
-    end
     count = count + 1
     list[count] = segment
+    if find(segment, "%", 1, true) then
+      if find(gsub(segment, "%%%x%x", ""), "%", 1, true) then return nil end
+      list[count] = gsub(segment, "%%(%x%x)", unescaped)
+    end
   end
   return list
 end
