@@ -14,12 +14,12 @@ compile_error!("two TLS providers: `small` goes with `--no-default-features`, an
 pub const NAME: &str = if cfg!(feature = "full") { "aws-lc-rs" } else { "ring" };
 
 #[cfg(feature = "full")]
-pub use aws_lc_rs::{aead, digest, hkdf, hmac};
+pub use aws_lc_rs::{aead, digest, hkdf, hmac, pbkdf2};
 #[cfg(feature = "full")]
 pub use rustls::crypto::aws_lc_rs::{ALL_KX_GROUPS, default_provider};
 
 #[cfg(all(feature = "small", not(feature = "full")))]
-pub use ring::{aead, digest, hkdf, hmac};
+pub use ring::{aead, digest, hkdf, hmac, pbkdf2};
 #[cfg(all(feature = "small", not(feature = "full")))]
 pub use rustls::crypto::ring::{ALL_KX_GROUPS, default_provider};
 

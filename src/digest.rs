@@ -53,6 +53,21 @@ impl Algorithm {
     }
 }
 
+/// The HMAC of `bytes` with MD5, for CRAM-MD5 (RFC 2195) alone. Neither library of cryptography has it.
+pub fn hmac_md5(key: &[u8], bytes: &[u8]) -> Vec<u8> {
+    const BLOCK: usize = 64;
+    let hashed;
+    let key = if key.len() > BLOCK {
+        hashed = Algorithm::Md5.digest(key);
+        &hashed
+    } else {
+        key
+    };
+    let pad = |with: u8| (0..BLOCK).map(|at| key.get(at).copied().unwrap_or(0) ^ with).collect::<Vec<u8>>();
+    let inner = Algorithm::Md5.digest(&[&pad(0x36), bytes].concat());
+    Algorithm::Md5.digest(&[pad(0x5c), inner].concat())
+}
+
 /// Are they the same? Takes as long wherever they differ; of different lengths they are told apart at once.
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
@@ -60,7 +75,7 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Algorithm, equal};
+    use super::{Algorithm, equal, hmac_md5};
     use data_encoding::HEXLOWER;
 
     #[test]
@@ -98,6 +113,18 @@ mod tests {
             assert_eq!(HEXLOWER.encode(&algorithm.hmac(b"Jefe", text).unwrap()), expected);
         }
         assert_eq!(Algorithm::Md5.hmac(b"Jefe", text), None);
+    }
+
+    #[test]
+    fn codes_with_md5() {
+        // RFC 2202 section 2: cases 2 and 6, whose key is longer than a block
+        let long = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        for (key, text, expected) in [
+            (&b"Jefe"[..], &b"what do ya want for nothing?"[..], "750c783e6ab0b503eaa86e310a5db738"),
+            (&[0xaa; 80], long, "6b1ab7fe4bd7bf8f0b62e6ce61b9d0cd"),
+        ] {
+            assert_eq!(HEXLOWER.encode(&hmac_md5(key, text)), expected);
+        }
     }
 
     #[test]

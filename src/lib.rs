@@ -73,6 +73,9 @@ pub mod listen;
 pub mod log;
 #[cfg(feature = "lua")]
 pub mod lua;
+#[cfg(feature = "mail")]
+#[doc(hidden)]
+pub mod mail;
 #[doc(hidden)]
 pub mod names;
 #[doc(hidden)]

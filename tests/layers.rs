@@ -28,6 +28,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("codec", 1, &[]),
     ("compat::mime", 1, &[]),
     ("digest", 1, &[]),
+    ("mail", 1, &["digest", "compat::mime"]),
     ("http", 1, &["json"]),
     ("guard", 1, &["http"]),
     // floor 2: the world outside
@@ -88,6 +89,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("pkcs8", &["tls"], "TLS has one room"),
     ("mio", &["server"], "the readiness of many connections has one room"),
     ("httparse", &["http"], "HTTP has one room"),
+    ("stringprep", &["mail"], "mail has one room"),
     ("regex_lite", &["guard"], "constraints of a guard have one room"),
     ("tungstenite", &["http"], "WebSockets have one room"),
     ("psl2", &["http"], "HTTP has one room"),

@@ -22,6 +22,8 @@ mod http;
 mod json;
 mod kinds;
 mod long;
+#[cfg(feature = "mail")]
+mod mail;
 mod names;
 mod options;
 mod plain;
@@ -172,6 +174,8 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     names::register(lua, &core)?;
     within::register(lua, &core)?;
     compat::register(lua, &core)?;
+    #[cfg(feature = "mail")]
+    mail::register(lua, &core)?;
     #[cfg(feature = "panics")]
     core.raw_set("panic_at", lua.create_function(|_, point| Ok(panics::arm(point)))?)?;
     Ok(core)

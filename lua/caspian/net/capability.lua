@@ -30,7 +30,8 @@ local front = lazy({
   "caspian.net.identity", "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded",
   "caspian.net.middleware", "caspian.net.error_methods", "caspian.net.server", "caspian.net.server_request",
   "caspian.net.hints", "caspian.net.opening", "caspian.net.methods", "caspian.net.pairs", "caspian.net.pure",
-  "caspian.net.within",
+  "caspian.net.within", "caspian.net.mail", "caspian.net.mail.channel", "caspian.net.mail.client", "caspian.net.mail.opening",
+  "caspian.net.mail.sasl", "caspian.net.mail.smtp",
   "caspian.net.sammy", "caspian.net.sammy.chain", "caspian.net.sammy.csrf", "caspian.net.sammy.patterns", "caspian.net.sammy.response",
   "caspian.net.sammy.sessions", "caspian.net.sammy.static", "caspian.net.uds",
 }, { "caspian.net.args", "caspian.net.errors", "caspian.net.objects", "caspian.net.sockets" })
@@ -124,6 +125,7 @@ local function make(core, cap, methods)
       front("caspian.net.within").extend(core, net, more)
       front("caspian.net.websocket").extend(core, cap, methods.websocket, net, more)
       front("caspian.net.http").extend(core, cap, shared, front, net, more, classes, methods)
+      front("caspian.net.mail").extend(core, cap, front, net, more, classes)
     end
     -- A finalizer that ran meanwhile may have been here, too.
     if extended[part] then return end

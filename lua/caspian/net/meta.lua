@@ -87,6 +87,39 @@ function Error:is(class) end
 
 ---@class caspian.net.Ssl_options: caspian.net.Tcp_options, caspian.net.Client_tls
 
+--- What the clients of mail and files share.
+---@class caspian.net.Mail_options: caspian.net.Client_tls
+---@field host string
+---@field port? integer            Defaults to the protocol's own
+---@field timeout? number          seconds: of the opening, and of each later call. Defaults to 30
+---@field tls? "starttls"|"implicit"|false  Defaults to "starttls", which is never skipped
+---@field user? string
+---@field password? string         for "xoauth2" the access token
+---@field auth? "auto"|"plain"|"login"|"cram_md5"|"xoauth2"|"scram"  Defaults to "auto", the best of those that the server offers
+---@field insecure_auth? boolean   may a password cross the connection in the clear? Defaults to false
+
+--- What a server says who refuses. `tostring` gives both.
+---@class caspian.net.Refusal
+---@field code integer|string
+---@field text string
+
+--- What clients of mail and files have in common.
+---@class caspian.net.Mail_client
+---@field host string
+---@field port integer
+---@field timeout number         seconds, of each call; can be set
+---@field connected boolean
+---@field ["connected?"] boolean
+local Mail_client = {}
+--- Says goodbye and closes the connection, whatever comes of it. Fine more than once.
+function Mail_client:close() end
+
+---@class caspian.net.Smtp_options: caspian.net.Mail_options
+---@field name? string  of this machine, for EHLO. Defaults to the connection's own address: "[192.0.2.1]"
+
+---@class caspian.net.Smtp: caspian.net.Mail_client
+---@field extensions table<string, string>  what the server offers, by keyword in upper case
+
 ---@class caspian.net.Udp_options: caspian.net.Timeout
 ---@field broadcast? boolean   Defaults to false
 ---@field family? "inet"|"inet6"
@@ -922,6 +955,10 @@ function Net.class(url) end
 ---@param opts? { path?: string, authenticate?: boolean }  and those of `http.sammy`
 ---@return caspian.net.Uds
 function Net.uds(opts) end
+---@param opts caspian.net.Smtp_options
+---@return caspian.net.Smtp? client  nil where the server refuses
+---@return caspian.net.Refusal? refusal
+function Net.smtp(opts) end
 --- Waits, and does nothing else.
 ---@param seconds number
 function Net.sleep(seconds) end

@@ -1,0 +1,40 @@
+--- The clients of mail and files: `net.smtp`, and their classes. Each is compiled when it is first used.
+local args = require("caspian.net.args")
+local error, next, setfenv = error, next, setfenv
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+--- By the name of the function: the module, and whether it needs the core's half of mail.
+local PROTOCOLS = {
+  smtp = { "caspian.net.mail.smtp", true },
+}
+
+--- Adds the functions to a `%net` around `cap`, and the classes.
+-- @param front finds the front's modules
+local function extend(core, cap, front, net, functions, classes)
+  --- What a client is opened through. Nothing on the client leads back to it.
+  local door
+  local function open(name, word, given)
+    local module, native = PROTOCOLS[name][1], PROTOCOLS[name][2]
+    if native and not core.sasl_scram then
+      error(name .. ": built without mail (the Cargo feature `mail`, which `full` turns on and `small` does not)", 3)
+    end
+    door = door or { core = core, cap = cap, attempt = front("caspian.net.within").attempts(core) }
+    return front(module).open(door, word, given, 1)
+  end
+  for name in next, PROTOCOLS do
+    --- Opens a client: the object, or nil and a refusal ({ code, text }) where the server refuses.
+    functions[name] = function(...)
+      local client, refusal = open(name, name, (args.own(net, ...)))
+      return client, refusal
+    end
+    classes["puck.uno/" .. name .. "/client"] = function(class)
+      return function(...)
+        local client, refusal = open(name, "new", (args.own(class, ...)))
+        return client, refusal
+      end
+    end
+  end
+end
+
+return { extend = extend }

@@ -1,0 +1,205 @@
+--- What the clients of SMTP, IMAP, POP3 and FTP have in common as objects: calls with one deadline each, errors that name the
+-- call and the server, an end. Nothing on an object leads to the network that it came from.
+local args = require("caspian.net.args")
+local errors = require("caspian.net.errors")
+local objects = require("caspian.net.objects")
+local abs, error, huge, setfenv, setmetatable, tostring, type = math.abs, error, math.huge, setfenv, setmetatable, tostring, type
+local find, format = string.find, string.format
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local show = args.show
+
+local M = {}
+
+--- What is behind the objects that scripts hold.
+local states = setmetatable({}, { __mode = "k" })
+
+--- A state has: core, attempt (as `within` makes it), channel, host, port, timeout (seconds), label; `ended`, why it is over.
+local STATE = {}
+STATE.__index = STATE
+
+--- Ends the connection. Fine more than once.
+function STATE:finish(why)
+  if not self.ended then
+    self.ended = why
+    self.channel:close()
+  end
+end
+
+--- The words of a call that ended in a timeout, or in an error of the socket.
+local function words(self, op, err, seconds)
+  local awaited = self.channel and self.channel:awaited() or "the connection"
+  if err.timeout and abs(err.timeout - seconds) < 1e-6 then
+    return format("%s: timed out after %s s, waiting for %s", op, args.digits(seconds), awaited)
+  elseif err.op and find(err.op, "^recv") then
+    return format("%s: %s: %s", op, awaited, err.message)
+  end
+  return op .. ": " .. err.message
+end
+
+--- An error as the call of a client raises it: it names the call and the server.
+function STATE:told(op, err, seconds)
+  if not errors.fields[err] then return err end
+  return errors.methods().altered(err, { op = op, host = self.host, port = self.port, message = words(self, op, err, seconds) })
+end
+
+local function ended(self, op, seconds, ok, ...)
+  self.busy = false
+  if ok then
+    self.channel.underway = false
+    return ...
+  end
+  local err = ...
+  local told = self:told(op, err, seconds)
+  -- Whose answer would come next is not known any more.
+  if self.channel.underway then self:finish("it was given up after an error") end
+  error(told, 0)
+end
+
+--- How long each wait of the socket may take. The block around the call has the end of the whole.
+local function arm(self, seconds)
+  if self.armed ~= seconds then
+    self.channel.transport.socket.timeout = seconds
+    self.armed = seconds
+  end
+end
+
+local function start(self, op, seconds)
+  if self.busy then error(op .. ": the client is in use by another call", 3) end
+  if self.ended then
+    error(errors.methods().made("socket", format("%s: the connection is closed (%s)", op, self.ended), op,
+      { host = self.host, port = self.port }), 0)
+  end
+  arm(self, seconds)
+  self.busy = true
+end
+
+--- Calls `f(state, …)` under one deadline. An error leaves the connection as it is where nothing of the call was under way,
+-- and ends it otherwise.
+-- @param op the method's name
+-- @param seconds of the whole call. Defaults to the client's timeout
+function STATE:call(op, seconds, f, ...)
+  seconds = seconds or self.timeout
+  start(self, op, seconds)
+  return ended(self, op, seconds, self.attempt(seconds, f, self, ...))
+end
+
+--- The same for what may be long: without `seconds` each wait alone may take the client's timeout, and not the whole.
+function STATE:flow(op, seconds, f, ...)
+  if seconds then return self:call(op, seconds, f, ...) end
+  start(self, op, self.timeout)
+  return ended(self, op, self.timeout, self.attempt(huge, f, self, ...))
+end
+
+--- A state around a channel over a socket of ours.
+function M.state(fields)
+  return setmetatable(fields, STATE)
+end
+
+--- Defines the objects of one protocol.
+-- @param label "smtp": the kind, and what messages say
+-- @param methods by name, each `function(self, …)`; `close` and `<close>` are `goodbye`
+-- @param fields by name, each `function(state)`
+-- @param goodbye `function(state)`: what is said before the connection is closed
+-- @return `function(state)` that makes an object, and `behind(self, name)` that answers an object's state
+function M.class(label, methods, fields, goodbye)
+  --- The state behind an object, in a method that a script has called.
+  local function behind(self, name)
+    local state = states[self]
+    if not state or state.label ~= label then error(name .. ": call it with a colon, on an " .. label .. " client", 3) end
+    return state
+  end
+
+  local function close(state)
+    if state.ended then return end
+    -- In the middle of something nobody would understand a goodbye.
+    if not (state.busy or state.channel.underway) then
+      arm(state, state.timeout)
+      state.attempt(state.timeout, goodbye, state)
+    end
+    state:finish("it was closed")
+  end
+
+  --- Says goodbye and closes the connection, whatever comes of it. Fine more than once.
+  function methods.close(self)
+    local state = behind(self, "close")
+    close(state)
+  end
+
+  local metatable = { __name = "caspian.net." .. label, __metatable = false }
+
+  function metatable.__index(self, name)
+    if methods[name] then return methods[name] end
+    local state = states[self]
+    if name == "host" or name == "port" or name == "timeout" then return state[name] end
+    if name == "connected" or name == "connected?" then return not state.ended and state.channel.transport.socket.connected or false end
+    if fields[name] then return fields[name](state) end
+  end
+
+  function metatable.__newindex(self, name, value)
+    if name ~= "timeout" then error(label .. " client cannot be changed (" .. show(name) .. ")", 2) end
+    if type(value) ~= "number" or value ~= value or value < 0 then
+      error("timeout must be 0 or more seconds, got " .. show(value), 2)
+    end
+    states[self].timeout = value
+  end
+
+  function metatable.__tostring(self)
+    local state = states[self]
+    local host = find(state.host, ":", 1, true) and "[" .. state.host .. "]" or state.host
+    return format("%s client (%s:%d%s)", label, host, state.port, state.ended and ", closed" or "")
+  end
+
+  function metatable.__close(self)
+    close(states[self])
+  end
+  objects.kinds[metatable] = label
+
+  local function object(state)
+    state.label = label
+    local made = setmetatable({}, metatable)
+    states[made] = state
+    return made
+  end
+  return object, behind
+end
+
+-- Answers of servers --------------------------------------------------------------------------------------------------
+
+local REFUSAL = {
+  __name = "caspian.net.refusal",
+  __metatable = false,
+  __tostring = function(self) return tostring(self.code) .. " " .. tostring(self.text) end,
+}
+objects.kinds[REFUSAL] = "refusal"
+
+--- What a server answers who refuses: { code, text }, which prints as both. A call that came to nothing but that returns
+-- `nil` and it: `assert(mail:verify(…))` raises it.
+function M.refusal(code, text)
+  return setmetatable({ code = code, text = text }, REFUSAL)
+end
+
+--- A table with names, which goes back as one.
+function M.hash(given)
+  return setmetatable(given, objects.HASH)
+end
+
+--- A list, which is one also where it is empty.
+function M.array(given)
+  return setmetatable(given, objects.ARRAY)
+end
+
+-- Words of callers ----------------------------------------------------------------------------------------------------
+
+--- Checks a text that reaches a line of a command: a string of some bytes, without CR, LF and NUL.
+-- @param depth as in `args.bad`
+function M.word(index, name, what, value, depth)
+  depth = (depth or 0) + 1
+  if type(value) ~= "string" then args.bad(index, name, what .. " must be a string, got " .. show(value), depth) end
+  args.short(index, name, what, value, depth)
+  if find(value, "[%z\r\n]") then args.bad(index, name, what .. " holds CR, LF or NUL, which would begin another command", depth) end
+  return value
+end
+
+return M

@@ -1,0 +1,152 @@
+--- How the clients of SMTP, IMAP, POP3 and FTP are opened: the options that they share, the connection through the gate, TLS, and
+-- one deadline for all of it.
+local args = require("caspian.net.args")
+local channels = require("caspian.net.mail.channel")
+local clients = require("caspian.net.mail.client")
+local errors = require("caspian.net.errors")
+local sasl = require("caspian.net.mail.sasl")
+local sockets = require("caspian.net.sockets")
+local error, next, setfenv, type = error, next, setfenv, type
+local find, format = string.find, string.format
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local bad, merged, show = args.bad, sockets.merged, args.show
+
+local M = {}
+
+--- The options of every client (contract, section 10).
+M.OPTIONS = merged(sockets.client_tls, {
+  host = "string",
+  port = "port",              -- the protocol's own, by `tls`
+  timeout = "seconds",        -- 30; of the opening, and of each later call
+  tls = "any",                -- "starttls"; "implicit": from the first byte; false: none
+  user = "string", password = "string",
+  auth = "string",            -- "auto": the best of those that the server offers
+  insecure_auth = "boolean",  -- false; true: a password may cross the connection in the clear
+})
+
+--- Checks what the caller gave. Called by public functions, through `open`.
+local function checked(name, given, protocol, depth)
+  depth = depth + 1
+  if type(given) ~= "table" then bad(1, name, "a table of options expected, got " .. show(given), depth) end
+  local opts = args.options(1, name, given, merged(M.OPTIONS, protocol.options or {}), depth)
+  if opts.host == nil then bad(1, name, "host is missing", depth) end
+  if opts.tls == nil then opts.tls = "starttls" end
+  if opts.tls ~= "starttls" and opts.tls ~= "implicit" and opts.tls ~= false then
+    bad(1, name, 'tls must be "starttls", "implicit" or false, got ' .. show(opts.tls), depth)
+  end
+  if opts.tls == false then
+    for option in next, sockets.client_tls do
+      if opts[option] ~= nil then bad(1, name, option .. " goes with TLS, and tls is false", depth) end
+    end
+  end
+  opts.port = opts.port or protocol.ports[opts.tls or "none"]
+  if opts.port == 0 then bad(1, name, "port must be 1..65535, got 0", depth) end
+  opts.timeout = opts.timeout or 30
+  if opts.auth ~= nil and not sasl.NAMES[opts.auth] then
+    bad(1, name, "auth must be " .. sasl.WORDS .. ", got " .. show(opts.auth), depth)
+  end
+  for _, word in next, { "user", "password" } do
+    -- It may be a secret: not a byte of it is shown.
+    if opts[word] and find(opts[word], "[%z\r\n]") then bad(1, name, word .. " holds CR, LF or NUL", depth) end
+  end
+  if not protocol.anonymous then
+    if opts.user and not opts.password then bad(1, name, "user without password", depth) end
+    if opts.password and not opts.user then bad(1, name, "password without user", depth) end
+    if opts.auth and not opts.user then bad(1, name, "auth without user and password", depth) end
+  end
+  if opts.tls == false and sasl.CLEAR[opts.auth] and not opts.insecure_auth then
+    bad(1, name, format("auth = %q sends the password in the clear where tls is false; insecure_auth = true allows that", opts.auth), depth)
+  end
+  return opts
+end
+
+--- Those of the options that are TLS's.
+local function tls_options(opts)
+  local tls = {}
+  for option in next, sockets.client_tls do tls[option] = opts[option] end
+  return tls
+end
+
+--- Words of the core about an argument, on their way out of a protected call.
+local ARGUMENT = {}
+
+--- Opens the connection and leads the protocol through its beginning.
+local function connect(door, opts, protocol, state)
+  local core = door.core
+  local how = merged(opts.tls == "implicit" and tls_options(opts) or {}, { timeout = opts.timeout })
+  local open = opts.tls == "implicit" and core.ssl or core.tcp
+  local socket, err, index = open(door.cap, opts.host, opts.port, how)
+  if socket == nil then
+    if type(err) == "string" then error({ ARGUMENT, (index == 1 and "host: " or "") .. err }, 0) end
+    error(err, 0)
+  end
+  state.armed = opts.timeout
+  state.private = opts.tls == "implicit"
+  state.channel = channels.over(channels.sockets(core, socket), protocol.limits)
+  --- Speaks TLS from here on: the server has agreed to it.
+  function state.secure()
+    local done, wrong = state.channel:starttls(merged(tls_options(opts), { timeout = opts.timeout }))
+    if not done then error({ ARGUMENT, wrong }, 0) end
+    state.private = true
+  end
+  return protocol.start(state, opts)
+end
+
+--- Opens a client. Called by public functions only.
+-- @param door { core, cap, attempt }: of the network that it is opened through
+-- @param name the public function's; given: its argument
+-- @param protocol {
+--   ports = { starttls =, implicit =, none = }, options = of its own by name, limits = of its channel,
+--   anonymous = may it have a user without a password?,
+--   start = function(state, opts): reads the greeting, sees to STARTTLS (`state.secure()` once the server has agreed), logs in;
+--     answers nil, or a refusal,
+--   object = function(state): the object }
+-- @param depth as in `args.bad`
+-- @return the client; nil and a refusal where the server refuses
+function M.open(door, name, given, protocol, depth)
+  depth = (depth or 0) + 1
+  local opts = checked(name, given, protocol, depth)
+  local state = clients.state{
+    core = door.core, attempt = door.attempt, door = door, host = opts.host, port = opts.port, timeout = opts.timeout,
+  }
+  local ok, refusal = door.attempt(opts.timeout, connect, door, opts, protocol, state)
+  state.secure = nil
+  if ok and refusal == nil then
+    state.channel.underway = false
+    return protocol.object(state)
+  end
+  if state.channel then state:finish("it was never opened") end
+  if ok then return nil, refusal end
+  if type(refusal) == "table" and refusal[1] == ARGUMENT then bad(1, name, refusal[2], depth) end
+  error(state:told(name, refusal, opts.timeout), 0)
+end
+
+-- What the protocols' `start` have in common --------------------------------------------------------------------------
+
+local function fail(class, message)
+  error(errors.methods().made(class, message), 0)
+end
+
+--- Raises `tls` where the server has no STARTTLS, or does not want it: what was to be private is not said in the open.
+-- @param why "offers no STARTTLS", "refuses STARTTLS (454 …)"
+function M.unsecured(why)
+  fail("tls", "the server " .. why .. ': nothing goes on in the clear (tls = "implicit" is for ports that speak TLS at once, tls = false for none)')
+end
+
+--- Logs in by SASL.
+-- @param offered the mechanisms that the server has, a list
+-- @param begin, send, receive as for `sasl.converse`; `begin(mechanism, first)`
+-- @param initial may the first message go with the command?
+-- @return nil, or a refusal
+function M.authenticate(state, opts, offered, initial, begin, send, receive)
+  local mechanism, class, words = sasl.choose(offered, { auth = opts.auth, private = state.private, insecure_auth = opts.insecure_auth })
+  if not mechanism then fail(class, words) end
+  local exchange = sasl.start(state.core, mechanism, opts)
+  local function start(first) begin(mechanism, first) end
+  local done, refusal = sasl.converse(state.core, exchange, initial, start, send, receive)
+  if not done then return refusal end
+end
+
+return M
