@@ -165,7 +165,7 @@ pub fn connect(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<A
     let mut why = Fail::Words(NO_NAME.into());
     for (at, to) in all.iter().enumerate().skip(first) {
         own = own && object.family.get() == Some(Family::of(to.addr().ip()));
-        let clock = clock();
+        let clock = clock()?;
         match attempt(object, to, &peer, own, &clock) {
             Ok(()) => {
                 object.attempt.take();
@@ -251,7 +251,7 @@ fn note(object: &Object, host: &Zoned, port: u16, why: Option<&Fail>) {
 /// `accept()` of a server: the client's socket.
 pub fn accept(object: &Object) -> Outcome<Conn> {
     object.home.cap.net.alive()?;
-    let clock = object.timeouts.get().start();
+    let clock = object.timeouts.get().start()?;
     let done = object.with_slot(|slot| match &*slot.look()? {
         Item::Bare(bare) => {
             let new = clock.wait(|deadline| bare.accept(deadline))?;

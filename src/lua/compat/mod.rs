@@ -28,7 +28,7 @@ use super::{
 use crate::{
     compat::bsd::{Bare, Family, pipe},
     conn::Conn,
-    deadline::{Deadline, pause, wall},
+    deadline::{Deadline, check_block, pause, wall},
     lua::capability::Capability,
     poll,
     wire::Want,
@@ -126,7 +126,11 @@ fn select(lua: &Lua, (readers, writers, timeout): (Vec<i32>, Vec<i32>, f64)) -> 
     let timeout = if timeout < 0.0 { None } else { Duration::try_from_secs_f64(timeout).ok() };
     let asked = readers.iter().map(|fd| (*fd, Want::Read)).chain(writers.iter().map(|fd| (*fd, Want::Write)));
     let asked: Vec<_> = asked.collect();
-    let ready = poll::by_number(&asked, &Deadline::new(timeout).start())?;
+    // After the end of the block that the program is in nothing is ready: `select` says `timeout`.
+    let ready = match check_block("select") {
+        Ok(()) => poll::by_number(&asked, &Deadline::new(timeout).start())?,
+        Err(_) => vec![false; asked.len()],
+    };
     let pick = |wanted| {
         let those = asked.iter().zip(&ready).filter(|((_, want), ready)| *want == wanted && **ready);
         lua.create_sequence_from(those.map(|((fd, _), _)| *fd))

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     compat::bsd::{Bare, Family},
     conn::Conn,
-    deadline::{Deadline, uptime},
+    deadline::{Deadline, check_block, uptime},
     grants::Bindable,
     lua::{
         capability::{Capability, Ends},
@@ -208,13 +208,14 @@ fn limit(seconds: f64) -> Option<Duration> {
 
 impl Timeouts {
     /// The clock of one call. One limit alone bounds the whole call; of two, the total does, and each wait of it is
-    /// at most `block`.
-    pub fn start(self) -> Clock {
+    /// at most `block`. `timeout` where the block of `within` that the call is in has ended, though it might not have to wait.
+    pub fn start(self) -> Outcome<Clock> {
+        check_block("call")?;
         let (block, total) = (limit(self.block), limit(self.total));
-        match total {
+        Ok(match total {
             None => Clock { whole: Deadline::new(block), each: None },
             Some(_) => Clock { whole: Deadline::new(total), each: block },
-        }
+        })
     }
 }
 

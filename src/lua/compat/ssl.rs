@@ -333,8 +333,11 @@ pub const INTERRUPTED: Text = Text::Borrowed("interrupted!");
 impl Streaming for SslConn {
     fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
         let room = room(pattern, have, max);
-        let clock = self.timeouts.get().start();
         let nothing = |why| Got { bytes: Bytes::Own(Vec::new()), spent: 0, why: Some(why) };
+        let clock = match self.timeouts.get().start() {
+            Ok(clock) => clock,
+            Err(why) => return nothing(why),
+        };
         let mut got = match self.state.get() {
             State::New => return nothing(Fail::Words(CLOSED)),
             State::Closed => match self.left.try_borrow_mut() {
@@ -358,7 +361,10 @@ impl Streaming for SslConn {
         if self.state.get() != State::Connected {
             return (0, Some(Fail::Words(CLOSED)));
         }
-        let clock = self.timeouts.get().start();
+        let clock = match self.timeouts.get().start() {
+            Ok(clock) => clock,
+            Err(why) => return (0, Some(why)),
+        };
         self.want.set("nothing");
         let done = self.with(|conn| self.write(conn, bytes, &clock));
         let (sent, why) = done.unwrap_or((0, Some(Fail::Words(CLOSED))));

@@ -4,7 +4,7 @@ use super::{
     object::{Clock, Item},
     ssl::{CUT, INTERRUPTED, SslConn, State, WANT_READ, WANT_WRITE},
     ssl_context::SslContext,
-    words::{BUSY, CLOSED, Text},
+    words::{BUSY, CLOSED, TIMEOUT, Text},
 };
 use crate::{
     compat::tls::{Greeting, Hello, Refusal, Secret, UNRECOGNIZED_NAME, reason, refused},
@@ -49,7 +49,8 @@ impl SslConn {
         if first {
             *clock = None;
         }
-        let clock = clock.get_or_insert_with(|| self.timeouts.get().start());
+        let Ok(new) = self.timeouts.get().start() else { return Step::Failed(TIMEOUT) };
+        let clock = clock.get_or_insert(new);
         if let Some(cap) = &*self.cap.borrow()
             && !cap.net.is_alive()
         {

@@ -4,7 +4,11 @@ use super::{
     object::{Clock, Item, Object},
     words::{CLOSED, Fail, TIMEOUT, Text},
 };
-use crate::{conn::Conn, deadline::check_interrupt, wire::Want};
+use crate::{
+    conn::Conn,
+    deadline::{check_block, check_interrupt},
+    wire::Want,
+};
 
 /// What `receive` waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +87,10 @@ pub trait Streaming {
 impl Streaming for Object {
     fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
         let room = room(pattern, have, max);
-        let clock = self.timeouts.get().start();
+        let clock = match self.timeouts.get().start() {
+            Ok(clock) => clock,
+            Err(why) => return Got::nothing(why),
+        };
         let got = self.with_slot(|slot| {
             let mut item = match slot.item() {
                 Ok(item) => item,
@@ -103,7 +110,10 @@ impl Streaming for Object {
     }
 
     fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>) {
-        let clock = self.timeouts.get().start();
+        let clock = match self.timeouts.get().start() {
+            Ok(clock) => clock,
+            Err(why) => return (0, Some(why)),
+        };
         let (sent, why) = self.with_slot(|slot| match slot.item() {
             Ok(mut item) => match &mut *item {
                 Item::Stream(conn) => write(conn, bytes, &clock),
@@ -116,6 +126,7 @@ impl Streaming for Object {
     }
 
     fn quick(&self, pattern: Pattern) -> Option<(*const u8, usize, usize)> {
+        check_block("receive").ok()?;
         let (start, length, spent) = self.with_slot(|slot| slot.quick(pattern))?;
         self.received.set(self.received.get() + spent as f64);
         Some((start, length, spent))

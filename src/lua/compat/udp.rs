@@ -43,7 +43,7 @@ pub fn datagram(object: &Object, size: Arg<'_>) -> Outcome<(Vec<u8>, Option<Name
     let size = size.number_or(2, DATAGRAM as f64)?;
     // A float becomes the nearest number that there is.
     let size = (size as usize).min(MOST);
-    let clock = object.timeouts.get().start();
+    let clock = object.timeouts.get().start()?;
     socket(object, |bare| {
         // Taken, not borrowed: a signal's handler that runs during the wait may receive, too.
         let mut scratch = SCRATCH.take();
@@ -77,7 +77,7 @@ pub fn receive_from(object: &Object, size: Arg<'_>) -> Outcome<Answer> {
 /// `send(data)` to the peer.
 pub fn send(object: &Object, data: Arg<'_>) -> Outcome<Answer> {
     let data = data.text(2)?;
-    let clock = object.timeouts.get().start();
+    let clock = object.timeouts.get().start()?;
     let sent = socket(object, |bare| Ok(clock.wait(|deadline| bare.send(data, deadline))?))?;
     Ok(Answer::one(Out::Number(sent as f64)))
 }
@@ -100,7 +100,7 @@ pub fn send_to(object: &Object, _: Class, args: &Args<'_>) -> Outcome<Answer> {
     if object.number() < 0 && object.family.get().is_none() {
         inet::ensure(object, Family::of(ip))?;
     }
-    let clock = object.timeouts.get().start();
+    let clock = object.timeouts.get().start()?;
     let Some(to) = to.first() else { return words("Name or service not known") };
     let sent = socket(object, |bare| Ok(clock.wait(|deadline| bare.send_to(data, to, deadline))?))?;
     Ok(Answer::one(Out::Number(sent as f64)))

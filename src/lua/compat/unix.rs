@@ -45,7 +45,7 @@ pub fn connect(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
     if object.number() < 0 {
         return words(CLOSED);
     }
-    let clock = object.timeouts.get().start();
+    let clock = object.timeouts.get().start()?;
     let done = loop {
         match object.with_bare(|bare| Ok(bsd::connect_unix(bare, &to)?)) {
             Ok(Progress::Done) => break Ok(()),
@@ -95,7 +95,7 @@ pub fn send_to(object: &Object, args: &Args<'_>) -> Outcome<Answer> {
     if object.number() < 0 {
         return words("refused");
     }
-    let clock = object.timeouts.get().start();
+    let clock = object.timeouts.get().start()?;
     let sent = object.with_bare(|bare| Ok(clock.wait(|deadline| bare.send_to_unix(data, &to, deadline))?))?;
     Ok(Answer::one(Out::Number(sent as f64)))
 }
