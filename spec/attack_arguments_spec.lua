@@ -1,6 +1,7 @@
 -- The attacker in Lua: values that pretend to be others, in every argument and every option.
 
 local net = require("spec.support.subject").net
+local oddities = require("spec.support.odd")
 local servers = require("spec.support.servers")
 local wire = require("spec.support.wire")
 local zoo = require("spec.support.zoo")
@@ -8,19 +9,8 @@ local unpack = table.unpack or unpack -- luacheck: ignore
 
 local HTTP = "http://127.0.0.1:" .. servers.http
 
--- Values that pretend.
-local calls = 0
-local function told() calls = calls + 1 return "127.0.0.1" end
-local liar = setmetatable({}, { __tostring = told, __index = told, __len = function() calls = calls + 1 return 3 end,
-  __pairs = told, __ipairs = told, __call = told, __concat = told, __eq = told, __lt = told, __le = told, __gc = told,
-  __close = told, __name = "string", __metatable = "string" })
-local ODD = {
-  liar, {}, { "127.0.0.1" }, true, false, 0, -1, 0.5, 1 / 0, -1 / 0, 0 / 0, 2 ^ 53, 2 ^ 63, 1e308, "", " ", "\0", "x\0y",
-  "\255\254", ("x"):rep(70000), "127.0.0.1\0", "127.0.0.1 ", "0x7f.1", "[::1", "%s%s%n", "http://", "://", print,
-  coroutine.create(function() end), io.stdout, net, string, -0.0, "1e3", "0x10", "\r\n", "unix:/x", "*", "..", "/dev/zero",
-}
-
 describe("odd arguments", function()
+  local told = oddities.watch(before_each)
   wire.watch(before_each, after_each)
 
   it("in every place are errors, and reach nobody", function()
@@ -36,7 +26,7 @@ describe("odd arguments", function()
     for name, good in pairs(functions) do
       -- To wait for ever for nothing is what `poll` may be asked.
       for place = 1, name == "poll" and 1 or #good do
-        for _, odd in ipairs(ODD) do
+        for _, odd in ipairs(oddities.values(net)) do
           local given = { unpack(good) }
           given[place] = odd
           local ok, value = pcall(mine[name], unpack(given))
@@ -51,7 +41,7 @@ describe("odd arguments", function()
         end
       end
     end
-    assert.equal(0, calls, "a metamethod of an argument was asked")
+    assert.equal(0, told(), "a metamethod of an argument was asked")
     mine.revoke()
   end)
 
@@ -64,7 +54,7 @@ describe("odd arguments", function()
         -- What waits does so no longer than this.
         if type(value) == "userdata" then value.timeout = 0.01 end
         for place = 1, #good + 2 do
-          for index, odd in ipairs(ODD) do
+          for index, odd in ipairs(oddities.values(net)) do
             local given = { unpack(good) }
             for missing = #given + 1, place - 1 do given[missing] = {} end
             given[place] = odd
@@ -77,7 +67,7 @@ describe("odd arguments", function()
       end
     end
     assert(count > 4000, count)
-    assert.equal(0, calls, "a metamethod of an argument was asked")
+    assert.equal(0, told(), "a metamethod of an argument was asked")
   end)
 
   it("in every key of a guard's configuration are errors", function()
@@ -98,7 +88,7 @@ describe("odd arguments", function()
         assert(type(made) == "string" or made:is("network"))
       end
     end
-    for _, odd in ipairs(ODD) do
+    for _, odd in ipairs(oddities.values(net)) do
       for _, key in ipairs(keys) do
         -- A function is a policy; and middleware, which makes an answer of its own.
         if odd ~= print then try(function(config) config[key] = odd end) end
@@ -106,7 +96,7 @@ describe("odd arguments", function()
       for _, key in ipairs{ "host", "https_only", "ports", "routes", "middleware" } do try(function(config) config.rules[key] = odd end) end
       for _, key in ipairs{ "path", "methods", "middleware" } do try(function(config) config.rules.routes[key] = odd end) end
     end
-    assert.equal(0, calls, "a metamethod of the configuration was asked")
+    assert.equal(0, told(), "a metamethod of the configuration was asked")
     mine.revoke()
   end)
 
@@ -117,7 +107,7 @@ describe("odd arguments", function()
       "on_progress", "verify", "ca_bundle", "client_cert", "client_key", "pins", "stream", "save", "forward_headers",
       "decompress", "progress" }
     for _, option in ipairs(options) do
-      for _, odd in ipairs(ODD) do
+      for _, odd in ipairs(oddities.values(net)) do
         if odd ~= io.stdout then
           local ok, err = pcall(mine.fetch, "http://127.0.0.1:1/", { timeout = 1, [option] = odd })
           assert.is_false(ok, option)
@@ -125,7 +115,7 @@ describe("odd arguments", function()
         end
       end
     end
-    assert.equal(0, calls, "a metamethod of an option was asked")
+    assert.equal(0, told(), "a metamethod of an option was asked")
     mine.revoke()
   end)
 

@@ -48,7 +48,8 @@ const GRANTS: &[(&str, &[&str])] = &[
 
 /// Functions that take a host and a port, and those that take a URL. All others of the script are in one of the lists
 /// below; a function that is in none fails the test.
-const RAW: &[&str] = &["tcp", "tcp_class", "ssl", "udp", "send_to", "allows", "narrow_tcp", "narrow_wide"];
+const RAW: &[&str] =
+    &["tcp", "tcp_class", "ssl", "udp", "send_to", "allows", "narrow_tcp", "narrow_wide", "within_tcp"];
 const URL: &[&str] = &[
     "fetch",
     "fetch_https",
@@ -67,6 +68,7 @@ const URL: &[&str] = &[
     "through_socks5h",
     "through_websocket",
     "guard_gate",
+    "within_fetch",
 ];
 /// Guards by rules, or by their fence alone: where everything else is granted.
 const GUARD: &[&str] = &["guard", "guard_redirect", "guard_rewrite"];
@@ -77,7 +79,7 @@ const PROXY: &[&str] = &["proxy_http", "proxy_https", "proxy_socks5", "proxy_soc
 /// Ask for names; granted with any port of the host.
 const NAMES: &[&str] = &["resolve", "resolve_txt", "reverse"];
 /// Refused whatever the host is, unless something else were granted.
-const NEVER: &[&str] = &["unix", "fetch_unix", "http_server", "server", "ssl_sni"];
+const NEVER: &[&str] = &["unix", "fetch_unix", "http_server", "sammy", "uds", "uds_client", "server", "ssl_sni"];
 /// Refused where addresses are denied.
 const PINNED: &str = "pinned";
 
@@ -244,7 +246,7 @@ fn expected(row: &Row, api: &str, granted: &BTreeSet<(Vec<String>, String)>) -> 
             _ => Verdict::Untold,
         },
         // Listening follows from no grant of these.
-        "unix" | "fetch_unix" | "http_server" => Verdict::Deny,
+        "unix" | "fetch_unix" | "http_server" | "sammy" | "uds" | "uds_client" => Verdict::Deny,
         // Port 80 of the name is what is asked about.
         "ssl_sni" if granted.contains(&(row.grants.clone(), row.host.clone())) => Verdict::Untold,
         // The name that it asks for has to be granted as well as the server.

@@ -15,11 +15,14 @@ use mlua::{Lua, LuaString, Table, Value};
 /// Random bytes at once, at most.
 const MAX_RANDOM: usize = 1 << 20;
 
+/// The longest JSON text that a value becomes; what is read has the same cap, in the front.
+const MAX_JSON: usize = 64 << 20;
+
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // codec_json(value, sorted) -> text; codec_value(text) -> value
     define(lua, core, "codec_json", |lua, (value, sorted): (Value, bool)| {
-        bytes(lua, &json::encode(lua, &value, 1, "value", sorted)?)
+        bytes(lua, &json::encode(lua, &value, 1, "value", sorted, MAX_JSON)?)
     })?;
     define(lua, core, "codec_value", |lua, text: LuaString| {
         json::decode(lua, &text.as_bytes()).map_err(|failure| match failure {

@@ -140,11 +140,15 @@ pub(super) struct Classes {
     pub calls: Class,
 }
 
+/// The longest body that `body_json` becomes: as long as one that comes back may be by default.
+const MAX_BODY_JSON: usize = 256 << 20;
+
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Classes>> {
     core.raw_set("null", Value::NULL)?;
     define(lua, core, "json_encode", |lua, (value, index): (Value, usize)| {
-        lua.create_string(json::encode(lua, &value, index, "body_json", false)?).or_else(|e| argument(0, e))
+        lua.create_string(json::encode(lua, &value, index, "body_json", false, MAX_BODY_JSON)?)
+            .or_else(|e| argument(0, e))
     })?;
     define(lua, core, "json_decode", |lua, text: LuaString| json::decode(lua, &text.as_bytes()))?;
     define(lua, core, "form_encode", |lua, (names, values): (Vec<LuaString>, Vec<LuaString>)| {

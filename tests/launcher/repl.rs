@@ -69,6 +69,20 @@ fn says_what_is_asked() {
         ("b = {} for i = 1, 300 do b[i] = i end return b\r", "200, … 100 more\n}\n> "),
         ("setmetatable({}, { __tostring = function() return 'mine' end })\r", "\nmine\n> "),
         ("setmetatable({}, { __tostring = error })\r", "\ntable: 0x"),
+        // hostile ones
+        ("setmetatable({}, { __tostring = coroutine.yield })\r", "\ntable: 0x"),
+        ("setmetatable({}, { __tostring = function() return {} end })\r", "\ntable: 0x"),
+        (
+            "setmetatable({}, { __name = {}, __pairs = error, __index = error, __len = error, __metatable = error })\r",
+            "\n{}\n> ",
+        ),
+        ("{ [true] = 1, [false] = 2, [0/1] = 3, [{}] = {}, [print] = print }\r", " = {}\n}\n> "),
+        ("error(setmetatable({}, { __tostring = error }))\r", "caspian-net: "),
+        ("error(nil)\r", "caspian-net: "),
+        ("coroutine.yield(1)\r", "caspian-net: "),
+        ("bad = setmetatable({}, { __index = error })\r", "\n> "),
+        ("bad.fie\t\r", "caspian-net: "),
+        ("string.rep('x', -1), ('\\0'):rep(3)\r", "\n\t\\x00\\x00\\x00\n> "),
         ("{ ('x'):rep(1001) }\r", "x\" … (1001 bytes)\n}\n> "),
         // what a terminal would obey, is shown
         ("'\\27[31m red \\194\\155 \\255'\r", "\\x1B[31m red \\xC2\\x9B \\xFF\n> "),

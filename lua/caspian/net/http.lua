@@ -8,8 +8,8 @@ local objects = require("caspian.net.objects")
 local requests = require("caspian.net.requests")
 local responses = require("caspian.net.responses")
 local sockets = require("caspian.net.sockets")
-local error, getmetatable, next, pcall, rawequal, rawget, select, setfenv, setmetatable, type =
-  error, getmetatable, next, pcall, rawequal, rawget, select, setfenv, setmetatable, type
+local error, next, pcall, rawequal, rawget, select, setfenv, setmetatable, type =
+  error, next, pcall, rawequal, rawget, select, setfenv, setmetatable, type
 local match, upper = string.match, string.upper
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -497,15 +497,8 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
 
   --- Marks a table as a JSON array, so that an empty one is sent as `[]`; returns it.
   function functions.array(...)
-    local list = own(net, ...)
-    if list == nil then list = {} end
-    if type(list) ~= "table" then bad(1, "array", "a table expected, got " .. show(list)) end
-    local kind, metatable = core.kind(list), getmetatable(list)
-    if kind == "array" then return list end
-    if metatable ~= nil and (kind ~= "hash" or not metatable) then
-      bad(1, "array", "the table has a metatable of its own")
-    end
-    return setmetatable(list, ARRAY)
+    local list = objects.array(core, (own(net, ...)))
+    return list
   end
 
   classes["puck.uno/http/client"] = function(class)

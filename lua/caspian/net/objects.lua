@@ -1,7 +1,7 @@
 --- What the objects that scripts hold have in common: nothing on them can be changed, and nothing leads behind them.
 local args = require("caspian.net.args")
-local error, next, rawget, rawset, setfenv, setmetatable, tostring, type =
-  error, next, rawget, rawset, setfenv, setmetatable, tostring, type
+local error, getmetatable, next, rawget, rawset, setfenv, setmetatable, tostring, type =
+  error, getmetatable, next, rawget, rawset, setfenv, setmetatable, tostring, type
 local lower = string.lower
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -55,4 +55,17 @@ local function sealed(label, members, text, call)
   return setmetatable({}, metatable)
 end
 
-return { ARRAY = ARRAY, FOLDED = FOLDED, HASH = HASH, kinds = kinds, states = states, readonly = readonly, sealed = sealed }
+--- Marks a caller's table as an array, or makes one: `net.array` and `json.array`, which call this.
+local function array(core, list)
+  if list == nil then list = {} end
+  if type(list) ~= "table" then args.bad(1, "array", "a table expected, got " .. show(list), 1) end
+  local kind, metatable = core.kind(list), getmetatable(list)
+  if kind == "array" then return list end
+  if metatable ~= nil and (kind ~= "hash" or not metatable) then
+    args.bad(1, "array", "the table has a metatable of its own", 1)
+  end
+  args.answer("array", core.codec_array(list))
+  return list
+end
+
+return { ARRAY = ARRAY, FOLDED = FOLDED, HASH = HASH, array = array, kinds = kinds, states = states, readonly = readonly, sealed = sealed }

@@ -3,19 +3,21 @@
 local args = require("caspian.net.args")
 local named = require("caspian.net.pairs")
 local objects = require("caspian.net.objects")
-local getmetatable, next, setfenv, type = getmetatable, next, setfenv, type
+local next, setfenv, type = next, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local answer, bad, own, show = args.answer, args.bad, args.own, args.show
 
---- The longest text or bytes that something is made of.
-local MOST = 64 * 1024 * 1024
+--- The longest text or bytes that something as long is made of; and the longest that a digest is made of, or a comparison: as long as
+-- the body of a response may be by default. Nothing interrupts what is computed meanwhile.
+local MOST, DIGESTED = 64 * 1024 * 1024, 256 * 1024 * 1024
 
---- Checks bytes that something as long is made of.
-local function contents(index, name, what, value)
+--- Checks bytes that something is made of. most: defaults to `MOST`
+local function contents(index, name, what, value, most)
+  most = most or MOST
   if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value), 1) end
-  if #value > MOST then bad(index, name, what .. " is longer than " .. MOST .. " bytes", 1) end
+  if #value > most then bad(index, name, what .. " is longer than " .. most .. " bytes", 1) end
   return value
 end
 
@@ -38,6 +40,15 @@ local function urls(core)
   local members = {}
   local url = objects.sealed("codec.url", members)
 
+  --- Names and values as the text of a query. Called by public functions only.
+  local function query(name, given, what)
+    local names, values = named.pairs_of(given, name, what, 1, 1)
+    local total = 0
+    for i = 1, #names do total = total + #names[i] + #values[i] end
+    if total > MOST then bad(1, name, what .. " is longer than " .. MOST .. " bytes", 1) end
+    return (answer(name, core.form_encode(names, values)))
+  end
+
   --- The parts of an absolute URL of any scheme: { scheme, userinfo, host, port, path, query, fragment, pairs }. `port` is the
   -- scheme's own where none is named; an IPv6 host is without brackets; `pairs` are the query's, decoded: { { name, value }, … }.
   function members.parse(...)
@@ -52,13 +63,12 @@ local function urls(core)
     if type(given) ~= "table" then bad(1, "build", "a table of parts expected, got " .. show(given)) end
     local parts = args.options(1, "build", given, BUILD)
     if parts.scheme == nil then bad(1, "build", "scheme is missing") end
-    local query = parts.query
-    if type(query) == "table" or query == nil and parts.pairs then
-      local names, values = named.pairs_of(query or parts.pairs, "build", query and "query" or "pairs", 1, 0)
-      parts.query = answer("build", core.form_encode(names, values))
-      if query == nil and parts.query == "" then parts.query = nil end
-    elseif query ~= nil and type(query) ~= "string" then
-      bad(1, "build", "query must be a string or a table, got " .. show(query))
+    local asked = parts.query
+    if type(asked) == "table" or asked == nil and parts.pairs then
+      parts.query = query("build", asked or parts.pairs, asked and "query" or "pairs")
+      if asked == nil and parts.query == "" then parts.query = nil end
+    elseif asked ~= nil and type(asked) ~= "string" then
+      bad(1, "build", "query must be a string or a table, got " .. show(asked))
     end
     parts.pairs = nil
     return (answer("build", core.codec_build(parts)))
@@ -92,8 +102,8 @@ local function urls(core)
   function members.query(...)
     local given = own(url, ...)
     if type(given) ~= "table" then bad(1, "query", "a table of names and values expected, got " .. show(given)) end
-    local names, values = named.pairs_of(given, "query", "query", 1, 0)
-    return (answer("query", core.form_encode(names, values)))
+    local text = query("query", given, "query")
+    return text
   end
 
   return url
@@ -103,7 +113,7 @@ local function jsons(core)
   local members = { null = core.null }
   local json = objects.sealed("codec.json", members)
 
-  --- A value as JSON. Keys that came from JSON keep their order; others are sorted. opts: sorted (false): sorts all
+  --- A value as JSON, 64 MiB at most. Keys that came from JSON keep their order; others are sorted. opts: sorted (false): sorts all
   function members.encode(...)
     -- The value may be nil, and is never our own table's business.
     local value, opts = own(json, ...)
@@ -123,15 +133,7 @@ local function jsons(core)
 
   --- Marks a table as a JSON array, so that an empty one is `[]`; returns it.
   function members.array(...)
-    local list = own(json, ...)
-    if list == nil then list = {} end
-    if type(list) ~= "table" then bad(1, "array", "a table expected, got " .. show(list)) end
-    local kind, metatable = core.kind(list), getmetatable(list)
-    if kind == "array" then return list end
-    if metatable ~= nil and (kind ~= "hash" or not metatable) then
-      bad(1, "array", "the table has a metatable of its own")
-    end
-    answer("array", core.codec_array(list))
+    local list = objects.array(core, (own(json, ...)))
     return list
   end
 
@@ -169,7 +171,7 @@ local function hashes(core)
   for _, name in next, DIGESTS do
     members[name] = function(...)
       local bytes, form = own(hash, ...)
-      args.bytes(1, name, "bytes", bytes)
+      contents(1, name, "bytes", bytes, DIGESTED)
       local hex = is_hex(2, name, form)
       return (answer(name, core.codec_digest(name, bytes, hex)))
     end
@@ -180,8 +182,8 @@ local function hashes(core)
     local name = "hmac_" .. word
     members[name] = function(...)
       local key, bytes, form = own(hash, ...)
-      args.bytes(1, name, "key", key)
-      args.bytes(2, name, "bytes", bytes)
+      contents(1, name, "key", key, DIGESTED)
+      contents(2, name, "bytes", bytes, DIGESTED)
       local hex = is_hex(3, name, form)
       return (answer(name, core.codec_hmac(word, key, bytes, hex)))
     end
@@ -190,8 +192,8 @@ local function hashes(core)
   --- Are two strings the same? Takes as long wherever they differ.
   function members.equal(...)
     local a, b = own(hash, ...)
-    args.bytes(1, "equal", "a", a)
-    args.bytes(2, "equal", "b", b)
+    contents(1, "equal", "a", a, DIGESTED)
+    contents(2, "equal", "b", b, DIGESTED)
     return (answer("equal", core.codec_equal(a, b)))
   end
 

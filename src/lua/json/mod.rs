@@ -26,6 +26,9 @@ use std::{
 /// Nesting beyond this is refused in both directions; serde_json's own limit is the same.
 const MAX_DEPTH: usize = 127;
 
+/// What serde_json says then, in words that mean nothing to who wrote the text.
+const DEEP: &str = "recursion limit exceeded";
+
 /// Orders of keys that a document's objects are compared with: more would be work for nothing.
 const MAX_ORDERS: usize = 256;
 
@@ -46,7 +49,13 @@ pub fn decode(lua: &Lua, text: &[u8]) -> Answer<Value> {
     let value = (&seed).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     Ok(value.map_err(|e| match seed.full.get() {
         true => Error::new(Kind::TooLarge, format!("no memory for the values of {} bytes of JSON", text.len())),
-        false => Error::new(Kind::Protocol, format!("malformed JSON: {e}")),
+        false => {
+            let why = e.to_string();
+            Error::new(
+                Kind::Protocol,
+                format!("malformed JSON: {}", why.replace(DEEP, "nested more than 127 levels deep")),
+            )
+        }
     })?)
 }
 
@@ -231,15 +240,40 @@ struct Writer {
     orders: Option<Table>,
 }
 
-/// A Lua value as JSON text: the keys of an object that came from JSON as they stood there, and what was
+/// The text that is being written, and its cap: a table that holds another one twice, 127 deep, would fill any memory.
+struct Text {
+    bytes: Vec<u8>,
+    most: usize,
+    /// It would be longer, which is no single value's fault.
+    full: bool,
+}
+
+impl Text {
+    /// Room for so many bytes more.
+    fn reserve(&mut self, more: usize) -> Result<(), String> {
+        self.full = self.bytes.len().saturating_add(more) > self.most;
+        if self.full {
+            return Err(format!("is longer than {} bytes as JSON", self.most));
+        }
+        pages::reserve(&mut self.bytes, more).map_err(no_memory)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.reserve(bytes.len())?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A Lua value as JSON text of `most` bytes at most: the keys of an object that came from JSON as they stood there, and what was
 /// added behind them or among them; of others in the order of their bytes, as all are if `sorted`. Wrong arguments name the place behind `what`: `items[2].name`.
-pub fn encode(lua: &Lua, value: &Value, index: usize, what: &str, sorted: bool) -> Answer<Vec<u8>> {
-    let mut out = Vec::new();
+pub fn encode(lua: &Lua, value: &Value, index: usize, what: &str, sorted: bool, most: usize) -> Answer<Vec<u8>> {
+    let mut out = Text { bytes: Vec::new(), most, full: false };
     let mut path = Vec::new();
     let writer = Writer { arrays: Arrays::of(lua), orders: if sorted { None } else { kinds::orders(lua) } };
     match write(value, &writer, &mut path, &mut out) {
-        Ok(()) => Ok(out),
-        Err(why) if path.is_empty() => argument(index, format!("{what} {why}")),
+        Ok(()) => Ok(out.bytes),
+        Err(why) if path.is_empty() || out.full => argument(index, format!("{what} {why}")),
         Err(why) => {
             path.truncate(8);
             argument(index, format!("{what}: {} {why}", path.concat().trim_start_matches('.')))
@@ -248,11 +282,11 @@ pub fn encode(lua: &Lua, value: &Value, index: usize, what: &str, sorted: bool) 
 }
 
 /// On failure `path` leads to the value that is at fault.
-fn write(value: &Value, writer: &Writer, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
+fn write(value: &Value, writer: &Writer, path: &mut Vec<String>, out: &mut Text) -> Result<(), String> {
     match value {
-        value if value.is_null() => put(out, b"null"),
-        Value::Boolean(flag) => put(out, if *flag { b"true" } else { b"false" }),
-        Value::Integer(number) => put(out, number.to_string().as_bytes()),
+        value if value.is_null() => out.put(b"null"),
+        Value::Boolean(flag) => out.put(if *flag { b"true" } else { b"false" }),
+        Value::Integer(number) => out.put(number.to_string().as_bytes()),
         Value::Number(number) => write_number(*number, out),
         Value::String(text) => write_text(&text.as_bytes(), out),
         Value::Table(table) => write_table(table, writer, path, out),
@@ -260,15 +294,11 @@ fn write(value: &Value, writer: &Writer, path: &mut Vec<String>, out: &mut Vec<u
     }
 }
 
-fn put(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), String> {
-    pages::append(out, bytes).map_err(no_memory)
-}
-
 fn no_memory(error: Error) -> String {
     format!("is too large: {}", error.fields().message)
 }
 
-fn write_number(number: f64, out: &mut Vec<u8>) -> Result<(), String> {
+fn write_number(number: f64, out: &mut Text) -> Result<(), String> {
     if !number.is_finite() {
         return Err(format!("is {number}, which JSON has not"));
     }
@@ -277,20 +307,20 @@ fn write_number(number: f64, out: &mut Vec<u8>) -> Result<(), String> {
         && number == number.trunc()
         && number.abs() < 1e15
     {
-        return put(out, format!("{number:.0}").as_bytes());
+        return out.put(format!("{number:.0}").as_bytes());
     }
-    put(out, serde_json::to_string(&number).map_err(|e| e.to_string())?.as_bytes())
+    out.put(serde_json::to_string(&number).map_err(|e| e.to_string())?.as_bytes())
 }
 
-fn write_text(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+fn write_text(bytes: &[u8], out: &mut Text) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is a string that is not valid UTF-8".to_owned())?;
     // A byte may become six: \\u001f.
     let escapes = bytes.iter().filter(|byte| **byte < b' ' || matches!(byte, b'"' | b'\\')).count();
-    pages::reserve(out, bytes.len() + 5 * escapes + 2).map_err(no_memory)?;
-    serde_json::to_writer(out, text).map_err(|e| e.to_string())
+    out.reserve(bytes.len() + 5 * escapes + 2)?;
+    serde_json::to_writer(&mut out.bytes, text).map_err(|e| e.to_string())
 }
 
-fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut Vec<u8>) -> Result<(), String> {
+fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut Text) -> Result<(), String> {
     if path.len() >= MAX_DEPTH {
         return Err("is nested too deeply (or contains itself)".into());
     }
@@ -311,17 +341,17 @@ fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut
         }
     }
     if entries.is_empty() && indices == length && (marked || length > 0) {
-        put(out, b"[")?;
+        out.put(b"[")?;
         for at in 1..=length {
             if at > 1 {
-                put(out, b",")?;
+                out.put(b",")?;
             }
             let item: Value = table.raw_get(at).map_err(|e| e.to_string())?;
             path.push(format!("[{at}]"));
             write(&item, writer, path, out)?;
             path.pop();
         }
-        put(out, b"]")?;
+        out.put(b"]")?;
         return Ok(());
     }
     if indices > 0 {
@@ -335,19 +365,19 @@ fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut
     if let Some(order) = order {
         rearrange(&mut entries, &order.as_bytes());
     }
-    put(out, b"{")?;
+    out.put(b"{")?;
     for (at, (_, name, value)) in entries.iter().enumerate() {
         if at > 0 {
-            put(out, b",")?;
+            out.put(b",")?;
         }
         // Of a long name enough to find it by.
         path.push(format!(".{}", String::from_utf8_lossy(name.get(..80).unwrap_or(name))));
         write_text(name, out)?;
-        put(out, b":")?;
+        out.put(b":")?;
         write(value, writer, path, out)?;
         path.pop();
     }
-    put(out, b"}")?;
+    out.put(b"}")?;
     Ok(())
 }
 
