@@ -1,7 +1,7 @@
 //! A host that lets a plugin use one API, and nothing else: the plugin sees two functions, the token stays here, and what goes wrong comes
 //! back as an error with a class. Run it with `cargo run --example plugin`.
 
-use caspian_net::{Error, Grants, Kind, lua};
+use caspian_net::{Grants, Kind, lua};
 use mlua::{Function, Lua, Table, Value};
 use std::{
     io::{BufRead, BufReader, Write},
@@ -40,8 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let state = Lua::new();
     let grants = Grants::parse(&[format!("--allow-net=127.0.0.1:{port}")])?;
     let net = lua::launch(&state, grants)?.ok_or("nothing was granted")?;
-    let guard: Function = state.load(GUARD).into_function()?;
-    let fetch: Function = lua::call(&state, &guard, (net, port, TOKEN))?;
+    let fetch: Function = state.load(GUARD).call((net, port, TOKEN))?;
 
     // What the plugin sees is an allowlist: no `require`, no `net`.
     let plugin = |source: &str| -> mlua::Result<Function> {
@@ -56,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .set_environment(seen)
             .into_function()
     };
-    let answer: Table = lua::call(&state, &plugin(PLUGIN)?, ())?;
+    let answer: Table = plugin(PLUGIN)?.call(())?;
     assert_eq!(answer.get::<String>("plan")?, "free");
 
     // What it must not do is refused, and says what it is.
@@ -65,15 +64,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("another method", "fetch(API .. '/users/ada', { method = 'DELETE' })", Kind::RequestNotAllowed),
         ("another host", "fetch('http://example.com/users/ada')", Kind::HostNotAllowed),
     ] {
-        let err = lua::call::<Value>(&state, &plugin(source)?, ()).expect_err(what);
-        let err: &Error = err.downcast_ref().ok_or("not an error of the network")?;
+        let err = plugin(source)?.call::<Value>(()).expect_err(what);
+        let err = lua::raised(&state, &err).ok_or("not an error of the network")?;
         println!("{what}: {} ({})", err.class(), err.fields().url.as_deref().unwrap_or("no URL"));
         assert!(err.is(kind), "{what}: {err}");
     }
     // Its own mistakes are Lua's errors.
-    let err = lua::call::<Value>(&state, &plugin("return net.tcp")?, ()).expect_err("there is no net");
-    assert!(err.downcast_ref::<Error>().is_none(), "{err}");
-    println!("its own mistake: {err}");
+    let err = plugin("return net.tcp")?.call::<Value>(()).expect_err("there is no net");
+    assert!(lua::raised(&state, &err).is_none(), "{err}");
+    println!("its own mistake: {}", err.to_string().lines().next().unwrap_or_default());
     Ok(())
 }
 

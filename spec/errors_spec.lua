@@ -1,5 +1,6 @@
 -- Contract 6: errors as objects, wrong arguments as ordinary Lua errors.
 
+local child = require("spec.support.child")
 local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
 local servers = require("spec.support.servers")
@@ -122,6 +123,22 @@ describe("an error", function()
     assert.equal(tostring(err), tostring(select(2, pcall(refused))))
     assert.equal(tostring(err), select(2, xpcall(refused, function(e) local text = tostring(e) return text end)))
     s:close()
+  end)
+
+  it("passes debug.traceback as it is, and has a traceback beside its line", function()
+    local function refused() narrow.tcp("refused.example", 81) end
+    local _, same = xpcall(refused, debug.traceback)
+    assert.is_true(same:is("host_not_allowed"))
+    local _, text = xpcall(refused, function(e) return debug.traceback(tostring(e), 2) end)
+    assert.equal(tostring(err), text:match("^[^\n]*"))
+    assert.matches("^[^\n]*\nstack traceback:\n.*errors_spec%.lua", text)
+  end)
+
+  it("is told by the lua program where nobody catches it, but by 5.1's, which has words for strings alone", function()
+    local said = child.run[[local net = launch{ "--allow-net=127.0.0.1:9" }
+      net.tcp("other.test", 1)]]
+    local silent = _VERSION == "Lua 5.1" and not rawget(_G, "jit")
+    assert.truthy(said:find(silent and "(error object is not a string)" or "network/host_not_allowed: ", 1, true), said)
   end)
 
   it("is one clear line as text", function()

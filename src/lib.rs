@@ -18,21 +18,24 @@
 //! # #[cfg(not(feature = "embedded"))] fn main() {}
 //! ```
 //!
-//! [`lua::call`] calls a script's function, and what the network raises in it comes back as an [`Error`] with its [`Kind`], host, port and URL.
+//! What the network raises in a script comes back as an [`Error`] with its [`Kind`], host, port and URL: [`lua::raised`] finds it in what any call of mlua
+//! answers, and [`lua::call`] answers it.
 //! `examples/plugin.rs` gives a plugin one API through a guard. The Lua side is in the README.
 //!
 //! Features: one TLS provider, `full` (aws-lc-rs) or `small` (ring), and one Lua of `lua51`, `lua52`, `lua53`, `lua54`, `lua55`, `luajit`; with `vendored` its source is built in, without it the
 //! system's is linked, and with `module` (the native module `caspian_net.so`) it is the one of whoever loads the module. `embedded`, in the default, is the
-//! launcher's: `lua54` and `vendored`.
+//! launcher's: `lua54` and `vendored`. `front` is for C: the Lua files inside the module.
 //!
-//! What is not on this page is not the crate's interface: the other modules are public for the launcher, tests and benches. Their
-//! map is ARCHITECTURE.md. Floors, from the ground up; a room opens doors only downward:
-//!
-//! - ground: `error`, `deadline`, `address`, `panics`: words that everyone shares
-//! - floor 1: `grants`, `guard` and the pure rooms of `http`: decisions, no I/O, no clock
-//! - floor 2: `resolve`, `wire`, `conn`, `udp`, `tls`, `compat`, `poll`, `files`: the world outside
-//! - floor 3: `dial`, `client`: grants × network × protocol
-//! - floor 4: `lua`, the only room that names mlua
+//! What is not on this page is not the crate's interface.
+
+// The other modules are public for the launcher, tests and benches. Their map is ARCHITECTURE.md. Floors, from the ground up; a room opens
+// doors only downward:
+//
+// - ground: `error`, `deadline`, `address`, `panics`: words that everyone shares
+// - floor 1: `grants`, `guard` and the pure rooms of `http`: decisions, no I/O, no clock
+// - floor 2: `resolve`, `wire`, `conn`, `udp`, `tls`, `compat`, `poll`, `files`: the world outside
+// - floor 3: `dial`, `client`: grants × network × protocol
+// - floor 4: `lua`, the only room that names mlua
 
 #![deny(missing_docs)]
 
@@ -47,7 +50,6 @@ pub mod compat;
 #[doc(hidden)]
 pub mod conn;
 #[doc(hidden)] // for the tests: the peers that they make use the same library
-#[doc(hidden)]
 pub mod crypto;
 #[doc(hidden)]
 pub mod deadline;
@@ -57,6 +59,7 @@ pub mod descriptors;
 pub mod dial;
 #[doc(hidden)]
 pub mod digest;
+#[doc(hidden)]
 pub mod error;
 #[doc(hidden)]
 pub mod files;
@@ -101,7 +104,7 @@ pub mod wire;
 #[doc(hidden)]
 pub mod zone;
 
-pub use error::{Error, Kind};
+pub use error::{Error, Fields, Kind};
 pub use grants::{Grants, UsageError};
 
 /// The module is a library of its own in its process: what Rust allocates in it goes through the reserve.

@@ -140,6 +140,118 @@ fn errors_that_are_values() {
     }
 }
 
+/// Whichever call of mlua it is: mlua has made text of the error.
+#[test]
+fn errors_of_the_network_are_found_in_those_of_mlua() {
+    let flags = &["--allow-net=127.0.0.1:9"];
+    let refused = "net.tcp('a.example', 80)";
+    let check = |what: &str, state: &Lua, err: mlua::Error| {
+        let found = lua::raised(state, &err).unwrap_or_else(|| panic!("{what}: {err:?}"));
+        let fields = found.fields();
+        let seen = (found.class(), fields.op.as_deref(), fields.host.as_deref(), fields.port);
+        assert_eq!(
+            seen,
+            ("puck.uno/error/network/host_not_allowed", Some("tcp"), Some("a.example"), Some(80)),
+            "{what}"
+        );
+        assert!(fields.message.contains("--allow-net=a.example:80"), "{what}: {}", fields.message);
+    };
+    let global = || {
+        let (state, net) = state(flags);
+        state.globals().set("net", net).unwrap();
+        state
+    };
+    let state = global();
+    check("exec", &state, state.load(refused).exec().unwrap_err());
+    check("eval", &state, state.load(format!("1, {refused}")).eval::<Value>().unwrap_err());
+    check("call", &state, function(&state, refused).call::<()>(()).unwrap_err());
+    check("lua::call", &state, lua::call::<()>(&state, &function(&state, refused), ()).unwrap_err());
+    let thread = state.create_thread(function(&state, refused)).unwrap();
+    check("resume", &state, thread.resume::<()>(()).unwrap_err());
+    // through callbacks of the host's, whose errors mlua wraps
+    let inner = function(&state, refused);
+    let callback = state.create_function(move |_, ()| inner.call::<()>(())).unwrap();
+    check("a callback", &state, function(&state, "(...)()").call::<()>(callback.clone()).unwrap_err());
+    let twice = state.create_function(move |_, ()| callback.call::<()>(())).unwrap();
+    check("two callbacks", &state, twice.call::<()>(()).unwrap_err());
+    // after others were made text
+    state.load("tostring(select(2, pcall(net.tcp, 'b.example', 1)))").exec().unwrap();
+    check("after another", &state, state.load(refused).exec().unwrap_err());
+    // raised again, later and elsewhere
+    state.load(format!("ok, kept = pcall(function() {refused} end)")).exec().unwrap();
+    check("raised again", &state, state.load("error(kept)").exec().unwrap_err());
+
+    // What is none.
+    let plain = [
+        "error('network/timeout: x', 0)",
+        "error(tostring(kept) .. '!', 0)",
+        "error({})",
+        "error()",
+        "local x <const> = = 1",
+        "net.tcp('a.example', 70000)",
+        "error(setmetatable({}, { __tostring = function() return 'told' end }))",
+    ];
+    for code in plain {
+        let err = state.load(code).exec().unwrap_err();
+        assert!(lua::raised(&state, &err).is_none(), "{code}: {err}");
+    }
+    assert!(lua::raised(&state, &mlua::Error::runtime("network/timeout: x")).is_none());
+    assert!(lua::raised(&Lua::new(), &mlua::Error::runtime("x")).is_none(), "a state that was never launched");
+}
+
+/// Who has the core and no network neither learns of an error nor makes one.
+#[test]
+fn what_is_told_of_errors_is_the_hosts() {
+    let (state, net) = state(&["--allow-net=127.0.0.1:9"]);
+    state.globals().set("net", net).unwrap();
+    let script = "local core = require('caspian_net')
+        core.tell({}, 'x') core.tell(setmetatable({}, { __index = print }), 'x')
+        pcall(core.tell) pcall(core.tell, 1, 2)
+        assert(core.told == nil)
+        error('x', 0)";
+    let err = state.load(script).exec().unwrap_err();
+    assert!(lua::raised(&state, &err).is_none(), "{err}");
+    let again = state.load("net.tcp('a.example', 80)").exec().unwrap_err();
+    assert_eq!(lua::raised(&state, &again).map(|err| err.kind()), Some(Kind::HostNotAllowed));
+}
+
+/// A host that holds nothing but a function: mlua keeps the state until the call ends, and no longer.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "asks whether the port is free")]
+fn a_state_that_is_dropped_in_a_plain_call_lives_until_it_ends() {
+    for raises in [false, true] {
+        let (state, net) = state(&["--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0"]);
+        let script = function(
+            &state,
+            "local net, raises, let_go = ... local l = net.tcp_listen('127.0.0.1', 0) let_go() collectgarbage()
+             local c = net.tcp('127.0.0.1', l.local_port) c:send_all('x') local got = l:accept():recv(1)
+             if raises then net.tcp('a.example', 80) end
+             return got, l.local_port",
+        );
+        let held = Rc::new(RefCell::new(Some(state.clone())));
+        let own = Rc::clone(&held);
+        let let_go = state
+            .create_function(move |_, ()| {
+                drop(own.take());
+                Ok(())
+            })
+            .unwrap();
+        let weak = state.weak();
+        drop(state);
+        let answer = script.call::<(String, u16)>((net.unwrap(), raises, let_go));
+        assert!(held.borrow().is_none());
+        match answer {
+            Ok((got, port)) => {
+                assert_eq!((got.as_str(), raises), ("x", false));
+                // What it had open is closed with it.
+                assert!(weak.try_upgrade().is_none(), "the state is gone");
+                drop(std::net::TcpListener::bind(("127.0.0.1", port)).unwrap());
+            }
+            Err(err) => assert!(raises && err.to_string().contains("network/host_not_allowed"), "{err}"),
+        }
+    }
+}
+
 #[test]
 fn other_errors_are_other_errors() {
     for (code, words) in [

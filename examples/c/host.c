@@ -3,8 +3,9 @@
  *   shared  cc -DSHARED -Wl,-E host.c …      the program shows its Lua, and `require` finds caspian_net.so on package.cpath
  *   static  cc host.c libcaspian_net.a …     the module is in the program; package.preload says so
  *
- * Usage: host LUADIR [CPATH]: the directory with caspian/net.lua, and for the shared way package.cpath. Prints what the script answers and
- * the class of the error that it meets; 0 if both are what they should be. Lua 5.2 or later (5.1 has no luaL_getsubtable, luaL_tolstring).
+ * Usage: host                    static: nothing else is needed
+ *        host LUADIR CPATH       shared: the directory with caspian/net.lua, and package.cpath
+ * Prints what the script answers and the class of the error that it meets; 0 if both are what they should be. For every Lua from 5.1 on.
  */
 #include <lauxlib.h>
 #include <lua.h>
@@ -25,6 +26,8 @@ static const char SCRIPT[] =
     "print((server:recv_line():gsub('\\n', '')))\n"
     "net.tcp('example.com', 80)\n"; /* not granted */
 
+/* Says where the module and its front are. 0, or an error and its words on the stack. */
+#ifdef SHARED
 static void set(lua_State *L, const char *field, const char *text) {
   lua_getglobal(L, "package");
   lua_pushstring(L, text);
@@ -32,12 +35,34 @@ static void set(lua_State *L, const char *field, const char *text) {
   lua_pop(L, 1);
 }
 
-/* Pushes the network of these flags. LUA_OK, or an error and its words on the stack. */
+static int prepare(lua_State *L, char **argv) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s/?.lua", argv[1]);
+  set(L, "path", path);
+  set(L, "cpath", argv[2]);
+  return 0;
+}
+#else
+static int prepare(lua_State *L, char **argv) {
+  (void)argv;
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "preload");
+  lua_pushcfunction(L, luaopen_caspian_net);
+  lua_setfield(L, -2, "caspian_net");
+  lua_pop(L, 2);
+  /* The module puts its front into package.preload when it is opened. */
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "caspian_net");
+  return lua_pcall(L, 1, 0, 0);
+}
+#endif
+
+/* Pushes the network of these flags. 0, or an error and its words on the stack. */
 static int launch(lua_State *L, const char *const *flags) {
   int i, status;
   lua_getglobal(L, "require");
   lua_pushliteral(L, "caspian.net");
-  if ((status = lua_pcall(L, 1, 1, 0)) != LUA_OK) return status;
+  if ((status = lua_pcall(L, 1, 1, 0)) != 0) return status;
   lua_getfield(L, -1, "launch");
   lua_remove(L, -2);
   lua_newtable(L);
@@ -48,41 +73,49 @@ static int launch(lua_State *L, const char *const *flags) {
   return lua_pcall(L, 1, 1, 0);
 }
 
-/* Says what is on top of the stack: an error of the network is an object with fields, every other one a string. */
-static void complain(lua_State *L) {
-  fprintf(stderr, "host: %s\n", luaL_tolstring(L, -1, NULL));
-  lua_pop(L, 1);
+/* What was raised: one line, and of an error of the network its class and host. Called protected: a script may raise a table of its own,
+ * and its metamethods would run here. */
+static int describe(lua_State *L) {
+  lua_settop(L, 1);
+  if (!luaL_callmeta(L, 1, "__tostring")) lua_pushvalue(L, 1);
+  if (!lua_istable(L, 1)) return 1;
+  lua_getfield(L, 1, "class");
+  lua_getfield(L, 1, "host");
+  return 3;
+}
+
+/* The same of what is on top of the stack: leaves three values in its place. */
+static void described(lua_State *L) {
+  lua_pushcfunction(L, describe);
+  lua_insert(L, -2);
+  if (lua_pcall(L, 1, 3, 0) != 0) {
+    lua_pushnil(L);
+    lua_pushnil(L);
+  }
 }
 
 int main(int argc, char **argv) {
   const char *flags[] = {"--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0", NULL};
-  char path[4096];
-  int failed = 1;
+  int failed = 1, needed = 1;
   lua_State *L = luaL_newstate();
-  if (!L || argc < 2 || snprintf(path, sizeof path, "%s/?.lua", argv[1]) >= (int)sizeof path) return 2;
-  luaL_openlibs(L);
-  set(L, "path", path);
 #ifdef SHARED
-  if (argc > 2) set(L, "cpath", argv[2]);
-#else
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, "_PRELOAD");
-  lua_pushcfunction(L, luaopen_caspian_net);
-  lua_setfield(L, -2, "caspian_net");
-  lua_pop(L, 1);
+  needed = 3;
 #endif
-  if (launch(L, flags) != LUA_OK || luaL_loadstring(L, SCRIPT) != LUA_OK) {
-    complain(L);
+  if (!L || argc < needed) return 2;
+  luaL_openlibs(L);
+  if (prepare(L, argv) != 0 || launch(L, flags) != 0 || luaL_loadstring(L, SCRIPT) != 0) {
+    described(L);
+    fprintf(stderr, "host: %s\n", lua_tostring(L, -3));
   } else {
     lua_insert(L, -2); /* the script gets the network as its argument, and nobody else has it */
-    if (lua_pcall(L, 1, 0, 0) == LUA_OK) {
+    if (lua_pcall(L, 1, 0, 0) == 0) {
       fprintf(stderr, "host: the script went where it must not\n");
-    } else if (lua_istable(L, -1)) {
-      lua_getfield(L, -1, "class");
-      lua_getfield(L, -2, "host");
-      printf("%s %s\n", luaL_checkstring(L, -2), luaL_checkstring(L, -1));
-      failed = strcmp(lua_tostring(L, -2), "puck.uno/error/network/host_not_allowed") != 0;
     } else {
-      complain(L);
+      described(L);
+      const char *class = lua_tostring(L, -2), *host = lua_tostring(L, -1);
+      if (class && host) printf("%s %s\n", class, host);
+      else fprintf(stderr, "host: %s\n", lua_tostring(L, -3));
+      failed = !class || strcmp(class, "puck.uno/error/network/host_not_allowed") != 0;
     }
   }
   lua_close(L);

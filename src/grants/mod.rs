@@ -78,8 +78,8 @@ impl Grants {
         flags::parse(flags, flags::Use::Allow)
     }
 
-    /// The same flags, to narrow with, and plain hosts for `--allow-net=` of those: a wildcard needs two labels, as in
-    /// [`Grants::hosts`].
+    /// The same flags, to narrow with, and plain hosts for `--allow-net=` of those: a wildcard needs two labels, since
+    /// `*.com` is a mistake where code means to restrict.
     pub fn narrowing<S: AsRef<str>>(flags: &[S]) -> std::result::Result<Grants, UsageError> {
         flags::parse(flags, flags::Use::Restrict)
     }

@@ -1,7 +1,7 @@
 //! The front inside the crate: the files of `lua/` that make `%net`, for a host that has no files of ours beside it. A test walks
 //! `lua/` and checks that none is forgotten.
 
-use super::core;
+use super::{core, host};
 use mlua::{Function, Lua, LuaString, Table, Value};
 
 /// Module names and their sources, in the order of the tree; without what the launcher alone needs, and without `meta.lua`, which
@@ -88,14 +88,24 @@ const PCALL: &str = "caspian.net.pcall";
 ///
 /// Where the state has no `package` library, or no memory.
 pub fn preload(lua: &Lua) -> mlua::Result<()> {
-    let package = lua.globals().raw_get::<Option<Table>>("package")?;
-    let Some(package) = package else {
+    let preload = fill(lua)?;
+    let native = |lua: &Lua, _: Value| {
+        let core = core(lua)?;
+        host::listen(lua, &core)?;
+        Ok(core)
+    };
+    preload.raw_set("caspian_net", lua.create_function(native)?)?;
+    lua.set_named_registry_value(PCALL, lua.globals().raw_get::<Function>("pcall")?)
+}
+
+/// Puts the front into `package.preload`, which it answers.
+pub(super) fn fill(lua: &Lua) -> mlua::Result<Table> {
+    let Some(package) = lua.globals().raw_get::<Option<Table>>("package")? else {
         return Err(mlua::Error::runtime("the Lua state has no `package` library (mlua::StdLib::PACKAGE)"));
     };
     let preload: Table = package.raw_get("preload")?;
-    preload.raw_set("caspian_net", lua.create_function(|lua, _: Value| core(lua))?)?;
     modules(lua, &preload, MODULES)?;
-    lua.set_named_registry_value(PCALL, lua.globals().raw_get::<Function>("pcall")?)
+    Ok(preload)
 }
 
 /// Puts modules into `package.preload`.

@@ -3,13 +3,14 @@
 use super::{
     answer,
     capability::Handed,
+    define,
     front::{pcall, preload},
 };
 use crate::{
     error::{Error, Kind},
     grants::Grants,
 };
-use mlua::{FromLua, FromLuaMulti, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
+use mlua::{FromLua, FromLuaMulti, Function, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 
 /// Makes the network capability of a Lua state: the table that a script uses as `net`, or `None` where nothing is granted. The host
 /// decides who sees it; nothing is set in the state's globals.
@@ -26,9 +27,9 @@ use mlua::{FromLua, FromLuaMulti, Function, IntoLuaMulti, Lua, MultiValue, Table
 /// let grants = Grants::parse(&["--allow-net=api.example.com:443"])?;
 /// let net = lua::launch(&state, grants)?.expect("something is granted");
 ///
-/// let script: mlua::Function = state.load("local net = ... return net.fetch('https://example.org/').status").into_function()?;
-/// let err = lua::call::<u16>(&state, &script, net).unwrap_err();
-/// let err = err.downcast_ref::<caspian_net::Error>().expect("an error of the network");
+/// let script = state.load("local net = ... return net.fetch('https://example.org/').status");
+/// let err = script.call::<u16>(net).unwrap_err();
+/// let err = lua::raised(&state, &err).expect("an error of the network");
 /// assert_eq!((err.kind(), err.class()), (Kind::HostNotAllowed, "puck.uno/error/network/host_not_allowed"));
 /// assert_eq!(err.fields().host.as_deref(), Some("example.org"));
 /// # Ok(()) }
@@ -48,10 +49,41 @@ pub fn launch(lua: &Lua, grants: Grants) -> mlua::Result<Option<Table>> {
     Ok(net)
 }
 
-/// Calls a Lua function. An error of the network that it raises comes back as an [`Error`] inside the [`mlua::Error`]
-/// ([`mlua::Error::downcast_ref`] finds it); every other one is what `Function::call` answers, without a traceback.
+/// The error of the network that an [`mlua::Error`] is of, whichever call of mlua answered it: `Function::call`, `Chunk::exec` and
+/// `eval`, `Thread::resume`, or [`call`]; also inside the errors of callbacks that it went through. `None` for every other error.
 ///
-/// `Function::call` itself has the words of an error alone: mlua makes text of what a script raises.
+/// mlua makes text of what a script raises, so it is the error that was made text last and whose text this is: ask before the state
+/// runs on. [`call`] needs no such care.
+pub fn raised(lua: &Lua, err: &mlua::Error) -> Option<Error> {
+    if let Some(err) = err.downcast_ref::<Error>() {
+        return Some(err.clone());
+    }
+    let mut innermost = err;
+    while let mlua::Error::CallbackError { cause, .. }
+    | mlua::Error::WithContext { cause, .. }
+    | mlua::Error::BadArgument { cause, .. } = innermost
+    {
+        innermost = cause;
+    }
+    let mlua::Error::RuntimeError(text) = innermost else { return None };
+    let told: Table = lua.named_registry_value(TOLD).ok()?;
+    let rest = text.strip_prefix(&*told.raw_get::<LuaString>(2).ok()?.to_string_lossy())?;
+    if rest.is_empty() || rest.starts_with("\nstack traceback:") { error(lua, &told.raw_get(1).ok()?) } else { None }
+}
+
+/// The name under which the error that was made text last is kept, and its text.
+const TOLD: &str = "caspian.net.error.told";
+
+/// Lets the front tell which error it makes text of: mlua does that to what a script raises, and forgets the error.
+pub fn listen(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    define(lua, core, "tell", |lua, (error, text): (Table, LuaString)| {
+        let kept = lua.create_sequence_from([Value::Table(error), Value::String(text)]);
+        kept.and_then(|told| lua.set_named_registry_value(TOLD, told)).or_else(|e| answer::argument(0, e))
+    })
+}
+
+/// Calls a Lua function. An error of the network that it raises comes back as an [`Error`] inside the [`mlua::Error`]
+/// ([`raised`] finds it, and so does [`mlua::Error::downcast_ref`]); every other one is what `Function::call` answers, without a traceback.
 ///
 /// # Errors
 ///
@@ -62,12 +94,12 @@ pub fn call<R: FromLuaMulti>(lua: &Lua, function: &Function, args: impl IntoLuaM
     let mut results: MultiValue = pcall(lua)?.call(given)?;
     match results.pop_front() {
         Some(Value::Boolean(true)) => R::from_lua_multi(results, lua),
-        _ => Err(raised(lua, results.pop_front().unwrap_or_default())),
+        _ => Err(as_error(lua, results.pop_front().unwrap_or_default())),
     }
 }
 
 /// What a script has raised, as mlua has it.
-fn raised(lua: &Lua, value: Value) -> mlua::Error {
+fn as_error(lua: &Lua, value: Value) -> mlua::Error {
     match value {
         Value::Error(err) => *err,
         value => match error(lua, &value) {
@@ -82,7 +114,7 @@ fn raised(lua: &Lua, value: Value) -> mlua::Error {
 /// The error of the network that a value is, as `net.fetch_all` returns them and `pcall` catches them; `None` for every other value.
 pub fn error(lua: &Lua, value: &Value) -> Option<Error> {
     let fields = answer::fields_of(lua, value)?;
-    let text = |name| fields.raw_get::<Option<mlua::LuaString>>(name).ok().flatten();
+    let text = |name| fields.raw_get::<Option<LuaString>>(name).ok().flatten();
     let words = |name| text(name).map(|text| text.to_string_lossy());
     let class = words("class")?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.class() == class)?;
@@ -126,7 +158,8 @@ impl FromLua for Error {
     }
 }
 
-/// So that a callback of the host's can end with `?`.
+/// So that a callback of the host's can end with `?`. A script that catches it sees a value of mlua's with these words; a host finds the
+/// [`Error`] in it ([`raised`]).
 impl From<Error> for mlua::Error {
     fn from(err: Error) -> mlua::Error {
         mlua::Error::external(err)

@@ -44,7 +44,7 @@ mod within;
 pub use front::preload;
 #[doc(hidden)]
 pub use front::{MODULES, modules};
-pub use host::{call, error, launch};
+pub use host::{call, error, launch, raised};
 
 use answer::{Answer, Failure, argument, failed, reply};
 use capability::{Capability, Held, Opened, Seal};
@@ -59,10 +59,12 @@ use std::{
     rc::{Rc, Weak},
 };
 
-/// The native module: what `require("caspian_net")` gives.
+/// The native module: what `require("caspian_net")` gives. With the feature `front` it brings the files of `lua/` along.
 #[cfg(feature = "module")]
 #[mlua::lua_module(name = "caspian_net")]
 fn module(lua: &Lua) -> mlua::Result<Table> {
+    #[cfg(feature = "front")]
+    front::fill(lua)?;
     core(lua)
 }
 

@@ -7,7 +7,7 @@ local find, gsub, match, sub = string.find, string.gsub, string.match, string.su
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local fields, getinfo, metatable, raisers = errors.fields, errors.getinfo, errors.metatable, errors.raisers
+local fields, getinfo, metatable, raisers, tell = errors.fields, errors.getinfo, errors.metatable, errors.raisers, errors.tell
 
 local PREFIX = "puck.uno/error/"
 local NETWORK = PREFIX .. "network"
@@ -105,9 +105,9 @@ end
 function M.text(self)
   local own = fields[self]
   if not own then return "network: ?" end
-  if own[PLACELESS] then return line(own) end
-  local where = place()
-  return where .. line(own)
+  local text = (own[PLACELESS] and "" or place()) .. line(own)
+  if tell then tell(self, text) end
+  return text
 end
 
 --- A copy of the fields, for `pairs`.

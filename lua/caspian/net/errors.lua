@@ -1,6 +1,7 @@
 --- Error objects: tables with the fields of the contract, which cannot be changed, and one locked metatable.
 -- The core makes them; they are raised here, in the front, so that they arrive whole on every Lua. What can be asked of them
 -- is in `error_methods`, which is compiled when somebody asks.
+local tell = require("caspian_net").tell
 local error, setfenv, setmetatable, type = error, setfenv, setmetatable, type
 local getinfo = debug and debug.getinfo -- none in a sandbox: then an error does not know its line
 local _ENV = {} -- luacheck: ignore
@@ -16,6 +17,8 @@ local M = {
   metatable = metatable, fields = fields, getinfo = getinfo,
   -- What raises errors: `error`, and the core's functions that do without the front.
   raisers = { [error] = true },
+  -- What a Rust host wants to know: which error is made text. None elsewhere.
+  tell = tell,
   -- The module `error_methods`: `capability` has the function that loads it.
   methods = nil,
 }
