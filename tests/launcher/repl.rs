@@ -80,8 +80,9 @@ fn says_what_is_asked() {
         ("error(setmetatable({}, { __tostring = error }))\r", "caspian-net: "),
         ("error(nil)\r", "caspian-net: "),
         ("coroutine.yield(1)\r", "caspian-net: "),
-        ("bad = setmetatable({}, { __index = error })\r", "\n> "),
+        ("bad = setmetatable({}, { __index = error }) return 'made'\r", "\nmade\n> "),
         ("bad.fie\t\r", "caspian-net: "),
+        ("'alive'\r", "\nalive\n> "),
         ("string.rep('x', -1), ('\\0'):rep(3)\r", "\n\t\\x00\\x00\\x00\n> "),
         ("{ ('x'):rep(1001) }\r", "x\" … (1001 bytes)\n}\n> "),
         // what a terminal would obey, is shown
