@@ -1,4 +1,26 @@
-//! What `--help` and `--version` print: every flag, with an example.
+//! What `--help` and `--version` print: every flag, with an example; the pages of `docs/`, by name.
+
+use caspian_net::grants::nearest;
+
+/// The pages that `--help TOPIC` prints: those of docs/SUMMARY.md, in its order.
+const PAGES: &[(&str, &str)] = &[
+    ("getting-started", include_str!("../../docs/getting-started.md")),
+    ("recipes", include_str!("../../docs/recipes.md")),
+    ("grants", include_str!("../../docs/grants.md")),
+    ("sockets", include_str!("../../docs/sockets.md")),
+    ("http-client", include_str!("../../docs/http-client.md")),
+    ("server", include_str!("../../docs/server.md")),
+    ("sammy", include_str!("../../docs/sammy.md")),
+    ("guards", include_str!("../../docs/guards.md")),
+    ("events-and-websockets", include_str!("../../docs/events-and-websockets.md")),
+    ("names", include_str!("../../docs/names.md")),
+    ("helpers", include_str!("../../docs/helpers.md")),
+    ("errors", include_str!("../../docs/errors.md")),
+    ("coming-from", include_str!("../../docs/coming-from.md")),
+    ("embedding", include_str!("../../docs/embedding.md")),
+    ("embedding-c", include_str!("../../docs/embedding-c.md")),
+    ("decisions", include_str!("../../docs/decisions.md")),
+];
 
 /// The features of Cargo.toml that a binary can be built with, and whether this one is.
 const FEATURES: &[(&str, bool)] = &[
@@ -112,6 +134,7 @@ const SECTIONS: &[(&str, &[Row])] = &[
                  that the script requires has the network then",
             ),
             ("--help, -h", "caspian-net --help | less", "this text"),
+            ("--help TOPIC", "caspian-net --help sockets | less", "a page of the documentation; the topics are below"),
             ("--version, -V", "caspian-net --version", "the version, its Lua, its TLS provider and its features"),
         ],
     ),
@@ -170,7 +193,23 @@ pub fn text() -> String {
         }
     }
     out.push_str(TAIL);
+    out.push_str("\nTopics of --help:\n");
+    wrap(&mut out, &topics());
     out
+}
+
+/// The page of that name, or what is wrong with the name.
+pub fn page(topic: &str) -> Result<&'static str, String> {
+    let wanted = topic.strip_suffix(".md").unwrap_or(topic);
+    PAGES.iter().find(|(name, _)| *name == wanted).map(|(_, text)| *text).ok_or_else(|| {
+        let meant = nearest(wanted, PAGES.iter().map(|(name, _)| *name));
+        let meant = meant.map(|meant| format!("did you mean {meant}? "));
+        format!("--help has no topic {topic:?} ({}topics: {})", meant.unwrap_or_default(), topics())
+    })
+}
+
+fn topics() -> String {
+    PAGES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
 }
 
 /// `text` in lines of at most 100 columns, indented by six.
@@ -192,7 +231,7 @@ fn wrap(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::FEATURES;
+    use super::{FEATURES, PAGES};
 
     /// Features of the module, which the launcher is not, and those that `embedded` has.
     const MODULE: &[&str] =
@@ -207,5 +246,13 @@ mod tests {
         let ours: Vec<_> = names.filter(|name| !MODULE.contains(name)).collect();
         let listed: Vec<_> = FEATURES.iter().map(|(name, _)| *name).collect();
         assert_eq!(listed, ours);
+    }
+
+    #[test]
+    fn every_page_of_the_book_is_a_topic() {
+        let book = include_str!("../../docs/SUMMARY.md");
+        let pages: Vec<_> = book.lines().filter_map(|line| line.split_once("](")?.1.strip_suffix(".md)")).collect();
+        let ours: Vec<_> = PAGES.iter().map(|(name, _)| *name).collect();
+        assert_eq!(ours, pages);
     }
 }

@@ -30,7 +30,11 @@ pub fn main() -> ExitCode {
         Err(why) => return usage(&why),
     };
     match command {
-        Command::Help => print(&help::text()),
+        Command::Help(None) => print(&help::text()),
+        Command::Help(Some(topic)) => match help::page(&topic) {
+            Ok(page) => print(page),
+            Err(why) => usage(&why),
+        },
         Command::Version => print(&help::version()),
         Command::Run(mut job) => {
             // A REPL is for people.

@@ -5,7 +5,8 @@ use caspian_net::grants::{Need, nearest};
 use std::{ffi::OsString, path::PathBuf};
 
 pub enum Command {
-    Help,
+    /// The flags, or the page that is named.
+    Help(Option<String>),
     Version,
     Run(Box<Job>),
 }
@@ -91,7 +92,9 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
         };
         match (name, value) {
             ("--", None) => break,
-            ("--help" | "-h", None) => return Ok(Command::Help),
+            ("--help" | "-h", None) => {
+                return Ok(Command::Help(args.next().map(|topic| topic.to_string_lossy().into_owned())));
+            }
             ("--version" | "-V", None) => return Ok(Command::Version),
             ("--allow-run", None) => job.run = true,
             ("--allow-native", None) => job.native = true,
