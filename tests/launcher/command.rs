@@ -40,6 +40,15 @@ fn runs_and_says_how_it_went() {
             // help
             Row(&["--version"], "", 0, &version, &[]),
             Row(&["-V"], "", 0, &version, &[]),
+            Row(&["--help", "errors"], "", 0, include_str!("../../docs/errors.md"), &[]),
+            Row(&["-h", "errors.md"], "", 0, include_str!("../../docs/errors.md"), &[]),
+            Row(
+                &["--help", "sokets"],
+                "",
+                2,
+                "",
+                &["no topic \"sokets\" (did you mean sockets? topics: getting-started "],
+            ),
             // exit status
             Row(&["exit.lua", "0"], "", 0, "out", &[]),
             Row(&["exit.lua", "7"], "", 7, "out", &[]),

@@ -370,7 +370,7 @@ function Websocket:close(code, reason, opts) end
 ---@field proxy? string http://, https://, socks5:// or socks5h://[user:password@]host[:port]
 ---@field decompress? boolean true
 ---@field cookies? boolean|caspian.net.Jar false
----@field auth? caspian.net.Auth|false
+---@field auth? string[]|caspian.net.Auth|false  { user, password }, or a table with names
 ---@field retry? integer|boolean|caspian.net.Retry
 ---@field on_progress? fun(done: integer, total: integer?, what: "upload"|"download")
 ---@field progress? boolean false; a bar on a terminal
@@ -517,17 +517,17 @@ function Client:delete(url, opts) end
 ---@return caspian.net.Response
 function Client:options(url, opts) end
 ---@param url string
----@param body? string|file*|fun(): string?  or the options
+---@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
 function Client:post(url, body, opts) end
 ---@param url string
----@param body? string|file*|fun(): string?  or the options
+---@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
 function Client:put(url, body, opts) end
 ---@param url string
----@param body? string|file*|fun(): string?  or the options
+---@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
 function Client:patch(url, body, opts) end
@@ -578,17 +578,17 @@ function Http_client.delete(url, opts) end
 ---@return caspian.net.Response
 function Http_client.options(url, opts) end
 ---@param url string
----@param body? string|file*|fun(): string?  or the options
+---@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
 function Http_client.post(url, body, opts) end
 ---@param url string
----@param body? string|file*|fun(): string?  or the options
+---@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
 function Http_client.put(url, body, opts) end
 ---@param url string
----@param body? string|file*|fun(): string?  or the options
+---@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
 function Http_client.patch(url, body, opts) end
@@ -1018,9 +1018,10 @@ function Sammy_class.new(opts) end
 ---@field response caspian.net.Sammy_responses
 ---@field server? table         the server, while it listens
 local Sammy = {}
+---@overload fun(self: caspian.net.Sammy, pattern: string, handler: caspian.net.Sammy_handler)
 ---@param pattern string  "/literal/{one segment}/*one_or_more"
----@param opts? { csrf?: boolean }
----@param handler? caspian.net.Sammy_handler
+---@param opts { csrf?: boolean }
+---@param handler caspian.net.Sammy_handler
 function Sammy:get(pattern, opts, handler) end
 Sammy.post = Sammy.get
 Sammy.put = Sammy.get
