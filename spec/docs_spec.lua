@@ -138,6 +138,11 @@ local function stage(next_block)
       if not name:find("example%.com$") then return net.resolve(name, kind, opts) end
       return net.resolve((name:gsub("example%.com$", "spec.test")), kind, { server = "127.0.0.1:" .. servers.dns })
     end,
+    smtp = function(opts)
+      local given = { host = "localhost", port = servers.mail_files.tls, ca_bundle = servers.ca }
+      if opts.user then given.user, given.password = "user", "s3cret" end
+      return net.smtp(given)
+    end,
     http = over(net.http, {
       server = function(host, port, opts)
         if type(host) ~= "string" or port ~= 8080 then return net.http.server(host, port, opts) end

@@ -2,6 +2,7 @@
 
 local net = require("spec.support.subject").net
 local requests = require("caspian.net.requests")
+local servers = require("spec.support.servers")
 local zoo = require("spec.support.zoo")
 
 local function read(path)
@@ -51,7 +52,7 @@ end
 
 --- Every word that the front and the binding have: what a value answers to is among them.
 local words = { ["ok?"] = true, ["connected?"] = true }
-for _, command in ipairs{ "ls lua/caspian/net.lua lua/caspian/net/*.lua", "ls src/lua/*.rs" } do
+for _, command in ipairs{ "ls lua/caspian/net.lua lua/caspian/net/*.lua lua/caspian/net/mail/*.lua", "ls src/lua/*.rs" } do
   local list = io.popen(command)
   for path in list:lines() do
     for word in read(path):gmatch("[%a_][%w_]*") do words[word] = true end
@@ -98,6 +99,9 @@ describe("the types for editors", function()
     compare("its client", uds.client, "Uds_client")
     compare("the codec", require("caspian.net.codec"), "Codec")
     compare("the drop-in", require("caspian.net.compat"), "Compat")
+    local mail = assert(net.smtp{ host = "127.0.0.1", port = servers.mail_files.mail, tls = false })
+    compare("a client of SMTP", mail, "Smtp")
+    mail:close()
     done()
     table.sort(wrong)
     assert.same({}, wrong)

@@ -89,6 +89,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("pkcs8", &["tls"], "TLS has one room"),
     ("mio", &["server"], "the readiness of many connections has one room"),
     ("httparse", &["http"], "HTTP has one room"),
+    ("mail_builder", &["mail"], "mail has one room"),
     ("stringprep", &["mail"], "mail has one room"),
     ("regex_lite", &["guard"], "constraints of a guard have one room"),
     ("tungstenite", &["http"], "WebSockets have one room"),

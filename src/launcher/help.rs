@@ -13,6 +13,7 @@ const PAGES: &[(&str, &str)] = &[
     ("sammy", include_str!("../../docs/sammy.md")),
     ("guards", include_str!("../../docs/guards.md")),
     ("events-and-websockets", include_str!("../../docs/events-and-websockets.md")),
+    ("mail", include_str!("../../docs/mail.md")),
     ("names", include_str!("../../docs/names.md")),
     ("helpers", include_str!("../../docs/helpers.md")),
     ("errors", include_str!("../../docs/errors.md")),

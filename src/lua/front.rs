@@ -50,6 +50,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.mail", include_str!("../../lua/caspian/net/mail.lua")),
     ("caspian.net.mail.channel", include_str!("../../lua/caspian/net/mail/channel.lua")),
     ("caspian.net.mail.client", include_str!("../../lua/caspian/net/mail/client.lua")),
+    ("caspian.net.mail.message", include_str!("../../lua/caspian/net/mail/message.lua")),
     ("caspian.net.mail.opening", include_str!("../../lua/caspian/net/mail/opening.lua")),
     ("caspian.net.mail.sasl", include_str!("../../lua/caspian/net/mail/sasl.lua")),
     ("caspian.net.mail.smtp", include_str!("../../lua/caspian/net/mail/smtp.lua")),

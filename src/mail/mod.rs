@@ -1,5 +1,9 @@
-//! Mail, as far as it is no conversation: what SASL computes. The conversations are the front's (`lua/caspian/net/mail/`).
+//! Mail, as far as it is no conversation: mailboxes, messages, their data, and what SASL computes. The conversations are the
+//! front's (`lua/caspian/net/mail/`).
 //!
 //! Pure: bytes in, bytes out. No I/O, no clock, no random bytes of its own.
 
+pub mod data;
+pub mod mailbox;
+pub mod message;
 pub mod sasl;

@@ -74,7 +74,7 @@ function args.bytes(index, name, what, value)
 end
 
 --- Options that are contents.
-local CONTENTS = { body = true, body_json = true, data = true }
+local CONTENTS = { body = true, body_html = true, body_json = true, data = true }
 
 --- Raises for a string that is too long.
 function args.short(index, name, what, value, depth)

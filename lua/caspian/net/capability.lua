@@ -30,8 +30,8 @@ local front = lazy({
   "caspian.net.identity", "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded",
   "caspian.net.middleware", "caspian.net.error_methods", "caspian.net.server", "caspian.net.server_request",
   "caspian.net.hints", "caspian.net.opening", "caspian.net.methods", "caspian.net.pairs", "caspian.net.pure",
-  "caspian.net.within", "caspian.net.mail", "caspian.net.mail.channel", "caspian.net.mail.client", "caspian.net.mail.opening",
-  "caspian.net.mail.sasl", "caspian.net.mail.smtp",
+  "caspian.net.within", "caspian.net.mail", "caspian.net.mail.channel", "caspian.net.mail.client", "caspian.net.mail.message",
+  "caspian.net.mail.opening", "caspian.net.mail.sasl", "caspian.net.mail.smtp",
   "caspian.net.sammy", "caspian.net.sammy.chain", "caspian.net.sammy.csrf", "caspian.net.sammy.patterns", "caspian.net.sammy.response",
   "caspian.net.sammy.sessions", "caspian.net.sammy.static", "caspian.net.uds",
 }, { "caspian.net.args", "caspian.net.errors", "caspian.net.objects", "caspian.net.sockets" })

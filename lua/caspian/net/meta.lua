@@ -48,6 +48,7 @@ function M.registrar() end
 ---@field partial? string   bytes that had arrived and that no later call can give
 ---@field sent? integer     bytes of the caller's that were sent
 ---@field cause? string
+---@field outcome? table    what was known of a message when a client's `send` ended: { accepted, refused, handed }
 local Error = {}
 
 --- True if the error is of that class, or a special case of it. A class that there is not raises.
@@ -117,8 +118,69 @@ function Mail_client:close() end
 ---@class caspian.net.Smtp_options: caspian.net.Mail_options
 ---@field name? string  of this machine, for EHLO. Defaults to the connection's own address: "[192.0.2.1]"
 
+---@alias caspian.net.Mailbox string|{ name?: string, address: string }  "Ann <ann@example.com>"; lists with commas, too
+
+---@class caspian.net.Mail_part
+---@field data? string   its contents; or
+---@field path? string   a file that has them, streamed; only where files are permitted
+---@field name? string   of the file that it is. Defaults to the path's last name
+---@field type? string   media type. Defaults to "application/octet-stream"
+---@field cid? string    what `cid:` in the HTML refers to
+
+---@class caspian.net.Message
+---@field from caspian.net.Mailbox|caspian.net.Mailbox[]
+---@field sender? caspian.net.Mailbox     who has sent it, where `from` are several
+---@field to? caspian.net.Mailbox|caspian.net.Mailbox[]
+---@field cc? caspian.net.Mailbox|caspian.net.Mailbox[]
+---@field bcc? caspian.net.Mailbox|caspian.net.Mailbox[]  in the envelope, and nowhere else
+---@field reply_to? caspian.net.Mailbox|caspian.net.Mailbox[]
+---@field subject? string
+---@field body? string                    text
+---@field body_html? string
+---@field body_parts? caspian.net.Mail_part[]   other forms of the same text, the richest last
+---@field headers? table<string, string|number|string[]>|string[][]
+---@field attachments? caspian.net.Mail_part[]
+
+---@class caspian.net.Dsn
+---@field notify? "never"|("success"|"failure"|"delay")[]
+---@field ret? "full"|"hdrs"   how much of the message comes back with a note of failure
+---@field envid? string        what notes call it
+
+---@class caspian.net.Send_raw_options
+---@field timeout? number   seconds, of the whole. Without it each wait may take the client's
+---@field dsn? caspian.net.Dsn
+
+---@class caspian.net.Send_options: caspian.net.Send_raw_options
+---@field from? string      the envelope's sender, where it is another than the message's; "" for none
+
+---@class caspian.net.Send_outcome
+---@field ok boolean                 everybody is in `accepted`
+---@field accepted string[]
+---@field refused table<string, caspian.net.Refusal>  by address
+---@field code integer               what the server has said last
+---@field text string
+
 ---@class caspian.net.Smtp: caspian.net.Mail_client
 ---@field extensions table<string, string>  what the server offers, by keyword in upper case
+local Smtp = {}
+--- Sends a message. What the server refuses comes in the outcome, and is no error.
+---@param message caspian.net.Message
+---@param opts? caspian.net.Send_options
+---@return caspian.net.Send_outcome
+function Smtp:send(message, opts) end
+--- Sends a message that is ready, headers and all. Its line ends become CRLF.
+---@param from string  "" for a message that nobody is to answer
+---@param to string|string[]
+---@param data string|fun(): string?
+---@param opts? caspian.net.Send_raw_options
+---@return caspian.net.Send_outcome
+function Smtp:send_raw(from, to, data, opts) end
+--- Asks whether the server knows an address (VRFY); 252 is "perhaps".
+---@param address string
+---@param opts? caspian.net.Timeout
+---@return caspian.net.Refusal? answer  nil where the server refuses
+---@return caspian.net.Refusal? refusal
+function Smtp:verify(address, opts) end
 
 ---@class caspian.net.Udp_options: caspian.net.Timeout
 ---@field broadcast? boolean   Defaults to false

@@ -1,8 +1,10 @@
---- `socket.tp` of the drop-in: commands and replies by lines, as SMTP and FTP speak them.
+--- `socket.tp` of the drop-in: commands and replies by lines, as SMTP and FTP speak them. By the rules of the one channel
+-- (`caspian.net.mail.channel`), over objects of LuaSocket's kind.
+local channel = require("caspian.net.mail.channel")
 local message = require("caspian.net.compat.message")
 local error, ipairs, setfenv, setmetatable, tonumber, tostring, type =
   error, ipairs, setfenv, setmetatable, tonumber, tostring, type
-local find, match, upper = string.find, string.match, string.upper
+local find, upper = string.find, string.upper
 local concat = table.concat
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -18,7 +20,7 @@ return function(import)
   }
 
   local methods = {}
-  local channel = { __index = methods }
+  local CHANNEL = { __index = methods }
 
   --- Connects, with `create` in the place of `socket.tcp`. Answers an object, or nil and an error.
   function M.connect(host, port, timeout, create)
@@ -32,25 +34,14 @@ return function(import)
       c:close()
       return nil, err
     end
-    return setmetatable({ c = c, timeout = timeout }, channel)
+    return setmetatable({ c = c, timeout = timeout }, CHANNEL)
   end
 
   --- The code, as text, and the lines of a reply, joined by "\n"; nil and an error.
   local function reply_of(self)
     local budget, wait = { bytes = REPLY }, message.patience(self.c, self.timeout, now)
-    local lines, code = {}, nil
-    repeat
-      local text, err = message.line(self.c, budget, wait)
-      if not text then return nil, err end
-      lines[#lines + 1] = text
-      local own, mark = match(text, "^(%d%d%d)(.?)")
-      if not code then
-        if not own then return nil, "invalid server reply" end
-        code = own
-      end
-      -- A reply of many lines ends with its code and no "-".
-      local ends = own == code and mark ~= "-"
-    until ends
+    local code, lines = channel.reply(function() return message.line(self.c, budget, wait) end, true)
+    if not code then return nil, lines end
     self.c:settimeout(self.timeout)
     return code, concat(lines, "\n")
   end
@@ -70,9 +61,13 @@ return function(import)
   --- Sends a command, in upper case, and its argument. Neither may hold a line break: it would begin another command.
   function methods:command(name, argument)
     if type(name) ~= "string" then error("bad argument #1 to 'command' (string expected, got " .. type(name) .. ")", 2) end
-    local text = upper(name)
-    if argument ~= nil and argument ~= false then text = text .. " " .. tostring(argument) end
-    if message.breaks(text) then return nil, "a line break in a command" end
+    local text
+    if argument ~= nil and argument ~= false then
+      text = channel.joined(upper(name), tostring(argument))
+    else
+      text = channel.joined(upper(name))
+    end
+    if not text then return nil, "a line break in a command" end
     return self.c:send(text .. "\r\n")
   end
 

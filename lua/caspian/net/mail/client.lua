@@ -15,7 +15,8 @@ local M = {}
 --- What is behind the objects that scripts hold.
 local states = setmetatable({}, { __mode = "k" })
 
---- A state has: core, attempt (as `within` makes it), channel, host, port, timeout (seconds), label; `ended`, why it is over.
+--- A state has: core, attempt (as `within` makes it), channel, host, port, timeout (seconds), label; `ended`, why it is over;
+-- `outcome`, what is known of a call that is under way, for its error.
 local STATE = {}
 STATE.__index = STATE
 
@@ -41,7 +42,9 @@ end
 --- An error as the call of a client raises it: it names the call and the server.
 function STATE:told(op, err, seconds)
   if not errors.fields[err] then return err end
-  return errors.methods().altered(err, { op = op, host = self.host, port = self.port, message = words(self, op, err, seconds) })
+  return errors.methods().altered(err, {
+    op = op, host = self.host, port = self.port, message = words(self, op, err, seconds), outcome = self.outcome,
+  })
 end
 
 local function ended(self, op, seconds, ok, ...)
@@ -52,6 +55,7 @@ local function ended(self, op, seconds, ok, ...)
   end
   local err = ...
   local told = self:told(op, err, seconds)
+  self.outcome = nil
   -- Whose answer would come next is not known any more.
   if self.channel.underway then self:finish("it was given up after an error") end
   error(told, 0)
@@ -65,12 +69,17 @@ local function arm(self, seconds)
   end
 end
 
-local function start(self, op, seconds)
+--- Raises where a call cannot be made.
+function STATE:usable(op)
   if self.busy then error(op .. ": the client is in use by another call", 3) end
   if self.ended then
     error(errors.methods().made("socket", format("%s: the connection is closed (%s)", op, self.ended), op,
       { host = self.host, port = self.port }), 0)
   end
+end
+
+local function start(self, op, seconds)
+  self:usable(op)
   arm(self, seconds)
   self.busy = true
 end

@@ -47,9 +47,11 @@ local function checked(name, given, protocol, depth)
   if opts.auth ~= nil and not sasl.NAMES[opts.auth] then
     bad(1, name, "auth must be " .. sasl.WORDS .. ", got " .. show(opts.auth), depth)
   end
-  for _, word in next, { "user", "password" } do
+  for option, kind in next, merged({ user = "string", password = "string" }, protocol.options or {}) do
     -- It may be a secret: not a byte of it is shown.
-    if opts[word] and find(opts[word], "[%z\r\n]") then bad(1, name, word .. " holds CR, LF or NUL", depth) end
+    if kind == "string" and opts[option] and find(opts[option], "[%z\r\n]") then
+      bad(1, name, option .. " holds CR, LF or NUL, which would begin another command", depth)
+    end
   end
   if not protocol.anonymous then
     if opts.user and not opts.password then bad(1, name, "user without password", depth) end
