@@ -54,9 +54,50 @@ pub struct ServerOptions {
     pub protocols: Vec<Version>,
 }
 
-/// A built configuration with its own cache of sessions.
+impl ServerOptions {
+    /// True if only their certificates differ.
+    fn serves_as(&self, other: &ServerOptions) -> bool {
+        let key =
+            |one: &ServerOptions| (one.alpn.clone(), one.client_ca.clone(), one.client_auth, one.protocols.clone());
+        key(self) == key(other)
+    }
+}
+
+/// Built configurations, each with its own cache of sessions.
 #[derive(Clone)]
-pub struct ServerTls(Arc<ServerConfig>);
+pub struct ServerTls {
+    /// For a client that asks for no name, or for one that is nobody's.
+    first: Arc<ServerConfig>,
+    /// Where the names differ in more than their certificates.
+    by_name: Option<Arc<ByName>>,
+}
+
+/// Configurations by the name that a client asks for (SNI, RFC 6066 section 3).
+#[derive(Debug)]
+pub(super) struct ByName {
+    /// In their order, with the place of their configuration.
+    names: Vec<(Vec<String>, usize)>,
+    configs: Vec<Arc<ServerConfig>>,
+}
+
+impl ByName {
+    /// The place of the configuration for a name.
+    pub fn place(&self, name: Option<&str>) -> usize {
+        let name = name.map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+        let fitting = name.and_then(|name| self.names.iter().find(|(names, _)| is_for(names, &name)));
+        fitting.or(self.names.first()).map_or(0, |(_, place)| *place)
+    }
+
+    pub fn config(&self, place: usize) -> Option<Arc<ServerConfig>> {
+        self.configs.get(place).cloned()
+    }
+}
+
+/// True if a certificate with these names is for that one (RFC 9525 section 6.3), in lower case.
+fn is_for(names: &[String], name: &str) -> bool {
+    let parent = name.split_once('.').map(|(_, parent)| parent);
+    names.iter().any(|own| own == name || own.strip_prefix("*.").is_some_and(|own| Some(own) == parent))
+}
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,19 +111,36 @@ impl ServerTls {
         ServerTls::choosing(std::slice::from_ref(options))
     }
 
-    /// The same with several certificates: the one for the name that a client asks for (SNI, RFC 6066 section 3), else the
-    /// first. What is not about certificates is as the first has it.
+    /// The same with several certificates, each with what else is to hold for its names: the one for the name that a client
+    /// asks for (SNI, RFC 6066 section 3), else the first.
     pub fn choosing(all: &[ServerOptions]) -> Result<ServerTls> {
         const SHOWN: Names = Names { cert: "cert", key: "key", password: "key_password" };
-        let Some(options) = all.first() else { return Err(wrong("cert", "is missing")) };
-        check_alpn(&options.alpn)?;
-        let mut certificates = Vec::new();
+        // Those that differ in nothing but their certificates share a configuration.
+        let mut groups: Vec<(&ServerOptions, Vec<_>)> = Vec::new();
+        let mut names = Vec::new();
         for one in all {
             let own = shown::certified(&SHOWN, &one.cert, one.key.as_deref(), one.key_password.as_deref())?;
-            let names = pem::certificates(SHOWN.cert, &one.cert)?;
-            let names = names.first().map(|der| PeerCert::parse(der).sans).unwrap_or_default();
-            certificates.push((names.iter().map(|name| name.to_ascii_lowercase()).collect(), own));
+            let sans = pem::certificates(SHOWN.cert, &one.cert)?;
+            let sans = sans.first().map(|der| PeerCert::parse(der).sans).unwrap_or_default();
+            let sans: Vec<String> = sans.iter().map(|name| name.to_ascii_lowercase()).collect();
+            let place = groups.iter().position(|(first, _)| first.serves_as(one)).unwrap_or(groups.len());
+            match groups.get_mut(place) {
+                Some((_, certificates)) => certificates.push((sans.clone(), own)),
+                None => groups.push((one, vec![(sans.clone(), own)])),
+            }
+            names.push((sans, place));
         }
+        let built = groups.into_iter().map(|(options, certificates)| ServerTls::build(options, certificates));
+        let configs = built.collect::<Result<Vec<_>>>()?;
+        let Some(first) = configs.first().cloned() else { return Err(wrong("cert", "is missing")) };
+        Ok(ServerTls { first, by_name: (configs.len() > 1).then(|| Arc::new(ByName { names, configs })) })
+    }
+
+    fn build(
+        options: &ServerOptions,
+        certificates: Vec<(Vec<String>, Arc<SingleCertAndKey>)>,
+    ) -> Result<Arc<ServerConfig>> {
+        check_alpn(&options.alpn)?;
         let own = Arc::new(Choice { certificates });
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&versions(&options.protocols))
@@ -111,11 +169,15 @@ impl ServerTls {
         if options.client_ca.is_some() {
             config.send_tls13_tickets = 0;
         }
-        Ok(ServerTls(Arc::new(config)))
+        Ok(Arc::new(config))
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        self.0.clone()
+        self.first.clone()
+    }
+
+    pub(super) fn by_name(&self) -> Option<Arc<ByName>> {
+        self.by_name.clone()
     }
 }
 
@@ -138,10 +200,6 @@ struct Choice {
 impl ResolvesServerCert for Choice {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
-        let is_for = |names: &[String], name: &str| {
-            let parent = name.split_once('.').map(|(_, parent)| parent);
-            names.iter().any(|own| own == name || own.strip_prefix("*.").is_some_and(|own| Some(own) == parent))
-        };
         let fitting = name.as_deref().and_then(|name| self.certificates.iter().find(|(names, _)| is_for(names, name)));
         let chosen = fitting.or(self.certificates.first());
         ASKED.with(|asked| asked.set(name));

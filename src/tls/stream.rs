@@ -12,6 +12,7 @@ use super::{
     fault,
     gauge::Gauge,
     records::{Engine, Sink, Then},
+    server::ByName,
 };
 use crate::{
     deadline::Deadline,
@@ -20,6 +21,7 @@ use crate::{
     panics::{contained, point},
 };
 use rustls::Error as TlsError;
+use std::sync::Arc;
 
 /// Reads in a row that may bring nothing for the caller (session tickets, key updates) where there is no deadline.
 const IDLE_TURNS: usize = 16;
@@ -55,6 +57,9 @@ pub struct Tls<T: Transport> {
     gauge: Option<Gauge>,
     /// The name that a client asked this server for.
     asked: Option<Box<str>>,
+    /// What this server has for other names, and which of it this connection has; not yet, before the client has named one.
+    names: Option<Arc<ByName>>,
+    place: Option<usize>,
     /// The process that this connection belongs to.
     generation: u64,
 }
@@ -83,6 +88,8 @@ impl<T: Transport> Tls<T> {
             closed: false,
             gauge: None,
             asked: None,
+            names: None,
+            place: None,
             generation: fork::generation(),
         }
     }

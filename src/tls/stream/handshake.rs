@@ -20,13 +20,34 @@ use crate::{
     wire::Want,
 };
 use rustls::{
-    ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig, client::UnbufferedClientConnection,
-    pki_types::ServerName, server::UnbufferedServerConnection,
+    ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig,
+    client::UnbufferedClientConnection,
+    pki_types::ServerName,
+    server::{Acceptor, UnbufferedServerConnection},
 };
 use std::sync::Arc;
 
 /// What is asked for in a handshake: a usual chain of certificates.
 const HELLO: usize = 2 * RECORD;
+/// What a hello may be whose name is looked for before anything else, in bytes and in records.
+const MOST_HELLO: usize = 4 * RECORD;
+const MOST_PIECES: usize = 16;
+
+/// The type of a handshake's records (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 22;
+
+/// How many bytes are whole records, and how many records they are.
+fn whole_records(bytes: &[u8]) -> (usize, usize) {
+    let (mut at, mut count) = (0, 0);
+    while let Some(&[_, _, _, high, low, ..]) = bytes.get(at..) {
+        let end = at + 5 + usize::from(u16::from_be_bytes([high, low]));
+        if end > bytes.len() {
+            break;
+        }
+        (at, count) = (end, count + 1);
+    }
+    (at, count)
+}
 
 impl<T: Transport> Tls<T> {
     /// The handshake of a client. `host` is what was dialled; it is named to the server and verified, unless the
@@ -45,7 +66,50 @@ impl<T: Transport> Tls<T> {
     /// A server on an accepted connection that has not begun its handshake: [`Tls::shake`] does it, in as many calls as it
     /// takes, and [`Tls::wants`] says what to wait for in between.
     pub fn accepted(transport: T, tls: &ServerTls) -> Result<Self> {
-        Tls::server(transport, tls.config(), &[])
+        let mut made = Tls::server(transport, tls.config(), &[])?;
+        made.names = tls.by_name();
+        Ok(made)
+    }
+
+    /// Takes the configuration for the name that the client asks for: false while that has not come. What cannot be read is
+    /// left to the first one, which says so.
+    fn choose(&mut self) -> Result<bool> {
+        let Some(names) = self.names.as_ref().filter(|_| self.place.is_none()) else { return Ok(true) };
+        let bytes = self.incoming.bytes();
+        let mut acceptor = Acceptor::default();
+        let (whole, pieces) = whole_records(bytes);
+        // A hello in many pieces is nobody's, and would be read over and over.
+        let given_up = pieces > MOST_PIECES
+            || bytes.len() > if pieces == 0 { RECORD } else { MOST_HELLO }
+            || bytes.first().is_some_and(|kind| *kind != HANDSHAKE);
+        let mut rest = bytes.get(..whole).filter(|_| !given_up).unwrap_or_default();
+        let accepted = loop {
+            match acceptor.accept() {
+                Ok(Some(accepted)) => break Some(accepted),
+                Ok(None) if given_up => break None,
+                Ok(None) => match acceptor.read_tls(&mut rest) {
+                    Ok(0) => return Ok(false),
+                    Ok(_) => (),
+                    Err(_) => break None,
+                },
+                Err(_) => break None,
+            }
+        };
+        let name = accepted.as_ref().and_then(|accepted| accepted.client_hello().server_name().map(str::to_owned));
+        let place = names.place(name.as_deref());
+        let config = names.config(place).filter(|_| place > 0);
+        self.place = Some(place);
+        if let Some(config) = config {
+            let conn = UnbufferedServerConnection::new(config).map_err(|e| fault::error("TLS", &e))?;
+            self.engine = Engine::Server(Box::new(conn));
+        }
+        Ok(true)
+    }
+
+    /// True if what holds for the name that the client asked for in the handshake also holds for `host`: else a request for
+    /// it came by the wrong connection, past what `host` asks of clients (RFC 9110 section 15.5.20).
+    pub fn serves(&self, host: &str) -> bool {
+        self.names.as_ref().is_none_or(|names| self.place == Some(names.place(Some(host))))
     }
 
     /// What a handshake that came short waits for.
@@ -98,7 +162,11 @@ impl<T: Transport> Tls<T> {
         point("handshake");
         let mut stranger = None;
         let result = loop {
-            if let Err(e) = self.turn(&mut [], &mut 0, Then::Rest) {
+            let turned = match self.choose() {
+                Ok(true) => self.turn(&mut [], &mut 0, Then::Rest),
+                undecided => undecided.map(drop),
+            };
+            if let Err(e) = turned {
                 break Err(e);
             }
             if let Some(name) = server::asked() {
