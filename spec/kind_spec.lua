@@ -16,6 +16,7 @@ describe("kind", function()
       net = "capability", http = "http", client = "client", jar = "jar", jail = "jail", response = "response", stream = "response",
       tcp = "tcp", accepted = "tcp", listener = "listener", udp = "udp", ssl = "ssl", events = "events", websocket = "websocket",
       guard = "guard", guarded = "response", raw = "request", error = "error", ["http.client"] = "http.client",
+      server = "server", served = "request", part = "part", event_stream = "event_stream", sammy = "sammy",
     }
     for name, value in pairs(values) do
       assert.equal(expected[name], net.kind(value), name)

@@ -3,27 +3,20 @@
 local net = require("spec.support.subject").net
 local peer = require("spec.support.peer")
 local process = require("spec.support.process")
-local wire = require("spec.support.wire")
+local serving = require("spec.support.serving")
 
 local directory = os.getenv("CASPIAN_SERVERS"):match("^(.*)/")
 
-local function curl(arguments)
-  return process.start("curl -s --max-time 10 " .. arguments)
-end
+local curl = serving.curl
 
 describe("http server answers", function()
   local server
-  after_each(function()
-    if server then server:close() end
-    server = nil
-  end)
-  wire.watch(before_each, after_each)
+  serving.watch(before_each, after_each)
 
   local function open(opts)
-    opts = opts or {}
-    opts.timeout = opts.timeout or 10
-    server = net.http.server("127.0.0.1", 0, opts)
-    return "http://127.0.0.1:" .. server.local_port
+    local url
+    url, server = serving.open(opts)
+    return url
   end
 
   --- Answers `count` requests by a handler.

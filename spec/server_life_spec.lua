@@ -4,41 +4,28 @@ local net = require("spec.support.subject").net
 local peer = require("spec.support.peer")
 local process = require("spec.support.process")
 local servers = require("spec.support.servers")
+local serving = require("spec.support.serving")
 local signals = require("spec.support.signals")
 local subject = require("spec.support.subject")
-local wire = require("spec.support.wire")
 local has_posix, unistd = pcall(require, "posix.unistd")
 local has_wait, wait = pcall(require, "posix.sys.wait")
 
 local directory = os.getenv("CASPIAN_SERVERS"):match("^(.*)/")
 
-local function curl(arguments)
-  return process.start("curl -s --max-time 10 " .. arguments)
-end
+local curl = serving.curl
 
 describe("http server life", function()
   local server
-  after_each(function()
-    if server then server:close() end
-    server = nil
-  end)
-  wire.watch(before_each, after_each)
+  serving.watch(before_each, after_each)
 
   local function open(opts)
-    opts = opts or {}
-    opts.timeout = opts.timeout or 10
-    server = net.http.server("127.0.0.1", 0, opts)
-    return "http://127.0.0.1:" .. server.local_port
+    local url
+    url, server = serving.open(opts)
+    return url
   end
 
-  --- Lets the server work until a peer has said all it has to say.
-  local function turn(until_)
-    local ended = os.time() + 15
-    while not until_() do
-      assert(os.time() < ended, "too late")
-      local ok, request = pcall(server.accept, server, { timeout = 0.05 })
-      if ok and request then request:respond(200, nil, "ok") end
-    end
+  local function turn(is_done)
+    serving.turn(server, is_done)
   end
 
   it("times out heads, bodies and connections at rest", function()
@@ -156,7 +143,7 @@ describe("http server life", function()
 
   it("over a Unix socket, with the peer's ids", function()
     local path = subject.unix("a")
-    server = net.http.server{ unix = path, timeout = 10 }
+    server = serving.keep(net.http.server{ unix = path, timeout = 10 })
     assert.equal(path, server.path)
     assert.is_nil(server.local_port)
     local client = curl("--unix-socket " .. path .. " http://local/x")
@@ -173,7 +160,7 @@ describe("http server life", function()
   it("over a listener, which is spent", function()
     local listener = net.tcp_listen("127.0.0.1", 0)
     local port = listener.local_port
-    server = net.http.server(listener, { timeout = 10 })
+    server = serving.keep(net.http.server(listener, { timeout = 10 }))
     assert.equal(port, server.local_port)
     assert.is_false(pcall(listener.accept, listener, { timeout = 0 }))
     local client = curl("http://127.0.0.1:" .. port)

@@ -2,27 +2,18 @@
 
 local net = require("spec.support.subject").net
 local peer = require("spec.support.peer")
-local process = require("spec.support.process")
-local wire = require("spec.support.wire")
+local serving = require("spec.support.serving")
 
---- Runs curl beside the server: what it wrote is read by `rest`.
-local function curl(arguments)
-  return process.start("curl -s --max-time 10 " .. arguments)
-end
+local curl = serving.curl
 
 describe("http server", function()
   local server
-  after_each(function()
-    if server then server:close() end
-    server = nil
-  end)
-  wire.watch(before_each, after_each)
+  serving.watch(before_each, after_each)
 
   local function open(opts)
-    opts = opts or {}
-    opts.timeout = opts.timeout or 10
-    server = net.http.server("127.0.0.1", 0, opts)
-    return "http://127.0.0.1:" .. server.local_port
+    local url
+    url, server = serving.open(opts)
+    return url
   end
 
   it("hands out complete requests and sends what is answered", function()
@@ -85,11 +76,8 @@ describe("http server", function()
   end)
 
   it("runs a handler until it is stopped", function()
-    open()
     local errors = {}
-    server:close()
-    server = net.http.server("127.0.0.1", 0, { on_error = function(err) errors[#errors + 1] = tostring(err) end })
-    local url = "http://127.0.0.1:" .. server.local_port
+    local url = open{ on_error = function(err) errors[#errors + 1] = tostring(err) end }
     local client = curl(("-w '\\n' %s/json %s/text %s/function %s/error %s/nothing -w ' %%{http_code}\\n'"):format(url, url, url, url, url))
     local count = 0
     server:run(function(request)

@@ -37,6 +37,13 @@ end
 --- itself, from address 0 on).
 child.UNREADABLE = {}
 
+--- As `run`, with another mount beside: the words for mount(8). Where `can_mount` says so.
+function child.run_mounted(words, code)
+  local path = process.file(subject.prelude .. code)
+  local inner = "mount " .. words .. " && exec " .. subject.lua .. " " .. process.quote(path)
+  return (process.start(unshare .. " sh -c " .. process.quote(inner) .. " 2>&1", { path }):rest():gsub("\n$", ""))
+end
+
 --- As `run`, where `files` of /etc have other texts: `{ hosts = "127.0.0.2 two.test\n" }`.
 function child.run_with(files, code)
   local path = process.file(subject.prelude .. code)

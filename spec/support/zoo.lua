@@ -23,7 +23,17 @@ function zoo.open()
     middleware = function(ctx, next) request = ctx.req return next() end,
   }
   local guarded = guard.fetch(HTTP .. "/hello")
+  local server = mine.http.server("127.0.0.1", 0, { timeout = 5 })
+  --- A request of the server's own, which the kernel holds until it looks.
+  local function asked(more, body)
+    local other = mine.tcp("127.0.0.1", server.local_port, { timeout = 5 })
+    other:send_all("POST / HTTP/1.1\r\nHost: a\r\n" .. more .. "Content-Length: " .. #body .. "\r\n\r\n" .. body)
+    return server:accept()
+  end
+  local served = asked("Content-Type: multipart/form-data; boundary=X\r\n", "--X\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--X--\r\n")
+  local app = mine.http.sammy()
   local values = {
+    server = server, served = served, part = served:parts()[1], event_stream = asked("", ""):events(), sammy = app,
     net = mine, http = mine.http, ["http.client"] = mine.http.client, client = client, jar = mine.http.jar(),
     jail = client:jail("127.0.0.1"), response = response, stream = client:get(HTTP .. "/hello", { stream = true }),
     tcp = tcp, accepted = listener:accept(), listener = listener, udp = mine.udp(),

@@ -5,6 +5,7 @@
 
 use crate::{
     client::{Fetch, Options, Step, pool::Pool, upload::Source},
+    conn::Conn,
     deadline::{Deadline, pause},
     error::{Error, Kind, Result},
     http::{
@@ -26,6 +27,8 @@ const RETRY: Duration = Duration::from_secs(3);
 /// Failures in a row double the wait, up to this.
 const MAX_RETRY: Duration = Duration::from_secs(60);
 const BUFFER: usize = 16 * 1024;
+/// Reads that one look may do: a peer that never stops must not hold it.
+const MAX_READS: usize = 16;
 
 /// What a stream options.
 pub struct EventSourceOptions {
@@ -59,6 +62,10 @@ pub struct EventSource {
     /// In a row.
     failures: u32,
     state: State,
+    /// What [`EventSource::settle`] came upon, until it is told.
+    found: Option<Result<Event>>,
+    /// The last id before that.
+    before: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +109,8 @@ impl EventSource {
             rest: None,
             failures: 0,
             state: State::Open,
+            found: None,
+            before: String::new(),
         };
         events.connect(deadline)?;
         Ok(events)
@@ -111,23 +120,13 @@ impl EventSource {
     pub fn next(&mut self, deadline: &Deadline) -> Result<Option<Event>> {
         loop {
             match self.state {
+                State::Open | State::Over if self.found.is_some() => return self.found.take().transpose(),
                 State::Open => self.net.alive().map_err(|err| err.op(OP))?,
                 State::Over => return Ok(None),
                 State::Closed => return Err(Error::new(Kind::Socket, "the event stream is closed").op(OP)),
             }
-            let waiting = self.buffer.get(self.waiting.clone()).unwrap_or_default();
-            if !waiting.is_empty() {
-                point("event");
-                match self.parser.feed(waiting) {
-                    Ok((used, event)) => {
-                        self.waiting.start += used;
-                        if event.is_some() {
-                            return Ok(event);
-                        }
-                    }
-                    Err(err) => return Err(self.give_up(err).op(OP)),
-                }
-                continue;
+            if let Some(event) = self.parse()? {
+                return Ok(Some(event));
             }
             let Some(fetch) = &mut self.fetch else {
                 self.connect_again(deadline)?;
@@ -143,9 +142,78 @@ impl EventSource {
         }
     }
 
+    /// The next event of what was read.
+    fn parse(&mut self) -> Result<Option<Event>> {
+        while let Some(waiting) = self.buffer.get(self.waiting.clone()).filter(|waiting| !waiting.is_empty()) {
+            point("event");
+            match self.parser.feed(waiting) {
+                Ok((used, event)) => {
+                    self.waiting.start += used;
+                    if event.is_some() {
+                        return Ok(event);
+                    }
+                }
+                Err(err) => return Err(self.give_up(err).op(OP)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads what is there without a wait: true if [`EventSource::next`] has something to tell, or a lost connection is to be
+    /// made again.
+    pub fn settle(&mut self) -> bool {
+        for _ in 0..MAX_READS {
+            if self.found.is_some() || self.state != State::Open || self.net.alive().is_err() {
+                return true;
+            }
+            let before = self.parser.last_id().to_owned();
+            if let Some(found) = self.parse().transpose() {
+                self.before = before;
+                self.found = Some(found);
+                return true;
+            }
+            let Some(fetch) = &mut self.fetch else {
+                return self.rest.as_ref().is_none_or(Deadline::is_past);
+            };
+            self.buffer.resize(BUFFER, 0);
+            let lost = match fetch.read_now(&mut self.buffer) {
+                Ok(None) => {
+                    self.buffer = Vec::new();
+                    return false;
+                }
+                Ok(Some(0)) => self.lost(None),
+                Ok(Some(count)) => {
+                    (self.waiting, self.failures) = (0..count, 0);
+                    Ok(())
+                }
+                Err(err) => self.lost(Some(err)),
+            };
+            if let Err(err) = lost {
+                self.before = self.parser.last_id().to_owned();
+                self.found = Some(Err(err));
+            }
+        }
+        false
+    }
+
+    /// The connection that events come by, while there is one.
+    pub fn conn(&self) -> Option<&Conn> {
+        self.fetch.as_deref()?.conn()
+    }
+
+    /// How long a lost connection stays lost.
+    pub fn expiry(&self) -> Option<Duration> {
+        self.rest.as_ref().filter(|_| self.fetch.is_none())?.left()
+    }
+
+    /// True once the script has ended it.
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
     /// What `Last-Event-ID` would say; empty if no event had an id.
     pub fn last_id(&self) -> &str {
-        self.parser.last_id()
+        if self.found.is_some() { &self.before } else { self.parser.last_id() }
     }
 
     /// The wait before coming back.
@@ -160,7 +228,7 @@ impl EventSource {
 
     /// Ends it. Fine more than once.
     pub fn close(&mut self) {
-        (self.fetch, self.state) = (None, State::Closed);
+        (self.fetch, self.found, self.state) = (None, None, State::Closed);
     }
 
     /// Waits as long as the server asked for, then connects.

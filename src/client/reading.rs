@@ -2,11 +2,13 @@
 
 use super::{At, Fetch, OP, transaction::limited};
 use crate::{
+    conn::Conn,
     deadline::{Deadline, now},
     error::{Error, Kind, Result},
     http::body::Framing,
     pages,
 };
+use std::time::Duration;
 
 /// The first memory for a body; then it doubles with what arrives, whatever was announced.
 const FIRST: usize = 64 * 1024;
@@ -62,6 +64,22 @@ impl Fetch {
             Err(err) if err.is(Kind::Timeout) => Err(err),
             done => done.map_err(|err| self.fail(err)),
         }
+    }
+
+    /// The same without a wait, and without another deadline: `None` where nothing is there.
+    pub fn read_now(&mut self, into: &mut [u8]) -> Result<Option<usize>> {
+        let own = self.deadline.clone();
+        let read = self.read_within(into, &Deadline::after(Duration::ZERO));
+        self.deadline = own;
+        match read {
+            Err(err) if err.is(Kind::Timeout) && self.at == At::Body => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// The connection that the body comes by.
+    pub fn conn(&self) -> Option<&Conn> {
+        self.transaction.as_deref().map(|transaction| &transaction.pooled.conn)
     }
 
     fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {

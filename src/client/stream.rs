@@ -10,6 +10,10 @@ use crate::{
 
 /// One read asks for this much.
 const PIECE: usize = 64 * 1024;
+/// One look reads this much.
+const LOOK: usize = 16 * 1024;
+/// Reads that one look may do: a peer that never stops must not hold it.
+const MAX_READS: usize = 16;
 
 /// A fetch, and what of its body was read too far.
 pub struct Stream {
@@ -19,11 +23,13 @@ pub struct Stream {
     head: usize,
     /// What ended a body that is being saved, until it is decided whether to ask again.
     lost: Option<Error>,
+    /// What [`Stream::settle`] came upon, until it is told.
+    failed: Option<Error>,
 }
 
 impl Stream {
     pub fn new(fetch: Box<Fetch>) -> Stream {
-        Stream { fetch, buffer: Vec::new(), head: 0, lost: None }
+        Stream { fetch, buffer: Vec::new(), head: 0, lost: None, failed: None }
     }
 
     /// What is there, waiting until something is; at most `max`. Empty at the end.
@@ -125,7 +131,7 @@ impl Stream {
 
     /// All that is left.
     pub fn rest(&mut self) -> Result<Vec<u8>> {
-        if self.held().is_empty() {
+        if self.held().is_empty() && self.failed.is_none() {
             return self.fetch.body();
         }
         if self.fetch.is_over() {
@@ -139,6 +145,31 @@ impl Stream {
         let left =
             self.fetch.left().filter(|left| self.held().is_empty() && *left <= self.fetch.options().max_body_bytes);
         usize::try_from(left?).ok()
+    }
+
+    /// Reads what is there without a wait: true if a piece, the end or a failure can be told at once.
+    pub fn settle(&mut self) -> bool {
+        if !self.held().is_empty() || self.failed.is_some() || self.fetch.is_over() {
+            return true;
+        }
+        for _ in 0..MAX_READS {
+            if pages::lengthen(&mut self.buffer, LOOK).is_err() {
+                return true;
+            }
+            let read = self.fetch.read_now(&mut self.buffer);
+            self.buffer.truncate(read.as_ref().ok().copied().flatten().unwrap_or(0));
+            self.buffer.shrink_to_fit();
+            match read {
+                Ok(None) => return false,
+                Ok(Some(0)) if !self.fetch.is_over() => (),
+                Ok(Some(_)) => return true,
+                Err(err) => {
+                    self.failed = Some(err);
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// What was read and not handed out.
@@ -162,6 +193,9 @@ impl Stream {
 
     /// Reads once, up to `wanted` bytes or a piece.
     fn fill(&mut self, wanted: usize) -> Result<usize> {
+        if let Some(err) = self.failed.take() {
+            return Err(err);
+        }
         if self.head > 0 {
             self.buffer.drain(..self.head);
             self.head = 0;

@@ -22,7 +22,7 @@ use std::{
 };
 
 /// A stream, open or not any more.
-struct Open(RefCell<EventSource>);
+pub(super) struct Open(RefCell<EventSource>);
 
 struct HeldEvents(Rc<Open>);
 
@@ -81,7 +81,14 @@ fn open(lua: &Lua, given: Given) -> Answer<HeldEvents> {
     Ok(HeldEvents(events))
 }
 
-fn peek(value: &AnyUserData) -> Answer<Rc<Open>> {
+impl Open {
+    /// The stream, for a look.
+    pub(super) fn look(&self) -> Answer<RefMut<'_, EventSource>> {
+        borrow(self)
+    }
+}
+
+pub(super) fn peek(value: &AnyUserData) -> Answer<Rc<Open>> {
     match value.borrow::<HeldEvents>() {
         Ok(events) => Ok(Rc::clone(&events.0)),
         Err(_) => argument(0, "not an event stream"),

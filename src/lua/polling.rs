@@ -3,32 +3,52 @@
 use super::{
     answer::{Answer, Failure, argument, found},
     define,
+    events::{self, Open},
     kinds::List,
     raw,
+    responses::{self, Call},
+    server::{self, Held},
     socket::{Class, Item, Socket, seconds},
     sockets::log_handshake,
 };
 use crate::{
+    client::{event_source::EventSource, stream::Stream},
     deadline::{Deadline, check_block, check_interrupt, pause},
     error::{Error, Kind},
     poll,
     wire::Want,
 };
 use mlua::{Lua, Table, Value};
-use std::{os::fd::AsFd, rc::Rc, time::Duration};
+use std::{
+    cell::{Ref, RefMut},
+    os::fd::{AsFd, OwnedFd},
+    rc::Rc,
+    time::Duration,
+};
+
+/// What can be waited for.
+enum Polled {
+    Socket(Rc<Socket>),
+    /// `net.events`.
+    Events(Rc<Open>),
+    /// A streamed response.
+    Response(Rc<Call>),
+    /// An event stream of a server's: readable once its client is gone, writable while there is room.
+    Request(Rc<Held>),
+}
 
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
-    // poll(readers, writers, timeout, wake): the indices of those that are ready; `wake`: writers end the wait too.
-    define(lua, core, "poll", |lua, (readers, writers, timeout, wake): (Table, Table, f64, bool)| {
+    // poll(readers, writers, timeout, wake, handles): the indices of those that are ready; `wake`: writers end the wait too;
+    // `handles`: what is behind objects of the front's.
+    define(lua, core, "poll", |lua, (readers, writers, timeout, wake, handles): (Table, Table, f64, bool, Table)| {
         let Some(timeout) = seconds(timeout) else { return argument(2, "timeout must be 0 or more seconds") };
         check_block("poll")?;
         let mut all = Vec::new();
         for (list, want) in [(readers, Want::Read), (writers, Want::Write)] {
             for index in 1..=list.raw_len() {
                 let value: Value = list.raw_get(index).unwrap_or(Value::Nil);
-                let socket = found(raw::peek(lua, value), 1, || "sockets must hold sockets only".into())?;
-                all.push((index, want, socket));
+                all.push((index, want, polled(lua, value, &handles)?));
             }
         }
         let (readable, writable) = poll_sockets(&all, wake, &Deadline::new(timeout).start())?;
@@ -41,24 +61,40 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-/// A socket, where it stands in its list, and what is asked about it.
-type Asked = (usize, Want, Rc<Socket>);
+fn polled(lua: &Lua, value: Value, handles: &Table) -> Answer<Polled> {
+    let value = match value {
+        Value::Table(object) => handles.raw_get(object).unwrap_or(Value::Nil),
+        value => value,
+    };
+    match raw::peek(lua, &value) {
+        Ok(None) => (),
+        socket => return found(socket, 1, String::new).map(Polled::Socket),
+    }
+    if let Value::UserData(handle) = &value {
+        if let Ok(events) = events::peek(handle) {
+            return Ok(Polled::Events(events));
+        }
+        if let Ok(request) = server::asked(handle) {
+            return Ok(Polled::Request(request));
+        }
+        if let Ok(call) = responses::peek(lua, handle) {
+            return Ok(Polled::Response(call));
+        }
+    }
+    argument(1, "sockets must hold sockets, servers, event streams and streamed responses only")
+}
+
+/// Where it stands in its list, what is asked about it, and what it is.
+type Asked = (usize, Want, Polled);
 
 fn poll_sockets(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<(Vec<usize>, Vec<usize>)> {
     loop {
         let mut ready = ask(all, wake, deadline).map_err(|failure| match failure {
-            Failure::Network(error) => {
-                all.iter().fold(error, |error, (.., socket)| socket.ending(error, "poll")).into()
-            }
+            Failure::Network(error) => all.iter().fold(error, |error, (.., polled)| polled.ending(error)).into(),
             other => other,
         })?;
-        for (ready, (_, want, socket)) in ready.iter_mut().zip(all) {
-            // What woke a TLS socket may have been a session ticket, or a listener one step of a handshake: nothing that the
-            // call would answer with.
-            // A server has timers, too, which nobody else looks at.
-            if (*ready || socket.kind == Class::Server) && *want == Want::Read {
-                *ready = settle(socket);
-            }
+        for (ready, (_, want, polled)) in ready.iter_mut().zip(all) {
+            *ready = polled.settle(*want, *ready);
         }
         let answered = ready.iter().zip(all).any(|(ready, (_, want, _))| *ready && (wake || *want == Want::Read));
         if !answered {
@@ -72,6 +108,33 @@ fn poll_sockets(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<(Vec<u
             return Ok((pick(Want::Read), pick(Want::Write)));
         }
         check_interrupt("poll").map_err(|e| e.op("poll"))?;
+    }
+}
+
+impl Polled {
+    fn ending(&self, error: Error) -> Error {
+        match self {
+            Polled::Socket(socket) => socket.ending(error, "poll"),
+            _ => error,
+        }
+    }
+
+    /// True if the call that it stands for would answer at once; `stirs`: its descriptor says so.
+    fn settle(&self, want: Want, stirs: bool) -> bool {
+        match self {
+            Polled::Socket(socket) if socket.kind == Class::Server && want == Want::Write => false,
+            // What woke a TLS socket may have been a session ticket, or a listener one step of a handshake: nothing that the
+            // call would answer with.
+            // A server has timers, too, which nobody else looks at.
+            Polled::Socket(socket) if (stirs || socket.kind == Class::Server) && want == Want::Read => settle(socket),
+            Polled::Socket(_) => stirs,
+            Polled::Events(events) => stirs && events.look().map_or(true, |mut events| events.settle()),
+            Polled::Response(call) => stirs && call.stream().map_or(true, |mut stream| stream.settle()),
+            Polled::Request(request) => {
+                let (gone, roomy) = request.settle();
+                if want == Want::Read { gone } else { roomy }
+            }
+        }
     }
 }
 
@@ -92,22 +155,38 @@ fn closed() -> Failure {
 
 /// Waits until one that wakes stirs, the deadline, or the end of a handshake's time: which of `all` stir then.
 fn ask(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<Vec<bool>> {
-    let items = all.iter().map(|(.., socket)| socket.look()).collect::<Result<Vec<_>, _>>()?;
+    let views = all.iter().map(|(_, want, polled)| view(polled, *want)).collect::<Answer<Vec<_>>>()?;
     let (mut interests, mut owners, mut expiry) = (Vec::new(), Vec::new(), None);
-    // Handlers of signals may use a server while this waits: its queue is waited for beside it.
-    let servers = items.iter().map(|item| match &**item {
-        Item::Server(serving) => serving.0.interest().map(Some),
-        _ => Ok(None),
-    });
-    let servers = servers.collect::<Result<Vec<_>, _>>()?;
-    for (owner, ((_, want, _), item)) in all.iter().zip(&items).enumerate() {
+    let mut ready: Vec<bool> = views.iter().map(|view| view.is_ready()).collect();
+    if ready.iter().zip(all).any(|(ready, (_, want, _))| *ready && (wake || *want == Want::Read)) {
+        expiry = Some(Duration::ZERO);
+    }
+    for (owner, ((_, want, _), view)) in all.iter().zip(&views).enumerate() {
         let read = *want == Want::Read;
         let mut add = |fd, want, ready: bool| {
-            interests.push(poll::Interest { fd, want, ready: ready && read, wakes: read || wake });
+            interests.push(poll::Interest { fd, want, ready, wakes: read || wake });
             owners.push(owner);
         };
+        let item = match view {
+            View::Item(item) => item,
+            View::Events(events, _) => {
+                events.conn().into_iter().for_each(|conn| add(conn.as_fd(), Want::Read, false));
+                expiry = expiry.into_iter().chain(events.expiry()).min();
+                continue;
+            }
+            View::Response(stream, _) => {
+                stream.fetch.conn().into_iter().for_each(|conn| add(conn.as_fd(), Want::Read, false));
+                continue;
+            }
+            View::Queue(fd, _, left) => {
+                add(fd.as_fd(), Want::Read, false);
+                expiry = expiry.into_iter().chain(Some(*left)).min();
+                continue;
+            }
+            View::Nothing => continue,
+        };
         match &**item {
-            Item::Stream(conn) => add(conn.as_fd(), *want, conn.ready()),
+            Item::Stream(conn) => add(conn.as_fd(), *want, read && conn.ready()),
             Item::Udp(udp) => add(udp.as_fd(), *want, false),
             Item::Listener(listener) => add(listener.as_fd(), *want, false),
             // Its handshakes wait for their own descriptors.
@@ -120,25 +199,72 @@ fn ask(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<Vec<bool>> {
             }
             Item::TlsListener(listener) => add(listener.listener().as_fd(), *want, false),
             Item::WebSocket(ws) => match ws.conn() {
-                Some(conn) => add(conn.as_fd(), *want, ws.is_stirring()),
+                Some(conn) => add(conn.as_fd(), *want, read && ws.is_stirring()),
                 None => return Err(closed()),
             },
-            Item::Server(_) => {
-                if let Some(Some((fd, ready, left))) = servers.get(owner) {
-                    add(fd.as_fd(), Want::Read, *ready);
-                    expiry = expiry.into_iter().chain(Some(*left)).min();
-                }
-            }
-            Item::Closed => return Err(closed()),
+            Item::Server(_) | Item::Closed => return Err(closed()),
         }
     }
     let deadline = deadline.within(expiry);
     let found = poll::wait(&interests, &deadline).map_err(|e| e.op("poll"))?;
-    let mut ready = vec![false; all.len()];
     for (owner, found) in owners.iter().zip(found) {
         if let Some(ready) = ready.get_mut(*owner) {
             *ready |= found;
         }
     }
     Ok(ready)
+}
+
+/// What is looked at of one while this waits.
+enum View<'a> {
+    Item(Ref<'a, Item>),
+    Events(RefMut<'a, EventSource>, bool),
+    Response(RefMut<'a, Stream>, bool),
+    /// A server's queue. Handlers of signals may use the server meanwhile, so nothing of it is borrowed.
+    Queue(OwnedFd, bool, Duration),
+    /// There is nothing to wait for.
+    Nothing,
+}
+
+impl View<'_> {
+    /// True if there is an answer without a wait.
+    fn is_ready(&self) -> bool {
+        match self {
+            View::Events(_, ready) | View::Response(_, ready) | View::Queue(_, ready, _) => *ready,
+            View::Item(_) | View::Nothing => false,
+        }
+    }
+}
+
+fn view(polled: &Polled, want: Want) -> Answer<View<'_>> {
+    let read = want == Want::Read;
+    Ok(match polled {
+        Polled::Socket(socket) => match &*socket.look()? {
+            Item::Server(serving) if read => {
+                let (fd, ready, left) = serving.0.interest()?;
+                View::Queue(fd, ready, left)
+            }
+            Item::Server(_) => View::Nothing,
+            _ => View::Item(socket.look()?),
+        },
+        Polled::Events(_) | Polled::Response(_) if !read => View::Nothing,
+        Polled::Events(events) => {
+            let mut events = events.look()?;
+            if events.is_closed() {
+                return Err(closed());
+            }
+            let ready = events.settle();
+            View::Events(events, ready)
+        }
+        Polled::Response(call) => {
+            let mut stream = call.stream()?;
+            let ready = stream.settle();
+            View::Response(stream, ready)
+        }
+        Polled::Request(request) => {
+            let (gone, roomy) = request.settle();
+            let (fd, left) = request.interest()?;
+            View::Queue(fd, if read { gone } else { roomy }, left)
+        }
+    })
 }

@@ -6,8 +6,10 @@ use crate::{
     pages,
 };
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
+    rc::Rc,
 };
 
 /// Where bodies that are too long for memory go.
@@ -18,6 +20,13 @@ pub struct Spill {
     pub dir: String,
 }
 
+/// What bodies may have of memory: each, and all together that the script has not got yet, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Share {
+    pub each: u64,
+    pub all: u64,
+}
+
 /// A body that has come, or is coming.
 #[derive(Debug, Default)]
 pub struct Body {
@@ -25,20 +34,64 @@ pub struct Body {
     memory: Vec<u8>,
     file: Option<File>,
     length: u64,
+    claim: Claim,
+}
+
+/// How many of the bytes of all bodies in memory are one's own.
+#[derive(Debug, Default)]
+struct Claim {
+    all: Rc<Cell<u64>>,
+    own: u64,
+}
+
+impl Claim {
+    fn add(&mut self, count: u64) {
+        self.own += count;
+        self.all.set(self.all.get() + count);
+    }
+
+    fn clear(&mut self) {
+        self.all.set(self.all.get().saturating_sub(std::mem::take(&mut self.own)));
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 impl Body {
-    /// Takes more of it. `most`: bytes that may be in memory.
-    pub(super) fn push(&mut self, bytes: &[u8], most: u64, spill: Option<&Spill>) -> Result<(), Refusal> {
-        let length = self.length + bytes.len() as u64;
-        if self.file.is_none() && length > most {
-            self.spill(spill)?;
+    /// `held`: bytes of all bodies in memory.
+    pub(super) fn new(held: &Rc<Cell<u64>>) -> Body {
+        Body { claim: Claim { all: Rc::clone(held), own: 0 }, ..Body::default() }
+    }
+
+    /// From here on it is the script's, and counts no more.
+    pub(super) fn hand_out(&mut self) {
+        self.claim.clear();
+    }
+
+    /// Takes more of it.
+    pub(super) fn push(&mut self, bytes: &[u8], share: Share, spill: Option<&Spill>) -> Result<(), Refusal> {
+        let added = bytes.len() as u64;
+        let length = self.length + added;
+        if self.file.is_none() {
+            if length > share.each {
+                self.spill(spill)?;
+            } else if self.claim.all.get().saturating_add(added) > share.all {
+                if spill.is_none() {
+                    return Err(Refusal::new(503, "the bodies together are longer than max_buffered_bytes"));
+                }
+                self.spill(spill)?;
+            }
         }
         match &mut self.file {
             Some(file) => file.write_all(bytes).map_err(|error| full(&error))?,
             None => {
-                let added = pages::append(&mut self.memory, bytes);
-                added.map_err(|_| Refusal::new(503, "no memory for the body"))?;
+                let done = pages::append(&mut self.memory, bytes);
+                done.map_err(|_| Refusal::new(503, "no memory for the body"))?;
+                self.claim.add(added);
             }
         }
         self.length = length;
@@ -58,6 +111,7 @@ impl Body {
         file.write_all(&self.memory).map_err(|error| full(&error))?;
         self.memory = Vec::new();
         self.file = Some(file);
+        self.hand_out();
         Ok(())
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Connection {
     pub served: u32,
     /// When the phase began; while an answer is written, when the client last took some of it.
     pub since: Duration,
+    /// Since when bytes wait for the client without a break, and how many it has taken since.
+    pub waited: Option<(Duration, u64)>,
     pub remote: Option<SocketAddr>,
     pub peer: Option<Peer>,
 }
@@ -55,8 +57,8 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub fn new(limits: Limits, now: Duration) -> Reading {
-        Reading { reader: Reader::new(limits), head: None, body: Body::default(), began: now, body_began: now }
+    pub fn new(limits: Limits, body: Body, now: Duration) -> Reading {
+        Reading { reader: Reader::new(limits), head: None, body, began: now, body_began: now }
     }
 }
 
@@ -71,6 +73,8 @@ pub(super) struct Talk {
     pub keeps_alive: bool,
     /// Somebody has pieces ready, and is told when there is room.
     pub hungry: bool,
+    /// A client that ends its direction wants no more of the answer.
+    pub watched: bool,
     /// Children forked when the request was handed out: one of them may be the one that answers.
     pub forks: u64,
 }
@@ -134,6 +138,7 @@ impl Connection {
             out: Out::default(),
             served: 0,
             since: now,
+            waited: None,
             remote,
             peer,
         }
@@ -156,16 +161,33 @@ impl Connection {
                 Some(count) => {
                     self.out.at += count;
                     self.since = now;
+                    if let Some((_, taken)) = &mut self.waited {
+                        *taken += count as u64;
+                    }
                 }
                 None => {
                     self.writable = false;
+                    self.waited.get_or_insert((now, 0));
                     return Ok(false);
                 }
             }
         }
         let done = self.stream.flush()?;
         self.writable &= done;
+        if done {
+            self.waited = None;
+        } else {
+            self.waited.get_or_insert((now, 0));
+        }
         Ok(done)
+    }
+
+    /// True if the client takes what waits for it more slowly than `rate`, in bytes a second, after `grace`.
+    pub fn is_slow(&self, now: Duration, grace: Duration, rate: u64) -> bool {
+        self.waited.is_some_and(|(since, taken)| {
+            let waited = now.saturating_sub(since);
+            waited > grace && (taken as f64) < waited.as_secs_f64() * rate as f64
+        })
     }
 
     fn refill(&mut self, (file, from, left): (File, u64, u64)) -> Result<()> {

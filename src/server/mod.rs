@@ -15,6 +15,7 @@ pub use body::{Body, Spill};
 pub use talk::Content;
 
 use self::{
+    body::Share,
     connection::{Connection, Phase, Reading, State, Talk},
     stream::Stream,
 };
@@ -35,6 +36,7 @@ use crate::{
 };
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io,
     net::{Shutdown, SocketAddr},
@@ -49,6 +51,8 @@ pub struct Options {
     pub limits: Limits,
     /// Bytes of a body that may be in memory. Defaults to 1 MiB.
     pub memory: u64,
+    /// Bytes of all bodies together that may be in memory before the script has them. Defaults to 256 MiB.
+    pub buffered: u64,
     pub spill: Option<Spill>,
     /// For a head, from its first byte on. Defaults to 10 s.
     pub head_timeout: Duration,
@@ -56,6 +60,10 @@ pub struct Options {
     pub body_grace: Duration,
     /// Bytes a second. Defaults to 1 KiB.
     pub body_rate: u64,
+    /// From here on a client takes what waits for it at [`Options::send_rate`] at least. Defaults to 10 s.
+    pub send_grace: Duration,
+    /// Bytes a second. Defaults to 1 KiB.
+    pub send_rate: u64,
     /// Between requests, and for a client that takes nothing of an answer. Defaults to 75 s.
     pub idle_timeout: Duration,
     /// Of TLS. Defaults to 10 s.
@@ -76,10 +84,13 @@ impl Default for Options {
         Options {
             limits: Limits::default(),
             memory: 1 << 20,
+            buffered: 256 << 20,
             spill: None,
             head_timeout: Duration::from_secs(10),
             body_grace: Duration::from_secs(10),
             body_rate: 1024,
+            send_grace: Duration::from_secs(10),
+            send_rate: 1024,
             idle_timeout: Duration::from_secs(75),
             handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
@@ -206,6 +217,8 @@ pub struct Engine {
     stopping: Option<Duration>,
     closed: bool,
     numbers: u64,
+    /// Bytes of bodies in memory that the script has not got yet.
+    held: Rc<Cell<u64>>,
     generation: u64,
 }
 
@@ -236,13 +249,16 @@ impl Engine {
             stopping: None,
             closed: false,
             numbers: 0,
+            held: Rc::default(),
             generation: fork::generation(),
         })
     }
 
     /// The next complete request.
     pub fn request(&mut self) -> Option<Request> {
-        self.queue.pop_front()
+        let mut request = self.queue.pop_front()?;
+        request.body.hand_out();
+        Some(request)
     }
 
     /// What there is to tell.
@@ -342,13 +358,22 @@ impl Engine {
         }
     }
 
-    /// Ends everything at once.
+    /// Ends everything at once. Of what was answered the kernel gets what it takes without a wait.
     pub fn close(&mut self) {
         self.closed = true;
         self.listener = None;
         self.queue.clear();
+        let now = self.clock.now();
+        let ours = self.generation == fork::generation();
         for index in 0..self.slots.len() {
-            self.drop_connection(index);
+            let Some(mut connection) = self.take(index) else { continue };
+            if ours && !matches!(connection.phase, Phase::Shake) && connection.pump(now).is_ok_and(|done| done) {
+                connection.stream.finish();
+                // Bytes that nobody has read would come back as a reset, which overtakes the last words.
+                connection.readable = true;
+                let _ = self.discard(index, &mut connection);
+            }
+            self.end(index, *connection);
         }
     }
 
@@ -397,7 +422,7 @@ impl Engine {
 
     fn sweep_every(&self) -> Duration {
         let o = &self.options;
-        let timers = [o.head_timeout, o.body_grace, o.idle_timeout, o.handshake_timeout, o.drain_timeout];
+        let timers = [o.head_timeout, o.body_grace, o.send_grace, o.idle_timeout, o.handshake_timeout, o.drain_timeout];
         let shortest = timers.into_iter().min().unwrap_or(SWEEP.1);
         (shortest / 4).clamp(SWEEP.0, SWEEP.1)
     }
@@ -607,6 +632,10 @@ impl Engine {
         match connection.phase {
             Phase::Rest | Phase::Read(_) => self.read(index, connection, now),
             Phase::Linger => self.discard(index, connection),
+            Phase::Talk(ref talk) if talk.watched && connection.ended => {
+                self.log(connection, talk, false, now);
+                Ok(false)
+            }
             // What comes meanwhile waits in the kernel.
             Phase::Talk(_) | Phase::Shake => Ok(true),
         }
@@ -670,7 +699,7 @@ impl Engine {
     /// Looks at bytes of a request; how many of them are its own.
     fn digest(&mut self, index: usize, connection: &mut Connection, input: &[u8], now: Duration) -> Result<usize> {
         if let Phase::Rest = connection.phase {
-            connection.phase = Phase::Read(Box::new(Reading::new(self.options.limits, now)));
+            connection.phase = Phase::Read(Box::new(Reading::new(self.options.limits, Body::new(&self.held), now)));
         }
         let mut at = 0;
         loop {
@@ -685,6 +714,13 @@ impl Engine {
                     let head = Rc::new(*head);
                     reading.head = Some(Rc::clone(&head));
                     reading.body_began = now;
+                    let host = head.target.host.as_deref();
+                    let tls = connection.stream.tls();
+                    if host.zip(tls).is_some_and(|(host, tls)| !tls.serves(host)) {
+                        let why = "the connection was made for another host";
+                        self.refuse(index, connection, Refusal::new(421, why), now)?;
+                        return Ok(input.len());
+                    }
                     let fits = match head.framing {
                         Framing::Length(length) if length > self.options.memory => {
                             reading.body.spill(self.options.spill.as_ref())
@@ -699,7 +735,8 @@ impl Engine {
                 Ok(Event::Data(skip, length)) => {
                     let data = rest.get(skip..skip + length).unwrap_or_default();
                     at += skip + length;
-                    reading.body.push(data, self.options.memory, self.options.spill.as_ref())
+                    let share = Share { each: self.options.memory, all: self.options.buffered };
+                    reading.body.push(data, share, self.options.spill.as_ref())
                 }
                 Ok(Event::End(used)) => {
                     at += used;
@@ -739,6 +776,7 @@ impl Engine {
             sent: 0,
             keeps_alive,
             hungry: false,
+            watched: false,
             forks: fork::forks(),
         };
         connection.phase = Phase::Talk(Box::new(talk));
@@ -829,6 +867,7 @@ impl Engine {
                 Phase::Rest if age > o.idle_timeout || self.stopping.is_some() => Verdict::Ends,
                 Phase::Linger if age > LINGER => Verdict::Ends,
                 _ if late => Verdict::Ends,
+                Phase::Talk(_) if connection.is_slow(now, o.send_grace, o.send_rate) => Verdict::Ends,
                 Phase::Talk(talk)
                     if talk.state != State::Asked && !connection.out.is_empty() && age > o.idle_timeout =>
                 {

@@ -28,8 +28,10 @@ pub enum Content<'a> {
     Bytes(&'a [u8]),
     /// So many bytes of a file, from a place on.
     File(File, u64, u64),
-    /// Pieces, by [`Engine::piece`]; the length if it is known.
+    /// Pieces, by [`Engine::piece`].
     Pieces,
+    /// The same for a client that only listens: one that ends its direction is gone.
+    Events,
 }
 
 impl Engine {
@@ -48,11 +50,11 @@ impl Engine {
         let ends = match &content {
             Content::Bytes(bytes) => Ends::After(bytes.len() as u64),
             Content::File(_, _, length) => Ends::After(*length),
-            Content::Pieces if version == Version::Http10 => {
+            Content::Pieces | Content::Events if version == Version::Http10 => {
                 talk.keeps_alive = false;
                 Ends::Close
             }
-            Content::Pieces => Ends::Chunked,
+            Content::Pieces | Content::Events => Ends::Chunked,
         };
         let exchange = Exchange { version, head_only, keeps_alive: talk.keeps_alive, date: &date };
         let bodiless = answer.is_bodiless(&exchange);
@@ -63,7 +65,10 @@ impl Engine {
         let mut rest: &[u8] = &[];
         match content {
             _ if bodiless => talk.state = State::Given,
-            Content::Pieces => talk.state = if ends == Ends::Chunked { State::Chunked } else { State::Close },
+            Content::Pieces | Content::Events => {
+                talk.state = if ends == Ends::Chunked { State::Chunked } else { State::Close };
+                talk.watched = matches!(content, Content::Events);
+            }
             Content::Bytes(bytes) => {
                 let (first, more) = bytes.split_at(bytes.len().min(TOGETHER));
                 out.extend_from_slice(first);
@@ -289,6 +294,7 @@ fn write(connection: &mut Connection, rest: &[u8], now: Duration) -> Result<bool
             Some(count) => rest = rest.get(count..).unwrap_or_default(),
             None => {
                 connection.writable = false;
+                connection.waited.get_or_insert((now, 0));
                 pages::append(connection.out.bytes(), rest)?;
                 return Ok(false);
             }

@@ -28,7 +28,8 @@ local PURE = { url = true, json = true, base64 = true, hash = true }
 local front = lazy({
   "caspian.net.names", "caspian.net.websocket", "caspian.net.http", "caspian.net.requests", "caspian.net.responses",
   "caspian.net.identity", "caspian.net.events", "caspian.net.har", "caspian.net.guard", "caspian.net.guarded",
-  "caspian.net.middleware", "caspian.net.error_methods", "caspian.net.server", "caspian.net.server_request",
+  "caspian.net.middleware", "caspian.net.error_methods", "caspian.net.server", "caspian.net.server_answers", "caspian.net.server_events",
+  "caspian.net.server_form", "caspian.net.server_objects", "caspian.net.server_request",
   "caspian.net.hints", "caspian.net.opening", "caspian.net.methods", "caspian.net.pairs", "caspian.net.pure",
   "caspian.net.within", "caspian.net.mail", "caspian.net.mail.channel", "caspian.net.mail.client", "caspian.net.mail.message",
   "caspian.net.mail.opening", "caspian.net.mail.sasl", "caspian.net.mail.smtp",

@@ -90,7 +90,7 @@ end
 --- The object for a stream of the core's.
 function M.object(core, feed, timeout)
   local object = setmetatable({}, stream)
-  states[object] = { core = core, feed = feed, timeout = timeout }
+  states[object], objects.polled[object] = { core = core, feed = feed, timeout = timeout }, feed
   return object
 end
 

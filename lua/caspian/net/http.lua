@@ -436,6 +436,8 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
         end,
         directory = function(path) return core.directory(cap, path) end,
         file = function(directory, name) return core.directory_file(directory, name) end,
+        routed = front("caspian.net.server_request").routed,
+        answer = front("caspian.net.server_request").answer,
       }
     end
     return front("caspian.net.sammy"), doors

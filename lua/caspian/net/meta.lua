@@ -765,10 +765,13 @@ function Http_client.jail(...) end
 ---@field max_fields? integer        100; 256 at the most
 ---@field max_body_bytes? integer    20 MiB
 ---@field max_memory_bytes? integer  1 MiB; longer bodies need `spill`
+---@field max_buffered_bytes? integer  256 MiB; of all bodies that were not handed out yet; beyond it `spill`, or 503
 ---@field spill? string              a directory for bodies that are too long for memory
 ---@field head_timeout? number       10
 ---@field body_grace? number         10; from then on a body comes at `min_body_rate`
 ---@field min_body_rate? integer     1024 bytes a second
+---@field send_grace? number         10; from then on a client takes what waits for it at `min_send_rate`, or is closed
+---@field min_send_rate? integer     1024 bytes a second
 ---@field idle_timeout? number       75; between requests, and for a client that takes nothing of an answer
 ---@field handshake_timeout? number  10; of TLS
 ---@field drain_timeout? number      10; for what is under way at `stop`
@@ -813,6 +816,7 @@ function Server:stop() end
 --- Other certificates for connections from now on.
 ---@param tls caspian.net.Certificates
 function Server:reload_tls(tls) end
+--- Ends everything at once: of what was answered clients get what the kernel takes without a wait.
 function Server:close() end
 
 --- A request that a server hands out. Read-only; methods work with a dot and with a colon.
@@ -978,10 +982,13 @@ function Net.unix(path, opts) end
 ---@param opts? caspian.net.Listen_options
 ---@return caspian.net.Listener
 function Net.unix_listen(path, opts) end
----@param sockets caspian.net.Socket[]|{ read?: caspian.net.Socket[], write?: caspian.net.Socket[] }
+--- What can be waited for: sockets of every class, servers, event streams of both sides, responses that are streamed.
+---@alias caspian.net.Pollable caspian.net.Socket|caspian.net.Server|caspian.net.Events|caspian.net.Event_stream|caspian.net.Response
+
+---@param sockets caspian.net.Pollable[]|{ read?: caspian.net.Pollable[], write?: caspian.net.Pollable[] }
 ---@param timeout? number  seconds. Defaults to 30
----@return caspian.net.Socket[] readable
----@return caspian.net.Socket[] writable
+---@return caspian.net.Pollable[] readable
+---@return caspian.net.Pollable[] writable
 function Net.poll(sockets, timeout) end
 ---@param name string
 ---@param type? "a"|"aaaa"|"mx"|"ns"|"txt"|"cname"|"srv"|"caa"|"ptr"|"soa"  Defaults to A, then AAAA

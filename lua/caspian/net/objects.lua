@@ -11,6 +11,9 @@ local show = args.show
 --- What is behind the objects that scripts hold: by object, gone with it.
 local states = setmetatable({}, { __mode = "k" })
 
+--- What `poll` looks at, by the object that scripts hold.
+local polled = setmetatable({}, { __mode = "k" })
+
 --- Marks the lists that we give, so that an empty one is known for one, and goes back as an array.
 local ARRAY = { __name = "caspian.net.array", __metatable = false }
 
@@ -68,4 +71,7 @@ local function array(core, list)
   return list
 end
 
-return { ARRAY = ARRAY, FOLDED = FOLDED, HASH = HASH, array = array, kinds = kinds, states = states, readonly = readonly, sealed = sealed }
+return {
+  ARRAY = ARRAY, FOLDED = FOLDED, HASH = HASH, array = array, kinds = kinds, polled = polled, states = states,
+  readonly = readonly, sealed = sealed,
+}

@@ -1,6 +1,7 @@
 --- What opens sockets over a capability, and waits for them: `tcp`, `ssl`, `udp`, listeners, `poll`, and their classes.
 local args = require("caspian.net.args")
 local methods = require("caspian.net.methods")
+local polled = require("caspian.net.objects").polled
 local sockets = require("caspian.net.sockets")
 local next, rawget, setfenv, type = next, rawget, setfenv, type
 local _ENV = {} -- luacheck: ignore
@@ -105,6 +106,9 @@ local function extend(core, cap, tables, net, functions, classes)
 
   --- Waits until one of the sockets can be read: those readable, those writable, as two arrays (empty ones when the
   -- timeout passes). `{ read = {…}, write = {…} }` names what is waited for. timeout: seconds, defaults to 30.
+  -- A server is readable when it has a request, `net.events` when it has an event (or a lost connection is to be made again, by
+  -- `next`), a streamed response when it has a piece for `chunks`. An event stream of a server's is writable while there is room
+  -- for more, and readable once its client is gone.
   function functions.poll(...)
     local list, timeout = own(net, ...)
     if type(list) ~= "table" then bad(1, "poll", "sockets must be a table, got " .. args.show(list)) end
@@ -121,7 +125,7 @@ local function extend(core, cap, tables, net, functions, classes)
       if wake then read, write = rawget(list, "read") or {}, rawget(list, "write") or {} end
     end
     if type(read) ~= "table" or type(write) ~= "table" then bad(1, "poll", "read and write must be tables") end
-    local readable, writable, index = core.poll(read, write, timeout, wake)
+    local readable, writable, index = core.poll(read, write, timeout, wake, polled)
     if readable == nil then answer("poll", readable, writable, index) end
     for i = 1, #readable do readable[i] = rawget(read, readable[i]) end
     for i = 1, #writable do writable[i] = rawget(write, writable[i]) end

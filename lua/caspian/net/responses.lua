@@ -265,6 +265,7 @@ local function made(core, call, status, body, report, saved)
   if report then state[REPORT] = report end
   if saved then state.saved = saved end
   states[object] = state
+  if body == nil and not saved then objects.polled[object] = call end
   return object
 end
 

@@ -25,10 +25,13 @@ local OPTIONS = {
   max_fields = "count",           -- 100
   max_body_bytes = "whole",       -- 20 MiB
   max_memory_bytes = "whole",     -- 1 MiB; longer bodies need `spill`
+  max_buffered_bytes = "whole",   -- 256 MiB; of all bodies that have not been handed out; beyond it `spill`, or 503
   spill = "string",               -- none; a directory for bodies that are too long for memory
   head_timeout = "seconds",       -- 10
   body_grace = "seconds",         -- 10; from then on a body comes at `min_body_rate`
   min_body_rate = "whole",        -- 1024 bytes a second
+  send_grace = "seconds",         -- 10; from then on a client takes what waits for it at `min_send_rate`, or is closed
+  min_send_rate = "whole",        -- 1024 bytes a second
   idle_timeout = "seconds",       -- 75; between requests, and for a client that takes nothing of an answer
   handshake_timeout = "seconds",  -- 10; of TLS
   drain_timeout = "seconds",      -- 10; for what is under way at `stop`
@@ -88,12 +91,12 @@ end
 local function accept(self, state, timeout, place)
   local core = state.core
   while true do
-    local handle, left = core.server_next(self, timeout, place)
+    local handle, left, path = core.server_next(self, timeout, place)
     if handle == true then
       work(self, state)
       timeout = left
     elseif handle then
-      return requests.made(core, handle, self, state)
+      return requests.made(core, handle, left, path, self, state)
     elseif handle == false then
       work(self, state)
       return nil

@@ -7,6 +7,8 @@ mod request;
 mod respond;
 mod upgrade;
 
+pub use request::{Held, peek as asked};
+
 use super::{
     answer::{Answer, argument, found},
     capability::Capability,
@@ -133,7 +135,7 @@ type Open = (AnyUserData, Option<LuaString>, Option<u16>, Option<LuaString>, Opt
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "server_open", open)?;
-    // server_next(server, timeout?) -> request; false once it has stopped; true and the seconds left where there is a note
+    // server_next(server, timeout?) -> request, method, path; false once it has stopped; true and the seconds left where there is a note
     define(lua, core, "server_next", |lua, (socket, timeout, place): (Value, Option<f64>, Option<LuaString>)| {
         next(lua, &socket, timeout, place)
     })?;
@@ -262,10 +264,13 @@ fn settings(opts: &Options<'_>, files: &Files) -> Answer<server::Options> {
             body: number("max_body_bytes", plain.limits.body)?,
         },
         memory: number("max_memory_bytes", plain.memory)?,
+        buffered: number("max_buffered_bytes", plain.buffered)?,
         spill,
         head_timeout: time("head_timeout", plain.head_timeout)?,
         body_grace: time("body_grace", plain.body_grace)?,
         body_rate: number("min_body_rate", plain.body_rate)?,
+        send_grace: time("send_grace", plain.send_grace)?,
+        send_rate: number("min_send_rate", plain.send_rate)?,
         idle_timeout: time("idle_timeout", plain.idle_timeout)?,
         handshake_timeout: time("handshake_timeout", plain.handshake_timeout)?,
         drain_timeout: time("drain_timeout", plain.drain_timeout)?,
@@ -311,8 +316,10 @@ fn next(lua: &Lua, value: &Value, timeout: Option<f64>, place: Option<LuaString>
         }
         if let Some(request) = engine.request() {
             drop(engine);
-            return request::wrap(lua, &socket, &server, request, place)
-                .and_then(|value| value.into_lua_multi(lua).or_else(|e| argument(0, e)));
+            // What nearly every script asks for comes along.
+            let head = Rc::clone(&request.head);
+            let handle = request::wrap(lua, &socket, &server, request, place)?;
+            return (handle, &*head.method, head.target.path()).into_lua_multi(lua).or_else(|e| argument(0, e));
         }
         if engine.is_over() {
             return false.into_lua_multi(lua).or_else(|e| argument(0, e));

@@ -8,7 +8,7 @@ use crate::lua::{
     socket::Socket,
 };
 use crate::{
-    error::Error,
+    error::{Error, Result},
     http::incoming::params,
     panics::contained,
     server::{Request, Ticket},
@@ -17,11 +17,13 @@ use crate::{
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
 use std::{
     cell::{Cell, RefCell},
+    os::fd::OwnedFd,
     rc::Rc,
+    time::Duration,
 };
 
 /// A request that the script has, answered or not.
-pub(super) struct Held {
+pub struct Held {
     pub server: Rc<Server>,
     pub request: Request,
     /// Where `accept` was called.
@@ -68,7 +70,7 @@ pub(super) fn wrap(
     lua.create_userdata(HeldRequest(Rc::new(held))).map(Value::UserData).or_else(|e| argument(0, e))
 }
 
-pub(super) fn peek(value: &AnyUserData) -> Answer<Rc<Held>> {
+pub fn peek(value: &AnyUserData) -> Answer<Rc<Held>> {
     match value.borrow::<HeldRequest>() {
         Ok(held) => Ok(Rc::clone(&held.0)),
         Err(_) => argument(0, "not a request"),
@@ -76,6 +78,19 @@ pub(super) fn peek(value: &AnyUserData) -> Answer<Rc<Held>> {
 }
 
 impl Held {
+    /// For `poll`, of an event stream: goes on with its server; whether its client is gone, and whether there is room for more.
+    pub fn settle(&self) -> (bool, bool) {
+        self.server.settle();
+        let Ok(engine) = self.server.engine() else { return (false, false) };
+        let gone = !engine.is_there(self.ticket());
+        (gone, gone || engine.is_roomy(self.ticket()))
+    }
+
+    /// What it waits for then: its server's queue and timers.
+    pub fn interest(&self) -> Result<(OwnedFd, Duration)> {
+        self.server.interest().map(|(fd, _, left)| (fd, left))
+    }
+
     pub fn ticket(&self) -> Ticket {
         self.request.ticket
     }
@@ -126,12 +141,12 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-fn read(held: &Held, at: u64, count: usize) -> Result<Vec<u8>, Error> {
+fn read(held: &Held, at: u64, count: usize) -> Result<Vec<u8>> {
     held.request.body.read(at, count).map_err(|e| Error::from_io("read the body", &e))
 }
 
 /// All of a body, wherever it is.
-fn whole(held: &Held) -> Result<Vec<u8>, Error> {
+fn whole(held: &Held) -> Result<Vec<u8>> {
     read(held, 0, usize::MAX)
 }
 

@@ -35,11 +35,13 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         held.answered.set(true);
         Ok(done.map_err(|e| e.op("respond"))?)
     })?;
-    // request_stream(request, status, headers?) -> the name under which notes tell that there is room; false: the client is gone
-    define(lua, core, "request_stream", |lua, (request, status, headers): (AnyUserData, f64, Option<Table>)| {
+    // request_stream(request, status, headers?, events) -> the name under which notes tell that there is room; false: the client is gone
+    type Streamed = (AnyUserData, f64, Option<Table>, Option<bool>);
+    define(lua, core, "request_stream", |lua, (request, status, headers, events): Streamed| {
         let held = unanswered(&request)?;
         let answer = answer(status, headers, None)?;
-        let done = held.server.engine()?.answer(held.ticket(), &answer, Content::Pieces);
+        let content = if events == Some(true) { Content::Events } else { Content::Pieces };
+        let done = held.server.engine()?.answer(held.ticket(), &answer, content);
         held.answered.set(true);
         match done.map_err(|e| e.op("respond"))? {
             true => lua.create_string(held.ticket().text()).map(Value::String).or_else(|e| argument(0, e)),
