@@ -43,56 +43,47 @@ local STATIC = { extensions = "table" }
 --- What is behind the objects of this file. Nothing there leads to the object that it is behind: Lua 5.1 and LuaJIT would keep both.
 local apps = setmetatable({}, { __mode = "k" })
 local routes = setmetatable({}, { __mode = "k" })
-local requests = setmetatable({}, { __mode = "k" })
 local transactions = setmetatable({}, { __mode = "k" })
 
 -- --- requests and transactions --------------------------------------------------------------------------------------
 
---- What answers a client without us.
-local ANSWERS = { respond = true, events = true, websocket = true }
-
-local REQUEST = { __name = "caspian.net.sammy.request", __metatable = false, __newindex = objects.readonly }
-objects.kinds[REQUEST] = "request"
-
 --- Segments of the path by position, and what the pattern of its route has captured by name.
 local function steps_of(state)
-  local steps, segments = {}, state.segments or {}
+  if state.steps then return state.steps end
+  local steps, segments, route = {}, state.segments or {}, state.route
   for index = 1, #segments do steps[index] = segments[index] end
   -- The empty segment behind a trailing slash is no step.
   if steps[#steps] == "" then steps[#steps] = nil end
-  for name, value in next, state.captures or {} do steps[name] = value end
-  return setmetatable(steps, objects.HASH)
+  for name, value in next, route and patterns.capture(route.pattern, segments) or {} do steps[name] = value end
+  state.steps = setmetatable(steps, objects.HASH)
+  return state.steps
 end
 
-function REQUEST.__index(self, name)
-  local state = requests[self]
-  if name == "steps" then
-    state.steps = state.steps or steps_of(state)
-    return state.steps
-  end
-  local cached = state.methods and state.methods[name]
-  if cached then return cached end
-  local raw = state.raw
-  local value = raw[name]
-  if type(value) ~= "function" then return value end
-  local function method(first, ...)
-    local is_self = first ~= nil and rawequal(requests[first], state)
-    if not ANSWERS[name] then
-      if is_self then return value(raw, ...) end
-      return value(raw, first, ...)
+--- What answers a client without us.
+local ANSWERS = { respond = true, events = true, websocket = true }
+
+--- Around a request that is no server's of ours: it has `steps`, and tells when it has answered. It leads to what is behind it by
+-- functions alone, not by a weak table, which would keep both on Lua 5.1 and LuaJIT.
+local function foreign(raw, state)
+  local methods, request = {}, nil
+  local metatable = { __name = "caspian.net.sammy.request", __metatable = false, __newindex = objects.readonly }
+  function metatable.__index(_, name)
+    if name == "steps" then return steps_of(state) end
+    if methods[name] then return methods[name] end
+    local value = raw[name]
+    if type(value) ~= "function" then return value end
+    methods[name] = function(first, ...)
+      local answered
+      if rawequal(first, request) then answered = value(raw, ...) else answered = value(raw, first, ...) end
+      if ANSWERS[name] then state.taken = true end
+      return answered
     end
-    local answered
-    if is_self then answered = value(raw, ...) else answered = value(raw, first, ...) end
-    state.taken = true
-    return answered
+    return methods[name]
   end
-  state.methods = state.methods or {}
-  state.methods[name] = method
-  return method
-end
-
-function REQUEST.__tostring(self)
-  return "request " .. tostring(self.method) .. " " .. tostring(self.path)
+  function metatable.__tostring(self) return "request " .. tostring(self.method) .. " " .. tostring(self.path) end
+  objects.kinds[metatable] = "request"
+  request = setmetatable({}, metatable)
+  return request
 end
 
 local function no_cookie_domain()
@@ -105,7 +96,7 @@ local function session_of(state)
   if not state.kept then
     local cookie, codec = state.app.cookie, state.app.codec
     if not cookie.domain then error(no_cookie_domain(), 0) end
-    local sent = state.raw.headers["cookie"]
+    local sent = state.request.headers["cookie"]
     -- Whoever has a host beside ours can send a second cookie of the name: the first that we have signed is the one.
     for name, value in gmatch(type(sent) == "string" and sent or "", "([^=;%s]+)=([^;%s]*)") do
       if name == cookie.name then
@@ -136,9 +127,8 @@ local TRANSACTION = { __name = "caspian.net.sammy.transaction", __metatable = fa
 objects.kinds[TRANSACTION] = "transaction"
 
 function TRANSACTION.__index(self, name)
-  local behind = transactions[self]
-  local state = behind.state
-  if name == "request" then return behind.request end
+  local state = transactions[self]
+  if name == "request" then return state.request end
   if name == "response" then
     -- A draft, which the answer is laid over.
     state.response = state.response or responses.make()
@@ -149,7 +139,7 @@ function TRANSACTION.__index(self, name)
 end
 
 function TRANSACTION.__newindex(self, name, value)
-  local state = transactions[self].state
+  local state = transactions[self]
   if name == "response" then
     local response = responses.from(value)
     if not response then error("transaction.response must be a response, got " .. show(value), 2) end
@@ -173,39 +163,70 @@ function TRANSACTION.__tostring() return "transaction" end
 
 --- The path of a request, without its query.
 local function path_of(raw)
-  return match(tostring(raw.path or raw.target or ""), "^[^?#]*")
+  local path = tostring(raw.path or raw.target or "")
+  if find(path, "[?#]") then return match(path, "^[^?#]*") end
+  return path
 end
 
---- Answers one request.
-local function handle(app, raw, fallback)
+--- Takes in what a script has done to the list of handlers.
+local function refresh(app)
   local shadow, handlers = app.shadow, app.handlers
   local changed = #shadow ~= #handlers
   for index = 1, #handlers do
     if shadow[index] ~= handlers[index] then changed = true break end
   end
-  if changed then
-    app.shadow = {}
-    for index = 1, #handlers do app.shadow[index] = handlers[index] end
-    app.steps = chain.plan(handlers, function(handler) return routes[handler] end)
-  end
+  if not changed then return end
+  app.shadow = {}
+  for index = 1, #handlers do app.shadow[index] = handlers[index] end
+  app.steps = chain.plan(handlers, function(handler) return routes[handler] end)
+end
+
+--- Gives an answer to the server.
+local function send(app, state, status, headers, body)
+  if state.behind then return app.door.answer(state.behind, status, headers, body) end
+  if type(status) ~= "table" then status = { status = status, headers = headers, body = body } end
+  local raw = state.raw
+  return raw.respond(raw, status)
+end
+
+--- Answers one request.
+local function handle(app, raw, fallback)
+  -- Nobody else has the list, unless he was given it.
+  if app.shown or #app.shadow ~= #app.handlers then refresh(app) end
   app.fallback = fallback
   -- All that most requests set is there from the start: the table never grows.
   local state = {
-    app = app, raw = raw, method = raw.method, segments = patterns.segments(path_of(raw)) or false, methods = false, route = false,
-    captures = false, steps = false, step = false, place = false, pattern = false, response = false, answered = false, taken = false,
+    app = app, method = raw.method, segments = false, joined = false, request = raw, behind = false, steps_of = steps_of,
+    route = false, steps = false, step = false, place = false, response = false, answered = false, taken = false,
     kept = false, text = false,
   }
-  local request, transaction = setmetatable({}, REQUEST), setmetatable({}, TRANSACTION)
-  requests[request] = state
-  transactions[transaction] = { state = state, request = request }
-  if state.segments then chain.find(app.steps, state) end
-  local given = app.before and app.before(raw)
-  given = given or chain.run(app, state, request, transaction)
-  if given == nil then return end
-  local ok, err = pcall(raw.respond, raw, given)
+  local behind = app.door.routed(raw, state)
+  local request = raw
+  if behind then
+    state.behind = behind
+  else
+    request = foreign(raw, state)
+    state.request, state.raw = request, raw
+  end
+  local transaction = setmetatable({}, TRANSACTION)
+  transactions[transaction] = state
+  local segments, joined = patterns.segments(path_of(raw))
+  if segments then
+    state.segments, state.joined = segments, joined
+    chain.find(app.steps, state)
+  end
+  local refused = app.before and app.before(raw)
+  local status, headers, body
+  if refused then
+    status, headers, body = responses.sent(refused)
+  else
+    status, headers, body = chain.run(app, state, request, transaction)
+    if status == nil then return end
+  end
+  local ok, err = pcall(send, app, state, status, headers, body)
   if not ok then
     app.report(err, request, "respond")
-    pcall(raw.respond, raw, responses.sent(responses.page(500)))
+    pcall(send, app, state, responses.sent(responses.page(500)))
   end
 end
 
@@ -375,7 +396,10 @@ end
 
 --- Fields that can be read.
 local FIELDS = {
-  handlers = function(app) return app.handlers end,
+  handlers = function(app)
+    app.shown = true
+    return app.handlers
+  end,
   csrf_guard = function(app) return app.csrf_guard end,
   response = function(app) return app.response end,
   server = function(app) return app.server end,

@@ -141,8 +141,7 @@ local function make(door, given, name)
     local field = request.headers["authorization"]
     local token = type(field) == "string" and match(field, "^[Bb][Ee][Aa][Rr][Ee][Rr] +([^%s]+)$")
     if token and app.codec.hash.equal(token, app.token) then return nil end
-    local page = responses.page(401, UNAUTHORIZED)
-    return responses.sent(page)
+    return (responses.page(401, UNAUTHORIZED))
   end
   return self
 end

@@ -4,6 +4,7 @@
 -- that says nothing but its status, and goes to whoever watches the server.
 local csrf = require("caspian.net.sammy.csrf")
 local patterns = require("caspian.net.sammy.patterns")
+local ANSWERED = require("caspian.net.server_objects").ANSWERED
 local responses = require("caspian.net.sammy.response")
 local error, pcall, setfenv, setmetatable, type = error, pcall, setfenv, setmetatable, type
 local find, lower = string.find, string.lower
@@ -40,28 +41,24 @@ local function plan(handlers, is_route)
   return steps
 end
 
---- Does a route take a method?
-local function takes(route, method)
-  return route.any or route.methods[method]
-end
-
---- Follows a route: what its pattern has captured are the request's steps.
-local function follow(state, route, captures)
-  state.route, state.captures, state.steps = route, captures, nil
-end
-
 --- Finds the route that a request goes to first: its step and place, for `run`.
 local function find_route(steps, state)
-  local method = state.method
   for index = 1, #steps do
     local routes = steps[index].index
-    if routes and patterns.visit(routes, state.segments, 0, function(route, captures, place)
-      if not takes(route, method) then return nil end
-      follow(state, route, captures)
-      state.step, state.place = index, place
-      return true
-    end) then return end
+    local route, place
+    if routes then route, place = patterns.seek(routes, state.segments, state.joined, state.method, 0) end
+    if route then
+      state.route, state.step, state.place = route, index, place
+      return
+    end
   end
+end
+
+--- True once a handler has answered the client itself.
+local function is_taken(state)
+  local behind = state.behind
+  if behind then return behind[ANSWERED] end
+  return state.taken
 end
 
 --- The class of an error, if it has one.
@@ -89,7 +86,7 @@ end
 
 --- Takes what a handler answered; true if it is an answer.
 local function take(state, result)
-  if state.taken then
+  if is_taken(state) then
     state.answered = true
   elseif result ~= nil then
     local response = responses.from(result)
@@ -109,7 +106,6 @@ end
 
 --- What a route answers; true if it does.
 local function asked(app, state, request, transaction, route)
-  state.pattern = route.pattern.text
   if route.rejected then
     return take(state, responses.page(405, { Allow = app.methods_of(state.segments, true) }))
   end
@@ -118,16 +114,18 @@ end
 
 --- Asks the routes behind an index: first the one that was found already.
 local function route_step(app, state, request, transaction, index)
-  local after = 0
+  local routes = app.steps[index].index
+  local route, place
   if state.step == index then
-    if asked(app, state, request, transaction, state.route) then return end
-    after = state.place
+    route, place = state.route, state.place
+  else
+    route, place = patterns.seek(routes, state.segments, state.joined, state.method, 0)
   end
-  patterns.visit(app.steps[index].index, state.segments, after, function(route, captures)
-    if not takes(route, state.method) then return nil end
-    follow(state, route, captures)
-    return asked(app, state, request, transaction, route) or nil
-  end)
+  while route do
+    if route ~= state.route then state.route, state.steps = route, false end
+    if asked(app, state, request, transaction, route) then return end
+    route, place = patterns.seek(routes, state.segments, state.joined, state.method, place)
+  end
 end
 
 --- The steps of a handler, each protected by who calls them.
@@ -135,7 +133,7 @@ local STAGES = {
   before = function(state, transaction, instance)
     local before = instance.before
     local response = before and responses.from(before(instance, transaction))
-    if response or state.taken then take(state, response) end
+    if response or is_taken(state) then take(state, response) end
   end,
   process = function(state, transaction, instance)
     local process = instance.process
@@ -146,6 +144,12 @@ local STAGES = {
     if after then after(instance, transaction) end
   end,
 }
+
+--- Runs a stage of one handler, which was made for this request.
+local function stage(app, state, request, transaction, name, index, instance)
+  local ok, err = pcall(STAGES[name], state, transaction, instance)
+  if not ok then settle(app, state, request, err, name, "handler " .. app.steps[index].place) end
+end
 
 --- What the response is made complete with. An error here must not leave with half of it.
 local function complete(app, state, request)
@@ -164,7 +168,7 @@ local function complete(app, state, request)
   return responses.sent(response)
 end
 
---- Runs the chain. Answers the response, or nil where a handler has answered the client itself.
+--- Runs the chain. Answers what `respond` takes, or nil where a handler has answered the client itself.
 -- @param app { steps, statics, serve(static, segments), methods_of(segments, bare), fallback, csrf_guard, auto_options, codec,
 --   session_of(state), cookie_of(state), report(err, request, where, first), warn(words, request) }
 -- @param state what is behind request and transaction: { method, segments }, and what `find` has set; `response`, `answered`,
@@ -189,12 +193,6 @@ local function run(app, state, request, transaction)
     end
   end
 
-  --- Runs a stage of one handler.
-  local function stage(name, index)
-    local ok, err = pcall(STAGES[name], state, transaction, instances[index])
-    if not ok then settle(app, state, request, err, name, "handler " .. steps[index].place) end
-  end
-
   -- before
   if not state.answered and app.csrf_guard and not (state.route and state.route.csrf == false) then
     local ok, passes = pcall(csrf.passes, request, function() return app.session_of(state) end, app.codec)
@@ -206,7 +204,7 @@ local function run(app, state, request, transaction)
   end
   for index = 1, instances and count or 0 do
     if state.answered then break end
-    if instances[index] then stage("before", index) end
+    if instances[index] then stage(app, state, request, transaction, "before", index, instances[index]) end
   end
 
   -- process
@@ -215,9 +213,9 @@ local function run(app, state, request, transaction)
     if state.answered then break end
     if steps[index].index then
       local ok, err = pcall(route_step, app, state, request, transaction, index)
-      if not ok then settle(app, state, request, err, "process", state.pattern or "a route") end
+      if not ok then settle(app, state, request, err, "process", state.route and state.route.pattern.text or "a route") end
     else
-      stage("process", index)
+      stage(app, state, request, transaction, "process", index, instances[index])
     end
   end
   if not state.answered and (state.method == "GET" or state.method == "HEAD") then
@@ -245,17 +243,17 @@ local function run(app, state, request, transaction)
   -- What a `before` wrote to the response itself stands, where nobody else has answered.
   if not state.answered and not take(state, nil) then take(state, responses.page(404)) end
   -- What answered the client itself: what `after` does to this goes nowhere.
-  if state.taken and not state.response then state.response = responses.make(200) end
+  if is_taken(state) and not state.response then state.response = responses.make(200) end
 
   -- after
   for index = 1, instances and count or 0 do
-    if instances[index] then stage("after", index) end
+    if instances[index] then stage(app, state, request, transaction, "after", index, instances[index]) end
   end
-  if state.taken then return nil end
+  if is_taken(state) then return nil end
 
-  local ok, given = pcall(complete, app, state, request)
-  if ok then return given end
-  app.report(given, request, "the response", state.first)
+  local ok, status, headers, body = pcall(complete, app, state, request)
+  if ok then return status, headers, body end
+  app.report(status, request, "the response", state.first)
   return responses.sent(responses.page(500))
 end
 

@@ -5,7 +5,8 @@
 -- work is at most the product of the two lengths).
 local args = require("caspian.net.args")
 local setfenv, tonumber, type = setfenv, tonumber, type
-local byte, char, find, gmatch, gsub, match = string.byte, string.char, string.find, string.gmatch, string.gsub, string.match
+local byte, char, find, gmatch, gsub, match, sub =
+  string.byte, string.char, string.find, string.gmatch, string.gsub, string.match, string.sub
 local concat = table.concat
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -51,20 +52,24 @@ local function unescaped(digits)
   return char(tonumber(digits, 16))
 end
 
---- The segments of a request's path; nil where an escape is none, or the path is none.
+--- The segments of a request's path, and the path of them; nil where an escape is none, or the path is none.
 local function segments(path)
-  if path == "*" then return { "*", whole = true } end
+  if path == "*" then return { "*", whole = true }, path end
   if byte(path) ~= SLASH then return nil end
-  local list, count = {}, 0
-  for segment in gmatch(path, "/([^/]*)") do
+  local list, count, from = {}, 0, 2
+  while true do
+    local slash = find(path, "/", from, true)
     count = count + 1
-    list[count] = segment
-    if find(segment, "%", 1, true) then
-      if find(gsub(segment, "%%%x%x", ""), "%", 1, true) then return nil end
-      list[count] = gsub(segment, "%%(%x%x)", unescaped)
-    end
+    list[count] = sub(path, from, (slash or 0) - 1)
+    if not slash then break end
+    from = slash + 1
   end
-  return list
+  if find(path, "%", 1, true) then
+    if find(gsub(path, "%%%x%x", ""), "%", 1, true) then return nil end
+    for at = 1, count do list[at] = gsub(list[at], "%%(%x%x)", unescaped) end
+    path = "/" .. concat(list, "/")
+  end
+  return list, path
 end
 
 --- Does one segment of a pattern take one of a path?
@@ -101,6 +106,20 @@ local function spread(pattern, list)
     ends[i] = at
   end
   return ends
+end
+
+--- Does a pattern match a path?
+local function matches(pattern, list)
+  local count, length, splats = pattern.count, #list, pattern.splats
+  if splats == 0 and count ~= length or count > length or pattern.whole ~= list.whole then return false end
+  if splats > 1 then return spread(pattern, list) ~= nil end
+  local kinds, words, from = pattern.kinds, pattern.words, 1
+  for i = 1, count do
+    local kind = kinds[i]
+    if not takes(kind, words[i], list[from]) then return false end
+    from = kind == SPLAT and from + length - count + 1 or from + 1
+  end
+  return true
 end
 
 --- What a pattern captures of a path: by name; nil where it does not match.
@@ -148,16 +167,16 @@ local function put(into, key, entry)
   list[#list + 1] = entry
 end
 
---- An index over routes, for `visit`. A route that is nothing but literal is found by its path, another by its first segment where
+--- An index over routes, for `seek`. A route that is nothing but literal is found by its path, another by its first segment where
 -- that is literal.
--- @param routes array of { pattern =, … }, in their order
+-- @param routes array of { pattern =, methods = a set, any = every method }, in their order
 local function index(routes)
   local self = { literal = {}, first = {}, rest = {} }
   for place = 1, #routes do
     local route = routes[place]
     local pattern, entry = route.pattern, { place, route }
     if pattern.literal then
-      put(self.literal, concat(pattern.words, "/"), entry)
+      put(self.literal, pattern.text, entry)
     elseif pattern.kinds[1] == LITERAL then
       put(self.first, pattern.words[1], entry)
     else
@@ -169,11 +188,12 @@ end
 
 local NONE = {}
 
---- Calls `each(route, captures, place)` for the routes that match, in their order, until it answers something; answers that.
+--- The first route that matches and takes the method, and its place; nil if there is none.
+-- @param list, joined what `segments` has answered
 -- @param after the place behind which it begins; 0: with the first
-local function visit(self, list, after, each)
+local function seek(self, list, joined, method, after)
   -- Three lists, each in order, are gone through together: the first by place. A segment with a slash in it is like no path of literals.
-  local a, b, c = self.literal[concat(list, "/")] or NONE, self.first[list[1]] or NONE, self.rest
+  local a, b, c = self.literal[joined] or NONE, self.first[list[1]] or NONE, self.rest
   local i, j, k = 1, 1, 1
   while true do
     local x, y, z = a[i], b[j], c[k]
@@ -187,13 +207,9 @@ local function visit(self, list, after, each)
     else
       return nil
     end
-    local route = entry[2]
-    local found = entry[1] > after and capture(route.pattern, list)
-    if found then
-      local answer = each(route, found, entry[1])
-      if answer ~= nil then return answer end
-    end
+    local place, route = entry[1], entry[2]
+    if place > after and (route.any or route.methods[method]) and matches(route.pattern, list) then return route, place end
   end
 end
 
-return { compile = compile, segments = segments, capture = capture, index = index, visit = visit }
+return { compile = compile, segments = segments, capture = capture, index = index, seek = seek }

@@ -97,8 +97,9 @@ end
 
 -- --- responses ------------------------------------------------------------------------------------------------------
 
---- By response: true, or { csp = its policy, other = a body that is no text }.
-local states = setmetatable({}, { __mode = "k" })
+--- By this key responses are known, and have what is behind them: true, or { csp = its policy, other = a body that is no text }.
+-- In the response itself, since a weak table costs each of them a collection's work; whoever finds it there is a handler.
+local BEHIND = {}
 
 --- Headers as a handler gives them: the aliases are names, too.
 local HEADERS = { __name = "caspian.net.response_headers", __metatable = false }
@@ -152,10 +153,10 @@ objects.kinds[RESPONSE] = "response"
 
 --- What is behind a response, made when there is something.
 local function behind(self)
-  local state = states[self]
+  local state = rawget(self, BEHIND)
   if state == true then
     state = {}
-    states[self] = state
+    rawset(self, BEHIND, state)
   end
   return state
 end
@@ -190,9 +191,9 @@ function RESPONSE.__tostring(self) return "response " .. tostring(self.status) e
 --- A response whose parts were checked. `status` nil: nobody has answered yet.
 local function make(status, headers, body)
   -- Set here, so that a status and a body can be set and taken away later without the metatable's word.
-  local self = { status = status or false, headers = headers or setmetatable({}, HEADERS), body = body or "" }
-  states[self] = true
-  return setmetatable(self, RESPONSE)
+  return setmetatable({
+    status = status or false, headers = headers or setmetatable({}, HEADERS), body = body or "", [BEHIND] = true,
+  }, RESPONSE)
 end
 
 --- A response of these parts, which a public function was given.
@@ -210,7 +211,7 @@ local function new(name, at, status, headers, body, depth)
 end
 
 local function is(value)
-  return type(value) == "table" and states[value] ~= nil
+  return type(value) == "table" and rawget(value, BEHIND) ~= nil
 end
 
 --- What a handler answered as a response: one of ours, or a table { status =, headers =, body = | body_json = | body_file = }.
@@ -296,8 +297,11 @@ end
 
 --- The names of the cookies that a response sets, more than once.
 local function doubled_cookie(headers)
-  local list = headers["Set-Cookie"]
-  if type(list) ~= "table" then return nil end
+  local list
+  for name, value in next, headers do
+    if type(value) == "table" and lower(name) == "set-cookie" then list = value end
+  end
+  if not list then return nil end
   local seen = {}
   for index = 1, #list do
     local name = type(list[index]) == "string" and match(list[index], "^%s*([^=;%s]+)")
@@ -320,11 +324,15 @@ end
 
 --- What `request:respond` takes, of a response: raises where it cannot be sent.
 local function sent(self)
-  local headers = {}
-  if type(self.headers) ~= "table" then error("headers must be a table, got " .. show(self.headers), 0) end
+  local state, headers = rawget(self, BEHIND), self.headers
+  if type(headers) ~= "table" then error("headers must be a table, got " .. show(headers), 0) end
+  -- With a name of its own for each header it goes as it is.
+  if state == true and rawget(headers, "content_type") == nil and rawget(headers, "location") == nil then
+    return self.status, headers, self.body
+  end
+  headers = {}
   for name, value in next, self.headers do headers[ALIASES[name] or name] = value end
-  local state = states[self]
-  if state == true then return { status = self.status, headers = headers, body = self.body } end
+  if state == true then return self.status, headers, self.body end
   local csp = state.csp and serialized(state.csp)
   if csp then headers["Content-Security-Policy"] = csp end
   local given = { status = self.status, headers = headers }
@@ -345,7 +353,7 @@ local function beneath(self, draft)
   for name, value in next, draft.headers do
     if self.headers[name] == nil then self.headers[name] = value end
   end
-  local theirs = states[draft]
+  local theirs = rawget(draft, BEHIND)
   if theirs ~= true and theirs.csp and not behind(self).csp then behind(self).csp = theirs.csp end
 end
 
@@ -355,5 +363,5 @@ return {
   --- Answers with a file, which the server sends by itself: ranges and conditional requests, too.
   file = function(self, file) behind(self).other = { body_file = file } end,
   --- The body, where it is a string.
-  text = function(self) return type(self.body) == "string" and (states[self] == true or not states[self].other) and self.body or nil end,
+  text = function(self) return type(self.body) == "string" and (self[BEHIND] == true or not self[BEHIND].other) and self.body or nil end,
 }
