@@ -60,6 +60,29 @@ function serving.turn(server, is_done)
   end
 end
 
+--- Runs a shell command beside a server until it ends, at most `seconds` (60): what it wrote, and errors. `handler` answers what comes.
+function serving.beside(server, command, handler, seconds)
+  local path = os.tmpname()
+  local words = ("PATH=$PATH:/usr/sbin; (%s) >%s 2>&1; mv %s %s.done"):format(command, path, path, path)
+  local running = process.start("sh -c " .. process.quote(words))
+  local ended = os.time() + (seconds or 60)
+  local done
+  while not done do
+    assert(os.time() < ended, "too late: " .. command)
+    local ok, request = pcall(server.accept, server, { timeout = 0.05 })
+    if ok and request then
+      local answer = handler(request)
+      if answer then request:respond(answer) end
+    end
+    done = io.open(path .. ".done", "rb")
+  end
+  local text = done:read("*a")
+  done:close()
+  running:rest()
+  os.remove(path .. ".done")
+  return text
+end
+
 --- The head of an answer, as its lines.
 function serving.head(client)
   local lines = {}
