@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                "Date: Thu, 1 Jan 1970 00:00:00 +0000\r\nFrom: =?utf-8?Q?J=C3=B6rg?= <a@x.example>\r\nTo: <b@y.example>\r\nSubject: hi\r\n\
+                "Date: Thu, 1 Jan 1970 00:00:00 +0000\r\nFrom: =?utf-8?B?SsO2cmc=?= <a@x.example>\r\nTo: <b@y.example>\r\nSubject: hi\r\n\
                  Message-ID: <{id}@x.example>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=\"utf-8\"\r\n\
                  Content-Transfer-Encoding: 7bit\r\n\r\none\r\ntwo\r\n"
             )
