@@ -25,6 +25,7 @@
 //! Features: one TLS provider, `full` (aws-lc-rs) or `small` (ring), and one Lua of `lua51`, `lua52`, `lua53`, `lua54`, `lua55`, `luajit`; with `vendored` its source is built in, without it the
 //! system's is linked, and with `module` (the native module `caspian_net.so`) it is the one of whoever loads the module. `embedded`, in the default, is the
 //! launcher's: `lua54` and `vendored`. `front` is for C: the Lua files inside the module.
+//! The `mlua` beside this crate is of the version above, since its types are in the functions below. Luau, whose C interface is another one, is not there.
 //!
 //! What is not on this page is not the crate's interface.
 
