@@ -89,6 +89,14 @@ local function port_of(host, port)
   return host == "www.example.com" and (port == 443 and servers.https or servers.http) or port
 end
 
+--- The options of a client of mail or files, for the server here.
+local function at_home(opts, port)
+  local given = { ca_bundle = process.read(servers.ca) }
+  for name, value in pairs(opts) do given[name] = value end
+  given.host, given.port = "localhost", port
+  return given
+end
+
 local function over(base, own)
   return setmetatable(own, { __index = base })
 end
@@ -134,6 +142,7 @@ local function stage(next_block)
       for name, value in pairs(opts or {}) do given[name] = value end
       return net.ssl("localhost", port_of(host, port), given)
     end,
+    ftp = function(opts) return net.ftp(at_home(opts, servers.ftp.proftpd)) end,
     resolve = function(name, kind, opts)
       if not name:find("example%.com$") then return net.resolve(name, kind, opts) end
       return net.resolve((name:gsub("example%.com$", "spec.test")), kind, { server = "127.0.0.1:" .. servers.dns })

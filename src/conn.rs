@@ -162,6 +162,14 @@ impl Conn {
         }
     }
 
+    /// The peer of a connection that is closed from now on sees a reset, and no end: not of TLS either.
+    pub fn reset_at_close(&mut self) -> Result<()> {
+        if let Some(tls) = self.session_mut() {
+            tls.abandon();
+        }
+        self.wire().reset_at_close()
+    }
+
     /// True if this process must not share the connection with a child: there is TLS on it.
     pub fn is_tls(&self) -> bool {
         !matches!(self.stream, Stream::Plain(_))

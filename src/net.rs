@@ -11,7 +11,7 @@ use crate::{
     log::Log,
     panics::point,
     resolve::Pending,
-    tls::{Ca, ClientConfigs, ClientOptions, ClientTls, SharedOptions},
+    tls::{Ca, ClientConfigs, ClientOptions, ClientTls, Sessions, SharedOptions},
     zone,
 };
 use serde_json::Value;
@@ -137,6 +137,11 @@ impl Net {
     /// The TLS configuration for these options. TLS sessions are resumed within this capability only.
     pub fn client_tls(&self, options: &ClientOptions) -> Result<ClientTls> {
         self.0.tls.client(options)
+    }
+
+    /// The same with sessions of its own, which no other connection resumes.
+    pub fn own_client_tls(&self, options: &ClientOptions) -> Result<(ClientTls, Arc<Sessions>)> {
+        self.0.tls.own(options)
     }
 
     /// The same for options that many connections share.

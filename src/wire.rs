@@ -229,6 +229,11 @@ impl Wire {
         self.socket.tcp_nodelay().unwrap_or(false)
     }
 
+    /// Closing it resets the connection, and what was not sent yet is thrown away.
+    pub fn reset_at_close(&self) -> Result<()> {
+        self.socket.set_linger(Some(Duration::ZERO)).map_err(|e| Error::from_io("reset", &e))
+    }
+
     pub fn set_nodelay(&self, on: bool) -> Result<()> {
         self.socket.set_tcp_nodelay(on).map_err(|e| Error::from_io("nodelay", &e))
     }

@@ -14,6 +14,7 @@ const PAGES: &[(&str, &str)] = &[
     ("guards", include_str!("../../docs/guards.md")),
     ("events-and-websockets", include_str!("../../docs/events-and-websockets.md")),
     ("mail", include_str!("../../docs/mail.md")),
+    ("ftp", include_str!("../../docs/ftp.md")),
     ("names", include_str!("../../docs/names.md")),
     ("helpers", include_str!("../../docs/helpers.md")),
     ("errors", include_str!("../../docs/errors.md")),

@@ -6,6 +6,7 @@
 
 mod answer;
 mod batch;
+mod beside;
 mod bodies;
 mod boxed;
 mod capability;

@@ -2,6 +2,7 @@
 
 use super::{
     answer::{Answer, argument, error_object, found},
+    beside,
     capability::{self, Capability},
     define, held,
     kinds::{List, hash},
@@ -128,6 +129,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
 
     streams(lua, core)?;
+    beside::register(lua, core)?;
     datagrams(lua, core)
 }
 
@@ -152,8 +154,9 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
             peer.map(host_and_port).map_or_else(|| (socket.host.to_string(), None), |(h, p)| (h, Some(p)));
         wrap(lua, Socket::new(Rc::clone(cap), class, Item::Stream(conn), &host, port), socket.timeout())
     })?;
-    // starttls(socket, opts): the plain socket is spent, whatever comes of it.
-    define(lua, core, "starttls", |lua, (plain, opts): (Value, Option<Table>)| {
+    // starttls(socket, opts, sessions): the plain socket is spent, whatever comes of it. `sessions`, of `tls_sessions`, has the
+    // options of TLS and the host, and `opts` the rest.
+    define(lua, core, "starttls", |lua, (plain, opts, resumed): (Value, Option<Table>, Option<AnyUserData>)| {
         let plain = peek(lua, &plain)?;
         let cap = &plain.cap;
         let opts = Options::new(lua, opts, 1);
@@ -166,12 +169,15 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         // A client that is silent must not hold up a server for as long as its socket's timeout.
         let own = server.is_some().then_some(HANDSHAKE_TIMEOUT);
         let deadline = deadline.within(opts.seconds("handshake_timeout")?.unwrap_or(own));
-        let client = match server {
-            Some(_) => None,
-            None => Some(opts.client_tls(cap, "starttls", plain.port.unwrap_or(0))?),
+        let resumed = resumed.as_ref().map(beside::sessions).transpose()?;
+        let (client, known) = match (&server, resumed) {
+            (Some(_), _) => (None, None),
+            (None, Some((tls, host))) => (Some(tls), Some(host)),
+            (None, None) => (Some(opts.client_tls(cap, "starttls", plain.port.unwrap_or(0))?), None),
         };
         let host = match (&client, opts.text("sni")?) {
             (None, _) => None,
+            (Some(_), None) if known.is_some() => known,
             (Some(_), Some(name)) => Some(Host::parse(&name).or_else(|why| argument(1, format!("sni: {why}")))?),
             (Some(_), None) => match Zoned::parse(&plain.host) {
                 Ok(zoned) => Some(zoned.host),

@@ -7,6 +7,7 @@ use super::{
     fault::NotPinned,
     pem, provider,
     roots::{self, Ca, Roots},
+    sessions::Sessions,
     shown::{self, Names},
     trust::{self, Role},
     versions, wrong,
@@ -241,6 +242,16 @@ impl ClientConfigs {
     /// The configuration for these options, built at the first call. Errors: as [`ClientTls::new`].
     pub fn client(&self, options: &ClientOptions) -> Result<ClientTls> {
         self.known(options, options.identity())
+    }
+
+    /// The same with sessions of its own, built at each call: for connections to one host.
+    pub fn own(&self, options: &ClientOptions) -> Result<(ClientTls, Arc<Sessions>)> {
+        let sessions = Arc::new(Sessions::default());
+        let built = ClientTls::with_ca(options, self.ca.clone())?.0;
+        let mut config = ClientConfig::clone(&built.config);
+        config.resumption = Resumption::store(sessions.clone());
+        let inner = Inner { config: Arc::new(config), sni: built.sni.clone(), identity: built.identity };
+        Ok((ClientTls(Arc::new(inner)), sessions))
     }
 
     /// The same for options that are shared.

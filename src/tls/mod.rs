@@ -17,6 +17,7 @@ mod records;
 pub(crate) mod roots;
 pub(crate) mod sealed;
 mod server;
+mod sessions;
 pub(crate) mod shown;
 mod stream;
 pub(crate) mod trust;
@@ -25,6 +26,7 @@ pub use cert::{PeerCert, fingerprint};
 pub use client::{ClientConfigs, ClientOptions, ClientTls, Identity, SharedOptions};
 pub use roots::{Ca, is_machine_path};
 pub use server::{ClientAuth, ServerOptions, ServerTls};
+pub use sessions::Sessions;
 pub use stream::Tls;
 
 use crate::{

@@ -182,6 +182,76 @@ function Smtp:send_raw(from, to, data, opts) end
 ---@return caspian.net.Refusal? refusal
 function Smtp:verify(address, opts) end
 
+---@class caspian.net.Ftp_options: caspian.net.Mail_options
+---@field active? boolean  the server connects to us, which needs a listen grant. Defaults to false
+
+--- An entry of a directory; what the server does not tell is nil.
+---@class caspian.net.Ftp_entry
+---@field name string     one segment
+---@field type "file"|"dir"|"link"|"other"
+---@field size? integer   bytes
+---@field mtime? number   seconds since 1970
+---@field perm? string    RFC 3659 section 7.5.5
+---@field unique? string
+---@field mode? string    "rw-r--r--" or "0644", as the server has it
+---@field owner? string
+---@field group? string
+---@field target? string  of a link
+
+--- RFC 959 and 3659. Where the server refuses, methods return nil and a refusal; a transfer that began and did not end well raises an error
+--- with `bytes`, for a string `partial`, and where the server said why `code` and `text`.
+---@class caspian.net.Ftp: caspian.net.Mail_client
+---@field features table<string, string>  what the server can (FEAT), by keyword in upper case
+local Ftp = {}
+---@param path? string  Defaults to the current directory
+---@param opts? { timeout?: number, max_body_bytes?: integer }  of the listing: 64 MiB
+---@return caspian.net.Ftp_entry[]?, caspian.net.Refusal?
+function Ftp:list(path, opts) end
+--- `offset`: the first byte wanted. `type`: "i" (as it is) or "a" (text in lines that end in CRLF).
+---@param path string
+---@param into? fun(piece: string)|file*  Defaults to a string
+---@param opts? { offset?: integer, type?: "i"|"a", timeout?: number, max_body_bytes?: integer }  of a string: 256 MiB
+---@return string|integer|nil content, caspian.net.Refusal?
+function Ftp:get(path, into, opts) end
+--- `offset`: where in the server's file it goes on. Of a string or file what comes from there on is sent.
+---@param path string
+---@param from string|(fun(): string?)|file*
+---@param opts? { offset?: integer, type?: "i"|"a", timeout?: number }
+---@return integer? bytes, caspian.net.Refusal?
+function Ftp:put(path, from, opts) end
+---@param path string
+---@param from string|(fun(): string?)|file*
+---@param opts? { type?: "i"|"a", timeout?: number }
+---@return integer? bytes, caspian.net.Refusal?
+function Ftp:append(path, from, opts) end
+---@param path string
+---@return integer? bytes, caspian.net.Refusal?
+function Ftp:size(path) end
+--- When a file was changed, in seconds since 1970; with `seconds` sets it.
+---@param path string
+---@param seconds? number
+---@return number?, caspian.net.Refusal?
+function Ftp:mtime(path, seconds) end
+---@param from string
+---@param to string
+---@return true?, caspian.net.Refusal?
+function Ftp:rename(from, to) end
+---@param path string
+---@return true?, caspian.net.Refusal?
+function Ftp:delete(path) end
+---@param path string
+---@return string? path, caspian.net.Refusal?
+function Ftp:mkdir(path) end
+---@param path string
+---@return true?, caspian.net.Refusal?
+function Ftp:rmdir(path) end
+---@param path string
+---@return true?, caspian.net.Refusal?
+function Ftp:cwd(path) end
+---@return string? path, caspian.net.Refusal?
+function Ftp:pwd() end
+function Ftp:quit() end
+
 ---@class caspian.net.Udp_options: caspian.net.Timeout
 ---@field broadcast? boolean   Defaults to false
 ---@field family? "inet"|"inet6"
@@ -1028,6 +1098,10 @@ function Net.uds(opts) end
 ---@return caspian.net.Smtp? client  nil where the server refuses
 ---@return caspian.net.Refusal? refusal
 function Net.smtp(opts) end
+---@param opts caspian.net.Ftp_options  without `user` anonymous
+---@return caspian.net.Ftp? client  nil where the server refuses
+---@return caspian.net.Refusal? refusal
+function Net.ftp(opts) end
 --- Waits, and does nothing else.
 ---@param seconds number
 function Net.sleep(seconds) end

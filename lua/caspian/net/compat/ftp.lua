@@ -3,11 +3,11 @@
 -- Data connections are made by the caller's `create`, and lead to the machine that the control connection leads to.
 local make_url = require("caspian.net.compat.url")
 local message = require("caspian.net.compat.message")
+local replies = require("caspian.net.ftp.replies")
 local ipairs, next, pcall, setfenv, setmetatable, tonumber, tostring, type =
   ipairs, next, pcall, setfenv, setmetatable, tonumber, tostring, type
-local find, format, gsub, match = string.find, string.format, string.gsub, string.match
+local find, format, gsub, match, sub = string.find, string.format, string.gsub, string.match, string.sub
 local concat = table.concat
-local floor = math.floor
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -92,17 +92,14 @@ return function(import)
   --- where `ftp.FOREIGN` is true: another machine is not what the caller asked for.
   function methods:pasv()
     local _, reply = command(self, "2..", "PASV")
-    local a, b, c, d, high, low = match(reply, "(%d+)%D(%d+)%D(%d+)%D(%d+)%D(%d+)%D(%d+)")
-    self.try(low and tonumber(high) < 256 and tonumber(low) < 256, reply)
-    local address = M.FOREIGN and format("%d.%d.%d.%d", a, b, c, d) or peer_of(self)
-    return passive(self, address, tonumber(high) * 256 + tonumber(low))
+    -- Behind the code, which is a number, too.
+    local address, port = replies.passive(sub(reply, 4))
+    self.try(address, reply)
+    return passive(self, M.FOREIGN and address or peer_of(self), port)
   end
 
   local function extended(self, reply)
-    local _, _, _, port = match(reply, "%((.)(.-)%1(.-)%1(.-)%1%)")
-    port = port and find(port, "^%d+$") and tonumber(port)
-    self.try(port and port >= 1 and port <= 65535, "invalid epsv response")
-    return passive(self, peer_of(self), port)
+    return passive(self, peer_of(self), self.try(replies.extended(reply), "invalid epsv response"))
   end
 
   --- The same, for any kind of address.
@@ -126,8 +123,7 @@ return function(import)
   function methods:port(address, port)
     if address then self.pasvt = nil else address, port = listen(self) end
     port = self.try(tonumber(port), "invalid port")
-    local numbers = gsub(address, "%.", ",")
-    command(self, "2..", "PORT", format("%s,%d,%d", numbers, floor(port / 256), port % 256))
+    command(self, "2..", "PORT", replies.port(address, port))
     return 1
   end
 

@@ -81,9 +81,9 @@ function M.over(transport, limits)
   return self
 end
 
---- What is waited for, for messages.
+--- What is waited for, for messages: the field `waiting`, or a reply.
 function methods:awaited()
-  return self.word and "the reply to " .. self.word or "the greeting"
+  return self.waiting or self.word and "the reply to " .. self.word or "the greeting"
 end
 
 --- Raises an error of a class by its last word. `given`: its other fields.
@@ -161,10 +161,11 @@ end
 --- Speaks TLS from here on. What came before the handshake, in the clear, is refused: it would be taken for the answer to
 -- what is said in private (RFC 3207 section 6, CVE-2011-0411).
 -- @param opts those of `net.ssl`
+-- @param sessions the core's, which later connections resume. Defaults to none
 -- @return true; nil and words for options that are wrong
-function methods:starttls(opts)
+function methods:starttls(opts, sessions)
   if self.transport.buffered() then self:fail("protocol", M.INJECTED) end
-  return self.transport.starttls(opts)
+  return self.transport.starttls(opts, sessions)
 end
 
 --- Ends the connection, without a word.
@@ -190,8 +191,8 @@ function M.sockets(core, socket)
     if readable == nil then error(err, 0) end
     return #readable > 0 and self.socket:recv(1) ~= nil
   end
-  function self.starttls(opts)
-    local secured, err = core.starttls(self.socket, opts)
+  function self.starttls(opts, sessions)
+    local secured, err = core.starttls(self.socket, opts, sessions)
     if type(err) == "string" then return nil, err end
     if secured == nil then error(err, 0) end
     self.socket = secured

@@ -41,9 +41,10 @@ end
 
 --- An error as the call of a client raises it: it names the call and the server.
 function STATE:told(op, err, seconds)
-  if not errors.fields[err] then return err end
+  local own = errors.fields[err]
+  if not own then return err end
   return errors.methods().altered(err, {
-    op = op, host = self.host, port = self.port, message = words(self, op, err, seconds), outcome = self.outcome,
+    op = op, host = own.host or self.host, port = own.port or self.port, message = words(self, op, err, seconds), outcome = self.outcome,
   })
 end
 

@@ -44,7 +44,7 @@ local function checked(name, given, protocol, depth)
   opts.port = opts.port or protocol.ports[opts.tls or "none"]
   if opts.port == 0 then bad(1, name, "port must be 1..65535, got 0", depth) end
   opts.timeout = opts.timeout or 30
-  if opts.auth ~= nil and not sasl.NAMES[opts.auth] then
+  if opts.auth ~= nil and not (sasl.NAMES[opts.auth] or protocol.auths and protocol.auths[opts.auth]) then
     bad(1, name, "auth must be " .. sasl.WORDS .. ", got " .. show(opts.auth), depth)
   end
   for option, kind in next, merged({ user = "string", password = "string" }, protocol.options or {}) do
@@ -77,22 +77,30 @@ local ARGUMENT = {}
 --- Opens the connection and leads the protocol through its beginning.
 local function connect(door, opts, protocol, state)
   local core = door.core
-  local how = merged(opts.tls == "implicit" and tls_options(opts) or {}, { timeout = opts.timeout })
-  local open = opts.tls == "implicit" and core.ssl or core.tcp
+  -- Where other connections resume its session, TLS begins in one way for all.
+  local at_once = opts.tls == "implicit" and not protocol.sessions
+  local how = merged(at_once and tls_options(opts) or {}, { timeout = opts.timeout })
+  local open = at_once and core.ssl or core.tcp
+  if opts.tls and protocol.sessions then
+    local sessions, why = core.tls_sessions(door.cap, opts.host, opts.port, tls_options(opts))
+    if sessions == nil then error(type(why) == "string" and { ARGUMENT, why } or why, 0) end
+    state.sessions = sessions
+  end
   local socket, err, index = open(door.cap, opts.host, opts.port, how)
   if socket == nil then
     if type(err) == "string" then error({ ARGUMENT, (index == 1 and "host: " or "") .. err }, 0) end
     error(err, 0)
   end
   state.armed = opts.timeout
-  state.private = opts.tls == "implicit"
+  state.private = at_once
   state.channel = channels.over(channels.sockets(core, socket), protocol.limits)
   --- Speaks TLS from here on: the server has agreed to it.
   function state.secure()
-    local done, wrong = state.channel:starttls(merged(tls_options(opts), { timeout = opts.timeout }))
+    local done, wrong = state.channel:starttls(merged(tls_options(opts), { timeout = opts.timeout }), state.sessions)
     if not done then error({ ARGUMENT, wrong }, 0) end
     state.private = true
   end
+  if opts.tls == "implicit" and not at_once then state.secure() end
   return protocol.start(state, opts)
 end
 
@@ -101,7 +109,8 @@ end
 -- @param name the public function's; given: its argument
 -- @param protocol {
 --   ports = { starttls =, implicit =, none = }, options = of its own by name, limits = of its channel,
---   anonymous = may it have a user without a password?,
+--   anonymous = may it have a user without a password?, auths = what `auth` may be besides, by name,
+--   sessions = do other connections resume its session of TLS? `state.sessions` is what `starttls` of the core needs for that,
 --   start = function(state, opts): reads the greeting, sees to STARTTLS (`state.secure()` once the server has agreed), logs in;
 --     answers nil, or a refusal,
 --   object = function(state): the object }
