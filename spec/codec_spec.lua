@@ -142,6 +142,31 @@ describe("url", function()
 end)
 
 describe("json", function()
+  it("is the same in documents of any size, and all of it or nothing", function()
+    for _, count in ipairs{ 0, 1, 50, 170, 171, 172, 3000 } do
+      local records = {}
+      for i = 1, count do
+        records[i] = ('{"n":%d,"b":[%s],"a":{"k\\u0041%d":"x\\n%d","y":{}},"z":null,"e":[]}'):format(i, ("1,"):rep(i % 7) .. "2", i, i)
+      end
+      local document = "[" .. table.concat(records, ",") .. "]"
+      local value = codec.json.decode(document)
+      assert.equal(count, #value)
+      for i = 1, count do
+        local record = value[i]
+        assert(record.n == i and #record.b == i % 7 + 1 and record.a["kA" .. i] == "x\n" .. i and next(record.a.y) == nil, i)
+      end
+      assert.equal(document:gsub("\\u0041", "A"), codec.json.encode(value))
+      for cut = 1, #document - 1, math.max(1, math.floor(#document / 40)) do
+        assert.is_false(pcall(codec.json.decode, document:sub(1, cut)), cut)
+      end
+    end
+    local deep = ("["):rep(126) .. '{"a":[1]}' .. ("]"):rep(126)
+    assert.is_false(pcall(codec.json.decode, deep))
+    deep = deep:sub(3, -3)
+    assert.equal(deep, codec.json.encode(codec.json.decode(deep)))
+    assert.equal(300000, #codec.json.decode('"' .. ("é\\n"):rep(100000) .. '"'))
+  end)
+
   it("keeps the order of keys where a value came from JSON", function()
     for _, text in ipairs{
       '{"b":1,"a":2}', '{"z":{"y":1,"x":[]},"a":[{"d":1,"c":2},{"d":3,"c":4},{"c":5,"d":6}],"m":null}', '{"b":{},"a":[]}', "{}", "[]",

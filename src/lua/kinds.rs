@@ -81,15 +81,21 @@ impl Arrays {
     }
 }
 
-/// A metatable for hashes of one document, which a script may replace by its own: what it does to this one, no other
-/// document sees. `order`: of their keys, as [`orders`] gives it back.
-pub fn hash_of_document(lua: &Lua, order: Option<&[u8]>) -> mlua::Result<Table> {
-    let metatable = lua.create_table()?;
-    kinds(lua)?.raw_set(&metatable, "hash")?;
-    if let Some(order) = order {
-        weak(lua, ORDERS)?.raw_set(&metatable, lua.create_string(order)?)?;
+/// What the values of a document of JSON say of themselves. Its objects have metatables of their own, which a script may replace:
+/// what it does to one, no other document sees. `build` makes them.
+pub struct OfDocument {
+    /// The metatable of arrays.
+    pub array: Table,
+    /// Where a metatable is told to be a hash's.
+    pub kinds: Table,
+    /// Where the order of the keys stands by metatable, as [`orders`] gives it back.
+    pub orders: Table,
+}
+
+impl OfDocument {
+    pub fn new(lua: &Lua) -> mlua::Result<OfDocument> {
+        Ok(OfDocument { array: array(lua)?, kinds: kinds(lua)?, orders: weak(lua, ORDERS)? })
     }
-    Ok(metatable)
 }
 
 /// The orders of keys by metatable; none if no object ever had one.
