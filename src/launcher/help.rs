@@ -22,6 +22,7 @@ const PAGES: &[(&str, &str)] = &[
     ("embedding", include_str!("../../docs/embedding.md")),
     ("embedding-c", include_str!("../../docs/embedding-c.md")),
     ("decisions", include_str!("../../docs/decisions.md")),
+    ("inside", include_str!("../../docs/inside.md")),
 ];
 
 /// The features of Cargo.toml that a binary can be built with, and whether this one is.
