@@ -86,6 +86,9 @@ local function anchors(page)
   return found
 end
 
+-- Directories of the repository whose files pages name.
+local ROOMS = { src = true, spec = true, tests = true, lua = true, docs = true, examples = true, bench = true, torture = true, fuzz = true }
+
 --- Words that a host of a page's stands for.
 local function port_of(host, port)
   return host == "www.example.com" and (port == 443 and servers.https or servers.http) or port
@@ -295,6 +298,17 @@ describe("the pages", function()
       local block, next_block = unpack(pair)
       if not block.text:find("hello.lua", 1, true) then it(("run: %s:%d"):format(page.path, block.line), function() run(block, next_block) end) end
     end
+
+    it("name files that there are: " .. page.path, function()
+      for path in page.text:gmatch("`(%l+/[%w_/.-]*)`") do
+        local top = path:match("^(%l+)/")
+        if ROOMS[top] then
+          local file = io.open(path)
+          assert(file, page.path .. ": there is no " .. path)
+          file:close()
+        end
+      end
+    end)
 
     it("have links that lead somewhere: " .. page.path, function()
       local folder = page.path:match("^(.*/)") or ""
