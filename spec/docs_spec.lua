@@ -17,7 +17,7 @@ local has_close = load("local a <close> = nil") ~= nil
 
 local BOOK = "docs/SUMMARY.md"
 -- Pages whose servers are those of their own specs: their blocks are compiled here, and run there.
-local ELSEWHERE = { ["docs/mail.md"] = true, ["docs/smtp.md"] = true, ["docs/imap.md"] = true, ["docs/pop3.md"] = true, ["docs/ftp.md"] = true }
+local ELSEWHERE = { ["docs/imap.md"] = true, ["docs/pop3.md"] = true, ["docs/ftp.md"] = true }
 
 -- What stands in the pages, and what is meant here. Printed text is turned back.
 local PLACES = {
@@ -348,12 +348,6 @@ local function declared()
   return classes
 end
 
---- Clients of mail and files: their pages and rows come with them.
-local MAIL = { smtp = true, imap = true, pop3 = true, ftp = true }
-local function elsewhere(class)
-  return class:find("^Mail") or class:find("^Refusal") or MAIL[class:lower():match("^%a+%d?")]
-end
-
 describe("the pages have", function()
   local classes = declared()
   local headings, rows = {}, {}
@@ -372,7 +366,7 @@ describe("the pages have", function()
     local missing = {}
     for class, known in pairs(classes) do
       for name in pairs(known.functions) do
-        if not headings[name] and not rows[name] and not elsewhere(class) and not MAIL[name] then missing[#missing + 1] = class .. "." .. name end
+        if not headings[name] and not rows[name] then missing[#missing + 1] = class .. "." .. name end
       end
     end
     table.sort(missing)
@@ -383,7 +377,7 @@ describe("the pages have", function()
     local missing = {}
     for class, known in pairs(classes) do
       if class:find("_options$") or class:find("_config$") or class == "Spec" or class == "Trust" or class == "Retry" or class == "Server_tls" then
-        for name in pairs(elsewhere(class) and {} or known.fields) do
+        for name in pairs(known.fields) do
           if not rows[name] then missing[#missing + 1] = class .. "." .. name end
         end
       end
