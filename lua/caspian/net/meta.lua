@@ -523,6 +523,9 @@ function Websocket:close(code, reason, opts) end
 ---@field body_multipart? table parts by name (or lists of them), or a list of { name, part } and of parts with a name
 ---@field save? file* where a 2xx body is written; `retry` takes back what a lost connection left of it
 
+--- The body of a request, or the options in its place.
+---@alias caspian.net.Body string|file*|caspian.net.Fetch_options|fun(): string?
+
 ---@class caspian.net.Auth
 ---@field [1]? string user
 ---@field [2]? string password
@@ -601,20 +604,28 @@ local Response = {}
 
 ---@param count? integer
 ---@return string?
+---@overload fun(self: caspian.net.Response, count?: integer): string?
 function Response.read(count) end
 ---@return fun(): string?
+---@overload fun(self: caspian.net.Response): fun(): string?
 function Response.lines() end
 ---@return fun(): string?
+---@overload fun(self: caspian.net.Response): fun(): string?
 function Response.chunks() end
 ---@param file file*
 ---@return integer bytes
+---@overload fun(self: caspian.net.Response, file: file*): integer
 function Response.save(file) end
+---@overload fun(self: caspian.net.Response)
 function Response.close() end
 ---@return string
+---@overload fun(self: caspian.net.Response): string
 function Response.text() end
 ---@return any
+---@overload fun(self: caspian.net.Response): any
 function Response.json() end
 ---@return caspian.net.Cert?
+---@overload fun(self: caspian.net.Response): caspian.net.Cert?
 function Response.peer_cert() end
 
 --- `fetch` for its hosts; it can be called itself.
@@ -649,17 +660,17 @@ function Client:delete(url, opts) end
 ---@return caspian.net.Response
 function Client:options(url, opts) end
 ---@param url string
----@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
+---@param body? caspian.net.Body
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
 function Client:post(url, body, opts) end
 ---@param url string
----@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
+---@param body? caspian.net.Body
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
 function Client:put(url, body, opts) end
 ---@param url string
----@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
+---@param body? caspian.net.Body
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
 function Client:patch(url, body, opts) end
@@ -688,45 +699,55 @@ local Http_client = {}
 
 ---@param opts? caspian.net.Client_options
 ---@return caspian.net.Client
+---@overload fun(self: caspian.net.Http_client, opts?: caspian.net.Client_options): caspian.net.Client
 function Http_client.new(opts) end
 ---@param url string
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Http_client, url: string, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Http_client.fetch(url, opts) end
 ---@param url string
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Http_client, url: string, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Http_client.get(url, opts) end
 ---@param url string
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Http_client, url: string, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Http_client.head(url, opts) end
 ---@param url string
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Http_client, url: string, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Http_client.delete(url, opts) end
 ---@param url string
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Http_client, url: string, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Http_client.options(url, opts) end
 ---@param url string
----@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
+---@param body? caspian.net.Body
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Http_client, url: string, body?: caspian.net.Body, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Http_client.post(url, body, opts) end
 ---@param url string
----@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
+---@param body? caspian.net.Body
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Http_client, url: string, body?: caspian.net.Body, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Http_client.put(url, body, opts) end
 ---@param url string
----@param body? string|file*|caspian.net.Fetch_options|fun(): string?  the body, or the options in its place
+---@param body? caspian.net.Body
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Http_client, url: string, body?: caspian.net.Body, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Http_client.patch(url, body, opts) end
 ---@param url string
 ---@param opts? caspian.net.Events_options
 ---@return caspian.net.Events
+---@overload fun(self: caspian.net.Http_client, url: string, opts?: caspian.net.Events_options): caspian.net.Events
 function Http_client.events(url, opts) end
 --- Each item a URL or { url, … }; responses or errors, in order.
 ---@param list (string|table)[]
@@ -736,6 +757,7 @@ function Http_client.fetch_all(list, opts) end
 --- What fetches from those hosts, and nothing else.
 ---@param ... string|string[]
 ---@return caspian.net.Jail
+---@overload fun(self: caspian.net.Http_client, ...: string|string[]): caspian.net.Jail
 function Http_client.jail(...) end
 
 --- What stands in a guard's response: plain data.
@@ -984,11 +1006,13 @@ local Http = {}
 ---@param config caspian.net.Guard_config
 ---@return caspian.net.Guard guard
 ---@return fun() close
+---@overload fun(self: caspian.net.Http, config: caspian.net.Guard_config): caspian.net.Guard, fun()
 function Http.guard(config) end
 
 --- A cookie jar; with `records`, those that `jar:records()` gave once.
 ---@param records? caspian.net.Cookie[]
 ---@return caspian.net.Jar
+---@overload fun(self: caspian.net.Http, records?: caspian.net.Cookie[]): caspian.net.Jar
 function Http.jar(records) end
 
 --- An HTTP server: on a host and a port, on a Unix socket (`{ unix = path }`), or over a listener, which is spent.
@@ -998,6 +1022,7 @@ function Http.jar(records) end
 ---@param port integer  0: any free one
 ---@param opts? caspian.net.Server_options
 ---@return caspian.net.Server
+---@overload fun(self: caspian.net.Http, host: string, port: integer, opts?: caspian.net.Server_options): caspian.net.Server
 function Http.server(host, port, opts) end
 
 --- `%net`. Functions work with a dot and with a colon.
@@ -1012,10 +1037,12 @@ local Net = {}
 ---@param port integer
 ---@param opts? caspian.net.Tcp_options
 ---@return caspian.net.Tcp
+---@overload fun(self: caspian.net.Net, host: string, port: integer, opts?: caspian.net.Tcp_options): caspian.net.Tcp
 function Net.tcp(host, port, opts) end
 ---@param url string
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Net, url: string, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Net.fetch(url, opts) end
 --- Each item a URL or { url, … }; responses or errors, in order.
 ---@param list (string|table)[]
@@ -1026,31 +1053,37 @@ function Net.fetch_all(list, opts) end
 ---@param port integer
 ---@param opts? caspian.net.Ssl_options
 ---@return caspian.net.Ssl
+---@overload fun(self: caspian.net.Net, host: string, port: integer, opts?: caspian.net.Ssl_options): caspian.net.Ssl
 function Net.ssl(host, port, opts) end
 Net.tls = Net.ssl
 ---@param host? string
 ---@param port? integer
 ---@param opts? caspian.net.Udp_options
 ---@return caspian.net.Udp
+---@overload fun(self: caspian.net.Net, host?: string, port?: integer, opts?: caspian.net.Udp_options): caspian.net.Udp
 function Net.udp(host, port, opts) end
 ---@param host string   an address of this machine, "localhost" or "*"
 ---@param port integer  0: any free one
 ---@param opts? caspian.net.Listen_options
 ---@return caspian.net.Listener
+---@overload fun(self: caspian.net.Net, host: string, port: integer, opts?: caspian.net.Listen_options): caspian.net.Listener
 function Net.tcp_listen(host, port, opts) end
 Net.listen = Net.tcp_listen
 ---@param host string
 ---@param port integer
 ---@param opts? { timeout?: number, broadcast?: boolean, reuse?: boolean }
 ---@return caspian.net.Udp
+---@overload fun(self: caspian.net.Net, host: string, port: integer, opts?: { timeout?: number, broadcast?: boolean, reuse?: boolean }): caspian.net.Udp
 function Net.udp_listen(host, port, opts) end
 ---@param path string
 ---@param opts? caspian.net.Timeout
 ---@return caspian.net.Tcp
+---@overload fun(self: caspian.net.Net, path: string, opts?: caspian.net.Timeout): caspian.net.Tcp
 function Net.unix(path, opts) end
 ---@param path string
 ---@param opts? caspian.net.Listen_options
 ---@return caspian.net.Listener
+---@overload fun(self: caspian.net.Net, path: string, opts?: caspian.net.Listen_options): caspian.net.Listener
 function Net.unix_listen(path, opts) end
 --- What can be waited for: sockets of every class, servers, event streams of both sides, responses that are streamed.
 ---@alias caspian.net.Pollable caspian.net.Socket|caspian.net.Server|caspian.net.Events|caspian.net.Event_stream|caspian.net.Response
@@ -1068,42 +1101,54 @@ function Net.resolve(name, type, opts) end
 ---@param ip string
 ---@param opts? { timeout?: number, server?: string, tcp?: boolean }
 ---@return string?
+---@overload fun(self: caspian.net.Net, ip: string, opts?: { timeout?: number, server?: string, tcp?: boolean }): string?
 function Net.reverse_resolve(ip, opts) end
 ---@param url string
 ---@param opts? caspian.net.Events_options
 ---@return caspian.net.Events
+---@overload fun(self: caspian.net.Net, url: string, opts?: caspian.net.Events_options): caspian.net.Events
 function Net.events(url, opts) end
 ---@param url string  ws:// or wss://
 ---@param opts? caspian.net.Websocket_options
 ---@return caspian.net.Websocket
+---@overload fun(self: caspian.net.Net, url: string, opts?: caspian.net.Websocket_options): caspian.net.Websocket
 function Net.websocket(url, opts) end
 --- What this one and `spec` both allow. `network/too_large` once it was narrowed 1000 times over.
 ---@param spec caspian.net.Spec|string[]
 ---@return caspian.net.Net
+---@overload fun(self: caspian.net.Net, spec: caspian.net.Spec|string[]): caspian.net.Net
 function Net.narrow(spec) end
+---@overload fun(self: caspian.net.Net)
 function Net.revoke() end
 ---@param host string
 ---@param port integer
 ---@return boolean
+---@overload fun(self: caspian.net.Net, host: string, port: integer): boolean
 function Net.allows(host, port) end
 ---@return string[]
+---@overload fun(self: caspian.net.Net): string[]
 function Net.grants() end
 ---@param url string  "puck.uno/socket/tcp", "https://puck.uno/http/client", "puck.uno/network/…" …
 ---@return { new: fun(arguments: table): any }  with a dot or a colon
+---@overload fun(self: caspian.net.Net, url: string): { new: fun(arguments: table): any }
 function Net.class(url) end
 ---@param opts? { path?: string, authenticate?: boolean }  and those of `http.sammy`
 ---@return caspian.net.Uds
+---@overload fun(self: caspian.net.Net, opts?: { path?: string, authenticate?: boolean }): caspian.net.Uds
 function Net.uds(opts) end
 ---@param opts caspian.net.Smtp_options
 ---@return caspian.net.Smtp? client  nil where the server refuses
 ---@return caspian.net.Refusal? refusal
+---@overload fun(self: caspian.net.Net, opts: caspian.net.Smtp_options): caspian.net.Smtp?, caspian.net.Refusal?
 function Net.smtp(opts) end
 ---@param opts caspian.net.Ftp_options  without `user` anonymous
 ---@return caspian.net.Ftp? client  nil where the server refuses
 ---@return caspian.net.Refusal? refusal
+---@overload fun(self: caspian.net.Net, opts: caspian.net.Ftp_options): caspian.net.Ftp?, caspian.net.Refusal?
 function Net.ftp(opts) end
 --- Waits, and does nothing else.
 ---@param seconds number
+---@overload fun(self: caspian.net.Net, seconds: number)
 function Net.sleep(seconds) end
 ---@type caspian.net.Url
 Net.url = nil
@@ -1116,6 +1161,7 @@ Net.hash = nil
 --- Marks a table as a JSON array, so that an empty one is sent as `[]`; returns it.
 ---@param list? table
 ---@return table
+---@overload fun(self: caspian.net.Net, list?: table): table
 function Net.array(list) end
 --- Calls `f(...)` and returns what it returns. Every network call in it ends, and raises `network/timeout`, when that many seconds
 --- have passed, besides its own timeout. Nests: the nearest end wins. What Lua computes is not interrupted.
@@ -1123,10 +1169,12 @@ function Net.array(list) end
 ---@param f function
 ---@param ... any
 ---@return any ...
+---@overload fun(self: caspian.net.Net, seconds: number, f: function, ...: any): any
 function Net.within(seconds, f, ...) end
 --- What a value of ours is: "array", "hash", "null", "response", "tcp", "error" …; nil for every other value.
 ---@param value any
 ---@return string?
+---@overload fun(self: caspian.net.Net, value: any): string?
 function Net.kind(value) end
 
 --- `net.http.sammy`: makes an app where it is called.
@@ -1291,25 +1339,31 @@ local Url = {}
 --- The parts of an absolute URL of any scheme.
 ---@param text string
 ---@return caspian.net.Url_parts
+---@overload fun(self: caspian.net.Url, text: string): caspian.net.Url_parts
 function Url.parse(text) end
 ---@param parts caspian.net.Url_parts
 ---@return string
+---@overload fun(self: caspian.net.Url, parts: caspian.net.Url_parts): string
 function Url.build(parts) end
 ---@param url string
 ---@param reference string
 ---@return string
+---@overload fun(self: caspian.net.Url, url: string, reference: string): string
 function Url.join(url, reference) end
 --- Percent-encodes all but letters, digits and `-._~`.
 ---@param text string
 ---@param safe? string  bytes that stay as they are
 ---@return string
+---@overload fun(self: caspian.net.Url, text: string, safe?: string): string
 function Url.encode(text, safe) end
 ---@param text string
 ---@param opts? { plus?: boolean }  `+` is a space. Defaults to false
 ---@return string
+---@overload fun(self: caspian.net.Url, text: string, opts?: { plus?: boolean }): string
 function Url.decode(text, opts) end
 ---@param given table  { name = value, name = { value, … } } or { { name, value }, … }
 ---@return string
+---@overload fun(self: caspian.net.Url, given: table): string
 function Url.query(given) end
 
 ---@class caspian.net.Json
@@ -1319,29 +1373,36 @@ local Json = {}
 ---@param value any
 ---@param opts? { sorted?: boolean }  Defaults to false
 ---@return string
+---@overload fun(self: caspian.net.Json, value: any, opts?: { sorted?: boolean }): string
 function Json.encode(value, opts) end
 ---@param text string
 ---@return any
+---@overload fun(self: caspian.net.Json, text: string): any
 function Json.decode(text) end
 --- Marks a table as an array, so that an empty one is `[]`; returns it.
 ---@param list? table
 ---@return table
+---@overload fun(self: caspian.net.Json, list?: table): table
 function Json.array(list) end
 
 ---@class caspian.net.Base64
 local Base64 = {}
 ---@param bytes string
 ---@return string
+---@overload fun(self: caspian.net.Base64, bytes: string): string
 function Base64.encode(bytes) end
 ---@param text string
 ---@return string
+---@overload fun(self: caspian.net.Base64, text: string): string
 function Base64.decode(text) end
 --- With `-` and `_`, without padding.
 ---@param bytes string
 ---@return string
+---@overload fun(self: caspian.net.Base64, bytes: string): string
 function Base64.url_encode(bytes) end
 ---@param text string
 ---@return string
+---@overload fun(self: caspian.net.Base64, text: string): string
 function Base64.url_decode(text) end
 
 ---@alias caspian.net.Form "hex"|"bytes"  Defaults to "hex"
@@ -1351,6 +1412,7 @@ local Hash = {}
 ---@param bytes string
 ---@param form? caspian.net.Form
 ---@return string
+---@overload fun(self: caspian.net.Hash, bytes: string, form?: caspian.net.Form): string
 function Hash.sha256(bytes, form) end
 Hash.sha512 = Hash.sha256
 Hash.sha1 = Hash.sha256
@@ -1359,6 +1421,7 @@ Hash.md5 = Hash.sha256
 ---@param bytes string
 ---@param form? caspian.net.Form
 ---@return string
+---@overload fun(self: caspian.net.Hash, key: string, bytes: string, form?: caspian.net.Form): string
 function Hash.hmac_sha256(key, bytes, form) end
 Hash.hmac_sha512 = Hash.hmac_sha256
 Hash.hmac_sha1 = Hash.hmac_sha256
@@ -1366,9 +1429,11 @@ Hash.hmac_sha1 = Hash.hmac_sha256
 ---@param a string
 ---@param b string
 ---@return boolean
+---@overload fun(self: caspian.net.Hash, a: string, b: string): boolean
 function Hash.equal(a, b) end
 ---@param n integer  at most 1 MiB
 ---@return string
+---@overload fun(self: caspian.net.Hash, n: integer): string
 function Hash.random(n) end
 
 --- The drop-in for LuaSocket and LuaSec: what `require("caspian.net.compat")` gives.
