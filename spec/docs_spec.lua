@@ -148,6 +148,7 @@ local function stage(next_block)
       return net.ssl("localhost", port_of(host, port), given)
     end,
     ftp = function(opts) return net.ftp(at_home(opts, servers.ftp.proftpd)) end,
+    pop3 = function(opts) return net.pop3(at_home(opts, servers.dovecot.pop3)) end,
     resolve = function(name, kind, opts)
       if not name:find("example%.com$") then return net.resolve(name, kind, opts) end
       return net.resolve((name:gsub("example%.com$", "spec.test")), kind, { server = "127.0.0.1:" .. servers.dns })

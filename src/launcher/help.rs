@@ -15,6 +15,7 @@ const PAGES: &[(&str, &str)] = &[
     ("events-and-websockets", include_str!("../../docs/events-and-websockets.md")),
     ("mail", include_str!("../../docs/mail.md")),
     ("ftp", include_str!("../../docs/ftp.md")),
+    ("pop3", include_str!("../../docs/pop3.md")),
     ("names", include_str!("../../docs/names.md")),
     ("helpers", include_str!("../../docs/helpers.md")),
     ("errors", include_str!("../../docs/errors.md")),

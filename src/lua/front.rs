@@ -56,6 +56,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.mail.client", include_str!("../../lua/caspian/net/mail/client.lua")),
     ("caspian.net.mail.message", include_str!("../../lua/caspian/net/mail/message.lua")),
     ("caspian.net.mail.opening", include_str!("../../lua/caspian/net/mail/opening.lua")),
+    ("caspian.net.mail.pop3", include_str!("../../lua/caspian/net/mail/pop3.lua")),
     ("caspian.net.mail.sasl", include_str!("../../lua/caspian/net/mail/sasl.lua")),
     ("caspian.net.mail.smtp", include_str!("../../lua/caspian/net/mail/smtp.lua")),
     ("caspian.net.methods", include_str!("../../lua/caspian/net/methods.lua")),

@@ -182,6 +182,43 @@ function Smtp:send_raw(from, to, data, opts) end
 ---@return caspian.net.Refusal? refusal
 function Smtp:verify(address, opts) end
 
+---@class caspian.net.Pop3_options: caspian.net.Mail_options
+---@field auth? "auto"|"plain"|"login"|"cram_md5"|"xoauth2"|"scram"|"apop"|"user"  Defaults to "auto", the best of those that the server offers
+
+--- RFC 1939. What is marked by `dele` is deleted by `quit` alone. Where the server refuses, methods return nil and a refusal.
+---@class caspian.net.Pop3: caspian.net.Mail_client
+---@field capabilities table<string, string>  what the server can (CAPA), by keyword in upper case
+local Pop3 = {}
+---@return { count: integer, size: integer }?, caspian.net.Refusal?
+function Pop3:stat() end
+---@param number? integer  without one: all messages
+---@return integer|{ number: integer, size: integer }[]|nil bytes, caspian.net.Refusal?
+function Pop3:list(number) end
+---@param number? integer  without one: all messages
+---@return string|{ number: integer, uid: string }[]|nil uid, caspian.net.Refusal?
+function Pop3:uidl(number) end
+---@param number integer
+---@param into? fun(piece: string)|file*  Defaults to a string
+---@param opts? { timeout?: number, max_body_bytes?: integer }  of a string: 256 MiB
+---@return string|integer|nil message, caspian.net.Refusal?
+function Pop3:retr(number, into, opts) end
+--- The head and the first lines of the body.
+---@param number integer
+---@param lines integer
+---@param into? fun(piece: string)|file*
+---@param opts? { timeout?: number, max_body_bytes?: integer }
+---@return string|integer|nil message, caspian.net.Refusal?
+function Pop3:top(number, lines, into, opts) end
+---@param number integer
+---@return true?, caspian.net.Refusal?
+function Pop3:dele(number) end
+---@return true?, caspian.net.Refusal?
+function Pop3:rset() end
+---@return true?, caspian.net.Refusal?
+function Pop3:noop() end
+---@return true?, caspian.net.Refusal?
+function Pop3:quit() end
+
 ---@class caspian.net.Ftp_options: caspian.net.Mail_options
 ---@field active? boolean  the server connects to us, which needs a listen grant. Defaults to false
 
@@ -1141,6 +1178,10 @@ function Net.uds(opts) end
 ---@return caspian.net.Refusal? refusal
 ---@overload fun(self: caspian.net.Net, opts: caspian.net.Smtp_options): caspian.net.Smtp?, caspian.net.Refusal?
 function Net.smtp(opts) end
+---@param opts caspian.net.Pop3_options
+---@return caspian.net.Pop3? client  nil where the server refuses
+---@return caspian.net.Refusal? refusal
+function Net.pop3(opts) end
 ---@param opts caspian.net.Ftp_options  without `user` anonymous
 ---@return caspian.net.Ftp? client  nil where the server refuses
 ---@return caspian.net.Refusal? refusal
