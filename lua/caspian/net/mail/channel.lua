@@ -187,7 +187,7 @@ function M.sockets(core, socket)
   end
   --- True if something has arrived that nobody has read. The end of the stream has not: the handshake tells it.
   function self.buffered()
-    local readable, err = core.poll({ self.socket }, {}, 0, false)
+    local readable, err = core.poll({ self.socket }, {}, 0, false, {})
     if readable == nil then error(err, 0) end
     return #readable > 0 and self.socket:recv(1) ~= nil
   end
