@@ -2,6 +2,7 @@
 local args = require("caspian.net.args")
 local keys = require("caspian.net.server_objects")
 local error, next, pcall, rawget, setfenv, type = error, next, pcall, rawget, setfenv, type
+local find = string.find
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -105,6 +106,13 @@ local function respond(state, status, headers, body, depth)
   end
   if body ~= nil and type(body) ~= "string" then
     bad(at == 1 and 1 or 3, "respond", "body must be a string or a function, got " .. show(body), depth)
+  end
+  if headers ~= nil then
+    -- The commonest headers of all need no table.
+    local name, value = next(headers)
+    if name == "Content-Type" and type(value) == "string" and next(headers, name) == nil and not find(value, "[^\32-\126]") then
+      kind, headers = value, nil
+    end
   end
   local done, err, index = core.request_respond(handle, status, headers, body, kind)
   state[ANSWERED] = state[ANSWERED] or type(err) ~= "string"
