@@ -36,7 +36,7 @@ describe("helpers", function()
     local names = {}
     for name in pairs(codec) do names[#names + 1] = name end
     table.sort(names)
-    assert.equal("base64 hash json url", table.concat(names, " "))
+    assert.equal("base64 hash json mail url", table.concat(names, " "))
     assert.equal("codec.hash", net.kind(net.hash))
   end)
 

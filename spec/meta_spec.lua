@@ -52,7 +52,7 @@ end
 
 --- Every word that the front and the binding have: what a value answers to is among them.
 local words = { ["ok?"] = true, ["connected?"] = true }
-for _, command in ipairs{ "ls lua/caspian/net.lua lua/caspian/net/*.lua lua/caspian/net/mail/*.lua", "ls src/lua/*.rs" } do
+for _, command in ipairs{ "ls lua/caspian/net.lua lua/caspian/net/*.lua lua/caspian/net/mail/*.lua lua/caspian/net/mail/*/*.lua", "ls src/lua/*.rs" } do
   local list = io.popen(command)
   for path in list:lines() do
     for word in read(path):gmatch("[%a_][%w_]*") do words[word] = true end
@@ -87,7 +87,7 @@ describe("the types for editors", function()
     end
     for label, class in pairs(VALUES) do compare(label, values[label], class) end
     compare("the module", require("caspian.net"), "Module")
-    for name, class in pairs{ url = "Url", json = "Json", base64 = "Base64", hash = "Hash" } do compare(name, net[name], class) end
+    for name, class in pairs{ url = "Url", json = "Json", base64 = "Base64", hash = "Hash", mail = "Mail" } do compare(name, net[name], class) end
     local app = net.http.sammy()
     compare("http.sammy", net.http.sammy, "Sammy_class")
     compare("an app", app, "Sammy")
@@ -97,6 +97,10 @@ describe("the types for editors", function()
     local uds = net.uds{ path = "/run/never.sock", authenticate = true }
     compare("an app on a Unix socket", uds, "Uds")
     compare("its client", uds.client, "Uds_client")
+    local imap = net.imap{ host = "127.0.0.1", port = servers.dovecot.imap, user = "meta", password = "s3cret", ca_bundle = servers.ca }
+    imap:select("INBOX")
+    compare("imap", imap, "Imap")
+    imap:close()
     compare("the codec", require("caspian.net.codec"), "Codec")
     compare("the drop-in", require("caspian.net.compat"), "Compat")
     local mail = assert(net.smtp{ host = "127.0.0.1", port = servers.mail_files.mail, tls = false })

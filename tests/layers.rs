@@ -90,6 +90,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("mio", &["server"], "the readiness of many connections has one room"),
     ("httparse", &["http"], "HTTP has one room"),
     ("mail_builder", &["mail"], "mail has one room"),
+    ("mail_parser", &["mail"], "mail has one room"),
     ("stringprep", &["mail"], "mail has one room"),
     ("regex_lite", &["guard"], "constraints of a guard have one room"),
     ("tungstenite", &["http"], "WebSockets have one room"),
@@ -115,6 +116,10 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lua/plain.rs", "a request that Lua has no part in speaks the C API"),
     ("lua/raw.rs", "the hot path of the binding speaks the C API"),
     ("lua/saved.rs", "Lua's file handles are a C interface, and ftruncate(2) has no word in Lua"),
+    (
+        "lua/mail/values.rs",
+        "what is said of mail becomes Lua's values on the C API: a mailbox has thousands of envelopes",
+    ),
     ("lua/long.rs", "a long string is written in the block that Lua's allocator gives"),
     ("lua/json/build.rs", "values of a document are made by the C API, many in one protected call"),
     ("lua/within.rs", "a function is called on the C API, so that nothing comes between its end and its deadline's"),

@@ -1,5 +1,8 @@
 //! What mail computes, for the front: SASL, mailboxes, and messages on their way out.
 
+mod imap;
+mod values;
+
 use super::{
     answer::{Answer, argument},
     capability::Capability,
@@ -23,6 +26,7 @@ use std::{cell::RefCell, fs::File, io::Read, num::NonZeroU32};
 
 /// Adds the functions to the core; without them the front knows that this build has no mail.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
+    imap::register(lua, core)?;
     // sasl_prepared(text) -> the form that SCRAM hashes
     define(lua, core, "sasl_prepared", |lua, text: LuaString| {
         let Ok(text) = text.to_str() else { return argument(1, "is not valid UTF-8") };

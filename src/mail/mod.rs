@@ -4,6 +4,9 @@
 //! Pure: bytes in, bytes out. No I/O, no clock, no random bytes of its own.
 
 pub mod data;
+pub mod imap;
 pub mod mailbox;
 pub mod message;
+pub mod parsed;
 pub mod sasl;
+pub mod value;

@@ -22,7 +22,7 @@ local SOCKETS = {
 }
 
 --- What the helpers without authority are.
-local PURE = { url = true, json = true, base64 = true, hash = true }
+local PURE = { url = true, json = true, base64 = true, hash = true, mail = true }
 
 --- Most of the front: a program that uses none of it does not wait for it.
 local front = lazy({
@@ -32,7 +32,8 @@ local front = lazy({
   "caspian.net.server_form", "caspian.net.server_objects", "caspian.net.server_request",
   "caspian.net.hints", "caspian.net.opening", "caspian.net.methods", "caspian.net.pairs", "caspian.net.pure",
   "caspian.net.within", "caspian.net.ftp", "caspian.net.ftp.data", "caspian.net.ftp.listing", "caspian.net.ftp.replies",
-  "caspian.net.mail", "caspian.net.mail.channel", "caspian.net.mail.client", "caspian.net.mail.message",
+  "caspian.net.mail", "caspian.net.mail.channel", "caspian.net.mail.client", "caspian.net.mail.imap",
+  "caspian.net.mail.imap.messages", "caspian.net.mail.imap.talk", "caspian.net.mail.imap.words", "caspian.net.mail.message",
   "caspian.net.mail.opening", "caspian.net.mail.pop3", "caspian.net.mail.sasl", "caspian.net.mail.smtp",
   "caspian.net.sammy", "caspian.net.sammy.chain", "caspian.net.sammy.csrf", "caspian.net.sammy.patterns", "caspian.net.sammy.response",
   "caspian.net.sammy.sessions", "caspian.net.sammy.static", "caspian.net.uds",

@@ -1,4 +1,4 @@
---- The clients of mail and files: `net.smtp`, `net.pop3`, `net.ftp`, and their classes. Each is compiled when it is first used.
+--- The clients of mail and files: `net.smtp`, `net.imap`, `net.pop3`, `net.ftp`, and their classes. Each is compiled when it is first used.
 local args = require("caspian.net.args")
 local error, next, setfenv = error, next, setfenv
 local _ENV = {} -- luacheck: ignore
@@ -7,6 +7,7 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 --- By the name of the function: the module, and whether it needs the core's half of mail.
 local PROTOCOLS = {
   ftp = { "caspian.net.ftp", false },
+  imap = { "caspian.net.mail.imap", true },
   pop3 = { "caspian.net.mail.pop3", true },
   smtp = { "caspian.net.mail.smtp", true },
 }

@@ -288,6 +288,174 @@ function Ftp:cwd(path) end
 ---@return string? path, caspian.net.Refusal?
 function Ftp:pwd() end
 function Ftp:quit() end
+---@class caspian.net.Imap_options: caspian.net.Mail_options
+---@field max_line_bytes? integer     of one line. Defaults to 1 MiB
+---@field max_literal_bytes? integer  of one literal in memory; what `into` takes has no bound. Defaults to 64 MiB
+---@field max_reply_bytes? integer    what one command's responses take in memory, all together. Defaults to 256 MiB
+
+---@class caspian.net.Imap_mailbox
+---@field name string         in UTF-8
+---@field raw? string         as the line has it, where the name does not lead back to it: then the table itself is given in place of the name
+---@field separator? string
+---@field attributes string[] "\\Noselect", "\\Drafts" …
+
+---@class caspian.net.Imap_selected
+---@field name string
+---@field exists integer
+---@field recent? integer
+---@field flags? string[]
+---@field permanent_flags? string[]
+---@field uid_validity? integer
+---@field uid_next? integer
+---@field first_unseen? integer  a sequence number
+---@field highest_modseq? integer
+---@field id? string             RFC 8474
+---@field read_only boolean
+
+---@class caspian.net.Address
+---@field name? string     decoded
+---@field address string   "joe@example.com"
+---@field group? string    the group that it stands in
+
+---@class caspian.net.Imap_envelope
+---@field date? string        as it stands
+---@field subject? string     decoded
+---@field from caspian.net.Address[]
+---@field sender caspian.net.Address[]
+---@field reply_to caspian.net.Address[]
+---@field to caspian.net.Address[]
+---@field cc caspian.net.Address[]
+---@field bcc caspian.net.Address[]
+---@field in_reply_to? string
+---@field message_id? string
+
+---@class caspian.net.Imap_structure
+---@field type string         "text/plain", "multipart/mixed"
+---@field section? string     its number, for "BODY.PEEK[1.2]"
+---@field params? table<string, string>
+---@field id? string
+---@field description? string
+---@field encoding? string    "base64"
+---@field size? integer       bytes, encoded
+---@field lines? integer
+---@field md5? string
+---@field disposition? string "attachment", "inline"
+---@field disposition_params? table<string, string>
+---@field language? string[]
+---@field location? string
+---@field parts? caspian.net.Imap_structure[]     of a multipart
+---@field envelope? caspian.net.Imap_envelope     of a message in it
+---@field structure? caspian.net.Imap_structure
+
+---@class caspian.net.Imap_message
+---@field uid integer
+---@field seq integer
+---@field flags? string[]
+---@field size? integer
+---@field internal_date? integer  Unix time
+---@field envelope? caspian.net.Imap_envelope
+---@field structure? caspian.net.Imap_structure
+---@field modseq? integer
+---@field headers? table<string, string>  by name in lower case, decoded
+---@field message? caspian.net.Message    parsed; absent where it cannot be (`mail.parse` says why)
+---@field body? table<string, string>     by section: "" is the whole message, "HEADER", "TEXT", "1.2"
+---@field binary? table<string, string>
+---@field lengths? table<string, integer> of the sections that `into` took
+
+---@class caspian.net.Imap_update
+---@field kind "exists"|"recent"|"expunge"|"fetch"|"vanished"
+---@field number? integer         how many there are; or a sequence number
+---@field message? caspian.net.Imap_message
+---@field uids? integer[]
+
+---@class caspian.net.Imap_numbering: caspian.net.Timeout
+---@field sequence? boolean       numbers are sequence numbers. Defaults to false: they are UIDs
+
+---@class caspian.net.Imap_fetch_options: caspian.net.Imap_numbering
+---@field each? fun(message: caspian.net.Imap_message)  called with each one as it comes; nothing is kept
+---@field into? fun(bytes: string, of: { seq: integer, uid?: integer, section: string, size: integer })|file*  takes the bytes of sections
+---@field changed_since? integer  a modseq
+
+---@class caspian.net.Imap_copied
+---@field uid_validity? integer
+---@field from? integer[]
+---@field to? integer[]
+
+--- What a server refuses is `nil` and a refusal. Messages are UIDs: one, a list, or a set ("1:5,9", "1:*").
+---@class caspian.net.Imap: caspian.net.Mail_client
+---@field capabilities string[]
+---@field selected? caspian.net.Imap_selected
+---@field alert? string               what the server wants people to read, the last of it
+local Imap = {}
+---@param pattern? string  "*" is any text, "%" one level. Defaults to "*"
+---@param opts? { reference?: string, subscribed?: boolean, timeout?: number }
+---@return caspian.net.Imap_mailbox[]?, caspian.net.Refusal?
+function Imap:list(pattern, opts) end
+---@param name string|caspian.net.Imap_mailbox
+---@param opts? caspian.net.Timeout
+---@return caspian.net.Imap_selected?, caspian.net.Refusal?
+function Imap:select(name, opts) end
+Imap.examine = Imap.select
+---@param opts? caspian.net.Timeout
+---@return true?, caspian.net.Refusal?
+function Imap:unselect(opts) end
+---@param name string|caspian.net.Imap_mailbox
+---@param items? string[]  Defaults to { "messages", "uidnext", "uidvalidity", "unseen" }
+---@param opts? caspian.net.Timeout
+---@return table<string, integer>?, caspian.net.Refusal?
+function Imap:status(name, items, opts) end
+---@param name string|caspian.net.Imap_mailbox
+---@param opts? caspian.net.Timeout
+---@return true?, caspian.net.Refusal?
+function Imap:create(name, opts) end
+Imap.delete = Imap.create
+Imap.subscribe = Imap.create
+Imap.unsubscribe = Imap.create
+---@param from string|caspian.net.Imap_mailbox
+---@param to string
+---@param opts? caspian.net.Timeout
+---@return true?, caspian.net.Refusal?
+function Imap:rename(from, to, opts) end
+---@param opts? caspian.net.Timeout
+---@return { personal: table[], other: table[], shared: table[] }?, caspian.net.Refusal?
+function Imap:namespace(opts) end
+---@param criteria? string|table  `{ unseen = true, from = "joe", since = "2024-01-31" }`, or IMAP's own words. Defaults to all
+---@param opts? caspian.net.Imap_numbering
+---@return integer[]?, caspian.net.Refusal?
+function Imap:search(criteria, opts) end
+---@param messages integer|integer[]|string
+---@param items? string|string[]  "flags", "size", "internal_date", "envelope", "structure", "headers", "text", "message", "BODY.PEEK[1.2]" …
+---@param opts? caspian.net.Imap_fetch_options
+---@return caspian.net.Imap_message[]|integer|nil, caspian.net.Refusal?
+function Imap:fetch(messages, items, opts) end
+---@param messages integer|integer[]|string
+---@param how "add"|"remove"|"replace"
+---@param flags string|string[]  "\\Seen", "$Work"
+---@param opts? { sequence?: boolean, silent?: boolean, unchanged_since?: integer, timeout?: number }
+---@return caspian.net.Imap_message[]|true|nil, caspian.net.Refusal?
+function Imap:store(messages, how, flags, opts) end
+---@param messages integer|integer[]|string
+---@param mailbox string|caspian.net.Imap_mailbox
+---@param opts? caspian.net.Imap_numbering
+---@return caspian.net.Imap_copied?, caspian.net.Refusal?
+function Imap:copy(messages, mailbox, opts) end
+Imap.move = Imap.copy
+---@param messages? integer|integer[]|string  Defaults to all that have the flag \Deleted
+---@param opts? caspian.net.Timeout
+---@return integer[]?, caspian.net.Refusal?
+function Imap:expunge(messages, opts) end
+---@param mailbox string|caspian.net.Imap_mailbox
+---@param message string|file*|fun(): string?  a function: with `size`
+---@param opts? { flags?: string|string[], date?: number, size?: integer, timeout?: number }
+---@return { uid_validity?: integer, uid?: integer }?, caspian.net.Refusal?
+function Imap:append(mailbox, message, opts) end
+---@param opts? caspian.net.Timeout
+---@return caspian.net.Imap_update[]?, caspian.net.Refusal?
+function Imap:noop(opts) end
+---@param opts? caspian.net.Timeout
+---@return caspian.net.Imap_update[]?, caspian.net.Refusal?
+function Imap:idle(opts) end
+function Imap:logout() end
 
 ---@class caspian.net.Udp_options: caspian.net.Timeout
 ---@field broadcast? boolean   Defaults to false
@@ -1173,6 +1341,10 @@ function Net.class(url) end
 ---@return caspian.net.Uds
 ---@overload fun(self: caspian.net.Net, opts?: { path?: string, authenticate?: boolean }): caspian.net.Uds
 function Net.uds(opts) end
+---@param opts caspian.net.Imap_options
+---@return caspian.net.Imap? client  nil where the server refuses
+---@return caspian.net.Refusal? refusal
+function Net.imap(opts) end
 ---@param opts caspian.net.Smtp_options
 ---@return caspian.net.Smtp? client  nil where the server refuses
 ---@return caspian.net.Refusal? refusal
@@ -1199,6 +1371,8 @@ Net.json = nil
 Net.base64 = nil
 ---@type caspian.net.Hash
 Net.hash = nil
+---@type caspian.net.Mail
+Net.mail = nil
 --- Marks a table as a JSON array, so that an empty one is sent as `[]`; returns it.
 ---@param list? table
 ---@return table
@@ -1364,6 +1538,39 @@ Redirect.see_other = Redirect.permanent
 ---@field json caspian.net.Json
 ---@field base64 caspian.net.Base64
 ---@field hash caspian.net.Hash
+---@field mail caspian.net.Mail
+
+---@class caspian.net.Attachment
+---@field name? string
+---@field type string          "image/png"
+---@field data string
+---@field cid? string
+---@field disposition? string  "attachment", "inline"
+
+---@class caspian.net.Message
+---@field headers table<string, string>  by name in lower case, decoded; the first of a name
+---@field raw_headers string[][]         { { name, value }, … }, as they stand
+---@field subject? string
+---@field from caspian.net.Address[]
+---@field to caspian.net.Address[]
+---@field cc caspian.net.Address[]
+---@field bcc caspian.net.Address[]
+---@field reply_to caspian.net.Address[]
+---@field sender caspian.net.Address[]
+---@field date? integer                  Unix time
+---@field message_id? string
+---@field in_reply_to string[]
+---@field references string[]
+---@field text? string                   UTF-8
+---@field html? string
+---@field attachments caspian.net.Attachment[]
+
+---@class caspian.net.Mail
+local Mail = {}
+--- A message (RFC 5322, MIME), in whatever state it is. `network/too_large` beyond 100,000 parts, fields or addresses.
+---@param bytes string
+---@return caspian.net.Message
+function Mail.parse(bytes) end
 
 ---@class caspian.net.Url_parts
 ---@field scheme string

@@ -14,6 +14,9 @@ local states = setmetatable({}, { __mode = "k" })
 --- What `poll` looks at, by the object that scripts hold.
 local polled = setmetatable({}, { __mode = "k" })
 
+--- True from a function for what `poll` need not wait for: something was said that nobody has fetched. By object.
+local pending = setmetatable({}, { __mode = "k" })
+
 --- Marks the lists that we give, so that an empty one is known for one, and goes back as an array.
 local ARRAY = { __name = "caspian.net.array", __metatable = false }
 
@@ -72,6 +75,6 @@ local function array(core, list)
 end
 
 return {
-  ARRAY = ARRAY, FOLDED = FOLDED, HASH = HASH, array = array, kinds = kinds, polled = polled, states = states,
+  ARRAY = ARRAY, FOLDED = FOLDED, HASH = HASH, array = array, kinds = kinds, pending = pending, polled = polled, states = states,
   readonly = readonly, sealed = sealed,
 }

@@ -1,12 +1,13 @@
 --- What opens sockets over a capability, and waits for them: `tcp`, `ssl`, `udp`, listeners, `poll`, and their classes.
 local args = require("caspian.net.args")
 local methods = require("caspian.net.methods")
-local polled = require("caspian.net.objects").polled
+local objects = require("caspian.net.objects")
 local sockets = require("caspian.net.sockets")
 local next, rawget, setfenv, type = next, rawget, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
+local pending, polled = objects.pending, objects.polled
 local answer, bad, options, own, merged = args.answer, args.bad, args.options, args.own, sockets.merged
 
 local LOCAL = { timeout = "seconds", local_host = "string", local_port = "port" }
@@ -15,6 +16,20 @@ local SSL = merged(STREAM, sockets.client_tls)
 local LISTEN = { timeout = "seconds", backlog = "count", tls = "table", handshake_timeout = "seconds" }
 local UDP = merged(LOCAL, { broadcast = "boolean", reuse = "boolean", family = "string" })
 local UDP_LISTEN = { timeout = "seconds", broadcast = "boolean", reuse = "boolean" }
+
+--- The places of objects in a list that are readable as they are; nil where there are none.
+local function said(list)
+  local ready
+  for at = 1, args.length(list) do
+    local value = rawget(list, at)
+    local has = type(value) == "table" and pending[value]
+    if has and has() then
+      ready = ready or {}
+      ready[at] = true
+    end
+  end
+  return ready
+end
 
 --- Adds the functions to a `%net` around `cap`, and to `classes`, by name, what makes `new` for a class.
 -- @param tables of the socket classes, as `sockets.define` returned them
@@ -125,8 +140,13 @@ local function extend(core, cap, tables, net, functions, classes)
       if wake then read, write = rawget(list, "read") or {}, rawget(list, "write") or {} end
     end
     if type(read) ~= "table" or type(write) ~= "table" then bad(1, "poll", "read and write must be tables") end
-    local readable, writable, index = core.poll(read, write, timeout, wake, polled)
+    local ready = said(read)
+    local readable, writable, index = core.poll(read, write, ready and 0 or timeout, wake, polled)
     if readable == nil then answer("poll", readable, writable, index) end
+    if ready then
+      for at = 1, #readable do ready[readable[at]] = nil end
+      for at in next, ready do readable[#readable + 1] = at end
+    end
     for i = 1, #readable do readable[i] = rawget(read, readable[i]) end
     for i = 1, #writable do writable[i] = rawget(write, writable[i]) end
     return readable, writable

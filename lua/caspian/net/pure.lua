@@ -3,7 +3,7 @@
 local args = require("caspian.net.args")
 local named = require("caspian.net.pairs")
 local objects = require("caspian.net.objects")
-local next, setfenv, type = next, setfenv, type
+local error, next, setfenv, type = error, next, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -208,12 +208,29 @@ local function hashes(core)
   return hash
 end
 
---- The four, which cannot be changed.
+local function mails(core)
+  local members = {}
+  local mail = objects.sealed("codec.mail", members)
+
+  --- A message (RFC 5322, MIME), whatever state it is in: { headers, raw_headers, subject, from, to, cc, bcc, reply_to, sender, date,
+  -- message_id, in_reply_to, references, text, html, attachments }. Addresses are lists of { name, address, group }, `date` is a Unix time,
+  -- texts are UTF-8, attachments are { name, type, data, cid, disposition }. `network/too_large` beyond 100,000 parts, fields or addresses.
+  function members.parse(...)
+    local bytes = own(mail, ...)
+    contents(1, "parse", "bytes", bytes)
+    if not core.mail_parse then error("parse: built without mail (the Cargo feature `mail`, which `full` turns on and `small` does not)", 2) end
+    return (answer("parse", core.mail_parse(bytes)))
+  end
+
+  return mail
+end
+
+--- The five, which cannot be changed.
 local function make(core)
   -- What the core's table becomes later is nobody's business here.
   local copy = {}
   for name, value in next, core do copy[name] = value end
-  return { url = urls(copy), json = jsons(copy), base64 = base64s(copy), hash = hashes(copy) }
+  return { url = urls(copy), json = jsons(copy), base64 = base64s(copy), hash = hashes(copy), mail = mails(copy) }
 end
 
 --- Adds them to a `%net`.

@@ -1,0 +1,328 @@
+--- The conversation with a server of IMAP: commands out, responses in (RFC 9051 section 2.2), and what is known of both.
+--
+-- A state has besides a client's: capabilities (by name in upper case), utf8 (mailboxes' names are UTF-8 on the line), box (what is known of
+-- the selected mailbox), updates (what the server said unasked), idling (the tag of an IDLE that goes on), limits.
+local clients = require("caspian.net.mail.client")
+local objects = require("caspian.net.objects")
+local next, setfenv, setmetatable, tonumber, type = next, setfenv, setmetatable, tonumber, type
+local byte, concat, format, gsub, match, sub, upper =
+  string.byte, table.concat, string.format, string.gsub, string.match, string.sub, string.upper
+local remove = table.remove
+local _ENV = {} -- luacheck: ignore
+if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local M = {
+  LINE = 1024 * 1024,          -- bytes of a line
+  LITERAL = 64 * 1024 * 1024,  -- bytes of a literal in memory
+  REPLY = 256 * 1024 * 1024,   -- bytes that all responses to one command may take in memory
+  UPDATES = 10000,             -- what the server said unasked and nobody has fetched
+  VALUE = 64,                  -- bytes that a value takes in memory besides its own
+  PIECE = 65536,               -- bytes of a literal that is streamed, at a time
+  SMALL = 4096,                -- bytes of a literal that goes without asking, where LITERAL+ or LITERAL- is offered (RFC 7888)
+}
+
+-- Responses -----------------------------------------------------------------------------------------------------------
+
+local function spend(state, bytes)
+  state.spent = state.spent + bytes
+  if state.spent > state.most_reply then
+    state.channel:fail("too_large", format("%s takes more than %d bytes (max_reply_bytes)", state.channel:awaited(), state.most_reply))
+  end
+end
+
+--- Hands the literal that follows to `sink`, in pieces.
+local function stream(state, length, sink, head)
+  local left = length
+  while left > 0 do
+    local piece = state.channel:some(left < M.PIECE and left or M.PIECE)
+    left = left - #piece
+    sink(piece, head)
+  end
+end
+
+--- What stands before a literal of a section that is streamed: its name, and the number of the message.
+local function section_of(line)
+  -- A name is short, and a pattern that is not anchored takes the square of what it looks through.
+  local tail = upper(sub(line, -2048))
+  local name, section = match(tail, "[ (](B%a+)%[([^%]]*)%]<?%d*>? ~?{%d+%+?}$")
+  if name == "BODY" or name == "BINARY" then return section end
+  if match(tail, "[ (]RFC822 {%d+%+?}$") then return "" end
+end
+
+--- Reads one response with its literals: what it says.
+-- @param sink takes the literals of sections, as `stream` gives them; in the response they are empty, and `lengths` of the response has
+--   how many bytes they had, by section
+local function response(state, sink)
+  local channel, core = state.channel, state.core
+  local line = channel:line()
+  local length = byte(line, -1) == 125 and core.imap_literal(line, true)
+  local text, lengths = line, nil
+  if length then
+    local pieces, seq, uid = {}, match(line, "^%* (%d+) [Ff][Ee][Tt][Cc][Hh] "), nil
+    repeat
+      spend(state, #line)
+      local section = sink and seq and section_of(line)
+      uid = uid or seq and match(upper(line), "[ (]UID (%d+)")
+      if section then
+        lengths = lengths or {}
+        lengths[section] = length
+        pieces[#pieces + 1] = gsub(line, "{%d+%+?}$", "{0}\r\n")
+        stream(state, length, sink, { seq = tonumber(seq), uid = uid and tonumber(uid), section = section, size = length })
+      else
+        if length > state.most_literal then
+          channel:fail("too_large", format("%s has a literal of %.0f bytes; at most %d are taken into memory (max_literal_bytes)",
+            channel:awaited(), length, state.most_literal))
+        end
+        spend(state, length)
+        pieces[#pieces + 1] = line
+        pieces[#pieces + 1] = "\r\n"
+        if length > 0 then pieces[#pieces + 1] = channel:exact(length) end
+      end
+      line = channel:line()
+      length = byte(line, -1) == 125 and core.imap_literal(line, false)
+    until not length
+    pieces[#pieces + 1] = line .. "\r\n"
+    text = concat(pieces)
+  end
+  local said, items = core.imap_parse(text)
+  if not said then channel:fail("protocol", channel:awaited() .. ": " .. items.message) end
+  spend(state, #line + M.VALUE * items)
+  -- ESEARCH names the tag of its command, and ends nothing.
+  if said.kind == "esearch" then said.of, said.tag = said.tag, nil end
+  return said, lengths
+end
+
+local function learn(state, names)
+  local known = {}
+  for at = 1, #names do known[upper(names[at])] = true end
+  state.capabilities = known
+end
+
+--- What a server says to people, on one line and not too long.
+local function spoken(text)
+  return sub((gsub(text, "%c", "?")), 1, 500)
+end
+M.spoken = spoken
+
+--- Keeps what the server says of the mailbox that is selected.
+local function keep(state, update)
+  local updates = state.updates
+  if #updates >= M.UPDATES then
+    remove(updates, 1)
+    updates.lost = (updates.lost or 0) + 1
+  end
+  updates[#updates + 1] = setmetatable(update, objects.HASH)
+end
+
+--- Codes of OK that tell of a mailbox, by the names that it has here.
+local CODES = {
+  UIDVALIDITY = "uid_validity", UIDNEXT = "uid_next", UNSEEN = "first_unseen", HIGHESTMODSEQ = "highest_modseq", MAILBOXID = "id",
+}
+
+local function coded(state, said)
+  local box, code, first = state.opening or state.box, said.code, said.arguments[1]
+  if code == "CAPABILITY" then
+    learn(state, said.arguments)
+  elseif code == "ALERT" then
+    state.alert = spoken(said.text)
+  elseif box and CODES[code] then
+    if type(first) == "table" then first = first[1] end
+    box[CODES[code]] = code ~= "MAILBOXID" and tonumber(first) or first or nil
+  elseif box and code == "PERMANENTFLAGS" and type(first) == "table" then
+    box.permanent_flags = first
+  end
+end
+
+--- Takes in what no command has asked for.
+local function unasked(state, said)
+  local kind, box = said.kind, state.opening or state.box
+  if kind == "status" then
+    if said.status == "BYE" and not state.leaving then
+      local words = "the server closes the connection: " .. spoken(said.text)
+      state:finish(words)
+      state.channel:fail("connection_reset", words)
+    elseif said.status == "PREAUTH" then
+      state.channel:fail("protocol", state.channel:awaited() .. " is PREAUTH, which only a greeting may be")
+    end
+    if said.code then coded(state, said) end
+  elseif kind == "capability" then
+    learn(state, said.names)
+  elseif kind == "flags" then
+    if box then box.flags = said.flags end
+  elseif kind == "exists" or kind == "recent" then
+    if box then box[kind] = said.number end
+    if not state.opening then keep(state, { kind = kind, number = said.number }) end
+  elseif kind == "expunge" then
+    if box and box.exists and box.exists > 0 then box.exists = box.exists - 1 end
+    keep(state, { kind = kind, number = said.number })
+  elseif kind == "vanished" then
+    if box and box.exists and not said.earlier then box.exists = box.exists > #said.uids and box.exists - #said.uids or 0 end
+    keep(state, { kind = kind, uids = said.uids })
+  elseif kind == "fetch" then
+    keep(state, { kind = kind, number = said.number, message = said.message })
+  elseif kind == "go" then
+    state.channel:fail("protocol", state.channel:awaited() .. " is a go-ahead that nobody waits for")
+  end
+  -- Everything else is an answer to a command of somebody else's, or an extension's: of no use here, and allowed (RFC 9051 section 7).
+end
+
+--- The next response that is no news of its own: the end of the command `tag`, or a go-ahead where `go` says so.
+-- @param on may take a response: true if it did
+local function await(state, tag, go, on, sink)
+  while true do
+    local said, lengths = response(state, sink)
+    if said.tag then
+      if said.tag ~= tag then state.channel:fail("protocol", state.channel:awaited() .. " ends a command that nobody gave") end
+      if said.code then coded(state, said) end
+      return said
+    elseif said.kind == "go" and go then
+      return said
+    elseif not (on and on(said, lengths)) then
+      unasked(state, said)
+    end
+  end
+end
+
+-- Commands ------------------------------------------------------------------------------------------------------------
+
+--- What refused a command, or nil. BAD is no refusal: the server did not understand.
+local function refused(state, said)
+  if said.status == "OK" then return nil end
+  if said.status == "NO" then return clients.refusal(said.code or "NO", spoken(said.text)) end
+  state.channel.underway = false
+  state.channel:fail("protocol", format("the server takes %s for %s: %s", state.channel.word, said.status, spoken(said.text)))
+end
+M.refused = refused
+
+function M.tag(state)
+  state.count = (state.count or 0) + 1
+  return format("C%d", state.count)
+end
+
+--- Ends an IDLE that goes on (RFC 9051 section 6.3.13).
+function M.rest(state)
+  local tag = state.idling
+  if not tag then return end
+  state.idling = nil
+  state.spent = 0
+  state.channel.word = "IDLE"
+  state.channel:send("DONE\r\n")
+  refused(state, await(state, tag))
+end
+
+--- Sends the pieces of a command: strings and literals. The server's last word, where it has one before all is sent.
+local function send(state, tag, pieces, on)
+  local channel, out = state.channel, {}
+  local small = state.capabilities["LITERAL+"] or state.capabilities["LITERAL-"] or state.capabilities.IMAP4REV2
+  for at = 1, #pieces do
+    local piece = pieces[at]
+    if type(piece) == "string" then
+      out[#out + 1] = piece
+    else
+      local size = piece.literal and #piece.literal or piece.size
+      if small and size <= M.SMALL then
+        out[#out + 1] = format("{%d+}\r\n", size)
+      else
+        out[#out + 1] = format("{%.0f}\r\n", size)
+        channel:send(concat(out))
+        out = {}
+        local said = await(state, tag, true, on)
+        if said.tag then return said end
+      end
+      if piece.literal then
+        out[#out + 1] = piece.literal
+      else
+        channel:send(concat(out))
+        out = {}
+        piece.pour(channel)
+      end
+    end
+  end
+  out[#out + 1] = "\r\n"
+  channel:send(concat(out))
+end
+
+--- Gives a command and reads until it is done.
+-- @param word for messages: "FETCH"; pieces: the rest, the first of them with the word
+-- @param on, sink as for `await`
+-- @return the server's last word, whatever it is; the command's tag
+function M.perform(state, word, pieces, on, sink)
+  M.rest(state)
+  state.spent = 0
+  local tag = M.tag(state)
+  state.channel.word = word
+  pieces[1] = tag .. " " .. pieces[1]
+  return send(state, tag, pieces, on) or await(state, tag, false, on, sink), tag
+end
+
+--- The same: the last word, a refusal if it is one, the tag.
+function M.command(state, word, pieces, on, sink)
+  local said, tag = M.perform(state, word, pieces, on, sink)
+  return said, refused(state, said), tag
+end
+
+--- The same for a command that is one line.
+function M.say(state, word, line, on)
+  return M.command(state, word, { line or word }, on)
+end
+
+--- The first response.
+function M.greeting(state)
+  state.spent = 0
+  local said = response(state)
+  if said.kind ~= "status" or said.tag then state.channel:fail("protocol", "the greeting is none of IMAP's") end
+  return said
+end
+
+--- What the server offers, asked for where it has not said so.
+function M.capabilities(state)
+  if state.capabilities then return end
+  state.capabilities = {}
+  local _, no = M.say(state, "CAPABILITY")
+  if no or next(state.capabilities) == nil then state.channel:fail("protocol", "the server does not say what it offers (CAPABILITY)") end
+end
+
+--- Begins an IDLE; nil, or a refusal.
+function M.idle(state)
+  state.spent = 0
+  local tag = M.tag(state)
+  state.channel.word = "IDLE"
+  state.channel:send(tag .. " IDLE\r\n")
+  local said = await(state, tag, true)
+  if said.tag then return refused(state, said) or clients.refusal("NO", spoken(said.text)) end
+  state.idling = tag
+end
+
+--- Reads one response while an IDLE goes on; nil, or a refusal where the server has ended it.
+function M.listen(state)
+  state.spent = 0
+  local said = response(state)
+  if not said.tag then
+    unasked(state, said)
+  elseif said.tag == state.idling then
+    state.idling = nil
+    return refused(state, said)
+  else
+    state.channel:fail("protocol", "the server ends a command that nobody gave")
+  end
+end
+
+--- What the server said unasked since it was last asked for.
+function M.updates(state)
+  local updates = state.updates
+  state.updates = clients.array{}
+  return updates
+end
+
+--- A step of AUTHENTICATE: the challenge, or the end.
+function M.challenge(state, tag)
+  local said = await(state, tag, true)
+  if not said.tag then return "more", said.text end
+  local no = refused(state, said)
+  if no then return nil, no end
+  return "done"
+end
+
+M.coded = coded
+
+return M

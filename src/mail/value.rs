@@ -1,0 +1,35 @@
+//! What is said of mail, in a shape that every language has: the binding makes Lua's values of it in one walk.
+
+use std::borrow::Cow;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    Nil,
+    True,
+    Number(u64),
+    /// Unix time.
+    Seconds(i64),
+    Text(Cow<'a, [u8]>),
+    Numbers(Vec<u32>),
+    List(Vec<Value<'a>>),
+    Hash(Fields<'a>),
+}
+
+pub type Fields<'a> = Vec<(Cow<'a, [u8]>, Value<'a>)>;
+
+/// A field whose name is ours.
+pub fn field<'a>(name: &'static str, value: Value<'a>) -> (Cow<'a, [u8]>, Value<'a>) {
+    (Cow::Borrowed(name.as_bytes()), value)
+}
+
+/// A word that is ours.
+pub fn word<'a>(text: &'static str) -> Value<'a> {
+    Value::Text(Cow::Borrowed(text.as_bytes()))
+}
+
+pub fn text<'a>(text: Cow<'a, str>) -> Value<'a> {
+    Value::Text(match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    })
+}
