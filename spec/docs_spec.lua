@@ -158,6 +158,9 @@ local function stage(next_block)
       if opts.user then given.user, given.password = "user", "s3cret" end
       return net.smtp(given)
     end,
+    imap = function()
+      return net.imap{ host = "localhost", port = servers.dovecot.imap, user = "docs", password = "s3cret", ca_bundle = servers.ca }
+    end,
     http = over(net.http, {
       server = function(host, port, opts)
         if type(host) ~= "string" or port ~= 8080 then return net.http.server(host, port, opts) end
