@@ -195,6 +195,10 @@ a = list(p.iter_attachments())[0]
 print(p["subject"], p["from"], p.get_body(("plain",)).get_content().strip(), a.get_filename(), a.get_content().hex(), sep="|")
 ]]))
     assert.same({}, imap:fetch(99, "flags"))
+    -- An empty list names nothing, least of all everything.
+    assert.same({ {}, {}, {}, {}, {} }, {
+      imap:fetch({}, "flags"), (imap:store({}, "add", "\\Deleted")), (imap:copy({}, "x")), (imap:move({}, "x")), (imap:expunge({})),
+    })
     imap:close()
   end)
 
@@ -236,7 +240,7 @@ print(p["subject"], p["from"], p.get_body(("plain",)).get_content().strip(), a.g
     local _, no = imap:copy(1, "nowhere")
     assert.equal("TRYCREATE", no.code)
     imap:store("1,4", "add", "\\Deleted")
-    assert.same({ 1 }, { #imap:expunge(4) })
+    assert.same({ 0, 1 }, { #imap:expunge({}), #imap:expunge(4) })
     assert.same({ 1 }, { #imap:expunge() })
     assert.equal(1, imap.selected.exists)
     assert.equal("['1 (UID 2 FLAGS (\\\\Answered))'] 3\n", (python(opts.user, [=[

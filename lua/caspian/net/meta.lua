@@ -357,7 +357,7 @@ function Ftp:quit() end
 ---@field structure? caspian.net.Imap_structure
 ---@field modseq? integer
 ---@field headers? table<string, string>  by name in lower case, decoded
----@field message? caspian.net.Message    parsed; absent where it cannot be (`mail.parse` says why)
+---@field message? caspian.net.Parsed_message    parsed; absent where it cannot be (`mail.parse` says why)
 ---@field body? table<string, string>     by section: "" is the whole message, "HEADER", "TEXT", "1.2"
 ---@field binary? table<string, string>
 ---@field lengths? table<string, integer> of the sections that `into` took
@@ -1547,7 +1547,7 @@ Redirect.see_other = Redirect.permanent
 ---@field cid? string
 ---@field disposition? string  "attachment", "inline"
 
----@class caspian.net.Message
+---@class caspian.net.Parsed_message
 ---@field headers table<string, string>  by name in lower case, decoded; the first of a name
 ---@field raw_headers string[][]         { { name, value }, … }, as they stand
 ---@field subject? string
@@ -1569,7 +1569,7 @@ Redirect.see_other = Redirect.permanent
 local Mail = {}
 --- A message (RFC 5322, MIME), in whatever state it is. `network/too_large` beyond 100,000 parts, fields or addresses.
 ---@param bytes string
----@return caspian.net.Message
+---@return caspian.net.Parsed_message
 function Mail.parse(bytes) end
 
 ---@class caspian.net.Url_parts

@@ -16,6 +16,8 @@ local function unsupported(text)
   return clients.refusal("UNSUPPORTED", text)
 end
 
+-- An empty list names no message: what a search found may be given as it is, and the server is not asked.
+
 --- UIDs or sequence numbers: what stands before a command.
 local function uid(opts)
   return opts.sequence and "" or "UID "
@@ -91,6 +93,7 @@ function METHODS.fetch(state, messages, items, opts)
     bad(3, "fetch", "into must be a function or a file, got " .. show(opts.into), 1)
   end
   local set, list, wanted = words.set(1, "fetch", messages, 1), items_of(items)
+  if set == "" then return opts.each and 0 or clients.array{} end
   local line = uid(opts) .. "FETCH " .. set .. " " .. list
   if opts.changed_since then line = line .. format(" (CHANGEDSINCE %.0f)", opts.changed_since) end
   local each, sink = opts.each, sink_of(opts.into)
@@ -173,6 +176,7 @@ function METHODS.store(state, messages, how, flags, opts)
   if not HOW[how] then bad(2, "store", 'how must be "add", "remove" or "replace", got ' .. show(how), 1) end
   flags = words.flags(3, "store", flags, 1)
   opts = options(4, "store", opts, STORE, 1)
+  if set == "" then return opts.silent or clients.array{} end
   local line = uid(opts) .. "STORE " .. set .. " "
   if opts.unchanged_since then line = line .. format("(UNCHANGEDSINCE %.0f) ", opts.unchanged_since) end
   line = line .. HOW[how] .. (opts.silent and ".SILENT " or " ") .. flags
@@ -226,6 +230,7 @@ function METHODS.copy(state, messages, mailbox, opts)
   local set = words.set(1, "copy", messages, 1)
   mailbox = words.mailbox(state, 2, "copy", "mailbox", mailbox, 1)
   opts = options(3, "copy", opts, COPY, 1)
+  if set == "" then return clients.hash{} end
   return state:call("copy", opts.timeout, copy, "COPY", set, mailbox, opts)
 end
 
@@ -235,6 +240,7 @@ function METHODS.move(state, messages, mailbox, opts)
   local set = words.set(1, "move", messages, 1)
   mailbox = words.mailbox(state, 2, "move", "mailbox", mailbox, 1)
   opts = options(3, "move", opts, COPY, 1)
+  if set == "" then return clients.hash{} end
   return state:call("move", opts.timeout, function()
     local has = state.capabilities
     if has.MOVE or has.IMAP4REV2 then return copy(state, "MOVE", set, mailbox, opts) end
@@ -261,9 +267,11 @@ local EXPUNGE = { timeout = "seconds" }
 --- Deletes the messages that have the flag \Deleted: all of them, or those of `messages` (UIDs; needs UIDPLUS).
 -- @return the numbers that they had, one after the other: a list of sequence numbers. nil and a refusal
 function METHODS.expunge(state, messages, opts)
-  if type(messages) == "table" and rawget(messages, 1) == nil and opts == nil then messages, opts = nil, messages end
+  -- An empty list is what a search found, and no options: it deletes nothing.
+  if type(messages) == "table" and rawget(messages, "timeout") ~= nil and opts == nil then messages, opts = nil, messages end
   local set = messages ~= nil and words.set(1, "expunge", messages, 1) or nil
   opts = options(2, "expunge", opts, EXPUNGE, 1)
+  if set == "" then return clients.array{} end
   return state:call("expunge", opts.timeout, function()
     if set and not (state.capabilities.UIDPLUS or state.capabilities.IMAP4REV2) then
       return nil, unsupported("the server has no UIDPLUS: it can delete only all messages that are marked")

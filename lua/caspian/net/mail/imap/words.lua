@@ -50,11 +50,13 @@ local function is_number(value)
   return type(value) == "number" and value == floor(value) and value >= 1 and value < 4294967296
 end
 
---- Numbers of messages as a set: one, a list, or a set as IMAP writes it ("1:5,9", "1:*"); nil and words for anything else.
+--- Numbers of messages as a set: one, a list, or a set as IMAP writes it ("1:5,9", "1:*"); "" for an empty list; nil and words
+-- for anything else.
 local function set_of(value)
   if is_number(value) then return format("%.0f", value) end
   if type(value) == "string" then
     if #value > args.MOST then return nil, "messages is longer than " .. args.MOST .. " bytes" end
+    if value == "" then return nil, "messages is an empty string" end
     for part in gmatch(value .. ",", "([^,]*),") do
       if not (find(part, NUMBER) or find(part, RANGE)) or find(part, "%*%d") then
         return nil, 'messages must be numbers, "1:5,9" or "1:*", got ' .. show(value)
@@ -64,7 +66,7 @@ local function set_of(value)
   end
   if type(value) ~= "table" then return nil, "messages must be a number, a list or a set, got " .. show(value) end
   local parts, count, from, to = {}, args.length(value), nil, nil
-  if count == 0 then return nil, "messages is an empty list: no message is named" end
+  if count == 0 then return "" end
   -- What follows on another is written as a range: thousands of numbers are a short line.
   local function close()
     if from then parts[#parts + 1] = from == to and format("%.0f", from) or format("%.0f:%.0f", from, to) end
@@ -195,7 +197,7 @@ local function criteria(out, given, depth)
     local set, why
     if kind == "set" then
       set, why = set_of(value)
-      if not set then fail(key .. ": " .. why) end
+      if not set or set == "" then fail(key .. ": " .. (why or "no message is named")) end
     end
     put(key == "sequence" and set or upper(key))
     if kind == "flag" then
