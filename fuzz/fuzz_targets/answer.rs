@@ -8,7 +8,7 @@ use caspian_net::http::{
 /// Status, body, fields of the trailers, bytes left; `None` for an error.
 pub fn read(bytes: &[u8], cut: usize) -> Option<(Option<u16>, Vec<u8>, usize, usize)> {
     let (mut exchange, mut status, mut body, mut buffer) = (Exchange::new(Asked::Other), None, Vec::new(), Vec::new());
-    let (front, back) = bytes.split_at(cut.min(bytes.len()));
+    let (front, back) = bytes.split_at(cut % (bytes.len() + 1));
     for piece in [front, back] {
         buffer.extend_from_slice(piece);
         loop {

@@ -1,6 +1,5 @@
 //! Any two texts, as the host of a rule and as that of a URL: the rule covers it exactly where the crate `url` reads
 //! both as the same host.
-#![no_main]
 use caspian_net::{
     address::Host,
     guard::rules::{RuleSpec, Rules},
@@ -16,7 +15,7 @@ fn whatwg(text: &str) -> Option<String> {
     })
 }
 
-libfuzzer_sys::fuzz_target!(|input: (&str, &str, bool)| {
+pub fn run(input: (&str, &str, bool)) {
     let (own, other, below) = input;
     if let Ok(host) = Host::parse(own) {
         let form = host.to_string();
@@ -42,4 +41,4 @@ libfuzzer_sys::fuzz_target!(|input: (&str, &str, bool)| {
         };
         assert!(covered, "{asked:?} by {own:?}");
     }
-});
+}

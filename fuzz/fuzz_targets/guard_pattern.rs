@@ -1,6 +1,5 @@
 //! Any text as a pattern: never a panic, never more work than lengths multiplied. Patterns that are made from the
 //! bytes match as an oracle says, and constraints as another crate does.
-#![no_main]
 #[path = "../../tests/guard_support/oracle.rs"]
 mod oracle;
 
@@ -56,9 +55,9 @@ fn made(bytes: &[u8]) {
     }
 }
 
-libfuzzer_sys::fuzz_target!(|input: (&str, &str, &[u8])| {
+pub fn run(input: (&str, &str, &[u8])) {
     any(input.0, input.1);
     any(&format!("/{}", input.0), input.1);
     constraint(input.0, input.1);
     made(input.2);
-});
+}

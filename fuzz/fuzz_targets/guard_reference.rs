@@ -35,8 +35,8 @@ fn read(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()?;
-    let lower = out.to_ascii_lowercase();
-    let twice = (0..=255u8).any(|byte| lower.contains(&format!("%25{byte:02x}")));
+    let twice =
+        out.as_bytes().windows(5).any(|five| &five[..3] == b"%25" && five[3..].iter().all(u8::is_ascii_hexdigit));
     (!twice).then_some(out)
 }
 

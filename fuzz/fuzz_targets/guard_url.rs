@@ -1,7 +1,6 @@
 //! Any text as a URL: passes exactly where the answer of the crate `url`, read by plain string comparisons, has a host,
 //! port, scheme, path and query that the rules allow.
-#![no_main]
-mod guard_reference;
+use crate::guard_reference;
 
 use caspian_net::{
     guard::rules::{RouteSpec, RuleSpec, Rules},
@@ -64,7 +63,7 @@ fn expected(text: &str) -> Option<String> {
     Some(url.query().map_or(path.clone(), |query| format!("{path}?{query}")))
 }
 
-libfuzzer_sys::fuzz_target!(|input: (u8, &str)| {
+pub fn run(input: (u8, &str)) {
     // Some begin well, or few would get far.
     let starts = ["", "", "https://", "https://a.example/a/", "http://x.b.example/", "http://127.0.0.1:8080", "https://[::1]"];
     let text = format!("{}{}", starts[usize::from(input.0) % starts.len()], input.1);
@@ -75,4 +74,4 @@ libfuzzer_sys::fuzz_target!(|input: (u8, &str)| {
         url.target().to_owned()
     });
     assert_eq!(got, expected(&text), "{text:?}");
-});
+}

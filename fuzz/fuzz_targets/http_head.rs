@@ -1,8 +1,7 @@
 //! Any bytes as an answer: never a panic, and the same answer however they are cut.
-#![no_main]
-mod answer;
+use crate::answer;
 
-libfuzzer_sys::fuzz_target!(|input: (u16, &[u8])| {
+pub fn run(input: (u16, &[u8])) {
     let (cut, bytes) = input;
     assert_eq!(answer::read(bytes, cut.into()), answer::read(bytes, bytes.len()));
-});
+}

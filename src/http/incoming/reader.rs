@@ -117,6 +117,11 @@ impl Reader {
         let At::Head { line, text } = &mut self.at else { return Ok(None) };
         let end = line.find(input);
         let part = input.get(..end.unwrap_or(input.len())).unwrap_or_default();
+        // What no head can have is not waited out. It is judged before the rest of the head is, whole or in pieces.
+        let room = self.limits.head.saturating_sub(text.len());
+        if part.iter().take(room).any(|byte| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)) {
+            return refuse(400, "a control character in the head");
+        }
         if text.len() + part.len() > self.limits.head {
             let line = memchr::memchr(b'\n', text).or(memchr::memchr(b'\n', part).map(|at| text.len() + at));
             return match line.is_some_and(|at| at < self.limits.head) {
@@ -125,10 +130,6 @@ impl Reader {
             };
         }
         let Some(end) = end else {
-            // What no head can have is not waited out.
-            if part.iter().any(|byte| matches!(byte, 0..=8 | 11 | 12 | 14..=31 | 127)) {
-                return refuse(400, "a control character in the head");
-            }
             text.extend_from_slice(part);
             return Ok(None);
         };
