@@ -1,10 +1,8 @@
 //! The data of a message: the same however it is cut, its line ends CRLF, no dot alone on a line but the last.
-#![no_main]
 
 use caspian_net::mail::data::Stuffer;
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (Vec<u8>, Vec<usize>)| {
+pub fn run(input: (Vec<u8>, Vec<usize>)) {
     let (data, cuts) = input;
     let mut whole = Vec::new();
     let mut stuffer = Stuffer::default();
@@ -31,4 +29,4 @@ fuzz_target!(|input: (Vec<u8>, Vec<usize>)| {
         let line = line.strip_suffix(b"\r").expect("CRLF");
         assert!(!line.contains(&b'\r') && line != b".");
     }
-});
+}

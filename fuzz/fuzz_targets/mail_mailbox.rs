@@ -1,10 +1,8 @@
 //! Mailboxes: what is taken is one line, has one meaning, and goes into an envelope as it is.
-#![no_main]
 
 use caspian_net::mail::mailbox::{address, list};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| {
+pub fn run(text: &str) {
     let Ok(found) = list(text) else { return };
     assert!(!found.is_empty());
     for one in found {
@@ -14,4 +12,4 @@ fuzz_target!(|text: &str| {
         assert!(again.is_ok_and(|again| again.len() == 1 && again[0].address == one.address), "{one:?}");
         assert!(one.name.is_none_or(|name| !name.contains(['\r', '\n', '\0'])));
     }
-});
+}
