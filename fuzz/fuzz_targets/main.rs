@@ -26,7 +26,7 @@ macro_rules! targets {
 targets! {
     grants guard_host guard_path guard_pattern guard_url
     http_auth http_chunked http_cookies http_decode http_events http_head http_incoming http_multipart http_socks http_url
-    mail_data mail_mailbox mail_message mime pem websocket
+    imap mail_data mail_mailbox mail_message mime parsed pem websocket
 }
 
 static TARGET: OnceLock<fn(&[u8]) -> bool> = OnceLock::new();
