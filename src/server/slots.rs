@@ -1,0 +1,121 @@
+//! The places of connections: taken while something is done with one, given back, let go; and what a forked child keeps of them.
+
+use super::{Connection, Engine, LISTENER, Note, Phase, State, Stream, Ticket, broken, gone, ready, register};
+use crate::{error::Result, fork};
+use mio::{Token, unix::SourceFd};
+use std::{
+    net::Shutdown,
+    os::fd::{AsFd, AsRawFd},
+};
+
+impl Engine {
+    pub(super) fn peek(&self, index: usize) -> Option<&Connection> {
+        self.slots.get(index)?.connection.as_deref()
+    }
+
+    pub(super) fn take(&mut self, index: usize) -> Option<Box<Connection>> {
+        self.slots.get_mut(index)?.connection.take()
+    }
+
+    pub(super) fn put(&mut self, index: usize, connection: Box<Connection>) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.connection = Some(connection);
+        }
+    }
+
+    /// Forgets a connection that was taken, and closes it. Where another process may go on with it, nothing is said.
+    pub(super) fn end(&mut self, index: usize, mut connection: Connection) {
+        let handed =
+            matches!(&connection.phase, Phase::Talk(talk) if talk.state == State::Asked && talk.forks != fork::forks());
+        if handed || self.generation != fork::generation() {
+            connection.stream.abandon();
+        } else if fork::forks() > 0 {
+            // A child may have the socket open, too: the client is told at once all the same.
+            let _ = connection.stream.wire().shutdown(Shutdown::Both);
+        }
+        if matches!(&connection.phase, Phase::Talk(talk) if talk.hungry) {
+            // Whoever has pieces ready learns that nobody takes them.
+            let ticket = self.ticket(index);
+            self.tell(Note::Hungry(ticket));
+        }
+        self.forget(index, connection);
+    }
+
+    /// The same, as it is.
+    pub(super) fn forget(&mut self, index: usize, connection: Connection) {
+        drop(self.release(index, connection));
+    }
+
+    /// Lets go of a connection that was taken: its stream, and what was read of it and not used.
+    pub(super) fn release(&mut self, index: usize, connection: Connection) -> (Stream, Vec<u8>) {
+        let _ = self.poll.registry().deregister(&mut SourceFd(&connection.stream.wire().as_fd().as_raw_fd()));
+        self.open -= 1;
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.turn += 1;
+        }
+        self.free.push(index);
+        (connection.stream, connection.input)
+    }
+
+    pub(super) fn drop_connection(&mut self, index: usize) {
+        if let Some(connection) = self.take(index) {
+            self.end(index, *connection);
+        }
+    }
+
+    pub(super) fn stir(&mut self, index: usize, connection: &mut Connection) {
+        if !connection.stirred {
+            connection.stirred = true;
+            self.stirred.push_back(index);
+        }
+    }
+
+    pub(super) fn ticket(&self, index: usize) -> Ticket {
+        Ticket { index, turn: self.slots.get(index).map_or(0, |slot| slot.turn) }
+    }
+
+    /// In a forked child: everything but the requests that the script holds is the parent's.
+    pub(super) fn own(&mut self) -> Result<()> {
+        if self.closed {
+            return Err(gone());
+        }
+        if self.generation == fork::generation() {
+            return Ok(());
+        }
+        self.generation = fork::generation();
+        let poll = ready()?;
+        if let Some(listener) = &self.listener {
+            register(&poll, listener.as_fd(), LISTENER).map_err(|e| broken(&e))?;
+        }
+        self.poll = poll;
+        self.calling = true;
+        let queued: Vec<Ticket> = self.queue.drain(..).map(|request| request.ticket).collect();
+        self.notes.clear();
+        self.stirred.clear();
+        for index in 0..self.slots.len() {
+            let ours = !queued.contains(&self.ticket(index));
+            let Some(slot) = self.slots.get_mut(index) else { continue };
+            let Some(mut connection) = slot.connection.take() else { continue };
+            connection.stirred = false;
+            let fd = connection.stream.wire().as_fd();
+            let asked = match &mut connection.phase {
+                Phase::Talk(talk) if ours && talk.state == State::Asked => {
+                    // The parent may answer others on it.
+                    talk.keeps_alive = false;
+                    talk.forks = fork::forks();
+                    register(&self.poll, fd, Token(index)).is_ok()
+                }
+                _ => false,
+            };
+            if asked {
+                connection.stream.adopt();
+                slot.connection = Some(connection);
+                continue;
+            }
+            slot.turn += 1;
+            self.open -= 1;
+            self.free.push(index);
+        }
+        Ok(())
+    }
+}
