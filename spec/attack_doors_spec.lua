@@ -18,6 +18,7 @@ local HELPERS = {
   },
   json = { encode = { {}, {} }, decode = { "[]" }, array = { {} } },
   base64 = { encode = { "a" }, decode = { "YQ==" }, url_encode = { "a" }, url_decode = { "YQ" } },
+  mail = { parse = { "Subject: a\r\n\r\nb" } },
   hash = {
     md5 = { "a", "hex" }, sha1 = { "a", "hex" }, sha256 = { "a", "hex" }, sha512 = { "a", "hex" }, hmac_sha1 = { "k", "a", "hex" },
     hmac_sha256 = { "k", "a", "hex" }, hmac_sha512 = { "k", "a", "hex" }, equal = { "a", "b" }, random = { 1 },

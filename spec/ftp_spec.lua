@@ -359,7 +359,7 @@ print(count, peak() - before)
 assert(ftp:delete(path))
 ftp:close()
 ]]):format(row[1], servers.ca, row[3], row[2]))
-      local bytes, grown = said:match("^(%d+)%s+(%d+)")
+      local bytes, grown = said:match("^(%d+)%s+(%-?%d+)")
       assert.equal(tostring(100 * 1024 * 1024), bytes, said)
       assert.truthy(tonumber(grown) < 16 * 1024, grown .. " KiB")
     end

@@ -30,6 +30,7 @@ const PAGES: &[(&str, &str)] = &[
 const FEATURES: &[(&str, bool)] = &[
     ("full", cfg!(feature = "full")),
     ("small", cfg!(feature = "small")),
+    ("mail", cfg!(feature = "mail")),
     ("embedded", cfg!(feature = "embedded")),
     ("panics", cfg!(feature = "panics")),
 ];
@@ -239,7 +240,7 @@ mod tests {
 
     /// Features of the module, which the launcher is not, and those that `embedded` has.
     const MODULE: &[&str] =
-        &["default", "module", "vendored", "lua", "lua51", "lua52", "lua53", "lua54", "lua55", "luajit"];
+        &["default", "module", "vendored", "front", "lua", "lua51", "lua52", "lua53", "lua54", "lua55", "luajit"];
 
     #[test]
     fn every_feature_is_named() {
