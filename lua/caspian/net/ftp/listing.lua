@@ -35,8 +35,8 @@ function M.facts(line)
   if not facts or facts ~= "" and sub(facts, -1) ~= ";" then return nil end
   local entry = { name = plain(name), type = "other" }
   if not entry.name then return nil end
-  for fact, value in gmatch(facts, "([^;=]+)=([^;]*);") do
-    fact = lower(fact)
+  for word, value in gmatch(facts, "([^;=]+)=([^;]*);") do
+    local fact = lower(word)
     if fact == "type" then
       local kind, target = lower(value), match(value, "^[Oo][Ss]%.[Uu][Nn][Ii][Xx]=s[ly][^:]*:?(.*)$")
       if kind == "cdir" or kind == "pdir" then return nil end
