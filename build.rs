@@ -11,8 +11,12 @@ fn main() {
     }
     // The module stays in memory once it is loaded: a Lua that closes unloads it while threads of ours may still wait for
     // the system's resolver, and LuaJIT finalizes values that finalizers made after that.
-    if var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
+    if linux() {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    }
+    // LuaJIT's C functions go through src/lua/returns.rs.
+    if var("CARGO_FEATURE_LUAJIT").is_ok() && var("CARGO_FEATURE_MODULE").is_ok() && linux() {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,--wrap=lua_pushcclosure,--wrap=lua_cpcall");
     }
     // Its relative relocations are packed where the C library can unpack them: 0.1 MB. A module for another machine may
     // meet an older library.
@@ -20,6 +24,10 @@ fn main() {
     if here && glibc().is_some_and(|version| version >= (2, 36)) {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,pack-relative-relocs");
     }
+}
+
+fn linux() -> bool {
+    var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux")
 }
 
 /// This machine's glibc, if that is what it has.

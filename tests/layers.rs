@@ -122,6 +122,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ),
     ("lua/long.rs", "a long string is written in the block that Lua's allocator gives"),
     ("lua/json/build.rs", "values of a document are made by the C API, many in one protected call"),
+    ("lua/returns.rs", "LuaJIT is given C functions that fill a register with the number of their results"),
     ("lua/within.rs", "a function is called on the C API, so that nothing comes between its end and its deadline's"),
     ("lua/compat/mime.rs", "filters call mime.core for every piece: the C API"),
     ("lua/compat/raw.rs", "the drop-in's classes are made by hand on the C API"),

@@ -34,6 +34,8 @@ mod properties;
 mod raw;
 mod request_options;
 mod responses;
+#[cfg(all(feature = "luajit", feature = "module", target_os = "linux"))]
+mod returns;
 mod saved;
 mod server;
 mod signals;
