@@ -3,7 +3,7 @@
 //!
 //! Handshakes count both ends (the other one is rustls' own server); reading and writing count ours alone. Time is the
 //! thread's CPU time as Linux counts it, so that what else the machine does matters little. The RSA keys need the `openssl`
-//! command. The reasons for the choice of cryptography are in ARCHITECTURE.md.
+//! command. The reasons for the choice of cryptography are in docs/inside.md.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark starts a command")]
 

@@ -15,7 +15,7 @@ local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore
 -- `<close>` is of Lua 5.4, which the launcher has.
 local has_close = load("local a <close> = nil") ~= nil
 
-local BOOK = "docs/SUMMARY.md"
+local BOOK = "site/SUMMARY.md"
 -- Pages whose servers are those of their own specs: their blocks are compiled here, and run there.
 local ELSEWHERE = { ["docs/imap.md"] = true, ["docs/pop3.md"] = true, ["docs/ftp.md"] = true }
 
@@ -48,8 +48,8 @@ end
 --- The pages of the book and README: { path =, text =, blocks = { { kind =, text =, line = } … } }.
 local pages = {}
 do
-  local paths = { "README.md", "CONTRIBUTING.md", "SECURITY.md", "COMPAT.md", "ARCHITECTURE.md", "bench/README.md" }
-  for name in process.read(BOOK):gmatch("%]%(([^)]+)%)") do paths[#paths + 1] = "docs/" .. name end
+  local paths = {}
+  for name in process.read(BOOK):gmatch("%]%(([^)]+)%)") do paths[#paths + 1] = name end
   for _, path in ipairs(paths) do
     local page = { path = path, text = "", blocks = {}, headings = {}, links = {} }
     local number, open = 0, nil

@@ -1,8 +1,8 @@
 //! The fenced hot path of the binding: the userdata that scripts hold, and the five
 //! stream methods that programs call in loops, straight on Lua's C API.
 //!
-//! Why: a call through mlua and a Lua front costs three times what a C function costs (ARCHITECTURE.md has the
-//! figures), and these five are called per line and per packet. Everything else goes through mlua.
+//! Why: a call through mlua and a Lua front costs three times what a C function costs (bench/README.md has
+//! the figures), and these five are called per line and per packet. Everything else goes through mlua.
 //!
 //! Invariants:
 //! 1. A userdata block is one pointer: null, or a `Rc<Socket>` turned raw that the block owns. Only a metatable made
