@@ -96,10 +96,15 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("psl2", &["http"], "HTTP has one room"),
     ("rustyline", &["launcher"], "the line editor is the launcher's alone"),
     ("hickory_resolver", &["names"], "names that are asked for have one room"),
-    ("tokio", &["names"], "hickory-resolver's runtime, for the length of one question"),
+    (
+        "tokio",
+        &["names", "http"],
+        "hickory-resolver's runtime, for the length of one question; the traits by which h2 reads and writes",
+    ),
+    ("h2", &["http", "server"], "HTTP/2 has one room, and the server speaks its side of it"),
     (
         "Instant",
-        &["deadline", "names", "dial", "client::pool", "client::connector", "client"],
+        &["deadline", "names", "dial", "client::pool", "client::transaction", "client::connector", "client"],
         "src/deadline.rs is the only clock",
     ),
     ("SystemTime", &["deadline"], "src/deadline.rs is the only clock"),

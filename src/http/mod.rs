@@ -1,4 +1,4 @@
-//! HTTP/1.1 (RFC 9110, RFC 9112) as a client speaks it.
+//! HTTP (RFC 9110): HTTP/1.1 (RFC 9112), and what of HTTP/2 knows no I/O.
 //!
 //! The pure rooms know no socket, no clock and no Lua:
 //! [`url`] what may be asked for, [`fields`] header fields, [`request`] what we send, [`response`] the head of what
@@ -18,6 +18,8 @@ pub mod events;
 pub mod exchange;
 pub mod fields;
 pub mod form;
+#[cfg(feature = "http2")]
+pub mod http2;
 pub mod incoming;
 pub mod multipart;
 pub mod proxy;
