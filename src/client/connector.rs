@@ -9,7 +9,7 @@ use crate::{
     address::Host,
     client::{
         Options, Timings,
-        pool::{Key, Pool, PooledConnection, Proof},
+        pool::{Key, Link, Pool, PooledConnection, Proof},
     },
     conn::Conn,
     deadline::{Deadline, now},
@@ -27,7 +27,7 @@ use crate::{
     },
     net::Net,
     panics::point,
-    tls::{ClientOptions, ClientTls},
+    tls::{ClientOptions, ClientTls, PeerCert},
 };
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -36,7 +36,7 @@ const MAX_TRIES: usize = 4;
 
 /// A connection, and how to speak on it.
 pub(super) struct Connected {
-    pub pooled: Box<PooledConnection>,
+    pub link: Link,
     /// It was open already.
     pub reused: bool,
     pub form: Form,
@@ -88,14 +88,14 @@ impl Connector<'_> {
         self.options.resolve.iter().find(|(at, _)| at.host == *host && at.port == port).map(|(_, ip)| *ip)
     }
 
-    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Box<PooledConnection>> {
+    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Link> {
         if self.fresh { None } else { self.pool.checkout(key, proof, self.now) }
     }
 
     fn straight(&self, key: &Key, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Connected> {
         let granted = self.net.connect(self.op, &key.origin.host, key.origin.port)?;
-        if let Some(pooled) = self.idle(key, &Proof::Name(&granted)) {
-            return Ok(Connected::reused(pooled));
+        if let Some(link) = self.idle(key, &Proof::Name(&granted)) {
+            return Ok(Connected::reused(link));
         }
         let names = self.options.names.as_ref();
         let target = Target { op: self.op, granted: &granted, address: key.address, names, local: None, tls };
@@ -107,8 +107,8 @@ impl Connector<'_> {
     fn unix(&self, key: &mut Key, path: &str, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Connected> {
         let path = self.net.unix(self.op, path, false)?;
         key.unix = Some(path.clone());
-        if let Some(pooled) = self.idle(key, &Proof::Path(&path)) {
-            return Ok(Connected::reused(pooled));
+        if let Some(link) = self.idle(key, &Proof::Path(&path)) {
+            return Ok(Connected::reused(link));
         }
         let started = now();
         let conn = dial_unix(self.net, self.op, &path, self.deadline)?;
@@ -152,8 +152,8 @@ impl Connector<'_> {
             }
             connected
         };
-        if let Some(pooled) = self.idle(key, &Proof::Through(&granted, &gate)) {
-            return Ok(spoken(Connected::reused(pooled)));
+        if let Some(link) = self.idle(key, &Proof::Through(&granted, &gate)) {
+            return Ok(spoken(Connected::reused(link)));
         }
         let mut hosts = vec![host.clone()];
         if key.by_address || host.ip().is_some() {
@@ -172,9 +172,7 @@ impl Connector<'_> {
         };
         let Some(tls) = tls else {
             // Over TLS to the proxy it is still http to the origin, which has shown no certificate.
-            let mut connected = Connected::new(key, conn);
-            connected.pooled.cert = None;
-            return Ok(spoken(connected));
+            return Ok(spoken(Connected::certified(key, conn, None)));
         };
         let started = now();
         let conn = conn.secured(tls, host, self.deadline)?;
@@ -229,12 +227,17 @@ impl Connector<'_> {
 
 impl Connected {
     fn new(key: &Key, conn: Conn) -> Connected {
-        let pooled = Box::new(PooledConnection { key: key.clone(), cert: conn.peer_cert().map(Arc::new), conn });
-        Connected { pooled, reused: false, form: Form::Origin, login: None }
+        let cert = conn.peer_cert().map(Arc::new);
+        Connected::certified(key, conn, cert)
     }
 
-    fn reused(pooled: Box<PooledConnection>) -> Connected {
-        Connected { pooled, reused: true, form: Form::Origin, login: None }
+    fn certified(key: &Key, conn: Conn, cert: Option<Arc<PeerCert>>) -> Connected {
+        let link = Link::Http1(Box::new(PooledConnection { key: key.clone(), cert, conn }));
+        Connected { link, reused: false, form: Form::Origin, login: None }
+    }
+
+    fn reused(link: Link) -> Connected {
+        Connected { link, reused: true, form: Form::Origin, login: None }
     }
 }
 

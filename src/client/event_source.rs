@@ -5,7 +5,6 @@
 
 use crate::{
     client::{Fetch, Options, Step, pool::Pool, upload::Source},
-    conn::Conn,
     deadline::{Deadline, pause},
     error::{Error, Kind, Result},
     http::{
@@ -19,7 +18,7 @@ use crate::{
     net::Net,
     panics::point,
 };
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, os::fd::BorrowedFd, time::Duration};
 
 const OP: &str = "events";
 /// The wait before coming back, unless the server names another.
@@ -196,9 +195,9 @@ impl EventSource {
         false
     }
 
-    /// The connection that events come by, while there is one.
-    pub fn conn(&self) -> Option<&Conn> {
-        self.fetch.as_deref()?.conn()
+    /// What stirs when there are more events, while there is a connection.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fetch.as_deref()?.fd()
     }
 
     /// How long a lost connection stays lost.

@@ -40,7 +40,6 @@ use crate::{
         retry::Retry,
     },
     net::Net,
-    pages,
     tls::PeerCert,
 };
 use std::{
@@ -207,15 +206,7 @@ impl Fetch {
         };
         self.deadline.check("send the body")?;
         upload.given(piece)?;
-        let answered = if self.request.payload.as_ref().is_some_and(|payload| payload.length.is_some()) {
-            transaction.push(piece, &self.deadline)?
-        } else {
-            let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
-            pages::append(&mut chunk, piece)?;
-            pages::append(&mut chunk, b"\r\n")?;
-            transaction.push(&chunk, &self.deadline)?
-        };
-        if answered || upload.is_over() {
+        if transaction.push(piece, &self.deadline)? || upload.is_over() {
             self.sent();
         }
         Ok(())
@@ -264,7 +255,7 @@ impl Fetch {
     fn usable(&self) -> Result<()> {
         self.net.alive()?;
         match &self.transaction {
-            Some(transaction) if !transaction.pooled.conn.is_ours() => {
+            Some(transaction) if !transaction.is_ours() => {
                 Err(Error::new(Kind::Socket, "a request under way stays with the process that made it"))
             }
             _ => Ok(()),
@@ -291,10 +282,10 @@ impl Fetch {
             deadline: &limited(&self.deadline, self.options.connect_timeout),
             now: asked,
         };
-        let Connected { pooled, reused, form, login } = connector.connect(&mut self.timings)?;
+        let Connected { link, reused, form, login } = connector.connect(&mut self.timings)?;
         self.reached = true;
         self.timings.reused = reused;
-        self.cert = pooled.cert.clone();
+        self.cert = link.cert().cloned();
         // Taking an idle connection takes no time that a clock would have to tell.
         self.since = if reused { asked } else { now() };
         let mut head = self.request.draft(form);
@@ -302,19 +293,20 @@ impl Fetch {
             head.own("Proxy-Authorization", login.as_bytes());
         }
         introduce(&self.request, &mut head, &self.options, self.auth.as_deref_mut())?;
-        let mut out = head.end();
+        let head = head.end();
         let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
         let expecting = self.upload.is_some() && self.expects();
-        let transaction = self.transaction.insert(Transaction::new(pooled, reused, asked));
-        if let Some(upload) = self.upload.as_mut().filter(|_| !expecting) {
-            // Head and beginning of the body in one go: a small request is one packet.
-            pages::append(&mut out, upload.piece()?)?;
-        }
+        let chunked = self.request.payload.as_ref().is_some_and(|payload| payload.length.is_none());
+        let transaction = self.transaction.insert(Transaction::new(link, reused, asked, chunked));
         if self.options.record {
-            self.records.push(Record::new(wall(), self.request.method.as_str(), &self.request.url, &out));
+            self.records.push(Record::new(wall(), self.request.method.as_str(), &self.request.url, &head));
         }
+        let piece = match self.upload.as_mut().filter(|_| !expecting) {
+            Some(upload) => upload.piece()?,
+            None => &[],
+        };
         self.at = if expecting { At::Expecting } else { At::Sending };
-        if transaction.push(&out, &self.deadline)? {
+        if transaction.start(head, piece, &self.deadline)? {
             self.sent();
         }
         Ok(())
@@ -383,7 +375,7 @@ impl Fetch {
         };
         let head = match transaction.receive(&self.deadline, self.options.read_timeout) {
             Ok(head) => head,
-            Err(err) => return Err(transaction.failure.take().unwrap_or(err)),
+            Err(err) => return Err(transaction.failure().unwrap_or(err)),
         };
         let now = now();
         lap(&mut self.since, &mut self.timings.wait, now);
@@ -417,7 +409,7 @@ impl Fetch {
                 return self.pause(wait);
             }
             let Some(transaction) = &mut self.transaction else { return Err(broken("no connection")) };
-            self.framing = transaction.exchange.framing();
+            self.framing = transaction.framing();
             if self.options.decompress && head.status != 206 && self.framing != Some(Framing::Empty) {
                 let decoder = Decoder::new(&head.fields)?;
                 self.decoder = decoder.map(|decoder| Box::new(decode::Reader::new(decoder)));
@@ -427,7 +419,7 @@ impl Fetch {
             if self.options.open_ended {
                 self.deadline = Deadline::never();
             }
-            if transaction.exchange.ended() {
+            if transaction.ended() {
                 self.finish(now);
             }
             return Ok(());
@@ -497,11 +489,11 @@ impl Fetch {
         let mut waste = [0; 4096];
         let mut left = DRAIN;
         while let Some(transaction) = &mut self.transaction {
-            if transaction.exchange.ended() {
+            if transaction.ended() {
                 self.finish(now());
                 break;
             }
-            if transaction.exchange.framing() == Some(Framing::Close) {
+            if transaction.framing() == Some(Framing::Close) {
                 break;
             }
             match transaction.read(&mut waste, &deadline) {
@@ -514,16 +506,13 @@ impl Fetch {
 
     /// The answer is complete, since `now`: the connection goes back to the pool if it can.
     fn finish(&mut self, now: Instant) {
-        let Some(mut transaction) = self.transaction.take() else { return };
+        let Some(transaction) = self.transaction.take() else { return };
         lap(&mut self.since, &mut self.timings.receive, now);
         self.timings.total = now.duration_since(self.started);
-        let trailers = transaction.exchange.take_trailers();
-        self.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
-        let sent = self.upload.as_deref().is_none_or(Upload::is_over) && transaction.failure.is_none();
+        let sent = self.upload.as_deref().is_none_or(Upload::is_over);
         let wanted = !self.request.fields().lists("connection", "close");
-        if sent && wanted && transaction.exchange.reusable() && transaction.pooled.conn.buffered().is_empty() {
-            self.pool.checkin(transaction.pooled, transaction.exchange.lifetime(), now);
-        }
+        let trailers = transaction.finish(&self.pool, sent && wanted, now);
+        self.trailers = (!trailers.is_empty()).then(|| Box::new(trailers));
     }
 
     fn sent(&mut self) {
@@ -534,8 +523,7 @@ impl Fetch {
     /// A reused connection that died without a byte of answer is the server's idle timeout, not its answer: once, an
     /// idempotent request may try again (RFC 9110 section 9.2.2).
     fn may_retry(&self, err: &Error) -> bool {
-        let stale =
-            self.transaction.as_ref().is_some_and(|transaction| transaction.reused && transaction.exchange.untouched());
+        let stale = self.transaction.as_ref().is_some_and(|transaction| transaction.is_stale());
         let again = self.upload.as_deref().is_none_or(Upload::is_fresh);
         stale && again && !self.retried && err.is(Kind::ConnectionReset) && self.request.method.is_idempotent()
     }

@@ -83,6 +83,21 @@ pub struct PooledConnection {
     pub cert: Option<Arc<PeerCert>>,
 }
 
+/// What a request goes out on.
+pub enum Link {
+    /// A connection that is this request's alone until its answer has ended.
+    Http1(Box<PooledConnection>),
+}
+
+impl Link {
+    /// What its peer has shown.
+    pub fn cert(&self) -> Option<&Arc<PeerCert>> {
+        match self {
+            Link::Http1(pooled) => pooled.cert.as_ref(),
+        }
+    }
+}
+
 /// The idle connections of one client. Clones are the same pool.
 #[derive(Clone, Default)]
 pub struct Pool(Arc<Mutex<Shelf>>);
@@ -114,7 +129,7 @@ impl Pool {
     }
 
     /// An idle connection that may carry a request of this key. `now` is when it is asked for.
-    pub fn checkout(&self, key: &Key, proof: &Proof<'_>, now: Instant) -> Option<Box<PooledConnection>> {
+    pub fn checkout(&self, key: &Key, proof: &Proof<'_>, now: Instant) -> Option<Link> {
         if !proof.covers(key) {
             return None;
         }
@@ -126,7 +141,7 @@ impl Pool {
                 shelf.idle.remove(at)
             };
             if idle.until > now && idle.pooled.conn.is_idle_clean() {
-                return Some(idle.pooled);
+                return Some(Link::Http1(idle.pooled));
             }
         }
     }

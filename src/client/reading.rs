@@ -2,13 +2,12 @@
 
 use super::{At, Fetch, OP, transaction::limited};
 use crate::{
-    conn::Conn,
     deadline::{Deadline, now},
     error::{Error, Kind, Result},
     http::body::Framing,
     pages,
 };
-use std::time::Duration;
+use std::{os::fd::BorrowedFd, time::Duration};
 
 /// The first memory for a body; then it doubles with what arrives, whatever was announced.
 const FIRST: usize = 64 * 1024;
@@ -29,9 +28,7 @@ impl Fetch {
     /// Bytes of the body that are still to come, where that is known for certain.
     pub fn left(&self) -> Option<u64> {
         match (&self.transaction, self.framing) {
-            (Some(transaction), Some(Framing::Length(_))) if self.decoder.is_none() => {
-                Some(transaction.exchange.pending())
-            }
+            (Some(transaction), Some(Framing::Length(_))) if self.decoder.is_none() => Some(transaction.pending()),
             _ => None,
         }
     }
@@ -77,9 +74,9 @@ impl Fetch {
         }
     }
 
-    /// The connection that the body comes by.
-    pub fn conn(&self) -> Option<&Conn> {
-        self.transaction.as_deref().map(|transaction| &transaction.pooled.conn)
+    /// What stirs when there is more of the body.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.transaction.as_deref()?.fd()
     }
 
     fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {
@@ -102,10 +99,10 @@ impl Fetch {
             if self.deadline.is_past_at(begun) && !self.deadline.is_now() {
                 return Err(self.deadline.error("read the body"));
             }
-            let waits = transaction.pooled.conn.buffered().is_empty();
+            let waits = !transaction.has_buffered();
             let deadline = limited(&self.deadline, self.options.read_timeout);
             let count = transaction.read(into, &deadline)?;
-            if transaction.exchange.ended() {
+            if transaction.ended() {
                 self.finish(if waits { now() } else { begun });
             }
             if count > 0 {

@@ -1,170 +1,130 @@
-//! One request on one connection: bytes go out, the answer comes in through the exchange.
+//! One request and its answer, over whichever version of HTTP the connection speaks: the calls that a fetch makes of both.
 //!
 //! Knows nothing of grants, redirects or who asked; every wait has a deadline.
 
+mod http1;
+
 use crate::{
-    client::pool::PooledConnection,
-    deadline::{Deadline, SLICE},
-    error::{Error, Kind, Result},
+    client::pool::{Link, Pool},
+    deadline::Deadline,
+    error::{Error, Result},
     http::{
         body::{Asked, Framing},
-        broken,
-        exchange::{Event, Exchange},
+        fields::Fields,
         response::Head,
     },
 };
-use std::time::Duration;
+use http1::Http1;
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    time::{Duration, Instant},
+};
 
-/// Chunks of this size are read straight to where they belong; smaller ones through the connection's buffer.
-const DIRECT: u64 = 32 * 1024;
+/// A request under way. Lives in a box.
+pub(super) enum Transaction {
+    Http1(Http1),
+}
 
-/// A connection with one request on it.
-pub(super) struct Transaction {
-    pub pooled: Box<PooledConnection>,
-    pub exchange: Exchange,
-    pub reused: bool,
-    /// A final head that came while the request was still being sent.
-    early: Option<Box<Head>>,
-    /// The server has said 100 Continue.
-    continued: bool,
-    /// Why the request could not be sent to its end; the answer, if there is one, says more.
-    pub failure: Option<Error>,
+/// Does the same with either.
+macro_rules! either {
+    ($self:expr, $one:ident => $done:expr) => {
+        match $self {
+            Transaction::Http1($one) => $done,
+        }
+    };
 }
 
 impl Transaction {
-    pub fn new(pooled: Box<PooledConnection>, reused: bool, asked: Asked) -> Box<Transaction> {
+    /// `chunked`: the body comes in pieces whose sum nobody knows. `reused`: the connection was open already.
+    pub fn new(link: Link, reused: bool, asked: Asked, chunked: bool) -> Box<Transaction> {
         let place = Box::new_uninit();
-        let exchange = Exchange::new(asked);
-        Box::write(place, Transaction { pooled, exchange, reused, early: None, continued: false, failure: None })
+        let transaction = match link {
+            Link::Http1(pooled) => Transaction::Http1(Http1::new(pooled, reused, asked, chunked)),
+        };
+        Box::write(place, transaction)
     }
 
-    /// Sends all of `bytes`, unless the server answers before that: then true, and the answer is to be received.
-    pub fn push(&mut self, bytes: &[u8], deadline: &Deadline) -> Result<bool> {
-        let mut sent = 0;
-        while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-            // What goes at once needs no look at a clock.
-            let gone = match self.pooled.conn.send_at_once(rest) {
-                // A server that has said no may stop reading: look up from time to time.
-                Ok(0) => self.pooled.conn.send(rest, &deadline.within(Some(SLICE))),
-                gone => gone,
-            };
-            match gone {
-                Ok(count) => sent += count,
-                Err(err) if err.is(Kind::Timeout) && !deadline.is_past() => {
-                    sent += err.fields().sent.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-                    if self.answered()? {
-                        return Ok(true);
-                    }
-                }
-                Err(err) if err.is(Kind::ConnectionReset) => {
-                    // What it said before it went away may still be read.
-                    self.failure = Some(err);
-                    return Ok(true);
-                }
-                Err(err) => return Err(err),
-            }
-        }
-        Ok(false)
+    /// Sends the head and the beginning of the body, unless the server answers before that: then true, and the answer is to be
+    /// received.
+    pub fn start(&mut self, head: Vec<u8>, body: &[u8], deadline: &Deadline) -> Result<bool> {
+        either!(self, one => one.start(head, body, deadline))
     }
 
-    /// True if the final answer, or the end of the stream, is here already. Does not wait.
-    pub fn answered(&mut self) -> Result<bool> {
-        while self.early.is_none() && !self.pooled.conn.is_idle_clean() {
-            // There is something to read: the deadline is only for the odd half of a TLS record.
-            if self.pooled.conn.buffered().is_empty() && self.pooled.conn.fill(&Deadline::after(SLICE))? == 0 {
-                return Ok(true);
-            }
-            self.early = self.feed()?;
-        }
-        Ok(self.early.is_some())
+    /// The same for a further piece of the body; an empty one ends a body of unknown length.
+    pub fn push(&mut self, piece: &[u8], deadline: &Deadline) -> Result<bool> {
+        either!(self, one => one.push(piece, deadline))
     }
 
     /// After a head with `Expect: 100-continue`: waits for the server's word. True if that is its answer already; when
     /// the deadline passes the body goes anyway (RFC 9110 section 10.1.1).
     pub fn expect(&mut self, deadline: &Deadline) -> Result<bool> {
-        while !self.continued && self.early.is_none() {
-            if self.pooled.conn.buffered().is_empty() {
-                match self.pooled.conn.fill(deadline) {
-                    Ok(0) => return Ok(true),
-                    Ok(_) => (),
-                    Err(err) if err.is(Kind::Timeout) => return Ok(false),
-                    Err(err) => return Err(err),
-                }
-            }
-            self.early = self.feed()?;
-        }
-        Ok(self.early.is_some())
+        either!(self, one => one.expect(deadline))
     }
 
     /// True if the rest of the request is of no use: the server answered with anything but success, or went away. An
     /// early success is an answer that comes while the request is being read: that goes on.
     pub fn refused(&mut self) -> Result<bool> {
-        Ok(self.answered()? && !self.early.as_ref().is_some_and(|head| (200..300).contains(&head.status)))
+        either!(self, one => one.refused())
     }
 
     /// Waits for the final head. `silence` is the longest wait for a sign of life.
     pub fn receive(&mut self, deadline: &Deadline, silence: Option<Duration>) -> Result<Box<Head>> {
-        loop {
-            if let Some(head) = self.early.take() {
-                return Ok(head);
-            }
-            if self.pooled.conn.buffered().is_empty() && self.pooled.conn.fill(&limited(deadline, silence))? == 0 {
-                self.exchange.finish()?;
-            }
-            self.early = self.feed()?;
-        }
+        either!(self, one => one.receive(deadline, silence))
     }
 
-    /// Shows the exchange what is buffered; the final head if it is in there.
-    fn feed(&mut self) -> Result<Option<Box<Head>>> {
-        while !self.pooled.conn.buffered().is_empty() {
-            let fed = self.exchange.feed(self.pooled.conn.buffered())?;
-            self.pooled.conn.consume(fed.used);
-            match fed.event {
-                Event::Head(head) => return Ok(Some(head)),
-                Event::Interim(head) if head.status == 100 => self.continued = true,
-                Event::More | Event::Interim(_) => (),
-                // Neither comes before the head.
-                Event::Body(_) | Event::End => return Err(broken("body before head")),
-            }
-        }
-        Ok(None)
+    /// Why the request could not be sent to its end; the answer, if there is one, says more.
+    pub fn failure(&mut self) -> Option<Error> {
+        either!(self, one => one.take_failure())
     }
 
     /// Reads body; 0 where none came out of what was read, or at the end.
     pub fn read(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
-        let conn = &mut self.pooled.conn;
-        if conn.buffered().is_empty() {
-            let pending = self.exchange.pending();
-            let chunked = self.exchange.framing() == Some(Framing::Chunked);
-            let most = usize::try_from(pending).unwrap_or(usize::MAX).min(into.len());
-            if pending >= if chunked { DIRECT } else { 1 } && into.len() >= 4096 {
-                let count = conn.read(into.get_mut(..most).unwrap_or_default(), deadline)?;
-                match count {
-                    0 => self.exchange.finish()?,
-                    _ => self.exchange.took(count as u64),
-                }
-                return Ok(count);
-            }
-            if conn.fill(deadline)? == 0 {
-                self.exchange.finish()?;
-                return Ok(0);
-            }
+        either!(self, one => one.read(into, deadline))
+    }
+
+    /// True once the answer is complete.
+    pub fn ended(&self) -> bool {
+        either!(self, one => one.ended())
+    }
+
+    /// How the body is delimited; known with the final head.
+    pub fn framing(&self) -> Option<Framing> {
+        either!(self, one => one.framing())
+    }
+
+    /// Bytes of body that are known to be still to come.
+    pub fn pending(&self) -> u64 {
+        either!(self, one => one.pending())
+    }
+
+    /// True if the connection was open already and not one byte of answer has come.
+    pub fn is_stale(&self) -> bool {
+        either!(self, one => one.is_stale())
+    }
+
+    /// True if this process made the connection.
+    pub fn is_ours(&self) -> bool {
+        either!(self, one => one.is_ours())
+    }
+
+    /// True if a read would begin with what is here already.
+    pub fn has_buffered(&self) -> bool {
+        either!(self, one => one.has_buffered())
+    }
+
+    /// What stirs when there is more of the answer.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Transaction::Http1(one) => Some(one.conn().as_fd()),
         }
-        let buffered = conn.buffered();
-        // No more than fits: the exchange does not mind where its input is cut.
-        let view = buffered.get(..into.len().min(buffered.len())).unwrap_or_default();
-        let fed = self.exchange.feed(view)?;
-        let mut count = 0;
-        if let Event::Body(range) = fed.event
-            && let Some(piece) = view.get(range)
-            && let Some(place) = into.get_mut(..piece.len())
-        {
-            place.copy_from_slice(piece);
-            count = piece.len();
+    }
+
+    /// The answer is complete, since `now`: the connection is kept for the next request, if it can carry one. `sent`: the
+    /// request went to its end. What came behind the body.
+    pub fn finish(self: Box<Self>, pool: &Pool, sent: bool, now: Instant) -> Fields {
+        match *self {
+            Transaction::Http1(one) => one.finish(pool, sent, now),
         }
-        conn.consume(fed.used);
-        Ok(count)
     }
 }
 

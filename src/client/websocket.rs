@@ -10,7 +10,11 @@ use crate::http::websocket::{
     handshake::{Handshake, shown},
 };
 use crate::{
-    client::{self, Timings, connector::Connector, pool::Pool},
+    client::{
+        self, Timings,
+        connector::Connector,
+        pool::{Link, Pool},
+    },
     conn::Conn,
     deadline::{Deadline, SLICE, now},
     error::{Error, Kind, Result},
@@ -487,7 +491,9 @@ fn open(net: &Net, handshake: &Handshake, options: &Options, deadline: &Deadline
         deadline,
         now: now(),
     };
-    Ok(connector.connect(&mut Timings::default())?.pooled.conn)
+    match connector.connect(&mut Timings::default())?.link {
+        Link::Http1(pooled) => Ok(pooled.conn),
+    }
 }
 
 /// Reads the answer's head. What follows it stays in the connection's buffer.

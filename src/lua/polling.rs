@@ -170,12 +170,12 @@ fn ask(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<Vec<bool>> {
         let item = match view {
             View::Item(item) => item,
             View::Events(events, _) => {
-                events.conn().into_iter().for_each(|conn| add(conn.as_fd(), Want::Read, false));
+                events.fd().into_iter().for_each(|fd| add(fd, Want::Read, false));
                 expiry = expiry.into_iter().chain(events.expiry()).min();
                 continue;
             }
             View::Response(stream, _) => {
-                stream.fetch.conn().into_iter().for_each(|conn| add(conn.as_fd(), Want::Read, false));
+                stream.fetch.fd().into_iter().for_each(|fd| add(fd, Want::Read, false));
                 continue;
             }
             View::Queue(fd, _, left) => {
