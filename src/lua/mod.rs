@@ -62,9 +62,10 @@ use std::{
     rc::{Rc, Weak},
 };
 
-/// The native module: what `require("caspian_net")` gives. With the feature `front` it brings the files of `lua/` along.
+/// The native module: what `require("caspian_net")` gives. With the feature `front` it brings the files of `lua/` along. LuaJIT on Linux
+/// opens it through `returns`.
 #[cfg(feature = "module")]
-#[mlua::lua_module(name = "caspian_net")]
+#[cfg_attr(not(all(feature = "luajit", target_os = "linux")), mlua::lua_module(name = "caspian_net"))]
 fn module(lua: &Lua) -> mlua::Result<Table> {
     #[cfg(feature = "front")]
     front::fill(lua)?;

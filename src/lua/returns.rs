@@ -54,9 +54,12 @@ fn wide(function: lua_CFunction) -> lua_CFunction {
         else {
             break;
         };
-        let there = match place.compare_exchange(ptr::null_mut(), wanted, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => wanted,
-            Err(there) => there,
+        // Only the first closure of a function has to write.
+        let there = match place.load(Ordering::Relaxed) {
+            there if there.is_null() => place
+                .compare_exchange(ptr::null_mut(), wanted, Ordering::Relaxed, Ordering::Relaxed)
+                .map_or_else(|there| there, |_| wanted),
+            there => there,
         };
         if there == wanted {
             // SAFETY: an `int` is the lower half of what the entry answers.
@@ -64,6 +67,16 @@ fn wide(function: lua_CFunction) -> lua_CFunction {
         }
     }
     function
+}
+
+/// What LuaJIT's `require` calls, which finds it by name and not by a closure of the binding's.
+///
+/// # Safety
+/// `state` is a live Lua state, as Lua hands it to a C function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn luaopen_caspian_net(state: *mut lua_State) -> u64 {
+    // SAFETY: the caller's.
+    u64::from(unsafe { mlua::Lua::entrypoint1(state, super::module) }.cast_unsigned())
 }
 
 unsafe extern "C-unwind" {

@@ -1,7 +1,7 @@
 --- What the objects that scripts hold have in common: nothing on them can be changed, and nothing leads behind them.
 local args = require("caspian.net.args")
-local error, getmetatable, next, rawget, rawset, setfenv, setmetatable, tostring, type =
-  error, getmetatable, next, rawget, rawset, setfenv, setmetatable, tostring, type
+local error, getmetatable, next, rawequal, rawget, rawset, setfenv, setmetatable, tostring, type =
+  error, getmetatable, next, rawequal, rawget, rawset, setfenv, setmetatable, tostring, type
 local lower = string.lower
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -10,6 +10,20 @@ local show = args.show
 
 --- What is behind the objects that scripts hold: by object, gone with it.
 local states = setmetatable({}, { __mode = "k" })
+
+--- A method, bound to the object whose state that is: both `object.method(…)` and `object:method(…)` call it.
+local function bound(method, state)
+  return function(first, ...)
+    local result
+    -- The object itself must not be kept from here: what is behind it would keep it alive for ever on Lua 5.1.
+    if first ~= nil and rawequal(states[first], state) then
+      result = method(state, ...)
+    else
+      result = method(state, first, ...)
+    end
+    return result
+  end
+end
 
 --- What `poll` looks at, by the object that scripts hold.
 local polled = setmetatable({}, { __mode = "k" })
@@ -75,6 +89,6 @@ local function array(core, list)
 end
 
 return {
-  ARRAY = ARRAY, FOLDED = FOLDED, HASH = HASH, array = array, kinds = kinds, pending = pending, polled = polled, states = states,
-  readonly = readonly, sealed = sealed,
+  ARRAY = ARRAY, FOLDED = FOLDED, HASH = HASH, array = array, bound = bound, kinds = kinds, pending = pending, polled = polled,
+  states = states, readonly = readonly, sealed = sealed,
 }

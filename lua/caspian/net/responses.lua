@@ -3,13 +3,13 @@ local args = require("caspian.net.args")
 local malformed = require("caspian.net.error_methods").malformed
 local objects = require("caspian.net.objects")
 local requests = require("caspian.net.requests")
-local error, rawequal, setfenv, setmetatable, tostring = error, rawequal, setfenv, setmetatable, tostring
+local error, setfenv, setmetatable, tostring = error, setfenv, setmetatable, tostring
 local find, sub = string.find, string.sub
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local answer, bad, show, states, readonly = args.answer, args.bad, args.show, objects.states, objects.readonly
-local FOLDED = objects.FOLDED
+local FOLDED, bound = objects.FOLDED, objects.bound
 
 --- What is behind a response, by keys that no script has, in one table with the fields that it may see: this table is most
 -- of what a small request leaves to the collector. CALL: the core's; REPORT: who is told how far it is, of DONE bytes; PLACE:
@@ -165,20 +165,6 @@ local response = {
   __newindex = readonly,
 }
 objects.kinds[response] = "response"
-
---- A method, bound to its response.
-local function bound(method, state)
-  return function(first, ...)
-    local result
-    -- The response itself must not be kept from here: what is behind it would keep it alive for ever on Lua 5.1.
-    if first ~= nil and rawequal(states[first], state) then
-      result = method(state, ...)
-    else
-      result = method(state, first, ...)
-    end
-    return result
-  end
-end
 
 function response.__index(self, name)
   local state = states[self]

@@ -49,7 +49,7 @@ function part.__index(self, name)
   local state = states[self]
   local value = state[name]
   if value == nil and PART[name] then
-    value = keys.bound(PART[name], state)
+    value = objects.bound(PART[name], state)
     state[name] = value
   end
   return value

@@ -1,29 +1,15 @@
 --- What requests of a server and the parts of their forms have in common.
 local args = require("caspian.net.args")
-local objects = require("caspian.net.objects")
-local error, rawequal, setfenv, tostring, type = error, rawequal, setfenv, tostring, type
+local error, setfenv, tostring, type = error, setfenv, tostring, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local bad, show, states = args.bad, args.show, objects.states
+local bad, show = args.bad, args.show
 
 --- What is behind them, by keys that no script has, in one table with the fields that it may see. HANDLE: the core's;
 -- SERVER: its server, which lives as long as they do; BEHIND: the server's state; ANSWERED: by the script; ROUTE: what a framework
 -- has of it, `steps` and all.
 local M = { ANSWERED = {}, BEHIND = {}, CORE = {}, HANDLE = {}, ROUTE = {}, SERVER = {} }
-
---- A method, bound to its object.
-function M.bound(method, state)
-  return function(first, ...)
-    local result
-    if first ~= nil and rawequal(states[first], state) then
-      result = method(state, ...)
-    else
-      result = method(state, first, ...)
-    end
-    return result
-  end
-end
 
 --- Writes what `read` answers to an open file, to its end; answers how many bytes.
 function M.save(file, read)

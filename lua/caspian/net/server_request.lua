@@ -144,7 +144,7 @@ function request.__index(self, name)
   elseif make then
     value = make(state)
   elseif method then
-    value = keys.bound(method, state)
+    value = objects.bound(method, state)
   else
     return nil
   end
