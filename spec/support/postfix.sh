@@ -19,7 +19,8 @@ if [ "$2" = stop ]; then
   if [ -s "$dir/postfix/dovecot/master.pid" ]; then
     pid=$(cat "$dir/postfix/dovecot/master.pid")
     kill "$pid" 2>/dev/null || :
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+    # Ended counts, also where it is still to be reaped.
+    while kill -0 "$pid" 2>/dev/null && ! grep -qs "^State:[[:space:]]*Z" "/proc/$pid/status"; do sleep 0.02; done
   fi
   rm -rf "$(readlink "$dir/postfix")"
   exit 0
