@@ -322,6 +322,23 @@ fn grants_are_the_hosts_alone() {
 }
 
 #[test]
+fn parts_that_are_compiled_late_are_the_fronts_own() {
+    let (state, net) = state(&["--allow-net=127.0.0.1:9"]);
+    // What a script does between the launch and the first use has no say in it.
+    let spoilt = "for _, name in ipairs{ 'load', 'loadstring', 'setfenv', 'require', 'error', 'pcall', 'setmetatable' } do _G[name] = nil end
+        string.find, string.match, table.concat = nil, nil, nil
+        package.preload['caspian.net.http'] = function() SEEN = 'preload' end
+        package.loaded['caspian.net.requests'] = { prepare = function() SEEN = 'loaded' end }";
+    state.load(spoilt).exec().unwrap();
+    let asked = function(
+        &state,
+        "local net = ... return net.url.parse('http://a.example/b').path, net.http.client.new() ~= nil, SEEN",
+    );
+    let (path, made, seen) = asked.call::<(String, bool, Value)>(net).unwrap();
+    assert_eq!((path.as_str(), made, seen.is_nil()), ("/b", true, true));
+}
+
+#[test]
 fn a_state_without_package_is_told() {
     let state = Lua::new_with(StdLib::STRING | StdLib::TABLE, LuaOptions::default()).unwrap();
     let err = lua::launch(&state, Grants::parse(&["--allow-net"]).unwrap()).unwrap_err();

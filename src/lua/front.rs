@@ -127,12 +127,26 @@ pub(super) fn fill(lua: &Lua) -> mlua::Result<Table> {
 pub fn modules(lua: &Lua, preload: &Table, list: &'static [(&'static str, &'static str)]) -> mlua::Result<()> {
     for (name, text) in list {
         let load = move |lua: &Lua, name: LuaString| {
-            let module = lua.load(*text).set_name(format!("=[{}]", name.to_string_lossy()));
-            module.call::<Value>(name)
+            let chunk = lua.load(*text).set_name(format!("=[{}]", name.to_string_lossy()));
+            // Most of the front is compiled when it is first asked for.
+            let compile = if name == LAZY { Some(lua.create_function(compile)?) } else { None };
+            chunk.call::<Value>((name, compile))
         };
         preload.raw_set(*name, lua.create_function(load)?)?;
     }
     Ok(())
+}
+
+/// The module that has others compiled when they are asked for: by [`compile`], where their text is in here.
+const LAZY: &str = "caspian.net.lazy";
+
+/// compile(name, env) -> the chunk of a module of the front, whose globals are those of `env`. Needs no `load`, which a host may have
+/// taken away.
+fn compile(lua: &Lua, (name, env): (LuaString, Table)) -> mlua::Result<Function> {
+    let name = name.to_string_lossy();
+    let known = MODULES.iter().find(|(each, _)| *each == name);
+    let (_, text) = known.ok_or_else(|| mlua::Error::runtime(format!("{name} is no part of the front")))?;
+    lua.load(*text).set_name(format!("=[{name}]")).set_environment(env).into_function()
 }
 
 /// The state's `pcall`.

@@ -2,7 +2,8 @@
 --
 -- Read now, from where `require` would take them, and compiled later: nothing that is done to `package`, to the globals or
 -- to files in between has a say in what they are, since a module of the front is near capabilities. They are not put into
--- `package.loaded`: they are the front's own.
+-- `package.loaded`: they are the front's own. A program that has the front inside gives the function that compiles its modules.
+local _, compile = ...
 local error, io, load, loadstring, next, require, setfenv, type =
   error, io, load, loadstring, next, require, setfenv, type -- luacheck: ignore (5.1 has loadstring and setfenv)
 local gmatch, gsub, sub = string.gmatch, string.gsub, string.sub
@@ -10,7 +11,10 @@ local globals, package = _G, package
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
---- The text of a module, and its file; none where `require` would have found it in another way than by `package.path`.
+if type(compile) ~= "function" then compile = nil end -- Lua says here which file this is
+
+--- The text of a module, and what its chunk is called; none where `require` would have found it in another way than by
+-- `package.path`.
 local function read(name)
   local searchers = package.searchers or package.loaders -- luacheck: ignore
   if not (io and searchers and package.path and package.config) or #searchers ~= 4 then return nil end
@@ -24,7 +28,7 @@ local function read(name)
       file:close()
       -- Compiled by somebody else, it does not say what it requires.
       if sub(text, 1, 1) == "\27" then return nil end
-      return text, path
+      return text, "@" .. path
     end
   end
 end
@@ -46,24 +50,31 @@ end
 -- @param names of those modules
 -- @param needed names of the others that they require: loaded now
 return function(names, needed)
-  local texts, files, modules = {}, {}, {}
+  local texts, chunks, modules = {}, {}, {}
   for _, name in next, needed do modules[name] = require(name) end
   for _, name in next, names do
-    local text, path = read(name)
-    if type(text) ~= "string" then
+    local text, chunk = "", nil
+    if not compile then text, chunk = read(name) end
+    if text == nil then
       for _, each in next, names do modules[each] = require(each) end
       return function(known) return modules[known] end
     end
-    texts[name], files[name] = text, path
+    texts[name], chunks[name] = text, chunk
   end
   local env = snapshot()
   function env.require(name)
     if not modules[name] then
-      local text, chunk = texts[name], "@" .. files[name]
+      local text, chunk = texts[name], chunks[name]
       local run, why
-      if setfenv then run, why = loadstring(text, chunk) else run, why = load(text, chunk, "t", env) end
+      if compile then
+        run = compile(text and name, env)
+      elseif setfenv then
+        run, why = loadstring(text, chunk)
+        if run then setfenv(run, env) end
+      else
+        run, why = load(text, chunk, "t", env)
+      end
       if not run then error(why, 0) end -- no memory
-      if setfenv then setfenv(run, env) end
       local made = run(name)
       -- A finalizer that ran meanwhile may have asked for it, too: there is one of each.
       if not modules[name] then modules[name], texts[name] = made, nil end
