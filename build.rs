@@ -18,9 +18,10 @@ fn main() {
     if var("CARGO_FEATURE_LUAJIT").is_ok() && var("CARGO_FEATURE_MODULE").is_ok() && linux() {
         println!("cargo::rustc-cdylib-link-arg=-Wl,--wrap=lua_pushcclosure,--wrap=lua_cpcall");
     }
-    // Its relative relocations are packed where the C library can unpack them: 0.1 MB. A module for another machine may
-    // meet an older library.
-    let here = var("HOST").is_ok_and(|host| var("TARGET").is_ok_and(|target| target == host));
+    // Its relative relocations are packed where the C library can unpack them: 0.1 MB. What is built for another machine, or
+    // by a linker that was chosen (zig cc links for older systems under the same target), may meet an older library.
+    let here =
+        var("HOST").is_ok_and(|host| var("TARGET").is_ok_and(|target| target == host)) && var("RUSTC_LINKER").is_err();
     if here && glibc().is_some_and(|version| version >= (2, 36)) {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,pack-relative-relocs");
     }
