@@ -14,7 +14,7 @@ local jar = net.http.jar()
 local saved = io.open(path)
 if saved then
   -- The file is data: it sees no globals.
-  jar:load(load(saved:read("a"), path, "t", {})())
+  jar:load(assert(load(saved:read("a"), path, "t", {}))())
   saved:close()
 end
 
@@ -25,7 +25,7 @@ if me.status == 403 then
   assert(api:post(base .. "/login", "", { auth = { "ann", "password" } }).ok)
   me = api:get(base .. "/me")
 end
-io.write(me.body)
+io.write(me:text())
 
 for event in api:events(base .. "/events"):each() do
   print(event.id, event.data)

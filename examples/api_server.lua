@@ -33,11 +33,11 @@ end
 
 while true do
   local client <close> = listener:accept{ timeout = 60 }
-  local path, fields = client:recv_line():match("^%u+ /(%w+)"), {}
+  local path, fields = (client:recv_line() or ""):match("^%u+ /(%w+)"), {}
   for line in client:lines() do
     if line == "\r\n" then break end
     local name, value = line:match("^([^:]+): *(.-)\r\n$")
-    fields[name:lower()] = value
+    if name then fields[name:lower()] = value end
   end
   pages[path](client, fields)
 end

@@ -1,12 +1,12 @@
 -- The glue between caspian.net and an engine for Caspian: values, objects, errors, deadlines and the network pass from one to the other.
 -- part of: spec/caspian_spec.lua, over the engine of examples/caspian/engine.lua
 local register = require("caspian.net").registrar() -- this glue makes networks from here on, and nobody else in the state
-local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore (5.1)
+local unpack = table.unpack or rawget(_G, "unpack") -- the latter on 5.1
 return function(engine, grants, opts)
   local net, missing = register({}, grants, opts)
   engine.sys.net = function(role) return role == "user" and net and engine.value("host", net, "user") or engine.null end
   if not net then return nil, missing end
-  local to_lua, to_caspian, results -- what comes out of the network belongs to the role net
+  local to_lua, to_caspian, results ---@type function, function, function (what comes out of the network belongs to the role net)
   local function each(from, to, convert, ...) for key, x in pairs(from) do to[key] = convert(x, ...) end return to end
   function to_lua(v, inside)
     if v.type == "puck.uno/null" then return inside and net.null or nil end

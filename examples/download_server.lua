@@ -11,7 +11,7 @@ for visit = 1, 2 do
   local client <close> = listener:accept{ timeout = 60 }
   local first = 0
   for line in client:lines() do
-    first = tonumber(line:match("^[Rr]ange: bytes=(%d+)%-")) or first
+    first = math.tointeger(line:match("^[Rr]ange: bytes=(%d+)%-")) or first
     if line == "\r\n" then break end
   end
   client:send_all((first > 0 and "HTTP/1.1 206 Partial Content\r\n" or "HTTP/1.1 200 OK\r\n")

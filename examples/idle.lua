@@ -10,7 +10,7 @@ local last = box.uid_next - 1
 print("waiting")
 io.stdout:flush()
 
-local left = tonumber(wanted)
+local left = assert(tonumber(wanted), "COUNT is a number")
 while left > 0 do
   -- In a program that waits for more than mail the client stands in net.poll beside its sockets, and `timeout` is 0 here.
   imap:idle{ timeout = 60 }

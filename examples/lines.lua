@@ -2,7 +2,7 @@
 -- flags: --allow-listen=127.0.0.1:0 --allow-net=127.0.0.1
 
 local listener <close> = net.tcp_listen("127.0.0.1", 0)
-local sockets = { listener }
+local sockets = { listener } ---@type any[]  and its clients
 
 local function leave(client)
   for i, one in ipairs(sockets) do
@@ -18,9 +18,11 @@ local function turn()
       table.insert(sockets, listener:accept())
     else
       local ok, line = pcall(socket.recv_line, socket, { timeout = 0 })
-      if ok and line then
+      if not ok then
+        if not line:is("timeout") then leave(socket) end -- after a timeout half a line waits for the rest
+      elseif line then
         socket:send_all(line:upper())
-      elseif ok or not line:is("network/timeout") then
+      else
         leave(socket)
       end
     end
@@ -31,10 +33,10 @@ local ann, bob = net.tcp("127.0.0.1", listener.local_port), net.tcp("127.0.0.1",
 ann:send_all("half of ")
 bob:send_all("a whole line\n")
 while #net.poll({ bob }, 0) == 0 do turn() end
-io.write("Bob hears ", bob:recv_line())
+io.write("Bob hears ", bob:recv_line() or "nothing")
 ann:send_all("a line\n")
 while #net.poll({ ann }, 0) == 0 do turn() end
-io.write("Ann hears ", ann:recv_line())
+io.write("Ann hears ", ann:recv_line() or "nothing")
 ann:close()
 bob:close()
 while #sockets > 1 do turn() end

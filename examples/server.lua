@@ -44,7 +44,7 @@ local function read_request(socket)
   if not method then
     error("not a request: " .. line)
   end
-  local length = 0
+  local length = 0 ---@type number
   for field in socket:lines() do
     if field == "\r\n" then
       return { method = method, path = path, body = length > 0 and socket:recv_exact(length) or "" }
@@ -65,7 +65,7 @@ local function serve(socket)
   return true
 end
 
-local sockets = { listener, echo }
+local sockets = { listener, echo } ---@type any[]  and the clients
 while true do
   for _, socket in ipairs((net.poll(sockets, math.huge))) do
     if socket == listener then

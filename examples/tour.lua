@@ -8,7 +8,7 @@ if not net then
   print("no network was granted: run `sh examples/tour.sh`")
   os.exit(2)
 end
-local tcp, udp = tonumber((...)), tonumber((select(2, ...)))
+local tcp, udp = assert(tonumber((...))), assert(tonumber((select(2, ...))))
 local counts = { allowed = 0, refused = 0, surprise = 0 }
 
 local function section(title)
@@ -26,7 +26,7 @@ local function try(expected, what, f)
     got = "refused"
   end
   if got == expected then
-    counts[got] = counts[got] + 1
+    counts[got] = (counts[got] or 0) + 1
   else
     counts.surprise = counts.surprise + 1
     got = "SURPRISE, " .. got

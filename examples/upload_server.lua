@@ -21,12 +21,12 @@ local function serve(client)
   while true do
     local line = client:recv_line()
     if not line then return end
-    local request, length = { body = "" }, 0
+    local request, length = { body = "" }, 0 ---@type table, number
     for field in client:lines() do
       if field == "\r\n" then break end
       local name, value = field:match("^([^:]+): *(.-)\r\n$")
       name = name:lower()
-      if name == "content-length" then length = tonumber(value) end
+      if name == "content-length" then length = tonumber(value) or 0 end
       if name == "content-type" then request.type = value end
       if name == "transfer-encoding" then request.chunked = value == "chunked" end
     end

@@ -10,7 +10,7 @@ local role, path, count = ...
 if role == "server" then
   local uds = net.uds{ path = path, authenticate = true }
   local response = net.http.sammy.response
-  local jobs, results, left = { "one", "two", "three", "four", "five", "six" }, {}, tonumber(count)
+  local jobs, results, left = { "one", "two", "three", "four", "five", "six" }, {}, assert(tonumber(count))
   local done = #jobs
   uds:get("/job", function()
     local job = table.remove(jobs, 1)

@@ -13,7 +13,7 @@
 --
 -- Runs on every Lua from 5.1 on.
 
-local unpack = rawget(table, "unpack") or unpack -- luacheck: ignore (5.1)
+local unpack = table.unpack or rawget(_G, "unpack") -- the latter on 5.1
 
 local engine = {}
 
@@ -39,8 +39,8 @@ function engine.new()
   end
 
   --- For the glue: the exception that an error of its own is, else nothing; and is the error of that class?
-  function self.exceptions() end
-  function self.matches() end
+  function self.exceptions(_) end
+  function self.matches(_, _) end
 
   --- What a script's `catch` gets for a Lua error.
   local function exception(err)
@@ -60,7 +60,7 @@ function engine.new()
   end
 
   self.classes["puck.uno/exception"] = {
-    method_missing = function(receiver, name) return self.scalar(receiver.payload[name]) end,
+    method_missing = function(receiver, name, _, _, _) return self.scalar(receiver.payload[name]) end,
   }
   self.classes["puck.uno/array"] = { methods = {
     at = function(receiver, args) return receiver.payload[args[1].payload] end,
@@ -83,7 +83,7 @@ function engine.new()
     return result
   end
 
-  local eval
+  local eval ---@type function
 
   local function all(body, vars)
     local result = null

@@ -32,7 +32,7 @@ preload["caspian.net.compat.ready"] = function()
   return require("caspian.net.compat.install")(core, capability.unwrap)
 end
 
-local M = { _VERSION = "caspian.net " .. core.version, version = core.version }
+local M = { _VERSION = "caspian.net " .. core.version, version = core.version } ---@type caspian.net.Module
 
 --- The keys of the table form; everything else in it is a mistake.
 local FORM = {

@@ -6,7 +6,7 @@ local find = string.find
 local known = {}
 for name in next, loaded do known[name] = true end
 
-local codec = require("caspian.net.pure").make(require("caspian_net"))
+local codec = require("caspian.net.pure").make(require("caspian_net")) ---@type caspian.net.Codec
 
 -- A network that is launched later loads modules of its own.
 for name in next, loaded do

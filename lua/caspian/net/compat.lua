@@ -7,4 +7,5 @@
 --
 -- COMPAT.md says, function by function, what is the same, what is safer and what is missing.
 require("caspian.net")
-return require("caspian.net.compat.ready")
+local ready = require("caspian.net.compat.ready") ---@type caspian.net.Compat
+return ready

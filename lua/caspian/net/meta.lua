@@ -1,5 +1,11 @@
 ---@meta caspian.net
---- Types for editors (LuaLS). Never loaded: the code is beside this file.
+--- Types for editors (LuaLS, EmmyLua). Never loaded: the code is beside this file.
+
+--- An open file, as `io.open` gives it. LuaLS calls its type `file*`, EmmyLua `file`.
+---@alias caspian.net.File file*|file
+
+--- A port: 1 to 65535; for listeners also 0, any free one. A whole number, also as `tonumber` gives it.
+---@alias caspian.net.Port integer|number
 
 ---@class caspian.net.Module
 ---@field version string
@@ -91,7 +97,7 @@ function Error:is(class) end
 --- What the clients of mail and files share.
 ---@class caspian.net.Mail_options: caspian.net.Client_tls
 ---@field host string
----@field port? integer            Defaults to the protocol's own
+---@field port? caspian.net.Port            Defaults to the protocol's own
 ---@field timeout? number          seconds: of the opening, and of each later call. Defaults to 30
 ---@field tls? "starttls"|"implicit"|false  Defaults to "starttls", which is never skipped
 ---@field user? string
@@ -198,14 +204,14 @@ function Pop3:list(number) end
 ---@return string|{ number: integer, uid: string }[]|nil uid, caspian.net.Refusal?
 function Pop3:uidl(number) end
 ---@param number integer
----@param into? fun(piece: string)|file*  Defaults to a string
+---@param into? fun(piece: string)|caspian.net.File  Defaults to a string
 ---@param opts? { timeout?: number, max_body_bytes?: integer }  of a string: 256 MiB
 ---@return string|integer|nil message, caspian.net.Refusal?
 function Pop3:retr(number, into, opts) end
 --- The head and the first lines of the body.
 ---@param number integer
 ---@param lines integer
----@param into? fun(piece: string)|file*
+---@param into? fun(piece: string)|caspian.net.File
 ---@param opts? { timeout?: number, max_body_bytes?: integer }
 ---@return string|integer|nil message, caspian.net.Refusal?
 function Pop3:top(number, lines, into, opts) end
@@ -246,18 +252,18 @@ local Ftp = {}
 function Ftp:list(path, opts) end
 --- `offset`: the first byte wanted. `type`: "i" (as it is) or "a" (text in lines that end in CRLF).
 ---@param path string
----@param into? fun(piece: string)|file*  Defaults to a string
+---@param into? fun(piece: string)|caspian.net.File  Defaults to a string
 ---@param opts? { offset?: integer, type?: "i"|"a", timeout?: number, max_body_bytes?: integer }  of a string: 256 MiB
 ---@return string|integer|nil content, caspian.net.Refusal?
 function Ftp:get(path, into, opts) end
 --- `offset`: where in the server's file it goes on. Of a string or file what comes from there on is sent.
 ---@param path string
----@param from string|(fun(): string?)|file*
+---@param from string|(fun(): string?)|caspian.net.File
 ---@param opts? { offset?: integer, type?: "i"|"a", timeout?: number }
 ---@return integer? bytes, caspian.net.Refusal?
 function Ftp:put(path, from, opts) end
 ---@param path string
----@param from string|(fun(): string?)|file*
+---@param from string|(fun(): string?)|caspian.net.File
 ---@param opts? { type?: "i"|"a", timeout?: number }
 ---@return integer? bytes, caspian.net.Refusal?
 function Ftp:append(path, from, opts) end
@@ -373,7 +379,7 @@ function Ftp:quit() end
 
 ---@class caspian.net.Imap_fetch_options: caspian.net.Imap_numbering
 ---@field each? fun(message: caspian.net.Imap_message)  called with each one as it comes; nothing is kept
----@field into? fun(bytes: string, of: { seq: integer, uid?: integer, section: string, size: integer })|file*  takes the bytes of sections
+---@field into? fun(bytes: string, of: { seq: integer, uid?: integer, section: string, size: integer })|caspian.net.File  takes the bytes of sections
 ---@field changed_since? integer  a modseq
 
 ---@class caspian.net.Imap_copied
@@ -445,7 +451,7 @@ Imap.move = Imap.copy
 ---@return integer[]?, caspian.net.Refusal?
 function Imap:expunge(messages, opts) end
 ---@param mailbox string|caspian.net.Imap_mailbox
----@param message string|file*|fun(): string?  a function: with `size`
+---@param message string|caspian.net.File|fun(): string?  a function: with `size`
 ---@param opts? { flags?: string|string[], date?: number, size?: integer, timeout?: number }
 ---@return { uid_validity?: integer, uid?: integer }?, caspian.net.Refusal?
 function Imap:append(mailbox, message, opts) end
@@ -599,7 +605,7 @@ local Udp = {}
 function Udp:send(bytes, opts) end
 ---@param bytes string
 ---@param host string
----@param port integer
+---@param port caspian.net.Port
 ---@param opts? caspian.net.Timeout
 ---@return integer
 function Udp:send_to(bytes, host, port, opts) end
@@ -620,6 +626,15 @@ function Udp:join(group, interface) end
 ---@param interface? string|integer
 function Udp:leave(group, interface) end
 function Udp:close() end
+
+---@class caspian.net.Udp_listen_options: caspian.net.Timeout
+---@field broadcast? boolean   Defaults to false
+---@field reuse? boolean       share the port. Defaults to false
+
+--- What `net.udp_listen` returns.
+---@class caspian.net.Bound_udp: caspian.net.Udp
+---@field local_host string
+---@field local_port integer
 
 ---@class caspian.net.Websocket_options: caspian.net.Timeout
 ---@field headers? table<string, string|string[]|false>
@@ -690,7 +705,13 @@ function Websocket:close(code, reason, opts) end
 ---@field statuses? integer[] 429, 502, 503, 504
 ---@field max_wait? number seconds; 60
 
---- What clients and requests may say.
+--- Of `fetch_all`.
+---@class caspian.net.Batch_options
+---@field parallel? integer    requests at the same time. Defaults to 16
+---@field per_origin? integer  of one origin at the same time. Defaults to 6
+---@field timeout? number      seconds, of all of it. Defaults to none
+
+--- Options of clients and of requests.
 ---@class caspian.net.Http_options: caspian.net.Timeout, caspian.net.Trust
 ---@field headers? table<string, string|number|string[]|false>
 ---@field connect_timeout? number seconds
@@ -721,15 +742,15 @@ function Websocket:close(code, reason, opts) end
 
 ---@class caspian.net.Fetch_options: caspian.net.Http_options
 ---@field method? string GET
----@field body? string|file*|fun(): string?
+---@field body? string|caspian.net.File|fun(): string?
 ---@field body_json? any
 ---@field body_form? table
----@field body_file? string|file*
+---@field body_file? string|caspian.net.File
 ---@field body_multipart? table parts by name (or lists of them), or a list of { name, part } and of parts with a name
----@field save? file* where a 2xx body is written; `retry` takes back what a lost connection left of it
+---@field save? caspian.net.File where a 2xx body is written; `retry` takes back what a lost connection left of it
 
 --- The body of a request, or the options in its place.
----@alias caspian.net.Body string|file*|caspian.net.Fetch_options|fun(): string?
+---@alias caspian.net.Body string|caspian.net.File|caspian.net.Fetch_options|fun(): string?
 
 ---@class caspian.net.Auth
 ---@field [1]? string user
@@ -791,15 +812,20 @@ function Events:next(opts) end
 function Events:each(opts) end
 function Events:close() end
 
+--- Header fields by name: lower case where they are listed, found in any case. Repeated fields are joined with ", ", but for `set-cookie`.
+---@class caspian.net.Headers
+---@field ["set-cookie"]? string[]
+---@field [string] string?
+
 ---@class caspian.net.Response
 ---@field status integer
 ---@field ok boolean
 ---@field ["ok?"] boolean
 ---@field reason string
 ---@field version string
----@field headers table<string, string|string[]>
+---@field headers caspian.net.Headers
 ---@field raw_headers string[][]
----@field body string?
+---@field body? string  nil where it is streamed or saved
 ---@field saved? integer bytes that the option `save` wrote
 ---@field url string
 ---@field redirect_chain string[]
@@ -817,9 +843,9 @@ function Response.lines() end
 ---@return fun(): string?
 ---@overload fun(self: caspian.net.Response): fun(): string?
 function Response.chunks() end
----@param file file*
+---@param file caspian.net.File
 ---@return integer bytes
----@overload fun(self: caspian.net.Response, file: file*): integer
+---@overload fun(self: caspian.net.Response, file: caspian.net.File): integer
 function Response.save(file) end
 ---@overload fun(self: caspian.net.Response)
 function Response.close() end
@@ -885,7 +911,7 @@ function Client:patch(url, body, opts) end
 function Client:events(url, opts) end
 --- Each item a URL or { url, … }; responses or errors, in order.
 ---@param list (string|table)[]
----@param opts? { parallel: integer?, per_origin: integer?, timeout: number? }
+---@param opts? caspian.net.Batch_options
 ---@return (caspian.net.Response|caspian.net.Error)[]
 function Client:fetch_all(list, opts) end
 --- What fetches from those hosts, and nothing else.
@@ -956,8 +982,9 @@ function Http_client.patch(url, body, opts) end
 function Http_client.events(url, opts) end
 --- Each item a URL or { url, … }; responses or errors, in order.
 ---@param list (string|table)[]
----@param opts? { parallel: integer?, per_origin: integer?, timeout: number? }
+---@param opts? caspian.net.Batch_options
 ---@return (caspian.net.Response|caspian.net.Error)[]
+---@overload fun(self: caspian.net.Http_client, list: (string|table)[], opts?: caspian.net.Batch_options): (caspian.net.Response|caspian.net.Error)[]
 function Http_client.fetch_all(list, opts) end
 --- What fetches from those hosts, and nothing else.
 ---@param ... string|string[]
@@ -1074,7 +1101,7 @@ function Http_client.jail(...) end
 ---@field drain_timeout? number      10; for what is under way at `stop`
 ---@field max_connections? integer   10,000
 ---@field max_requests? integer      1,000 on one connection
----@field log? file*|fun(entry: table)  an open file gets the common log format
+---@field log? caspian.net.File|fun(entry: table)  an open file gets the common log format
 ---@field on_refused? fun(refusal: table)
 ---@field on_error? fun(err: any, request?: caspian.net.Server_request)
 
@@ -1116,6 +1143,16 @@ function Server:reload_tls(tls) end
 --- Ends everything at once: of what was answered clients get what the kernel takes without a wait.
 function Server:close() end
 
+---@class caspian.net.Event_stream_options: caspian.net.Timeout
+---@field headers? table<string, string>
+---@field retry? number  seconds after which a client comes back
+
+---@class caspian.net.Upgrade_options: caspian.net.Timeout
+---@field headers? table<string, string>
+---@field subprotocols? string[]
+---@field max_message_bytes? integer
+---@field max_frame_bytes? integer
+
 --- A request that a server hands out. Read-only; methods work with a dot and with a colon.
 ---@class caspian.net.Server_request
 ---@field id string
@@ -1144,32 +1181,41 @@ local Server_request = {}
 ---@param headers? table<string, string|string[]>
 ---@param body? string|fun(): string?
 ---@return boolean there  false where the client is gone
-function Server_request:respond(status, headers, body) end
+---@overload fun(self: caspian.net.Server_request, status: integer|caspian.net.Answer, headers?: table, body?: string|fun(): string?): boolean
+function Server_request.respond(status, headers, body) end
 --- The body in UTF-8, decoded by its charset.
 ---@return string
-function Server_request:text() end
+---@overload fun(self: caspian.net.Server_request): string
+function Server_request.text() end
 ---@return any
-function Server_request:json() end
+---@overload fun(self: caspian.net.Server_request): any
+function Server_request.json() end
 --- The fields of a form, the last of a name; nil where the body is no form.
 ---@return table<string, string|caspian.net.Part>?
-function Server_request:form() end
+---@overload fun(self: caspian.net.Server_request): table<string, string|caspian.net.Part>?
+function Server_request.form() end
 --- The parts of a multipart form; nil where the body is none.
 ---@return caspian.net.Part[]?
-function Server_request:parts() end
+---@overload fun(self: caspian.net.Server_request): caspian.net.Part[]?
+function Server_request.parts() end
 ---@param count? integer
 ---@return string?
-function Server_request:read(count) end
----@param file file*
+---@overload fun(self: caspian.net.Server_request, count?: integer): string?
+function Server_request.read(count) end
+---@param file caspian.net.File
 ---@return integer bytes
-function Server_request:save(file) end
+---@overload fun(self: caspian.net.Server_request, file: caspian.net.File): integer
+function Server_request.save(file) end
 --- Answers with an event stream (Server-Sent Events).
----@param opts? { headers?: table<string, string>, timeout?: number, retry?: number }
+---@param opts? caspian.net.Event_stream_options
 ---@return caspian.net.Event_stream
-function Server_request:events(opts) end
+---@overload fun(self: caspian.net.Server_request, opts?: caspian.net.Event_stream_options): caspian.net.Event_stream
+function Server_request.events(opts) end
 --- Turns the request into a WebSocket.
----@param opts? { headers?: table<string, string>, subprotocols?: string[], timeout?: number, max_message_bytes?: integer, max_frame_bytes?: integer }
+---@param opts? caspian.net.Upgrade_options
 ---@return caspian.net.Websocket
-function Server_request:websocket(opts) end
+---@overload fun(self: caspian.net.Server_request, opts?: caspian.net.Upgrade_options): caspian.net.Websocket
+function Server_request.websocket(opts) end
 
 --- A part of a multipart form.
 ---@class caspian.net.Part
@@ -1183,7 +1229,7 @@ local Part = {}
 ---@param count? integer
 ---@return string?
 function Part:read(count) end
----@param file file*
+---@param file caspian.net.File
 ---@return integer bytes
 function Part:save(file) end
 --- All of it, as it came.
@@ -1224,10 +1270,10 @@ function Http.jar(records) end
 ---@overload fun(given: caspian.net.Server_unix): caspian.net.Server
 ---@overload fun(listener: caspian.net.Listener, opts?: caspian.net.Server_options): caspian.net.Server
 ---@param host string
----@param port integer  0: any free one
+---@param port caspian.net.Port  0: any free one
 ---@param opts? caspian.net.Server_options
 ---@return caspian.net.Server
----@overload fun(self: caspian.net.Http, host: string, port: integer, opts?: caspian.net.Server_options): caspian.net.Server
+---@overload fun(self: caspian.net.Http, host: string, port: caspian.net.Port, opts?: caspian.net.Server_options): caspian.net.Server
 function Http.server(host, port, opts) end
 
 --- `%net`. Functions work with a dot and with a colon.
@@ -1239,10 +1285,10 @@ function Http.server(host, port, opts) end
 local Net = {}
 
 ---@param host string
----@param port integer
+---@param port caspian.net.Port
 ---@param opts? caspian.net.Tcp_options
 ---@return caspian.net.Tcp
----@overload fun(self: caspian.net.Net, host: string, port: integer, opts?: caspian.net.Tcp_options): caspian.net.Tcp
+---@overload fun(self: caspian.net.Net, host: string, port: caspian.net.Port, opts?: caspian.net.Tcp_options): caspian.net.Tcp
 function Net.tcp(host, port, opts) end
 ---@param url string
 ---@param opts? caspian.net.Fetch_options
@@ -1251,34 +1297,35 @@ function Net.tcp(host, port, opts) end
 function Net.fetch(url, opts) end
 --- Each item a URL or { url, … }; responses or errors, in order.
 ---@param list (string|table)[]
----@param opts? { parallel: integer?, per_origin: integer?, timeout: number? }
+---@param opts? caspian.net.Batch_options
 ---@return (caspian.net.Response|caspian.net.Error)[]
+---@overload fun(self: caspian.net.Net, list: (string|table)[], opts?: caspian.net.Batch_options): (caspian.net.Response|caspian.net.Error)[]
 function Net.fetch_all(list, opts) end
 ---@param host string
----@param port integer
+---@param port caspian.net.Port
 ---@param opts? caspian.net.Ssl_options
 ---@return caspian.net.Ssl
----@overload fun(self: caspian.net.Net, host: string, port: integer, opts?: caspian.net.Ssl_options): caspian.net.Ssl
+---@overload fun(self: caspian.net.Net, host: string, port: caspian.net.Port, opts?: caspian.net.Ssl_options): caspian.net.Ssl
 function Net.ssl(host, port, opts) end
 Net.tls = Net.ssl
 ---@param host? string
----@param port? integer
+---@param port? caspian.net.Port
 ---@param opts? caspian.net.Udp_options
 ---@return caspian.net.Udp
----@overload fun(self: caspian.net.Net, host?: string, port?: integer, opts?: caspian.net.Udp_options): caspian.net.Udp
+---@overload fun(self: caspian.net.Net, host?: string, port?: caspian.net.Port, opts?: caspian.net.Udp_options): caspian.net.Udp
 function Net.udp(host, port, opts) end
 ---@param host string   an address of this machine, "localhost" or "*"
----@param port integer  0: any free one
+---@param port caspian.net.Port  0: any free one
 ---@param opts? caspian.net.Listen_options
 ---@return caspian.net.Listener
----@overload fun(self: caspian.net.Net, host: string, port: integer, opts?: caspian.net.Listen_options): caspian.net.Listener
+---@overload fun(self: caspian.net.Net, host: string, port: caspian.net.Port, opts?: caspian.net.Listen_options): caspian.net.Listener
 function Net.tcp_listen(host, port, opts) end
 Net.listen = Net.tcp_listen
 ---@param host string
----@param port integer
----@param opts? { timeout?: number, broadcast?: boolean, reuse?: boolean }
----@return caspian.net.Udp
----@overload fun(self: caspian.net.Net, host: string, port: integer, opts?: { timeout?: number, broadcast?: boolean, reuse?: boolean }): caspian.net.Udp
+---@param port caspian.net.Port
+---@param opts? caspian.net.Udp_listen_options
+---@return caspian.net.Bound_udp
+---@overload fun(self: caspian.net.Net, host: string, port: caspian.net.Port, opts?: caspian.net.Udp_listen_options): caspian.net.Bound_udp
 function Net.udp_listen(host, port, opts) end
 ---@param path string
 ---@param opts? caspian.net.Timeout
@@ -1293,15 +1340,18 @@ function Net.unix_listen(path, opts) end
 --- What can be waited for: sockets of every class, servers, event streams of both sides, responses that are streamed.
 ---@alias caspian.net.Pollable caspian.net.Socket|caspian.net.Server|caspian.net.Events|caspian.net.Event_stream|caspian.net.Response
 
----@param sockets caspian.net.Pollable[]|{ read?: caspian.net.Pollable[], write?: caspian.net.Pollable[] }
+---@generic T: caspian.net.Pollable
+---@param sockets T[]|{ read?: T[], write?: T[] }
 ---@param timeout? number  seconds. Defaults to 30
----@return caspian.net.Pollable[] readable
----@return caspian.net.Pollable[] writable
+---@return T[] readable
+---@return T[] writable
+---@overload fun(self: caspian.net.Net, sockets: table, timeout?: number): caspian.net.Pollable[], caspian.net.Pollable[]
 function Net.poll(sockets, timeout) end
 ---@param name string
 ---@param type? "a"|"aaaa"|"mx"|"ns"|"txt"|"cname"|"srv"|"caa"|"ptr"|"soa"  Defaults to A, then AAAA
 ---@param opts? { timeout?: number, server?: string, tcp?: boolean }
 ---@return (string|table)[]
+---@overload fun(self: caspian.net.Net, name: string, type?: string, opts?: { timeout?: number, server?: string, tcp?: boolean }): (string|table)[]
 function Net.resolve(name, type, opts) end
 ---@param ip string
 ---@param opts? { timeout?: number, server?: string, tcp?: boolean }
@@ -1326,9 +1376,9 @@ function Net.narrow(spec) end
 ---@overload fun(self: caspian.net.Net)
 function Net.revoke() end
 ---@param host string
----@param port integer
+---@param port caspian.net.Port
 ---@return boolean
----@overload fun(self: caspian.net.Net, host: string, port: integer): boolean
+---@overload fun(self: caspian.net.Net, host: string, port: caspian.net.Port): boolean
 function Net.allows(host, port) end
 ---@return string[]
 ---@overload fun(self: caspian.net.Net): string[]
@@ -1344,6 +1394,7 @@ function Net.uds(opts) end
 ---@param opts caspian.net.Imap_options
 ---@return caspian.net.Imap? client  nil where the server refuses
 ---@return caspian.net.Refusal? refusal
+---@overload fun(self: caspian.net.Net, opts: caspian.net.Imap_options): caspian.net.Imap?, caspian.net.Refusal?
 function Net.imap(opts) end
 ---@param opts caspian.net.Smtp_options
 ---@return caspian.net.Smtp? client  nil where the server refuses
@@ -1353,6 +1404,7 @@ function Net.smtp(opts) end
 ---@param opts caspian.net.Pop3_options
 ---@return caspian.net.Pop3? client  nil where the server refuses
 ---@return caspian.net.Refusal? refusal
+---@overload fun(self: caspian.net.Net, opts: caspian.net.Pop3_options): caspian.net.Pop3?, caspian.net.Refusal?
 function Net.pop3(opts) end
 ---@param opts caspian.net.Ftp_options  without `user` anonymous
 ---@return caspian.net.Ftp? client  nil where the server refuses
@@ -1448,7 +1500,7 @@ function Sammy:reject(pattern, ...) end
 ---@param opts? { extensions?: table<string, string|false> }
 function Sammy:static(dir, opts) end
 ---@param host string|table  or `{ unix = path }`, or a listener
----@param port? integer
+---@param port? caspian.net.Port
 ---@return table server
 function Sammy:listen(host, port) end
 --- Answers requests until `stop`: `run(host, port, fallback?)`, `run({ unix = path }, fallback?)`, `run(fallback?)` after `listen`.
@@ -1477,6 +1529,7 @@ local Uds_client = {}
 ---@param path string
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Uds_client, path: string, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Uds_client.get(path, opts) end
 Uds_client.head = Uds_client.get
 Uds_client.delete = Uds_client.get
@@ -1486,15 +1539,17 @@ Uds_client.fetch = Uds_client.get
 ---@param body? string
 ---@param opts? caspian.net.Fetch_options
 ---@return caspian.net.Response
+---@overload fun(self: caspian.net.Uds_client, path: string, body?: string, opts?: caspian.net.Fetch_options): caspian.net.Response
 function Uds_client.post(path, body, opts) end
 Uds_client.put = Uds_client.post
 Uds_client.patch = Uds_client.post
+---@overload fun(self: caspian.net.Uds_client)
 function Uds_client.close() end
 
 ---@class caspian.net.Transaction
 ---@field request table                        read-only; with `steps`, by position and by name
 ---@field response caspian.net.Sammy_response  a draft, until somebody answers
----@field session? table                       nil ends it
+---@field session any                          a table; nil ends it
 ---@field csrf_token string                    of the session
 
 ---@class caspian.net.Sammy_response
@@ -1570,6 +1625,7 @@ local Mail = {}
 --- A message (RFC 5322, MIME), in whatever state it is. `network/too_large` beyond 100,000 parts, fields or addresses.
 ---@param bytes string
 ---@return caspian.net.Parsed_message
+---@overload fun(self: caspian.net.Mail, bytes: string): caspian.net.Parsed_message
 function Mail.parse(bytes) end
 
 ---@class caspian.net.Url_parts
@@ -1582,12 +1638,18 @@ function Mail.parse(bytes) end
 ---@field fragment? string
 ---@field pairs? string[][]    the query, decoded: { { name, value }, … }
 
+--- What `parse` returns.
+---@class caspian.net.Parsed_url: caspian.net.Url_parts
+---@field path string
+---@field query? string
+---@field pairs string[][]
+
 ---@class caspian.net.Url
 local Url = {}
 --- The parts of an absolute URL of any scheme.
 ---@param text string
----@return caspian.net.Url_parts
----@overload fun(self: caspian.net.Url, text: string): caspian.net.Url_parts
+---@return caspian.net.Parsed_url
+---@overload fun(self: caspian.net.Url, text: string): caspian.net.Parsed_url
 function Url.parse(text) end
 ---@param parts caspian.net.Url_parts
 ---@return string
@@ -1692,5 +1754,9 @@ local Compat = {}
 ---@param opts? { native?: boolean }  may `setfd` take descriptors that are not the drop-in's? Defaults to false
 ---@return fun(name: string): any import, table<string, true> names
 function Compat.install(net, package, opts) end
+
+--- The launcher's scripts have it as a global: what the flags grant, nil where they grant nothing.
+---@type caspian.net.Net
+net = nil -- luacheck: ignore
 
 return M
