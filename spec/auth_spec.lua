@@ -30,9 +30,16 @@ describe("the option auth", function()
     { httpbin .. "/digest-auth/auth/user/s3cret/SHA-256", me, 200 },
     { httpbin .. "/digest-auth/auth/user/s3cret/SHA-256", { "user", "wrong" }, 401 },
     { httpbin .. "/digest-auth/auth/user/s3cret", { "user", "s3cret", scheme = "basic" }, 401 },
-    -- An algorithm of httpbin's own, and a quality that we do not offer.
+    { httpbin .. "/digest-auth/auth-int/user/s3cret/MD5", me, 200 },
+    { httpbin .. "/digest-auth/auth-int/user/s3cret/SHA-256", { "user", "s3cret", scheme = "digest" }, 200 },
+    { httpbin .. "/digest-auth/auth-int/user/s3cret/MD5", { "user", "wrong" }, 401 },
+    -- An algorithm of httpbin's own.
     { httpbin .. "/digest-auth/auth/user/s3cret/SHA-512", me, 401 },
-    { httpbin .. "/digest-auth/auth-int/user/s3cret/MD5", me, 401 },
+    -- Nothing before a challenge, then what is asked for.
+    { nginx .. "/basic", { "user", "s3cret", scheme = "challenge" }, 200 },
+    { nginx .. "/basic", { "user", "wrong", scheme = "challenge" }, 401 },
+    { httpbin .. "/hidden-basic-auth/user/s3cret", { "user", "s3cret", scheme = "challenge" }, 404 },
+    { httpbin .. "/digest-auth/auth/user/s3cret/SHA-256", { "user", "s3cret", scheme = "challenge" }, 200 },
   } do
     local auth = row[2]
     local name = not auth and "nothing" or auth.scheme or auth.bearer and "bearer" or "any scheme"
@@ -48,6 +55,36 @@ describe("the option auth", function()
     for _ = 1, 6 do
       assert.equal(200, client:get(url).status)
     end
+  end)
+
+  it("signs the body where the server asks for that", function()
+    local url = httpbin .. "/digest-auth/auth-int/user/s3cret/SHA-256"
+    for _, opts in ipairs{
+      { body = "a body" }, { body_file = servers.dir .. "/files/64k" }, { body_json = { "a", 1 } },
+    } do
+      opts.method, opts.auth = "GET", me
+      -- A narrowed network reads no files.
+      local client = net.http.client.new()
+      assert.equal(200, client:fetch(url, opts).status)
+      client:close()
+    end
+    -- What a function makes cannot be shown before it goes: the server's answer stays.
+    local pieces = { "a body" }
+    local made = function() return table.remove(pieces) end
+    assert.equal(401, mine.fetch(url, { method = "GET", auth = me, body = made }).status)
+  end)
+
+  it("says nothing before a challenge, and at once after it", function()
+    local client = mine.http.client.new{ auth = { "user", "s3cret", scheme = "challenge" }, har = true }
+    for _ = 1, 2 do assert.equal(200, client:get(nginx .. "/basic").status) end
+    local told = {}
+    for at, entry in ipairs(client:har().log.entries) do
+      told[at] = entry.response.status
+      for _, header in ipairs(entry.request.headers) do
+        if header.name == "Authorization" then told[at] = told[at] .. " with" end
+      end
+    end
+    assert.same({ 401, "200 with", "200 with" }, told)
   end)
 
   it("belongs to a client, and a request has its own", function()

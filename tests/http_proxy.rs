@@ -194,6 +194,136 @@ fn socks_answers() {
     }
 }
 
+/// What a proxy answers in SOCKS4. The sans-IO table is in `src/http/socks.rs`.
+#[test]
+fn socks4_answers() {
+    let rows: &[(&str, &[u8], std::result::Result<(), Kind>)] = &[
+        ("open", b"\0\x5a\0\0\0\0\0\0", Ok(())),
+        ("refused", b"\0\x5b\0\0\0\0\0\0", Err(Kind::Socket)),
+        ("no identd", b"\0\x5c\0\0\0\0\0\0", Err(Kind::Socket)),
+        ("bad version", b"\x04\x5a\0\0\0\0\0\0", Err(Kind::Protocol)),
+        ("an unknown code", b"\0\0\0\0\0\0\0\0", Err(Kind::Protocol)),
+        ("short", b"\0\x5a\0\0\0", Err(Kind::Timeout)),
+        ("early bytes", b"\0\x5a\0\0\0\0\0\0HTTP/1.1 200 OK\r\n", Err(Kind::Protocol)),
+        ("the end at once", CUT, Err(Kind::ConnectionReset)),
+    ];
+    let all = net(&["--allow-net"]);
+    for (label, reply, expected) in rows {
+        let proxy =
+            Scripted::run(vec![(b"\0origin.invalid\0".into(), reply.to_vec()), (b"\r\n\r\n".into(), OK.to_vec())]);
+        let url = format!("socks4a://127.0.0.1:{}", proxy.port);
+        let got = fetch(&all, "http://origin.invalid/", &url, |options| {
+            options.connect_timeout = Some(Duration::from_millis(500));
+        });
+        assert_eq!(got.as_ref().map(|_| ()).map_err(Error::kind), *expected, "{label}: {got:?}");
+        let told = proxy.told();
+        assert!(told.starts_with(b"\x04\x01\0\x50\0\0\0\x01\0origin.invalid\0"), "{label}: {told:?}");
+    }
+    // Nothing that SOCKS4 could say: nothing is said.
+    let proxy = Scripted::run(vec![]);
+    for (scheme, target) in
+        [("socks4", "http://[::1]/"), ("socks4a", "http://[::1]/"), ("socks4", "http://v6.invalid/")]
+    {
+        let url = format!("{scheme}://127.0.0.1:{}", proxy.port);
+        let err = fetch(&all, target, &url, |options| {
+            options.resolve = vec![("v6.invalid:80".parse_endpoint(), IpAddr::V6(std::net::Ipv6Addr::LOCALHOST))];
+        })
+        .unwrap_err();
+        assert!(err.is(Kind::Socket) && err.to_string().contains("socks5://"), "{scheme} {target}: {err}");
+    }
+    assert_eq!(proxy.told(), b"");
+}
+
+/// A proxy that answers 407 to everything, on as many connections as it is asked on: what it was told.
+fn refusing(answer: &'static str) -> (u16, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().take(8) {
+            let mut stream = stream.unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            // As a proxy that keeps its connection: requests until the client has had enough.
+            while let Some(head) = head(&mut stream) {
+                if head.is_empty() || tell.send(head).is_err() || stream.write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    (port, told)
+}
+
+/// A proxy that is never content: the challenges that are answered are counted, and nothing of them is a message.
+#[test]
+fn challenges_end() {
+    let rows: &[(&str, &'static str, usize)] = &[
+        ("a wrong password", "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"", 2),
+        ("every nonce is stale", "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", stale=true", 3),
+        ("only auth-int", "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth-int\"", 2),
+        ("Basic, which was said", "Proxy-Authenticate: Basic realm=\"r\"", 1),
+        ("no challenge", "X: y", 1),
+        ("an origin's challenge", "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"", 1),
+        ("an open quote", "Proxy-Authenticate: Digest realm=\"r, nonce=\"n", 1),
+        ("an unknown algorithm", "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", algorithm=ROT13", 1),
+        ("two nonces", "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\", nonce=\"m\"", 1),
+    ];
+    let all = net(&["--allow-net"]);
+    for (label, field, heads) in rows {
+        let answer = format!("HTTP/1.1 407 No\r\n{field}\r\nContent-Length: 2\r\n\r\nno");
+        for target in ["https://origin.invalid/", "http://origin.invalid/"] {
+            let (port, told) = refusing(String::leak(answer.clone()));
+            let got = fetch(&all, target, &format!("http://u:s3cret@127.0.0.1:{port}"), |_| ());
+            match &got {
+                // Without a tunnel the proxy's answer is the response.
+                Ok((status, _)) => assert_eq!((*status, target), (407, "http://origin.invalid/"), "{label}"),
+                Err(err) => {
+                    assert!(err.is(Kind::Socket) && target.starts_with("https"), "{label}: {err:?}");
+                    assert_discreet(label, err);
+                }
+            }
+            let told: Vec<_> = told.try_iter().collect();
+            assert_eq!(told.len(), *heads, "{label} {target}: {told:?}");
+            // The first one says Basic, unless it is told otherwise; what is signed is what is asked for.
+            assert!(told[0].contains(AUTHORIZATION), "{label}: {told:?}");
+            let uri = if target.starts_with("https") {
+                "uri=\"origin.invalid:443\""
+            } else {
+                "uri=\"http://origin.invalid/\""
+            };
+            assert!(told[1..].iter().all(|head| head.contains("Proxy-Authorization: Digest ") && head.contains(uri)));
+        }
+    }
+}
+
+/// A 407 that comes through a tunnel is the origin's, and no proxy's: it is shown nothing.
+#[test]
+fn a_407_inside_a_tunnel_is_an_answer() {
+    let no = b"HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\nContent-Length: 2\r\n\r\nno";
+    let proxy =
+        Scripted::run(vec![(b"\r\n\r\n".into(), b"HTTP/1.1 200 OK\r\n\r\n".into()), (b"\r\n\r\n".into(), no.to_vec())]);
+    let got = fetch(
+        &net(&["--allow-net"]),
+        "http://origin.invalid/",
+        &format!("http://u:s3cret@127.0.0.1:{}", proxy.port),
+        |options| {
+            let mut tunnel = options.proxy.take().unwrap();
+            tunnel.tunnel = true;
+            tunnel.header(b"X-Team", b"one").unwrap();
+            options.proxy = Some(tunnel);
+        },
+    );
+    assert_eq!(got.unwrap().0, 407);
+    let told = String::from_utf8(proxy.told()).unwrap();
+    let (outside, inside) = told.split_once("\r\n\r\n").unwrap();
+    assert!(
+        outside.starts_with("CONNECT origin.invalid:80 HTTP/1.1\r\n") && outside.contains("\r\nX-Team: one"),
+        "{told}"
+    );
+    assert!(inside.starts_with("GET / HTTP/1.1\r\nHost: origin.invalid\r\n"), "{told}");
+    assert!(!inside.contains("X-Team") && !inside.contains("uthorization"), "{told}");
+}
+
 #[test]
 fn socks_login_stays_outside() {
     let proxy = Scripted::run(vec![

@@ -17,6 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     grants::Granted,
     http::{
+        auth::{Auth, BodyHash},
         body::Asked,
         broken,
         exchange::{Event, Exchange},
@@ -40,8 +41,6 @@ pub(super) struct Connected {
     /// It was open already.
     pub reused: bool,
     pub form: Form,
-    /// For the proxy that forwards: the value of `Proxy-Authorization`.
-    pub login: Option<String>,
 }
 
 /// Who wants to go where.
@@ -143,12 +142,11 @@ impl Connector<'_> {
         key.proxy_absolute = proxy.endpoint.host.is_absolute();
         key.proxy = Some(Box::new((proxy.clone(), outer.as_ref().map(ClientTls::identity))));
         let watched = host.ip().is_none() && self.net.grants().denies_addresses();
-        key.by_address = proxy.kind == Manner::Socks5 || watched || key.address.is_some();
-        let forwarded = !proxy.kind.is_socks() && tls.is_none() && !key.by_address && !self.upgrade;
+        key.by_address = proxy.kind.by_address() || watched || key.address.is_some();
+        let forwarded = !proxy.kind.is_socks() && tls.is_none() && !key.by_address && !self.upgrade && !proxy.tunnel;
         let spoken = |mut connected: Connected| {
             if forwarded {
                 connected.form = Form::Absolute;
-                connected.login = proxy.authorization();
             }
             connected
         };
@@ -163,7 +161,15 @@ impl Connector<'_> {
             let started = now();
             let permitted = addresses(self.net, &target, self.deadline)?;
             timings.dns += started.elapsed();
-            hosts = permitted.iter().take(MAX_TRIES).map(|one| Host::Ip(one.addr().ip())).collect();
+            let known =
+                permitted.iter().map(|one| one.addr().ip()).filter(|ip| !proxy.kind.is_socks4() || ip.is_ipv4());
+            hosts = known.take(MAX_TRIES).map(Host::Ip).collect();
+            if hosts.is_empty() && !permitted.is_empty() {
+                return Err(Error::new(
+                    Kind::Socket,
+                    "SOCKS4 has no IPv6, and the host no IPv4 address; use socks5://",
+                ));
+            }
         }
         let conn = if forwarded {
             self.to_proxy(proxy, &gate, outer.as_ref(), timings)?
@@ -205,20 +211,29 @@ impl Connector<'_> {
         timings: &mut Timings,
     ) -> Result<Conn> {
         let mut last = None;
+        // What a proxy asks for at one address it asks for at the next.
+        let mut auth = self.options.logins.proxy(proxy);
         for host in hosts {
-            let mut conn = self.to_proxy(proxy, gate, outer, timings)?;
-            let started = now();
-            let asked = match proxy.kind.is_socks() {
-                true => socks(&mut conn, proxy, host, self.origin.port, self.deadline),
-                false => connect(&mut conn, proxy, host, self.origin.port, self.deadline),
+            let asked = loop {
+                let mut conn = self.to_proxy(proxy, gate, outer, timings)?;
+                let started = now();
+                let asked = match proxy.kind.is_socks() {
+                    true => socks(&mut conn, proxy, host, self.origin.port, self.deadline).map(|()| true),
+                    false => connect(&mut conn, proxy, auth.as_mut(), host, self.origin.port, self.deadline),
+                };
+                timings.connect += started.elapsed();
+                match asked {
+                    // A challenge, which is answered on another connection: what follows this answer need not be read.
+                    Ok(false) => continue,
+                    // The other end of a tunnel is a server, which waits to be spoken to.
+                    Ok(true) if conn.ready() => return Err(broken("the proxy sent bytes ahead of the tunnel")),
+                    Ok(true) => return Ok(conn),
+                    Err(refusal) => break refusal,
+                }
             };
-            timings.connect += started.elapsed();
             match asked {
-                // The other end of a tunnel is a server, which waits to be spoken to.
-                Ok(()) if conn.ready() => return Err(broken("the proxy sent bytes ahead of the tunnel")),
-                Ok(()) => return Ok(conn),
-                Err(Refusal { error, elsewhere }) if elsewhere && !self.deadline.is_past() => last = Some(error),
-                Err(Refusal { error, .. }) => return Err(error),
+                Refusal { error, elsewhere } if elsewhere && !self.deadline.is_past() => last = Some(error),
+                Refusal { error, .. } => return Err(error),
             }
         }
         Err(last.unwrap_or_else(|| Error::new(Kind::DnsFailure, "the host has no address")))
@@ -233,11 +248,11 @@ impl Connected {
 
     fn certified(key: &Key, conn: Conn, cert: Option<Arc<PeerCert>>) -> Connected {
         let link = Link::Http1(Box::new(PooledConnection { key: key.clone(), cert, conn }));
-        Connected { link, reused: false, form: Form::Origin, login: None }
+        Connected { link, reused: false, form: Form::Origin }
     }
 
     fn reused(link: Link) -> Connected {
-        Connected { link, reused: true, form: Form::Origin, login: None }
+        Connected { link, reused: true, form: Form::Origin }
     }
 }
 
@@ -247,16 +262,39 @@ fn add(timings: &mut Timings, took: dial::Timings) {
     timings.tls += took.tls;
 }
 
-/// CONNECT (RFC 9110 section 9.3.6). Only a 2xx opens the tunnel; nothing that the proxy says otherwise is followed,
-/// answered or handed on, and its own credentials are all that it is ever shown.
+/// The value of `Authorization` or `Proxy-Authorization` for a request, if there is something to say yet.
+pub(super) fn credentials(
+    auth: &mut Auth,
+    method: &str,
+    target: &str,
+    body: Option<BodyHash>,
+) -> Result<Option<Vec<u8>>> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|e| Error::new(Kind::Socket, format!("no random bytes: {e}")))?;
+    Ok(auth.header(method, target, &random, body))
+}
+
+/// CONNECT (RFC 9110 section 9.3.6). Only a 2xx opens the tunnel; nothing that the proxy says otherwise is followed or
+/// handed on, and its own credentials are all that it is ever shown. False where it asked for these in a way that a
+/// further CONNECT can answer.
 fn connect(
     conn: &mut Conn,
     proxy: &Proxy,
+    mut auth: Option<&mut Auth>,
     host: &Host,
     port: u16,
     deadline: &Deadline,
-) -> std::result::Result<(), Refusal> {
-    conn.send_all(&proxy.connect(host, port), deadline)?;
+) -> std::result::Result<bool, Refusal> {
+    let target = Proxy::target(host, port);
+    let login = match auth.as_deref_mut() {
+        Some(auth) => {
+            // A CONNECT has no body: what is signed is nothing.
+            let body = auth.body_hash();
+            credentials(auth, "CONNECT", &target, body)?
+        }
+        None => None,
+    };
+    conn.send_all(&proxy.connect(&target, login.as_deref()), deadline)?;
     let mut exchange = Exchange::new(Asked::Connect);
     loop {
         if conn.buffered().is_empty() && conn.fill(deadline)? == 0 {
@@ -266,18 +304,28 @@ fn connect(
         conn.consume(fed.used);
         let Event::Head(head) = fed.event else { continue };
         let words = match head.status {
-            200..=299 => return Ok(()),
+            200..=299 => return Ok(true),
             300..=399 => {
                 return Err(broken(format!("the proxy answered CONNECT with a redirect ({})", head.status)).into());
             }
-            407 if proxy.login().is_none() => {
-                "the proxy wants credentials (407); give them in the URL of the option `proxy`".to_owned()
+            407 => {
+                if auth.is_some_and(|auth| auth.challenged(head.fields.all("proxy-authenticate"))) {
+                    return Ok(false);
+                }
+                refused(proxy).to_owned()
             }
-            407 => "the proxy refuses the credentials (407)".to_owned(),
             status => format!("the proxy does not open a tunnel (status {status})"),
         };
         let elsewhere = matches!(head.status, 502..=504);
         return Err(Refusal { error: Error::new(Kind::Socket, words), elsewhere });
+    }
+}
+
+/// Words for a 407 that ends it.
+fn refused(proxy: &Proxy) -> &'static str {
+    match proxy.login() {
+        None => "the proxy wants credentials (407); give them in the URL of the option `proxy`",
+        Some(_) => "the proxy refuses the credentials (407)",
     }
 }
 
@@ -288,7 +336,7 @@ fn socks(
     port: u16,
     deadline: &Deadline,
 ) -> std::result::Result<(), Refusal> {
-    let mut handshake = Handshake::new(host, port, proxy.login())?;
+    let mut handshake = Handshake::of(proxy.kind, host, port, proxy.login())?;
     conn.send_all(&handshake.hello(), deadline)?;
     // What cannot be understood yet; a few hundred bytes at the most.
     let mut held: Vec<u8> = Vec::new();
@@ -302,7 +350,7 @@ fn socks(
             }
             Fed::More => {
                 if conn.buffered().is_empty() && conn.fill(deadline)? == 0 {
-                    let words = "the proxy closed the connection in the middle of the SOCKS5 handshake";
+                    let words = "the proxy closed the connection in the middle of the SOCKS handshake";
                     return Err(Error::new(Kind::ConnectionReset, words).into());
                 }
                 held.extend_from_slice(conn.buffered());

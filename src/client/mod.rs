@@ -20,7 +20,7 @@ pub use reading::came_short;
 
 use crate::{
     client::{
-        connector::{Connected, Connector},
+        connector::{Connected, Connector, credentials},
         pool::Pool,
         transaction::{Transaction, limited},
         upload::{Source, Upload},
@@ -28,14 +28,14 @@ use crate::{
     deadline::{Deadline, now, pause, wall},
     error::{Error, Kind, Result},
     http::{
-        auth::Auth,
+        auth::{Auth, BodyHash},
         body::{Asked, Framing},
         broken,
         decode::{self, Decoder},
         fields::Fields,
         record::Record,
         redirect,
-        request::{Draft, Request},
+        request::{Draft, Form, Request},
         response::Head,
         retry::Retry,
     },
@@ -78,6 +78,8 @@ pub struct Fetch {
     upload: Option<Box<Upload>>,
     /// The credentials at work, until a redirect leads to another origin.
     auth: Option<Box<Auth>>,
+    /// Those for the proxy that forwards this hop's request.
+    gateway: Option<Box<Auth>>,
     transaction: Option<Box<Transaction>>,
     /// Between the connection and the reader, where the body is coded.
     decoder: Option<Box<decode::Reader>>,
@@ -131,6 +133,7 @@ impl Fetch {
             pool: pool.clone(),
             deadline: Deadline::started(options.timeout, started),
             auth: options.auth.as_ref().map(|who| Box::new(options.logins.auth(request.url.origin(), who))),
+            gateway: None,
             options,
             request,
             upload: source.map(|source| Box::new(Upload::new(source))),
@@ -282,17 +285,36 @@ impl Fetch {
             deadline: &limited(&self.deadline, self.options.connect_timeout),
             now: asked,
         };
-        let Connected { link, reused, form, login } = connector.connect(&mut self.timings)?;
+        let Connected { link, reused, form } = connector.connect(&mut self.timings)?;
         self.reached = true;
         self.timings.reused = reused;
         self.cert = link.cert().cloned();
         // Taking an idle connection takes no time that a clock would have to tell.
         self.since = if reused { asked } else { now() };
         let mut head = self.request.draft(form);
-        if let Some(login) = login {
-            head.own("Proxy-Authorization", login.as_bytes());
+        let forwarded = self.options.proxy.as_ref().filter(|_| form == Form::Absolute);
+        self.gateway = match (forwarded, self.gateway.take()) {
+            (Some(proxy), None) => self.options.logins.proxy(proxy).map(Box::new),
+            (known, auth) => auth.filter(|_| known.is_some()),
+        };
+        let method = self.request.method.as_str();
+        if let Some(proxy) = forwarded {
+            if let Some(auth) = self.gateway.as_deref_mut() {
+                let body = signed(auth, self.upload.as_deref_mut(), &self.deadline)?;
+                let value = credentials(auth, method, &self.request.url.absolute_form(), body)?;
+                value.iter().for_each(|value| head.own("Proxy-Authorization", value));
+            }
+            for (name, value) in proxy.headers() {
+                head.own(&String::from_utf8_lossy(name), value);
+            }
         }
-        introduce(&self.request, &mut head, &self.options, self.auth.as_deref_mut())?;
+        if let Some(auth) = self.auth.as_deref_mut() {
+            let body = signed(auth, self.upload.as_deref_mut(), &self.deadline)?;
+            // A proxy that forwards leaves the origin its own form of the target.
+            let value = credentials(auth, method, self.request.url.target(), body)?;
+            value.iter().for_each(|value| head.own("Authorization", value));
+        }
+        introduce(&self.request, &mut head, &self.options);
         let head = head.end();
         let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
         let expecting = self.upload.is_some() && self.expects();
@@ -312,11 +334,17 @@ impl Fetch {
         Ok(())
     }
 
-    /// True if a 401 is worth an answer, and the request can be made again.
+    /// True if a 401, or a 407 of a proxy that forwards, is worth an answer, and the request can be made again.
     fn is_challenge(&mut self, head: &Head) -> bool {
-        let again = self.upload.as_deref().is_none_or(Upload::is_fresh) && !self.request.fields().has("authorization");
-        let Some(auth) = self.auth.as_deref_mut().filter(|_| head.status == 401 && again) else { return false };
-        auth.challenged(head.fields.all("www-authenticate"))
+        if !self.upload.as_deref().is_none_or(Upload::is_fresh) {
+            return false;
+        }
+        let (auth, field) = match head.status {
+            401 if !self.request.fields().has("authorization") => (self.auth.as_deref_mut(), "www-authenticate"),
+            407 => (self.gateway.as_deref_mut(), "proxy-authenticate"),
+            _ => return false,
+        };
+        auth.is_some_and(|auth| auth.challenged(head.fields.all(field)))
     }
 
     /// True if the caller's headers say `Expect: 100-continue`.
@@ -622,20 +650,14 @@ impl Fetch {
 }
 
 /// What the client itself has to say to this hop's origin. The caller's fields of the same names win.
-fn introduce(request: &Request, head: &mut Draft<'_>, options: &Options, auth: Option<&mut Auth>) -> Result<()> {
-    let Request { method, url, .. } = request;
+fn introduce(request: &Request, head: &mut Draft<'_>, options: &Options) {
+    let Request { url, .. } = request;
     if options.decompress && !request.fields().has("upgrade") {
         // A part of a coded body could not be decoded (Fetch standard, "HTTP-network-or-cache fetch").
         match request.fields().has("range") {
             true => head.own("Accept-Encoding", b"identity"),
             false => head.stock("Accept-Encoding", decode::ACCEPTED),
         }
-    }
-    if let Some(auth) = auth {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|e| Error::new(Kind::Socket, format!("no random bytes: {e}")))?;
-        let value = auth.header(method.as_str(), url.target(), &random);
-        value.iter().for_each(|value| head.own("Authorization", value));
     }
     if let Some(jar) = &options.cookies {
         let value = jar.lock().header(url, wall().as_secs());
@@ -644,7 +666,21 @@ fn introduce(request: &Request, head: &mut Draft<'_>, options: &Options, auth: O
     if let Some((_, name, value)) = options.bound.as_ref().filter(|(origin, ..)| origin == url.origin()) {
         head.own(name, value);
     }
-    Ok(())
+}
+
+/// The body's hash, where credentials sign it; none where the caller still has the body.
+fn signed(auth: &Auth, upload: Option<&mut Upload>, deadline: &Deadline) -> Result<Option<BodyHash>> {
+    let Some(mut hash) = auth.body_hash() else { return Ok(None) };
+    let Some(upload) = upload else { return Ok(Some(hash)) };
+    if upload.is_callers() {
+        return Ok(None);
+    }
+    while !upload.is_over() {
+        deadline.check("read the body")?;
+        hash.update(upload.piece()?);
+    }
+    upload.rewind();
+    Ok(Some(hash))
 }
 
 /// Any number, so that clients that failed together do not come back together.

@@ -5,9 +5,9 @@
 
 mod challenge;
 
-use super::{Invalid, url::Origin};
-use crate::crypto::digest;
-use challenge::{Algorithm, Challenge, Digest};
+use super::{Invalid, proxy::Proxy, url::Origin};
+use crate::{address::Endpoint, crypto::digest};
+use challenge::{Algorithm, Challenge, Digest, Qop};
 use data_encoding::{BASE64, HEXLOWER};
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use std::{
 
 /// Answers to challenges of one request.
 const MAX_ROUNDS: u8 = 2;
-/// Origins that one client remembers.
+/// Origins and proxies that one client remembers.
 const MAX_LOGINS: usize = 32;
 
 /// Which schemes a user and password may be used with.
@@ -28,6 +28,8 @@ pub enum Schemes {
     Basic,
     /// The password itself is never sent.
     Digest,
+    /// Nothing before a challenge, then Digest if it is offered, else Basic.
+    Challenge,
 }
 
 /// Who we are, checked.
@@ -75,11 +77,23 @@ impl fmt::Debug for Credentials {
 pub struct Auth {
     credentials: Credentials,
     /// What the server asked for last; the requests that follow say it at once (RFC 7616 section 3.4).
-    nonce: Arc<Mutex<Option<Nonce>>>,
+    known: Arc<Mutex<Option<Known>>>,
     /// Answers given to challenges.
     rounds: u8,
-    /// The last [`Auth::header`] answered a challenge.
-    answered: bool,
+    /// What the last [`Auth::header`] answered a challenge with.
+    answered: Option<Manner>,
+}
+
+/// What a server asked for.
+enum Known {
+    Basic,
+    Digest(Nonce),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Basic,
+    Digest,
 }
 
 struct Nonce {
@@ -88,31 +102,74 @@ struct Nonce {
     count: u32,
 }
 
+/// A request's body on its way through the hash of a challenge: what `qop=auth-int` signs (RFC 7616 section 3.4.3).
+pub struct BodyHash(Running);
+
+enum Running {
+    Md5(md5::Md5),
+    Sha(digest::Context),
+}
+
+impl BodyHash {
+    pub fn update(&mut self, piece: &[u8]) {
+        match &mut self.0 {
+            Running::Md5(hash) => md5::Digest::update(hash, piece),
+            Running::Sha(hash) => hash.update(piece),
+        }
+    }
+
+    fn finish(self) -> String {
+        match self.0 {
+            Running::Md5(hash) => HEXLOWER.encode(&md5::Digest::finalize(hash)),
+            Running::Sha(hash) => HEXLOWER.encode(hash.finish().as_ref()),
+        }
+    }
+}
+
 impl Auth {
     pub fn new(credentials: Credentials) -> Auth {
-        Auth { credentials, nonce: Arc::default(), rounds: 0, answered: false }
+        Auth { credentials, known: Arc::default(), rounds: 0, answered: None }
+    }
+
+    /// For [`Auth::header`], where it is to sign the body: show it all of that.
+    pub fn body_hash(&self) -> Option<BodyHash> {
+        match self.known().as_ref() {
+            Some(Known::Digest(Nonce { digest, .. })) if digest.qop == Qop::Int => Some(digest.algorithm.running()),
+            _ => None,
+        }
     }
 
     /// The value of `Authorization` (or `Proxy-Authorization`), if there is something to say yet. `target` is the
-    /// request target as it is sent; `random` is fresh for each call.
-    pub fn header(&mut self, method: &str, target: &str, random: &[u8; 16]) -> Option<Vec<u8>> {
+    /// request target as it is sent; `random` is fresh for each call; `body` as [`Auth::body_hash`] gave it, without which a
+    /// body that must be signed is not answered for.
+    pub fn header(&mut self, method: &str, target: &str, random: &[u8; 16], body: Option<BodyHash>) -> Option<Vec<u8>> {
         let (user, password, schemes) = match &self.credentials.0 {
             Kind::Bearer(token) => return Some([b"Bearer ", &**token].concat()),
             Kind::User { user, password, schemes } => (user, password, schemes),
         };
-        let mut nonce = self.nonce();
-        if let Some(Nonce { digest, count }) = nonce.as_mut() {
-            *count = count.saturating_add(1);
-            let cnonce = HEXLOWER.encode(random);
-            let value = answer(digest, user, password, &Asked { method, target, cnonce: &cnonce, count: *count });
-            drop(nonce);
-            self.answered = true;
-            return Some(value);
-        }
-        if *schemes == Schemes::Digest {
-            return None;
-        }
-        Some(format!("Basic {}", BASE64.encode(&[&**user, b":", password].concat())).into_bytes())
+        let mut known = self.known();
+        let manner = match known.as_mut() {
+            Some(Known::Digest(Nonce { digest, count })) => {
+                let body = match digest.qop {
+                    Qop::Int => body?.finish(),
+                    _ => String::new(),
+                };
+                *count = count.saturating_add(1);
+                let cnonce = HEXLOWER.encode(random);
+                let asked = Asked { method, target, cnonce: &cnonce, count: *count, body: &body };
+                let value = answer(digest, user, password, &asked);
+                drop(known);
+                self.answered = Some(Manner::Digest);
+                return Some(value);
+            }
+            Some(Known::Basic) => Some(Manner::Basic),
+            None if matches!(schemes, Schemes::Digest | Schemes::Challenge) => return None,
+            None => None,
+        };
+        let value = format!("Basic {}", BASE64.encode(&[&**user, b":", password].concat())).into_bytes();
+        drop(known);
+        self.answered = manner;
+        Some(value)
     }
 
     /// Takes in the `WWW-Authenticate` (or `Proxy-Authenticate`) fields of a 401 (407). True if the same request is
@@ -125,32 +182,51 @@ impl Auth {
         let offered: Vec<_> = fields.flat_map(challenge::parse).collect();
         // The strongest; of equals the one that is named first, as the server prefers it.
         let digests = offered.iter().filter_map(Challenge::digest);
-        let Some(digest) = digests.rev().max_by_key(|digest| digest.algorithm) else { return false };
-        // Only a nonce that grew old is a reason to say the same again.
-        if self.answered && !digest.stale {
-            return false;
-        }
+        let known = match digests.rev().max_by_key(|digest| digest.algorithm) {
+            // Only a nonce that grew old is a reason to say the same again.
+            Some(digest) if self.answered == Some(Manner::Digest) && !digest.stale => return false,
+            Some(digest) => Known::Digest(Nonce { digest, count: 0 }),
+            None if *schemes != Schemes::Challenge || self.answered.is_some() => return false,
+            None if offered.iter().any(Challenge::is_basic) => Known::Basic,
+            None => return false,
+        };
         self.rounds += 1;
-        *self.nonce() = Some(Nonce { digest, count: 0 });
+        *self.known() = Some(known);
         true
     }
 
-    fn nonce(&self) -> MutexGuard<'_, Option<Nonce>> {
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
         // A panic with the lock held leaves a whole nonce.
-        self.nonce.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What the requests of one client learnt from challenges, by origin: the next one need not be refused first, and the
-/// password is not sent in clear to a server that asked for Digest. Clones are the same.
+/// What the requests of one client learnt from challenges, by origin or proxy: the next one need not be refused first, and
+/// the password is not sent in clear to a server that asked for Digest. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Logins(Arc<Mutex<Vec<(Origin, Auth)>>>);
+pub struct Logins(Arc<Mutex<Vec<(Place, Auth)>>>);
+
+/// Whose challenges they were. A proxy is never the origin that stands at the same place.
+#[derive(PartialEq, Eq)]
+enum Place {
+    Origin(Origin),
+    Proxy(Endpoint),
+}
 
 impl Logins {
     /// For a request to `origin` with these credentials.
     pub fn auth(&self, origin: &Origin, credentials: &Credentials) -> Auth {
+        self.at(Place::Origin(origin.clone()), credentials)
+    }
+
+    /// For a request that goes through that proxy, if there are credentials for it.
+    pub fn proxy(&self, proxy: &Proxy) -> Option<Auth> {
+        Some(self.at(Place::Proxy(proxy.endpoint.clone()), &proxy.credentials()?))
+    }
+
+    fn at(&self, place: Place, credentials: &Credentials) -> Auth {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |(at, auth): &&(Origin, Auth)| at == origin && auth.credentials == *credentials;
+        let same = |(at, auth): &&(Place, Auth)| *at == place && auth.credentials == *credentials;
         if let Some((_, auth)) = known.iter().find(same) {
             return auth.clone();
         }
@@ -158,7 +234,7 @@ impl Logins {
             known.remove(0);
         }
         let auth = Auth::new(credentials.clone());
-        known.push((origin.clone(), auth.clone()));
+        known.push((place, auth.clone()));
         auth
     }
 }
@@ -181,6 +257,8 @@ struct Asked<'a> {
     target: &'a str,
     cnonce: &'a str,
     count: u32,
+    /// The hash of the body, for `qop=auth-int`.
+    body: &'a str,
 }
 
 /// RFC 7616 section 3.4; without `qop`, section 2.2 of RFC 2069, which old devices still speak.
@@ -192,13 +270,18 @@ fn answer(digest: &Digest, user: &[u8], password: &[u8], asked: &Asked<'_>) -> V
     if digest.session {
         secret = hash(&[secret.as_bytes(), nonce, asked.cnonce.as_bytes()]);
     }
-    let what = hash(&[asked.method.as_bytes(), asked.target.as_bytes()]);
-    let response = match digest.qop {
-        true => {
-            let parts = [secret.as_bytes(), nonce, count.as_bytes(), asked.cnonce.as_bytes(), b"auth", what.as_bytes()];
-            hash(&parts)
+    let (method, target) = (asked.method.as_bytes(), asked.target.as_bytes());
+    let what = match digest.qop {
+        Qop::Int => hash(&[method, target, asked.body.as_bytes()]),
+        _ => hash(&[method, target]),
+    };
+    let word = digest.qop.word();
+    let response = match word {
+        Some(word) => {
+            let (cnonce, what) = (asked.cnonce.as_bytes(), what.as_bytes());
+            hash(&[secret.as_bytes(), nonce, count.as_bytes(), cnonce, word.as_bytes(), what])
         }
-        false => hash(&[secret.as_bytes(), nonce, what.as_bytes()]),
+        None => hash(&[secret.as_bytes(), nonce, what.as_bytes()]),
     };
     let name = match digest.userhash {
         true => hash(&[user, realm]).into_bytes(),
@@ -223,13 +306,13 @@ fn answer(digest: &Digest, user: &[u8], password: &[u8], asked: &Asked<'_>) -> V
     if let Some(opaque) = &digest.opaque {
         quoted("opaque", opaque);
     }
-    if digest.qop || digest.session {
+    if word.is_some() || digest.session {
         quoted("cnonce", asked.cnonce.as_bytes());
     }
     quoted("response", response.as_bytes());
     let mut bare = String::new();
-    if digest.qop {
-        bare += &format!("qop=auth, nc={count}, ");
+    if let Some(word) = word {
+        bare += &format!("qop={word}, nc={count}, ");
     }
     if let Some(name) = &digest.name {
         bare += &format!("algorithm={name}, ");
@@ -250,6 +333,14 @@ impl Algorithm {
             Algorithm::Sha256 => digest(&digest::SHA256),
             Algorithm::Sha512of256 => digest(&digest::SHA512_256),
         }
+    }
+
+    fn running(self) -> BodyHash {
+        BodyHash(match self {
+            Algorithm::Md5 => Running::Md5(md5::Digest::new()),
+            Algorithm::Sha256 => Running::Sha(digest::Context::new(&digest::SHA256)),
+            Algorithm::Sha512of256 => Running::Sha(digest::Context::new(&digest::SHA512_256)),
+        })
     }
 }
 

@@ -1,9 +1,13 @@
-//! SOCKS5 as a client speaks it (RFC 1928, RFC 1929), without I/O: bytes in, bytes to say out.
+//! SOCKS5 as a client speaks it (RFC 1928, RFC 1929), and SOCKS4 with 4a (by the notes of their authors), without I/O:
+//! bytes in, bytes to say out.
 //!
-//! Takes nothing on trust: a version, a length or a code that is not in the RFC is an error. Never sees a socket, never
+//! Takes nothing on trust: a version, a length or a code that is not in them is an error. Never sees a socket, never
 //! puts a credential in a message.
 
-use super::{broken, proxy::Login};
+use super::{
+    broken,
+    proxy::{Kind as Manner, Login},
+};
 use crate::{
     address::Host,
     error::{Error, Kind, Result},
@@ -11,6 +15,7 @@ use crate::{
 use std::net::IpAddr;
 
 const VERSION: u8 = 5;
+const FOUR: u8 = 4;
 const NO_LOGIN: u8 = 0;
 const LOGIN: u8 = 2;
 
@@ -43,6 +48,8 @@ enum At {
     Method,
     Login,
     Reply,
+    /// SOCKS4 has one answer only.
+    Four,
 }
 
 /// One tunnel being asked for.
@@ -53,7 +60,35 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// A tunnel to `host`: a name is sent as a name, and resolved by the proxy.
+    /// A tunnel as that kind of proxy makes it.
+    pub fn of(kind: Manner, host: &Host, port: u16, login: Option<&Login>) -> Result<Handshake> {
+        if kind.is_socks4() { Handshake::four(host, port, login) } else { Handshake::new(host, port, login) }
+    }
+
+    /// SOCKS4 to an IPv4 address. A name is sent as 4a does: behind the user, with an address that no host has.
+    fn four(host: &Host, port: u16, login: Option<&Login>) -> Result<Handshake> {
+        let (address, name) = match host {
+            Host::Ip(IpAddr::V4(ip)) => (ip.octets(), None),
+            Host::Ip(IpAddr::V6(_)) => return Err(Error::new(Kind::Socket, "SOCKS4 has no IPv6; use socks5://")),
+            Host::Name(name) => ([0, 0, 0, 1], Some(name.as_asked().as_bytes())),
+        };
+        let text = |bytes: &[u8]| bytes.len() <= 255 && !bytes.contains(&0);
+        let user = login.map(|login| &*login.user).unwrap_or_default();
+        // A NUL would end the text early, and the rest would be read as something else.
+        if !text(user) || !name.is_none_or(text) {
+            return Err(Error::new(Kind::Socket, "SOCKS4 takes a user and a name of up to 255 bytes without NUL"));
+        }
+        let mut request = vec![FOUR, 1];
+        request.extend(port.to_be_bytes());
+        request.extend(address);
+        for text in [Some(user), name].into_iter().flatten() {
+            request.extend(text);
+            request.push(0);
+        }
+        Ok(Handshake { at: At::Four, login: None, request })
+    }
+
+    /// SOCKS5: a tunnel to `host`: a name is sent as a name, and resolved by the proxy.
     pub fn new(host: &Host, port: u16, login: Option<&Login>) -> Result<Handshake> {
         let mut request = vec![VERSION, 1, 0];
         match host {
@@ -89,6 +124,9 @@ impl Handshake {
 
     /// What the client says first.
     pub fn hello(&self) -> Vec<u8> {
+        if let At::Four = self.at {
+            return self.request.clone();
+        }
         match self.login {
             Some(_) => vec![VERSION, 2, NO_LOGIN, LOGIN],
             None => vec![VERSION, 1, NO_LOGIN],
@@ -101,6 +139,7 @@ impl Handshake {
             At::Method => self.method(input),
             At::Login => self.logged_in(input),
             At::Reply => self.reply(input),
+            At::Four => four(input),
         }
     }
 
@@ -176,6 +215,27 @@ impl Handshake {
     }
 }
 
+/// SOCKS4's answer: a zero, a code, and six bytes that mean nothing here.
+fn four(input: &[u8]) -> std::result::Result<Fed, Refusal> {
+    const LENGTH: usize = 8;
+    if input.first().is_some_and(|version| *version != 0) {
+        return Err(broken("the proxy does not speak SOCKS4").into());
+    }
+    let refusal = |error, elsewhere| Err(Refusal { error, elsewhere });
+    match input.get(1) {
+        None => Ok(Fed::More),
+        Some(90) if input.len() < LENGTH => Ok(Fed::More),
+        Some(90) => Ok(Fed::Done(LENGTH)),
+        // One code for everything: another address may do.
+        Some(91) => refusal(refused("refuses the connection or failed to make it (code 91 of SOCKS4)"), true),
+        Some(92) => refusal(refused("cannot reach identd here, which it asks (code 92 of SOCKS4)"), false),
+        Some(93) => refusal(refused("refuses the user: identd says another one (code 93 of SOCKS4)"), false),
+        Some(code) => {
+            refusal(broken(format!("the proxy answered with code {code}, which SOCKS4 does not have")), false)
+        }
+    }
+}
+
 fn version(input: &[u8], expected: u8) -> Result<()> {
     match input.first() {
         Some(other) if *other != expected => Err(broken("the proxy does not speak SOCKS5")),
@@ -194,7 +254,10 @@ mod tests {
     /// Feeds `input` in two pieces; what was said, and how it ended.
     fn run(host: &str, login: bool, input: &[u8], cut: usize) -> (Vec<u8>, std::result::Result<usize, (Kind, bool)>) {
         let login = login.then(|| Login { user: b"u".to_vec(), password: b"pw".to_vec() });
-        let mut handshake = Handshake::new(&Host::parse(host).unwrap(), 443, login.as_ref()).unwrap();
+        play(Handshake::new(&Host::parse(host).unwrap(), 443, login.as_ref()).unwrap(), input, cut)
+    }
+
+    fn play(mut handshake: Handshake, input: &[u8], cut: usize) -> (Vec<u8>, std::result::Result<usize, (Kind, bool)>) {
         let mut said = handshake.hello();
         let mut at = 0;
         for end in [cut, input.len()] {
@@ -267,6 +330,50 @@ mod tests {
         ] {
             let handshake = Handshake::new(&Host::parse(host).unwrap(), 443, None).unwrap();
             assert_eq!(handshake.request, expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn answers_of_socks4() {
+        const MORE: std::result::Result<usize, (Kind, bool)> = Ok(usize::MAX);
+        for (label, input, expected) in [
+            ("open", &b"\0\x5a\x01\xbb\x7f\0\0\x01"[..], Ok(0)),
+            ("open, zeros", b"\0\x5a\0\0\0\0\0\0", Ok(0)),
+            ("bytes ahead", b"\0\x5a\0\0\0\0\0\0x", Ok(1)),
+            ("refused", b"\0\x5b\0\0\0\0\0\0", Err((Kind::Socket, true))),
+            ("refused in two bytes", b"\0\x5b", Err((Kind::Socket, true))),
+            ("no identd", b"\0\x5c", Err((Kind::Socket, false))),
+            ("another user", b"\0\x5d", Err((Kind::Socket, false))),
+            ("no code of SOCKS4", b"\0\x00", Err((Kind::Protocol, false))),
+            ("beyond the codes", b"\0\x5e", Err((Kind::Protocol, false))),
+            ("the request's version", b"\x04\x5a\0\0\0\0\0\0", Err((Kind::Protocol, false))),
+            ("SOCKS5", b"\x05\xff", Err((Kind::Protocol, false))),
+            ("HTTP", b"HTTP/1.1 400", Err((Kind::Protocol, false))),
+            ("nothing", b"", MORE),
+            ("short", b"\0\x5a\0\0\0\0\0", MORE),
+        ] {
+            for cut in 0..=input.len() {
+                let handshake = Handshake::of(Manner::Socks4a, &Host::parse("a.example").unwrap(), 443, None).unwrap();
+                let (said, got) = play(handshake, input, cut);
+                assert_eq!(got, expected, "{label} cut at {cut}");
+                assert_eq!(said, b"\x04\x01\x01\xbb\0\0\0\x01\0a.example\0", "{label}");
+            }
+        }
+    }
+
+    #[test]
+    fn requests_of_socks4() {
+        let user = |user: &[u8]| Login { user: user.to_vec(), password: Vec::new() };
+        for (host, login, expected) in [
+            ("127.0.0.1", None, Some(&b"\x04\x01\x01\xbb\x7f\0\0\x01\0"[..])),
+            ("127.0.0.1", Some(user(b"me")), Some(b"\x04\x01\x01\xbb\x7f\0\0\x01me\0")),
+            ("Short.", Some(user(b"me")), Some(b"\x04\x01\x01\xbb\0\0\0\x01me\0short.\0")),
+            ("::1", None, None),
+            ("127.0.0.1", Some(user(b"a\0b")), None),
+            ("127.0.0.1", Some(user(&[b'x'; 256])), None),
+        ] {
+            let made = Handshake::of(Manner::Socks4, &Host::parse(host).unwrap(), 443, login.as_ref());
+            assert_eq!(made.ok().map(|handshake| handshake.hello()).as_deref(), expected, "{host}");
         }
     }
 }

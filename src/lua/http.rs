@@ -352,7 +352,7 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
         None => of.request_options.clone(),
     };
     if request_options.options.proxy.is_some() && request.fields().has("proxy-authorization") {
-        return argument(2, "header Proxy-Authorization: give the credentials in the URL of the option `proxy`");
+        return argument(2, "header Proxy-Authorization: give the credentials in the option `proxy`");
     }
     Ok(Prepared { cap: Rc::clone(&of.cap), net, pool: of.pool.clone(), request, source, request_options })
 }

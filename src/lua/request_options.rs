@@ -113,6 +113,16 @@ fn chosen(opts: &Options<'_>, own: &SharedJar) -> Answer<Option<SharedJar>> {
     }
 }
 
+/// `scheme` of credentials.
+fn schemes(given: &Options<'_>) -> Answer<Schemes> {
+    Ok(match given.text("scheme")?.as_deref() {
+        Some("basic") => Schemes::Basic,
+        Some("digest") => Schemes::Digest,
+        Some("challenge") => Schemes::Challenge,
+        _ => Schemes::Any,
+    })
+}
+
 /// `auth = { user =, password =, scheme = }` or `{ bearer = }`.
 fn auth(opts: &Options<'_>) -> Answer<Option<Credentials>> {
     let Some(table) = opts.find::<Table>("auth")? else { return Ok(None) };
@@ -121,12 +131,8 @@ fn auth(opts: &Options<'_>) -> Answer<Option<Credentials>> {
     let made = match bytes("bearer")? {
         Some(token) => Credentials::bearer(&token),
         None => {
-            let schemes = match given.text("scheme")?.as_deref() {
-                Some("basic") => Schemes::Basic,
-                Some("digest") => Schemes::Digest,
-                _ => Schemes::Any,
-            };
-            Credentials::user(&bytes("user")?.unwrap_or_default(), &bytes("password")?.unwrap_or_default(), schemes)
+            let (user, password) = (bytes("user")?.unwrap_or_default(), bytes("password")?.unwrap_or_default());
+            Credentials::user(&user, &password, schemes(&given)?)
         }
     };
     made.map(Some).or_else(|why| argument(opts.index, why))
@@ -155,13 +161,30 @@ fn retry(opts: &Options<'_>) -> Answer<Option<Retry>> {
     }
 }
 
-/// `proxy = "SCHEME://[USER:PASSWORD@]HOST[:PORT]"`.
+/// `proxy = "[SCHEME://][USER:PASSWORD@]HOST[:PORT]"`, or what the front has made of a table.
 pub fn proxy(opts: &Options<'_>) -> Answer<Option<Proxy>> {
-    let Some(url) = opts.text("proxy")? else { return Ok(None) };
+    let given = match opts.find::<Value>("proxy")? {
+        None | Some(Value::Boolean(false)) => return Ok(None),
+        Some(Value::Table(table)) => Some(opts.of(table)),
+        Some(_) => None,
+    };
     if opts.find::<Value>("unix")?.is_some() {
         return argument(opts.index, "proxy and unix exclude each other");
     }
-    Proxy::parse(&url).map(Some).or_else(|why| argument(opts.index, why))
+    let url = given.as_ref().map_or_else(|| opts.text("proxy"), |given| given.text("url"))?.unwrap_or_default();
+    let mut proxy = Proxy::parse(&url).or_else(|why| argument(opts.index, why))?;
+    let Some(given) = given else { return Ok(Some(proxy)) };
+    proxy.tunnel = given.flag("tunnel", false)?;
+    if let (Some(user), Some(password)) = (given.find::<LuaString>("user")?, given.find::<LuaString>("password")?) {
+        proxy
+            .log_in(&user.as_bytes(), &password.as_bytes(), schemes(&given)?)
+            .or_else(|why| argument(opts.index, why))?;
+    }
+    let list = |name| Answer::Ok(given.find::<Vec<LuaString>>(name)?.unwrap_or_default());
+    for (name, value) in list("names")?.iter().zip(list("values")?) {
+        proxy.header(&name.as_bytes(), &value.as_bytes()).or_else(|why| argument(opts.index, why))?;
+    }
+    Ok(Some(proxy))
 }
 
 /// `resolve = { ["host:port"] = ip }`.

@@ -364,6 +364,7 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
     -- A copy: what was checked is what is used.
     defaults.auth = identity.auth(defaults.auth, "new", 1, 1)
     requests.check_retry(defaults.retry, "new", 1, 1)
+    defaults.proxy = requests.proxy_of(defaults.proxy, "new", 1, 1)
     -- Files and certificates are read once, here.
     local names, values = requests.flatten(headers)
     local inner, err, index = core.http_client(cap, limits, requests.wishes(defaults), names, values)

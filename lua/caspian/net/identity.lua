@@ -119,7 +119,7 @@ function M.cookies(value, name, at, depth)
 end
 
 local AUTH = { user = "string", password = "string", scheme = "string", bearer = "string" }
-local SCHEMES = { basic = true, digest = true }
+local SCHEMES = { basic = true, challenge = true, digest = true }
 
 --- The option `auth` for the core: { user, password }, by place or by name, with `scheme`; or { bearer = token }.
 function M.auth(value, name, at, depth)
@@ -140,7 +140,7 @@ function M.auth(value, name, at, depth)
     given[known] = part
   end
   if given.scheme and not SCHEMES[given.scheme] then
-    bad(at, name, "auth.scheme must be \"basic\" or \"digest\"", depth + 1)
+    bad(at, name, "auth.scheme must be \"basic\", \"digest\" or \"challenge\"", depth + 1)
   end
   if given.bearer then
     if given.user or given.password or given.scheme then

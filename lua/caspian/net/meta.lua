@@ -643,7 +643,7 @@ function Udp:close() end
 ---@field max_frame_bytes? integer    Defaults to max_message_bytes
 ---@field resolve? table<string, string>  { ["host:port"] = ip }
 ---@field unix? string         path of a socket to speak over
----@field proxy? string        http://, https://, socks5:// or socks5h://[user:password@]host[:port]
+---@field proxy? string|caspian.net.Proxy|false  as for requests
 ---@field verify? boolean      Defaults to true
 ---@field ca_bundle? string    PEM or a path
 ---@field client_cert? string  PEM or a path
@@ -711,6 +711,12 @@ function Websocket:close(code, reason, opts) end
 ---@field per_origin? integer  of one origin at the same time. Defaults to 6
 ---@field timeout? number      seconds, of all of it. Defaults to none
 
+---@class caspian.net.Proxy
+---@field url string
+---@field headers? table<string, string|number|string[]>  that the proxy alone is told
+---@field auth? string[]|caspian.net.Auth  { user, password }, in place of those in the URL
+---@field tunnel? boolean  false; for plain http, too
+
 --- Options of clients and of requests.
 ---@class caspian.net.Http_options: caspian.net.Timeout, caspian.net.Trust
 ---@field headers? table<string, string|number|string[]|false>
@@ -725,7 +731,7 @@ function Websocket:close(code, reason, opts) end
 ---@field stream? boolean false
 ---@field resolve? table<string, string> { ["host:port"] = ip }
 ---@field unix? string path of a socket
----@field proxy? string http://, https://, socks5:// or socks5h://[user:password@]host[:port]
+---@field proxy? string|caspian.net.Proxy|false [http://][user:password@]host[:port], or https, socks4, socks4a, socks5, socks5h
 ---@field decompress? boolean true
 ---@field cookies? boolean|caspian.net.Jar false
 ---@field auth? string[]|caspian.net.Auth|false  { user, password }, or a table with names
@@ -757,7 +763,7 @@ function Websocket:close(code, reason, opts) end
 ---@field [2]? string password
 ---@field user? string
 ---@field password? string
----@field scheme? "basic"|"digest"  both, unless one is named
+---@field scheme? "basic"|"digest"|"challenge"  both, unless one is named; nothing before a challenge
 ---@field bearer? string  instead of all of those
 
 ---@class caspian.net.Cookie

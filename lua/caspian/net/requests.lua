@@ -30,7 +30,7 @@ local CLIENT = merged({
   stream = "boolean",             -- false
   resolve = "table",              -- { ["host:port"] = ip }
   unix = "string",                -- path of a socket
-  proxy = "string",               -- http://, https://, socks5:// or socks5h://[user:password@]host[:port]
+  proxy = "any",                  -- [http://][user:password@]host[:port], or https, socks4, socks4a, socks5, socks5h; or PROXY; false: none
   on_progress = "function",       -- called with done, total (nil if unknown), and "upload" or "download"
   progress = "boolean",           -- false; draws a bar where standard error is a terminal
   decompress = "boolean",         -- true; gzip, deflate, br, zstd
@@ -59,6 +59,14 @@ local RETRY = {
   backoff = "seconds",            -- 0.5; before the first of them, then twice as long each time
   statuses = "table",             -- 429, 502, 503, 504
   max_wait = "seconds",           -- 60; longer ones are not waited for
+}
+
+--- What `proxy` may say, where it is a table.
+local PROXY = {
+  url = "string",
+  headers = "table",              -- that the proxy alone is told
+  auth = "table",                 -- { user, password, scheme = }, in place of those in the URL
+  tunnel = "boolean",             -- false; for plain http, too
 }
 
 --- Checks the option `retry`, which may be several things.
@@ -151,6 +159,24 @@ local function flatten(headers)
     if not headers[key] then names[#names + 1] = key end
   end
   return names, values
+end
+
+--- The option `proxy` for the core: a URL, false, or a table of plain values.
+local function proxy_of(value, name, at, depth)
+  if value == nil or value == false or type(value) == "string" then return value end
+  -- Never shown: a URL may hold a password.
+  if type(value) ~= "table" then bad(at, name, "proxy must be a URL or a table, got a " .. type(value), depth + 1) end
+  local given = args.options(at, name, value, PROXY, depth + 1, "proxy")
+  if not given.url then bad(at, name, "proxy has no url", depth + 1) end
+  local who = identity.auth(given.auth, name, at, depth + 1) or {}
+  if who.bearer then
+    bad(at, name, "proxy.auth has no bearer; give it in proxy.headers, as Proxy-Authorization", depth + 1)
+  end
+  local names, values = flatten(add_headers({}, given.headers or {}, name, at, depth + 1))
+  return {
+    url = given.url, tunnel = given.tunnel, names = names, values = values,
+    user = who.user, password = who.password, scheme = who.scheme,
+  }
 end
 
 --- An open file as a body: its rest, of known length where it can be sought.
@@ -346,6 +372,7 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
     if opts.body ~= nil then bad(at, name, "body is given twice", depth) end
     opts.body = body
   end
+  opts.proxy = proxy_of(opts.proxy, name, at, depth)
   local told = wishes(opts)
   setmetatable(opts, client.inherit)
   check_retry(opts.retry, name, at, depth)
@@ -418,6 +445,6 @@ end
 
 return {
   CLIENT = CLIENT, REQUEST = REQUEST, can_guard = can_guard, add_headers = add_headers, flatten = flatten,
-  is_open_file = is_open_file, is_plain = is_plain, raise = raise, check_retry = check_retry, wishes = wishes, body_of = body_of,
+  is_open_file = is_open_file, is_plain = is_plain, raise = raise, check_retry = check_retry, proxy_of = proxy_of, wishes = wishes, body_of = body_of,
   prepare = prepare, reporter = reporter, converse = converse,
 }

@@ -1,6 +1,7 @@
 --- WebSockets (RFC 6455): `net.websocket` and the class of what it returns.
 local args = require("caspian.net.args")
 local http = require("caspian.net.http")
+local requests = require("caspian.net.requests")
 local mine = require("caspian.net.sockets").mine
 local error, setfenv, type = error, setfenv, type
 local _ENV = {} -- luacheck: ignore
@@ -18,7 +19,7 @@ local OPTIONS = {
   max_frame_bytes = "whole",      -- max_message_bytes
   resolve = "table",              -- { ["host:port"] = ip }
   unix = "string",                -- path of a socket
-  proxy = "string",               -- http://, https://, socks5:// or socks5h://[user:password@]host[:port]
+  proxy = "any",                  -- as for requests
   verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", client_key_password = "string",
   pins = "strings",
   sni = "string", protocols = "strings",
@@ -109,6 +110,7 @@ local function extend(core, cap, methods, net, functions)
     local url, opts = own(net, ...)
     args.string(1, "websocket", "url", url)
     opts = options(2, "websocket", opts, OPTIONS)
+    opts.proxy = requests.proxy_of(opts.proxy, "websocket", 2, 1)
     local names, values = http.fields(opts.headers or {}, "websocket", 2, 1)
     -- The handshake is one of HTTP/1.1, and a server that offers more must be told so.
     opts.headers, opts.alpn = nil, { "http/1.1" }

@@ -23,6 +23,27 @@ pub(crate) enum Algorithm {
     Sha512of256,
 }
 
+/// What a Digest answer protects (RFC 7616 section 3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Qop {
+    /// As RFC 2069 had it: the server knows none.
+    None,
+    /// Method and target.
+    Auth,
+    /// These and the body.
+    Int,
+}
+
+impl Qop {
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Qop::None => None,
+            Qop::Auth => Some("auth"),
+            Qop::Int => Some("auth-int"),
+        }
+    }
+}
+
 /// A Digest challenge that we can answer.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Digest {
@@ -34,15 +55,19 @@ pub(crate) struct Digest {
     pub realm: Vec<u8>,
     pub nonce: Vec<u8>,
     pub opaque: Option<Vec<u8>>,
-    /// True if the server knows `qop=auth`; false if it knows none.
-    pub qop: bool,
+    /// `auth` where the server takes it: a body need not be read twice then.
+    pub qop: Qop,
     pub stale: bool,
     pub userhash: bool,
 }
 
 impl Challenge<'_> {
+    pub fn is_basic(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case(b"basic")
+    }
+
     /// `None` if it is no Digest, or one that we must not or cannot answer: an unknown algorithm, no nonce, a parameter
-    /// given twice, only `qop=auth-int`.
+    /// given twice, no `qop` that we know.
     pub fn digest(&self) -> Option<Digest> {
         if !self.scheme.eq_ignore_ascii_case(b"digest") {
             return None;
@@ -71,9 +96,15 @@ impl Challenge<'_> {
             _ => return None,
         };
         let qop = match param("qop") {
-            Some(list) if list.split(|b| *b == b',').any(|word| trim(word).eq_ignore_ascii_case(b"auth")) => true,
-            Some(_) => return None,
-            None => false,
+            Some(list) => {
+                let has = |qop: Qop| {
+                    let named =
+                        |word: &[u8]| qop.word().is_some_and(|known| word.eq_ignore_ascii_case(known.as_bytes()));
+                    list.split(|b| *b == b',').any(|word| named(trim(word)))
+                };
+                [Qop::Auth, Qop::Int].into_iter().find(|qop| has(*qop))?
+            }
+            None => Qop::None,
         };
         Some(Digest {
             algorithm,

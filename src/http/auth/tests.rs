@@ -53,7 +53,7 @@ fn auth(schemes: Schemes) -> Auth {
 
 #[test]
 fn known_answers() {
-    let asked = |cnonce| Asked { method: "GET", target: "/dir/index.html", cnonce, count: 1 };
+    let asked = |cnonce| Asked { method: "GET", target: "/dir/index.html", cnonce, count: 1, body: "" };
     let new = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
     for (challenge, user, password, asked, expected) in [
         (
@@ -91,7 +91,10 @@ fn which_challenge_is_answered() {
         (vec![digest(", qop=\"auth\"")], Schemes::Any, "MD5 auth"),
         (vec![digest("")], Schemes::Any, "MD5"),
         (vec![digest(", qop=auth, algorithm=md5-SESS")], Schemes::Any, "md5-SESS auth"),
-        (vec![digest(", qop=\"auth-int\"")], Schemes::Any, "-"),
+        (vec![digest(", qop=\"auth-int\"")], Schemes::Any, "MD5 auth-int"),
+        (vec![digest(", qop=\"auth-conf\"")], Schemes::Any, "-"),
+        (vec![digest(", qop=\"\"")], Schemes::Any, "-"),
+        (vec![digest(", qop=auth-int, algorithm=SHA-256"), digest(", qop=auth")], Schemes::Any, "SHA-256 auth-int"),
         (vec![digest(", qop=\"auth-int , AUTH\"")], Schemes::Any, "MD5 auth"),
         (vec![digest(", algorithm=SHA-1")], Schemes::Any, "-"),
         (vec![digest(", algorithm=\"\"")], Schemes::Any, "-"),
@@ -111,15 +114,22 @@ fn which_challenge_is_answered() {
         (vec![digest(", algorithm=SHA-256, opaque=1"), digest(", algorithm=SHA-256-sess")], Schemes::Any, "SHA-256"),
         (vec![digest(", algorithm=SHA3"), digest(", algorithm=MD5")], Schemes::Any, "MD5"),
         (vec!["Negotiate".into()], Schemes::Any, "-"),
+        (vec!["Basic realm=\"r\"".into()], Schemes::Challenge, "Basic"),
+        (vec!["Negotiate, bAsIc".into()], Schemes::Challenge, "Basic"),
+        (vec!["Basic realm=\"r\"".into(), digest(", qop=auth")], Schemes::Challenge, "MD5 auth"),
+        (vec!["Basic realm=\"r\"".into(), digest(", algorithm=SHA-1")], Schemes::Challenge, "Basic"),
+        (vec!["Bearer".into()], Schemes::Challenge, "-"),
         (vec![], Schemes::Any, "-"),
     ] {
         let mut auth = auth(schemes);
-        auth.header("GET", "/", RANDOM);
+        auth.header("GET", "/", RANDOM, None);
         let again = auth.challenged(lines.iter().map(|line| line.as_bytes()));
-        let got = match (&*auth.nonce(), again) {
-            (Some(Nonce { digest, .. }), true) => {
-                format!("{}{}", digest.name.as_deref().unwrap_or("MD5"), if digest.qop { " auth" } else { "" })
+        let got = match (&*auth.known(), again) {
+            (Some(Known::Digest(Nonce { digest, .. })), true) => {
+                let qop = digest.qop.word().map(|word| format!(" {word}"));
+                format!("{}{}", digest.name.as_deref().unwrap_or("MD5"), qop.unwrap_or_default())
             }
+            (Some(Known::Basic), true) => "Basic".into(),
             _ => "-".into(),
         };
         assert_eq!(got, expected, "{lines:?}");
@@ -129,7 +139,7 @@ fn which_challenge_is_answered() {
 #[test]
 fn rounds() {
     let digest = |nonce: &str, stale: &str| format!("Digest realm=\"r\", qop=\"auth\", nonce=\"{nonce}\"{stale}");
-    let header = |auth: &mut Auth| String::from_utf8(auth.header("GET", "/", RANDOM).unwrap()).unwrap();
+    let header = |auth: &mut Auth| String::from_utf8(auth.header("GET", "/", RANDOM, None).unwrap()).unwrap();
     let challenge = |auth: &mut Auth, line: &str| auth.challenged([line.as_bytes()].into_iter());
     let logins = Logins::default();
     let origin = |text: &str| HttpUrl::parse(text).unwrap().origin().clone();
@@ -153,6 +163,53 @@ fn rounds() {
     assert!(header(&mut logins.auth(&there, &who)).starts_with("Basic "));
     let other = Credentials::user(b"Mufasa", b"x", Schemes::Any).unwrap();
     assert!(header(&mut logins.auth(&here, &other)).starts_with("Basic "));
+}
+
+/// The answers are Python's, by hashlib.
+#[test]
+fn the_body_is_signed_where_it_must_be() {
+    for (algorithm, expected) in [
+        ("MD5", "3c12bed915a159927a1ca9705da96e9f"),
+        ("SHA-256", "a1905523f6efd64265adeb39f28ebec95250e10ebe81eddd2f06fb676649ad66"),
+    ] {
+        let mut auth = auth(Schemes::Digest);
+        assert!(auth.body_hash().is_none());
+        let line = format!("Digest realm=\"r\", nonce=\"n\", qop=\"auth-int\", algorithm={algorithm}");
+        assert!(auth.challenged([line.as_bytes()].into_iter()));
+        // A body that cannot be shown: nothing is said, and nothing counted.
+        assert_eq!(auth.header("POST", "/a?b", RANDOM, None), None);
+        let mut hash = auth.body_hash().unwrap();
+        [&b"hello"[..], b"", b", body"].into_iter().for_each(|piece| hash.update(piece));
+        let got = String::from_utf8(auth.header("POST", "/a?b", RANDOM, Some(hash)).unwrap()).unwrap();
+        assert!(got.contains(&format!("response=\"{expected}\", qop=auth-int, nc=00000001")), "{got}");
+    }
+}
+
+#[test]
+fn nothing_is_said_before_a_challenge() {
+    let basic = || [&b"Basic realm=\"r\""[..]].into_iter();
+    let digest = || [&b"Basic realm=\"r\", Digest realm=\"r\", nonce=\"n\""[..]].into_iter();
+    let origin = HttpUrl::parse("http://a.example").unwrap().origin().clone();
+    let who = Credentials::user(b"Mufasa", b"Circle of Life", Schemes::Challenge).unwrap();
+    let logins = Logins::default();
+    let mut auth = logins.auth(&origin, &who);
+    assert_eq!(auth.header("GET", "/", RANDOM, None), None);
+    assert!(auth.challenged(basic()));
+    assert_eq!(auth.header("GET", "/", RANDOM, None).unwrap(), b"Basic TXVmYXNhOkNpcmNsZSBvZiBMaWZl");
+    // Refused: the password is wrong.
+    assert!(!auth.challenged(basic()));
+    // The next request says it at once, and follows a server that has learnt Digest since.
+    let mut next = logins.auth(&origin, &who);
+    assert_eq!(next.header("GET", "/", RANDOM, None).unwrap(), b"Basic TXVmYXNhOkNpcmNsZSBvZiBMaWZl");
+    assert!(next.challenged(digest()));
+    assert!(next.header("GET", "/", RANDOM, None).unwrap().starts_with(b"Digest "));
+    // What a proxy asked for is not for the origin at the same place, nor the other way round.
+    let mut proxy = Proxy::parse("http://a.example").unwrap();
+    proxy.log_in(b"Mufasa", b"Circle of Life", Schemes::Challenge).unwrap();
+    let mut gateway = logins.proxy(&proxy).unwrap();
+    assert_eq!(gateway.header("CONNECT", "b.example:443", RANDOM, None), None);
+    assert!(gateway.challenged(digest()));
+    assert!(logins.proxy(&proxy).unwrap().header("GET", "/", RANDOM, None).unwrap().starts_with(b"Digest "));
 }
 
 #[test]
@@ -179,11 +236,11 @@ fn credentials() {
         assert_eq!(Credentials::bearer(token.as_bytes()).is_ok(), fine, "{token:?}");
     }
     let mut bearer = Auth::new(Credentials::bearer(b"secret").unwrap());
-    assert_eq!(bearer.header("GET", "/", RANDOM).unwrap(), b"Bearer secret");
+    assert_eq!(bearer.header("GET", "/", RANDOM, None).unwrap(), b"Bearer secret");
     assert!(!bearer.challenged([&b"Digest realm=\"r\", nonce=\"n\""[..]].into_iter()));
     assert!(!format!("{bearer:?}").contains("secret"));
     let mut digest = auth(Schemes::Digest);
-    assert_eq!(digest.header("GET", "/", RANDOM), None);
+    assert_eq!(digest.header("GET", "/", RANDOM, None), None);
 }
 
 #[test]
@@ -191,7 +248,7 @@ fn quotes_survive() {
     let mut auth = Auth::new(Credentials::user(b"a\"b\\", b"p", Schemes::Digest).unwrap());
     let line = br#"Digest realm="r\"\x\\", nonce="n\"", opaque="\"", userhash=false"#;
     assert!(auth.challenged([&line[..]].into_iter()));
-    let got = String::from_utf8(auth.header("GET", "/?\"", RANDOM).unwrap()).unwrap();
+    let got = String::from_utf8(auth.header("GET", "/?\"", RANDOM, None).unwrap()).unwrap();
     for part in [r#"username="a\"b\\""#, r#"realm="r\"x\\""#, r#"nonce="n\"""#, r#"opaque="\"""#] {
         assert!(got.contains(part), "{got}");
     }
