@@ -157,6 +157,81 @@ assert(not ok and type(why) == "string", tostring(why))
 conn = nil raw = nil arm("drop of TLS") collectgarbage() collectgarbage()
 print("held")]]
 
+-- In a server a panic is the end of one connection, or of one call, and of nothing else. Each: the point, options of the server, what a
+-- client sends, what is done with the request, and where the panic comes out: "connection" (on_refused hears of it, the call that waited
+-- goes on), or the call that raises it.
+local GET, POST = "GET / HTTP/1.1\\r\\nHost: a\\r\\n", "POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 5\\r\\n\\r\\nabcde"
+local UPGRADE = "Connection: Upgrade\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\\r\\n\\r\\n"
+local SERVER_ROWS = {
+  { "server accept", "", GET .. "\\r\\n", "r:respond(200, nil, 'x')", "connection" },
+  { "server read", "", GET .. "\\r\\n", "r:respond(200, nil, 'x')", "connection" },
+  { "server request", "", GET .. "\\r\\n", "r:respond(200, nil, 'x')", "connection" },
+  { "server refusal", "", "nonsense\\r\\n\\r\\n", nil, "connection" },
+  { "server spill", "spill = servers.dir, max_memory_bytes = 1,", POST, "r:respond(200, nil, r:read())", "connection" },
+  { "server answer", "", GET .. "\\r\\n", "r:respond(200, nil, 'x')", "call" },
+  { "server answer", "", GET .. "\\r\\n", "r:events()", "call" },
+  { "server piece", "", GET .. "\\r\\n", "r:events():send{ data = 'x' }", "call" },
+  { "server switch", "", GET .. UPGRADE, "r:websocket():close{ timeout = 0 }", "call" },
+  { "server timers", "head_timeout = 0.05, on_error = print,", GET .. "\\r\\n", "r:respond(200, nil, 'x')", "call" },
+  { "handshake", "tls = { cert = servers.dir .. '/server.pem', key = servers.dir .. '/server.key' },", GET .. "\\r\\n", nil, "connection" },
+}
+
+local SERVER = [[
+local refused, failed = {}, {}
+local before = sockets()
+local server = net.http.server("127.0.0.1", 0, { timeout = 0, %s on_refused = function(info) refused[#refused + 1] = info.reason end })
+-- Turns the server until `done()`: what it hands out is dealt with, what a call raises is gathered.
+local function turn(done)
+  local patience = os.time() + 10
+  while not done() do
+    assert(os.time() < patience, "too late")
+    local ok, err = pcall(function()
+      local r = server:accept{ timeout = 0.02 }
+      %s
+    end)
+    if not ok and not err:is("network/timeout") then failed[#failed + 1] = err end
+  end
+end
+local function gone(client)
+  return function()
+    local ok, got = pcall(client.recv, client, 1000, { timeout = 0 })
+    return ok and got == nil or not ok and got:is("network/connection_reset")
+  end
+end
+local one = net.tcp("127.0.0.1", server.local_port, { timeout = 0 })
+local point, kind = %q, %q
+arm(point)
+one:send_all("%s")
+local over = gone(one)
+turn(function() return over() or kind == "call" and failed[1] end)
+assert(arm() == nil, "the point was not passed")
+if kind == "call" then
+  assert(#failed == 1 and failed[1]:is("network/socket") and failed[1].message:find("internal error: a panic at src/"), tostring(failed[1]))
+else
+  assert(#failed == 0, tostring(failed[1]))
+  assert(point == "handshake" or refused[#refused]:find("^internal error: a panic at src/"), tostring(refused[#refused]))
+end
+one:close()
+-- Nothing of it is counted any more, and the next one is served.
+turn(function() return server.connections == 0 end)
+local other = net.tcp("127.0.0.1", server.local_port, { timeout = 0 })
+other:send_all("%s")
+local answer = ""
+turn(function()
+  local ok, got = pcall(other.recv, other, 1000)
+  if ok and got == nil then return true end
+  if ok then answer = answer .. got end
+  return answer:find("\r\n\r\n", 1, true)
+end)
+assert(point == "handshake" or answer:find("^HTTP/1.1 %%d"), answer)
+other:close()
+server:stop()
+assert(server:accept{ timeout = 5 } == nil)
+server:close()
+local patience = os.time() + 3
+while sockets() > before do assert(os.time() < patience, "a socket is left open") collectgarbage() end
+print("held")]]
+
 describe("a panic", function()
   local count = {}
   for _, row in ipairs(ROWS) do
@@ -164,6 +239,14 @@ describe("a panic", function()
     it(("at %s (%d)"):format(row[1], count[row[1]]), function()
       local class = row[2] and ("%q"):format(row[2]) or "nil"
       assert.equal("held", child.run(PRELUDE .. ("try(%q, %s, %s, %s)"):format(row[1], class, row[3], row[4])))
+    end)
+  end
+
+  for _, row in ipairs(SERVER_ROWS) do
+    count[row[1]] = (count[row[1]] or 0) + 1
+    it(("in a server, at %s (%d)"):format(row[1], count[row[1]]), function()
+      local act = row[4] and "if r then " .. row[4] .. " end" or ""
+      assert.equal("held", child.run(PRELUDE .. SERVER:format(row[2], act, row[1], row[5], row[3], row[3])))
     end)
   end
 

@@ -207,6 +207,20 @@ describe("http server answers", function()
     assert.equal(1000000, refused[1].content_length)
     assert.equal(1000, refused[1].limit)
     server:close()
+    -- Over `max_body_bytes` it is that limit's doing, whether the length was told or not, and whatever fits into memory.
+    for _, memory in ipairs{ 500, 5000 } do
+      for _, how in ipairs{ "", "-H 'Transfer-Encoding: chunked'" } do
+        refused = {}
+        url = open{ max_body_bytes = 1000, max_memory_bytes = memory, spill = directory, on_refused = function(info) refused[#refused + 1] = info end }
+        client = curl(("-w '%%{http_code}' -o /dev/null %s --data-binary @%s %s"):format(how, path, url))
+        serving.turn(server, function() return refused[1] end)
+        assert.equal("413", client:rest())
+        assert.same({ 1, 1000 }, { #refused, refused[1].limit })
+        assert.is_nil(refused[1].class)
+        server:close()
+      end
+    end
+    server:close()
     url = open{ max_memory_bytes = 1000, spill = directory }
     for _, how in ipairs{ "", "-H 'Transfer-Encoding: chunked'" } do
       client = curl(("%s --data-binary @%s %s"):format(how, path, url))

@@ -153,6 +153,36 @@ describe("poll", function()
     assert.is_false(stream.is_open())
   end)
 
+  it("misses nothing, in whatever order a list names a server and its event streams", function()
+    local _, server = serving.open()
+    local function stream()
+      local client = serving.client(server, serving.get("/events"))
+      return server:accept():events(), client
+    end
+    -- What one entry sets off may be what another one waits for. Missed, it would be found a second later, with the next timers:
+    -- twenty seconds and more in all.
+    local began = os.time()
+    for _ = 1, 20 do
+      local a, client_a = stream()
+      local b, client_b = stream()
+      for _, list in ipairs{ { server, a, b }, { a, server, b }, { a, b, server } } do
+        local client = serving.client(server, serving.get("/"))
+        repeat
+          local readable = net.poll(list, 10)
+          assert.is_true(#readable == 1 and readable[1] == server)
+        until server:accept{ timeout = 0 }:respond(200, nil, "ok")
+        assert.equal("HTTP/1.1 200 OK", serving.head(client)[1])
+        client:close()
+      end
+      client_a:close()
+      assert.same({ a }, (net.poll({ a, b }, 10)))
+      client_b:close()
+      assert.is_true(has(net.poll({ server, a, b }, 10), a))
+      while not has(net.poll({ b }, 10), b) do assert(os.time() - began < 60) end
+    end
+    assert(os.time() - began < 15, "something was missed")
+  end)
+
   it("serves a room of event streams and WebSockets in one script", function()
     local _, server = serving.open()
     local upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"

@@ -7,7 +7,7 @@ use super::{
     kinds::List,
     raw,
     responses::{self, Call},
-    server::{self, Held},
+    server::{self, Held, Server},
     socket::{Class, Item, Socket, seconds},
     sockets::log_handshake,
 };
@@ -21,7 +21,7 @@ use crate::{
 use mlua::{Lua, Table, Value};
 use std::{
     cell::{Ref, RefMut},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     rc::Rc,
     time::Duration,
 };
@@ -89,10 +89,12 @@ type Asked = (usize, Want, Polled);
 
 fn poll_sockets(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<(Vec<usize>, Vec<usize>)> {
     loop {
+        turn(all);
         let mut ready = ask(all, wake, deadline).map_err(|failure| match failure {
             Failure::Network(error) => all.iter().fold(error, |error, (.., polled)| polled.ending(error)).into(),
             other => other,
         })?;
+        turn(all);
         for (ready, (_, want, polled)) in ready.iter_mut().zip(all) {
             *ready = polled.settle(*want, *ready);
         }
@@ -111,7 +113,41 @@ fn poll_sockets(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<(Vec<u
     }
 }
 
+/// Lets each server do what there is to do, before anything is looked at: what one entry of a list sets off may be what another
+/// one waits for, and the queue says it once.
+fn turn(all: &[Asked]) {
+    for (server, _) in servers(all, false) {
+        server.turn();
+    }
+}
+
+/// The servers behind the entries, each once, and whether one of its entries ends the wait.
+fn servers(all: &[Asked], wake: bool) -> Vec<(Rc<Server>, bool)> {
+    let mut found: Vec<(Rc<Server>, bool)> = Vec::new();
+    for (_, want, polled) in all {
+        let Some(server) = polled.server() else { continue };
+        let wakes = wake || *want == Want::Read;
+        match found.iter_mut().find(|(known, _)| Rc::ptr_eq(known, &server)) {
+            Some((_, others)) => *others |= wakes,
+            None => found.push((server, wakes)),
+        }
+    }
+    found
+}
+
 impl Polled {
+    /// The server that an entry is, or belongs to.
+    fn server(&self) -> Option<Rc<Server>> {
+        match self {
+            Polled::Socket(socket) if socket.kind == Class::Server => match socket.item().as_deref() {
+                Ok(Item::Server(serving)) => Some(Rc::clone(&serving.0)),
+                _ => None,
+            },
+            Polled::Request(request) => Some(Rc::clone(&request.server)),
+            _ => None,
+        }
+    }
+
     fn ending(&self, error: Error) -> Error {
         match self {
             Polled::Socket(socket) => socket.ending(error, "poll"),
@@ -131,7 +167,7 @@ impl Polled {
             Polled::Events(events) => stirs && events.look().map_or(true, |mut events| events.settle()),
             Polled::Response(call) => stirs && call.stream().map_or(true, |mut stream| stream.settle()),
             Polled::Request(request) => {
-                let (gone, roomy) = request.settle();
+                let (gone, roomy) = request.look();
                 if want == Want::Read { gone } else { roomy }
             }
         }
@@ -144,7 +180,7 @@ fn settle(socket: &Socket) -> bool {
         Ok(Item::Stream(conn)) => conn.settle(),
         Ok(Item::WebSocket(ws)) => ws.settle(),
         Ok(Item::TlsListener(listener)) => listener.settle(&mut |peer, error| log_handshake(&socket.cap, peer, error)),
-        Ok(Item::Server(serving)) => serving.0.settle(),
+        Ok(Item::Server(serving)) => serving.0.is_ready(),
         _ => true,
     }
 }
@@ -178,12 +214,7 @@ fn ask(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<Vec<bool>> {
                 stream.fetch.fd().into_iter().for_each(|fd| add(fd, Want::Read, false));
                 continue;
             }
-            View::Queue(fd, _, left) => {
-                add(fd.as_fd(), Want::Read, false);
-                expiry = expiry.into_iter().chain(Some(*left)).min();
-                continue;
-            }
-            View::Nothing => continue,
+            View::Known(_) => continue,
         };
         match &**item {
             Item::Stream(conn) => add(conn.as_fd(), *want, read && conn.ready()),
@@ -205,6 +236,16 @@ fn ask(all: &[Asked], wake: bool, deadline: &Deadline) -> Answer<Vec<bool>> {
             Item::Server(_) | Item::Closed => return Err(closed()),
         }
     }
+    // Handlers of signals may use a server meanwhile, so nothing of it is borrowed.
+    let mut queues = Vec::new();
+    for (server, wakes) in servers(all, wake) {
+        let (fd, left) = server.interest()?;
+        expiry = expiry.into_iter().chain(Some(left)).min();
+        queues.push((fd, wakes));
+    }
+    for (fd, wakes) in &queues {
+        interests.push(poll::Interest { fd: fd.as_fd(), want: Want::Read, ready: false, wakes: *wakes });
+    }
     let deadline = deadline.within(expiry);
     let found = poll::wait(&interests, &deadline).map_err(|e| e.op("poll"))?;
     for (owner, found) in owners.iter().zip(found) {
@@ -220,18 +261,16 @@ enum View<'a> {
     Item(Ref<'a, Item>),
     Events(RefMut<'a, EventSource>, bool),
     Response(RefMut<'a, Stream>, bool),
-    /// A server's queue. Handlers of signals may use the server meanwhile, so nothing of it is borrowed.
-    Queue(OwnedFd, bool, Duration),
-    /// There is nothing to wait for.
-    Nothing,
+    /// Is there an answer? What it waits for besides is its server's queue, or nothing.
+    Known(bool),
 }
 
 impl View<'_> {
     /// True if there is an answer without a wait.
     fn is_ready(&self) -> bool {
         match self {
-            View::Events(_, ready) | View::Response(_, ready) | View::Queue(_, ready, _) => *ready,
-            View::Item(_) | View::Nothing => false,
+            View::Events(_, ready) | View::Response(_, ready) | View::Known(ready) => *ready,
+            View::Item(_) => false,
         }
     }
 }
@@ -240,14 +279,10 @@ fn view(polled: &Polled, want: Want) -> Answer<View<'_>> {
     let read = want == Want::Read;
     Ok(match polled {
         Polled::Socket(socket) => match &*socket.look()? {
-            Item::Server(serving) if read => {
-                let (fd, ready, left) = serving.0.interest()?;
-                View::Queue(fd, ready, left)
-            }
-            Item::Server(_) => View::Nothing,
+            Item::Server(serving) => View::Known(read && serving.0.is_ready()),
             _ => View::Item(socket.look()?),
         },
-        Polled::Events(_) | Polled::Response(_) if !read => View::Nothing,
+        Polled::Events(_) | Polled::Response(_) if !read => View::Known(false),
         Polled::Events(events) => {
             let mut events = events.look()?;
             if events.is_closed() {
@@ -262,9 +297,8 @@ fn view(polled: &Polled, want: Want) -> Answer<View<'_>> {
             View::Response(stream, ready)
         }
         Polled::Request(request) => {
-            let (gone, roomy) = request.settle();
-            let (fd, left) = request.interest()?;
-            View::Queue(fd, if read { gone } else { roomy }, left)
+            let (gone, roomy) = request.look();
+            View::Known(if read { gone } else { roomy })
         }
     })
 }

@@ -4,6 +4,7 @@ use crate::{
     files::{Files, Refusal as Refused},
     http::incoming::Refusal,
     pages,
+    panics::point,
 };
 use std::{
     cell::Cell,
@@ -35,6 +36,8 @@ pub struct Body {
     file: Option<File>,
     length: u64,
     claim: Claim,
+    /// It was too long for memory, and there was nowhere else.
+    unstored: bool,
 }
 
 /// How many of the bytes of all bodies in memory are one's own.
@@ -101,8 +104,10 @@ impl Body {
     /// From here on it goes to a file.
     pub(super) fn spill(&mut self, spill: Option<&Spill>) -> Result<(), Refusal> {
         let Some(spill) = spill else {
+            self.unstored = true;
             return Err(Refusal::new(413, "the body is longer than max_memory_bytes, and there is no spill"));
         };
+        point("server spill");
         let made = spill.files.scratch(spill.dir.as_bytes());
         let mut file = made.map_err(|refusal| match refusal {
             Refused::System(error) => full(&error),
@@ -121,6 +126,11 @@ impl Body {
             Some(file) => file.seek(SeekFrom::Start(0)).map(drop).map_err(|error| full(&error)),
             None => Ok(()),
         }
+    }
+
+    /// True if it was refused for want of a place where it could go.
+    pub(super) fn lacks_spill(&self) -> bool {
+        self.unstored
     }
 
     /// Bytes of it.

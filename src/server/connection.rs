@@ -6,7 +6,7 @@ use crate::{
     http::incoming::{Head, Limits, Reader},
     wire::Peer,
 };
-use std::{fs::File, net::SocketAddr, os::unix::fs::FileExt, rc::Rc, time::Duration};
+use std::{cell::Cell, fs::File, net::SocketAddr, os::unix::fs::FileExt, rc::Rc, time::Duration};
 
 /// What is read from a file at a time.
 const PIECE: usize = 64 * 1024;
@@ -32,6 +32,24 @@ pub(super) struct Connection {
     pub waited: Option<(Duration, u64)>,
     pub remote: Option<SocketAddr>,
     pub peer: Option<Peer>,
+    /// One of those that are open, for as long as it lives.
+    _counted: Counted,
+}
+
+/// A connection that is open: counted while this lives, also where a panic drops it.
+struct Counted(Rc<Cell<usize>>);
+
+impl Counted {
+    fn new(open: &Rc<Cell<usize>>) -> Counted {
+        open.set(open.get() + 1);
+        Counted(Rc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 pub(super) enum Phase {
@@ -123,7 +141,8 @@ impl Out {
 }
 
 impl Connection {
-    pub fn new(stream: Stream, phase: Phase, now: Duration) -> Connection {
+    /// `open`: how many there are.
+    pub fn new(stream: Stream, phase: Phase, now: Duration, open: &Rc<Cell<usize>>) -> Connection {
         let wire = stream.wire();
         let remote = wire.remote();
         let peer = if remote.is_none() { wire.credentials() } else { None };
@@ -141,6 +160,7 @@ impl Connection {
             waited: None,
             remote,
             peer,
+            _counted: Counted::new(open),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
         incoming::{Event, Framing, Refusal},
         response::Version,
     },
+    panics::point,
 };
 use std::{rc::Rc, time::Duration};
 
@@ -20,6 +21,7 @@ const TURNS: usize = 16;
 impl Engine {
     /// Reads a request as far as it is there.
     pub(super) fn read(&mut self, index: usize, connection: &mut Connection, now: Duration) -> Result<bool> {
+        point("server read");
         for _ in 0..TURNS {
             if !connection.input.is_empty() {
                 let input = std::mem::take(&mut connection.input);
@@ -137,6 +139,7 @@ impl Engine {
     /// A request is whole: it joins the queue.
     fn complete(&mut self, index: usize, connection: &mut Connection, now: Duration) {
         let Phase::Read(reading) = std::mem::replace(&mut connection.phase, Phase::Rest) else { return };
+        point("server request");
         let Reading { head: Some(head), body, began, .. } = *reading else { return };
         connection.served += 1;
         let keeps_alive = head.keeps_alive && connection.served < self.options.requests;
@@ -174,8 +177,9 @@ impl Engine {
         refusal: Refusal,
         now: Duration,
     ) -> Result<()> {
+        point("server refusal");
         let (head, spill) = match std::mem::replace(&mut connection.phase, Phase::Linger) {
-            Phase::Read(reading) => (reading.head, reading.body.bytes().is_some()),
+            Phase::Read(reading) => (reading.head, reading.body.lacks_spill()),
             _ => (None, false),
         };
         connection.since = now;
@@ -198,8 +202,7 @@ impl Engine {
         }
         if self.options.tells_refusals {
             let length = head.as_ref().and_then(|head| head.content_length());
-            let no_spill = refusal.status == 413 && spill && length.is_none_or(|n| n <= self.options.limits.body);
-            self.tell(Note::Refused { remote: connection.remote, refusal, length, spill: no_spill });
+            self.tell(Note::Refused { remote: connection.remote, refusal, length, spill });
         }
         if connection.pump(now)? {
             connection.stream.finish();

@@ -33,7 +33,7 @@ use crate::{
         incoming::{Head, Refusal},
     },
     listen::{Listener, is_passing},
-    panics::point,
+    panics::{caught, point},
     tls::{ServerTls, Tls},
     wire::{Peer, Wire},
 };
@@ -140,7 +140,7 @@ pub struct Engine {
     events: Events,
     slots: Vec<Slot>,
     free: Vec<usize>,
-    open: usize,
+    open: Rc<Cell<usize>>,
     stirred: VecDeque<usize>,
     queue: VecDeque<Request>,
     notes: VecDeque<Note>,
@@ -174,7 +174,7 @@ impl Engine {
             events: Events::with_capacity(1024),
             slots: Vec::new(),
             free: Vec::new(),
-            open: 0,
+            open: Rc::default(),
             stirred: VecDeque::new(),
             queue: VecDeque::new(),
             notes: VecDeque::new(),
@@ -224,6 +224,11 @@ impl Engine {
         self.options.memory
     }
 
+    /// Bytes of a body that are taken at all.
+    pub fn most(&self) -> u64 {
+        self.options.limits.body
+    }
+
     /// The TLS session of an exchange.
     pub fn session(&self, ticket: Ticket) -> Option<&Tls<Wire>> {
         let slot = self.slots.get(ticket.index).filter(|slot| slot.turn == ticket.turn)?;
@@ -238,7 +243,7 @@ impl Engine {
     /// True once the server has stopped and nothing is under way that could still be handed out or written.
     pub fn is_over(&self) -> bool {
         self.closed
-            || self.stopping.is_some_and(|end| self.open == 0 || end <= self.clock.now() || !self.is_under_way())
+            || self.stopping.is_some_and(|end| self.connections() == 0 || end <= self.clock.now() || !self.is_under_way())
     }
 
     /// Something goes on without the script: a request that comes in, an answer that goes out.
@@ -260,7 +265,7 @@ impl Engine {
 
     /// Connections that are open.
     pub fn connections(&self) -> usize {
-        self.open
+        self.open.get()
     }
 
     /// What to wait for besides: readable when there is something to do.
@@ -344,7 +349,7 @@ impl Engine {
 
     /// Something can go on without a wait.
     fn is_busy(&self) -> bool {
-        let calling = self.calling && self.listener.is_some() && self.open < self.options.connections;
+        let calling = self.calling && self.listener.is_some() && self.connections() < self.options.connections;
         !self.stirred.is_empty() || calling && self.paused <= self.clock.now()
     }
 
@@ -388,12 +393,16 @@ impl Engine {
             return;
         }
         for _ in 0..BATCH {
-            if self.open >= self.options.connections {
+            if self.connections() >= self.options.connections {
                 return;
             }
             let Some(listener) = &self.listener else { return };
             match listener.accept_now() {
-                Ok(Some(wire)) => self.welcome(wire, now),
+                Ok(Some(wire)) => {
+                    if let Err(panic) = caught(|| Ok(self.welcome(wire, now))) {
+                        self.failed(None, &panic);
+                    }
+                }
                 Ok(None) => {
                     self.calling = false;
                     return;
@@ -422,12 +431,11 @@ impl Engine {
             self.slots.push(Slot::default());
             self.slots.len() - 1
         });
-        let connection = Box::new(Connection::new(stream, phase, now));
+        let connection = Box::new(Connection::new(stream, phase, now, &self.open));
         if register(&self.poll, connection.stream.wire().as_fd(), Token(index)).is_err() {
             self.free.push(index);
             return;
         }
-        self.open += 1;
         if let Some(slot) = self.slots.get_mut(index) {
             slot.connection = Some(connection);
         }
@@ -446,10 +454,15 @@ impl Engine {
     fn drive(&mut self, index: usize, now: Duration) {
         let Some(mut connection) = self.take(index) else { return };
         connection.stirred = false;
-        match self.advance(index, &mut connection, now) {
-            Ok(true) => self.put(index, connection),
-            Ok(false) => self.end(index, *connection),
-            Err(error) => {
+        // A panic is the end of this connection, and of no other.
+        match caught(|| Ok(self.advance(index, &mut connection, now))) {
+            Ok(Ok(true)) => self.put(index, connection),
+            Ok(Ok(false)) => self.end(index, *connection),
+            Err(panic) => {
+                self.failed(connection.remote, &panic);
+                self.end(index, *connection);
+            }
+            Ok(Err(error)) => {
                 match &connection.phase {
                     Phase::Shake => {
                         let peer = connection.stream.wire().peer().to_owned();
@@ -498,6 +511,14 @@ impl Engine {
             }
             // What comes meanwhile waits in the kernel.
             Phase::Talk(_) | Phase::Shake => Ok(true),
+        }
+    }
+
+    /// A panic has ended a connection: whoever hears of refusals is told.
+    fn failed(&mut self, remote: Option<SocketAddr>, panic: &Error) {
+        if self.options.tells_refusals {
+            let refusal = Refusal::new(500, panic.fields().message.clone());
+            self.tell(Note::Refused { remote, refusal, length: None, spill: false });
         }
     }
 

@@ -49,7 +49,6 @@ impl Engine {
     /// Lets go of a connection that was taken: its stream, and what was read of it and not used.
     pub(super) fn release(&mut self, index: usize, connection: Connection) -> (Stream, Vec<u8>) {
         let _ = self.poll.registry().deregister(&mut SourceFd(&connection.stream.wire().as_fd().as_raw_fd()));
-        self.open -= 1;
         if let Some(slot) = self.slots.get_mut(index) {
             slot.turn += 1;
         }
@@ -113,7 +112,6 @@ impl Engine {
                 continue;
             }
             slot.turn += 1;
-            self.open -= 1;
             self.free.push(index);
         }
         Ok(())

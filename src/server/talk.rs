@@ -15,6 +15,7 @@ use crate::{
         response::Version,
     },
     pages,
+    panics::point,
 };
 use std::{fs::File, rc::Rc, time::Duration};
 
@@ -43,6 +44,7 @@ impl Engine {
         let date = self.date();
         let stopping = self.stopping.is_some();
         let Some(mut connection) = self.asked(ticket) else { return Ok(false) };
+        point("server answer");
         let Phase::Talk(talk) = &mut connection.phase else { return Ok(false) };
         talk.keeps_alive &= !answer.closes() && !stopping;
         let head_only = &*talk.head.method == "HEAD";
@@ -90,6 +92,7 @@ impl Engine {
         self.own()?;
         let now = self.clock.now();
         let Some(mut connection) = self.talking(ticket) else { return Ok(false) };
+        point("server piece");
         let Phase::Talk(talk) = &mut connection.phase else { return Ok(false) };
         let mut rest: &[u8] = &[];
         match talk.state {
@@ -127,6 +130,7 @@ impl Engine {
         self.own()?;
         let (now, date) = (self.clock.now(), self.date());
         let Some(mut connection) = self.asked(ticket) else { return Ok(None) };
+        point("server switch");
         let mut head = Vec::new();
         if let Phase::Talk(talk) = &mut connection.phase {
             let exchange = Exchange { version: talk.head.version, head_only: false, keeps_alive: true, date: &date };

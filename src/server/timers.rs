@@ -4,6 +4,7 @@ use super::{Engine, Note, Phase, State};
 use crate::{
     error::{Error, Kind},
     http::incoming::Refusal,
+    panics::point,
 };
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ impl Engine {
     /// No longer than to the next timer.
     pub(super) fn wait(&self) -> Duration {
         let now = self.clock.now();
-        let mut wait = if self.open > 0 { self.sweep_every() } else { Duration::MAX };
+        let mut wait = if self.connections() > 0 { self.sweep_every() } else { Duration::MAX };
         if self.calling && self.paused > now {
             wait = wait.min(self.paused - now);
         }
@@ -32,6 +33,7 @@ impl Engine {
 
     /// Looks at the timers of all.
     pub(super) fn sweep(&mut self, now: Duration) {
+        point("server timers");
         let late = self.stopping.is_some_and(|end| end <= now);
         for index in 0..self.slots.len() {
             let Some(connection) = self.peek(index) else { continue };

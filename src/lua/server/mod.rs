@@ -35,7 +35,7 @@ use crate::{
 };
 use mlua::{AnyUserData, IntoLua, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
 use std::{
-    cell::{RefCell, RefMut},
+    cell::{Cell, RefCell, RefMut},
     net::SocketAddr,
     os::fd::OwnedFd,
     rc::Rc,
@@ -56,6 +56,8 @@ pub struct Server {
     cap: Rc<Capability>,
     /// Requests that were collected unanswered while the engine was at work, and where they were accepted.
     lost: RefCell<Vec<Lost>>,
+    /// The last turn failed: `accept` says why.
+    fails: Cell<bool>,
 }
 
 /// A request that nobody will answer.
@@ -101,18 +103,23 @@ impl Server {
         }
     }
 
-    /// Works off what is there without a wait; true if `accept` has something to answer or to do.
-    pub fn settle(&self) -> bool {
-        let Ok(mut engine) = self.engine() else { return false };
-        engine.turn(Duration::ZERO).is_err() || engine.is_ready()
+    /// Does what there is to do without a wait.
+    pub fn turn(&self) {
+        if let Ok(mut engine) = self.engine() {
+            self.fails.set(engine.turn(Duration::ZERO).is_err());
+        }
     }
 
-    /// For `poll`: a descriptor that can be read when there is something to do, whether there is already, and when its timers
-    /// are to be looked at.
-    pub fn interest(&self) -> Result<(OwnedFd, bool, Duration)> {
+    /// True if `accept` has something to answer or to do.
+    pub fn is_ready(&self) -> bool {
+        self.fails.get() || self.engine().is_ok_and(|engine| engine.is_ready())
+    }
+
+    /// For `poll`: a descriptor that can be read when there is something to do, and when the timers are to be looked at.
+    pub fn interest(&self) -> Result<(OwnedFd, Duration)> {
         let engine = self.engine()?;
         let fd = engine.interest().try_clone_to_owned().map_err(|e| Error::from_io("poll", &e))?;
-        Ok((fd, engine.is_ready(), engine.expiry()))
+        Ok((fd, engine.expiry()))
     }
 
     /// Connections that are open.
@@ -231,6 +238,7 @@ fn open(lua: &Lua, (cap, host, port, path, listener, table): Open) -> Answer<Val
         files: cap.files.clone(),
         cap: Rc::clone(&cap),
         lost: RefCell::default(),
+        fails: Cell::new(false),
     })));
     wrap(lua, Socket::new(Rc::clone(&cap), Class::Server, item, "", None), timeout)
 }
@@ -356,6 +364,8 @@ fn note(lua: &Lua, value: &Value) -> Answer<MultiValue> {
                 if spill {
                     table.raw_set("class", "puck.uno/touchstone/error/cannot_store_files")?;
                     table.raw_set("limit", server.engine.borrow().memory())?;
+                } else if refusal.status == 413 {
+                    table.raw_set("limit", server.engine.borrow().most())?;
                 }
                 hash(lua, table)
             });

@@ -17,9 +17,7 @@ use crate::{
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
 use std::{
     cell::{Cell, RefCell},
-    os::fd::OwnedFd,
     rc::Rc,
-    time::Duration,
 };
 
 /// A request that the script has, answered or not.
@@ -78,17 +76,11 @@ pub fn peek(value: &AnyUserData) -> Answer<Rc<Held>> {
 }
 
 impl Held {
-    /// For `poll`, of an event stream: goes on with its server; whether its client is gone, and whether there is room for more.
-    pub fn settle(&self) -> (bool, bool) {
-        self.server.settle();
+    /// For `poll`, of an event stream: whether its client is gone, and whether there is room for more.
+    pub fn look(&self) -> (bool, bool) {
         let Ok(engine) = self.server.engine() else { return (false, false) };
         let gone = !engine.is_there(self.ticket());
         (gone, gone || engine.is_roomy(self.ticket()))
-    }
-
-    /// What it waits for then: its server's queue and timers.
-    pub fn interest(&self) -> Result<(OwnedFd, Duration)> {
-        self.server.interest().map(|(fd, _, left)| (fd, left))
     }
 
     pub fn ticket(&self) -> Ticket {
