@@ -243,7 +243,9 @@ impl Engine {
     /// True once the server has stopped and nothing is under way that could still be handed out or written.
     pub fn is_over(&self) -> bool {
         self.closed
-            || self.stopping.is_some_and(|end| self.connections() == 0 || end <= self.clock.now() || !self.is_under_way())
+            || self
+                .stopping
+                .is_some_and(|end| self.connections() == 0 || end <= self.clock.now() || !self.is_under_way())
     }
 
     /// Something goes on without the script: a request that comes in, an answer that goes out.

@@ -8,6 +8,7 @@ local objects = require("caspian.net.objects")
 local patterns = require("caspian.net.sammy.patterns")
 local responses = require("caspian.net.sammy.response")
 local sessions = require("caspian.net.sammy.sessions")
+local server_objects = require("caspian.net.server_objects")
 local static = require("caspian.net.sammy.static")
 local error, next, pcall, rawequal, rawget, select, setfenv, setmetatable, tostring, type =
   error, next, pcall, rawequal, rawget, select, setfenv, setmetatable, tostring, type
@@ -18,6 +19,7 @@ local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local bad, show = args.bad, args.show
+local ROUTED = server_objects.ROUTE
 
 --- Options of an app. Others are the server's.
 local OPTIONS = {
@@ -58,6 +60,7 @@ local function steps_of(state)
   state.steps = setmetatable(steps, objects.HASH)
   return state.steps
 end
+server_objects.steps_of = steps_of
 
 --- What answers a client without us.
 local ANSWERS = { respond = true, events = true, websocket = true }
@@ -189,43 +192,42 @@ local function send(app, state, status, headers, body)
   return raw.respond(raw, status)
 end
 
+--- Gives the response that the chain has come to. Called protected: an error must not leave with half of it.
+local function finish(app, state, request, refused)
+  local status, headers, body
+  if refused then status, headers, body = responses.sent(refused) else status, headers, body = chain.complete(app, state, request) end
+  state.sending = true
+  send(app, state, status, headers, body)
+end
+
 --- Answers one request.
 local function handle(app, raw, fallback)
   -- Nobody else has the list, unless he was given it.
   if app.shown or #app.shadow ~= #app.handlers then refresh(app) end
   app.fallback = fallback
+  local behind = app.door.routed(raw)
+  local segments, joined
+  if behind then segments, joined = patterns.segments(behind.path) else segments, joined = patterns.segments(path_of(raw)) end
   -- All that most requests set is there from the start: the table never grows.
   local state = {
-    app = app, method = raw.method, segments = false, joined = false, request = raw, behind = false, steps_of = steps_of,
-    route = false, steps = false, step = false, place = false, response = false, answered = false, taken = false,
-    kept = false, text = false,
+    app = app, method = behind and behind.method or raw.method, segments = segments, joined = joined, request = raw, behind = behind,
+    route = false, step = false, place = false, response = false, answered = false,
   }
-  local behind = app.door.routed(raw, state)
   local request = raw
   if behind then
-    state.behind = behind
+    behind[ROUTED] = state
   else
     request = foreign(raw, state)
     state.request, state.raw = request, raw
   end
   local transaction = setmetatable({}, TRANSACTION)
   transactions[transaction] = state
-  local segments, joined = patterns.segments(path_of(raw))
-  if segments then
-    state.segments, state.joined = segments, joined
-    chain.find(app.steps, state)
-  end
+  if segments then chain.find(app.steps, state) end
   local refused = app.before and app.before(raw)
-  local status, headers, body
-  if refused then
-    status, headers, body = responses.sent(refused)
-  else
-    status, headers, body = chain.run(app, state, request, transaction)
-    if status == nil then return end
-  end
-  local ok, err = pcall(send, app, state, status, headers, body)
+  if not refused and not chain.run(app, state, request, transaction) then return end
+  local ok, err = pcall(finish, app, state, request, refused)
   if not ok then
-    app.report(err, request, "respond")
+    app.report(err, request, state.sending and "respond" or "the response", state.first)
     pcall(send, app, state, responses.sent(responses.page(500)))
   end
 end
@@ -453,7 +455,7 @@ local function make(door, given, name, depth, more)
   end
   rest.on_error = all.on_error
   local app = {
-    door = door, codec = door.codec, options = rest, handlers = {}, routes = {}, shadow = {}, steps = {}, statics = {},
+    door = door, codec = door.codec, options = rest, handlers = {}, routes = {}, shadow = {}, steps = { handlers = 0 }, statics = {},
     cookie = sessions.options(all, door.codec, name, (depth or 0) + 1), csrf_guard = all.csrf_guard == true,
     session_of = session_of, cookie_of = cookie_of, auto_options = all.auto_options ~= false, response = door.responses, label = "sammy app",
   }

@@ -2,7 +2,6 @@
 local args = require("caspian.net.args")
 local keys = require("caspian.net.server_objects")
 local error, next, pcall, rawget, setfenv, type = error, next, pcall, rawget, setfenv, type
-local find = string.find
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -95,7 +94,8 @@ local function respond(state, status, headers, body, depth)
   if headers ~= nil and type(headers) ~= "table" then
     bad(at, "respond", "headers must be a table, got " .. show(headers), depth)
   end
-  if type(body) == "function" then return stream(state, status, headers, body, depth + 1) end
+  local shape = type(body)
+  if shape == "function" then return stream(state, status, headers, body, depth + 1) end
   if file ~= nil then
     -- Or a file that a directory of the core's has opened.
     if type(file) ~= "string" and type(file) ~= "userdata" then bad(1, "respond", "body_file must be a path, got " .. show(file), depth) end
@@ -104,13 +104,13 @@ local function respond(state, status, headers, body, depth)
     state[ANSWERED] = state[ANSWERED] or type(err) ~= "string"
     return told(done, err, index, depth + 1)
   end
-  if body ~= nil and type(body) ~= "string" then
+  if body ~= nil and shape ~= "string" then
     bad(at == 1 and 1 or 3, "respond", "body must be a string or a function, got " .. show(body), depth)
   end
   if headers ~= nil then
     -- The commonest headers of all need no table.
     local name, value = next(headers)
-    if name == "Content-Type" and type(value) == "string" and next(headers, name) == nil and not find(value, "[^\32-\126]") then
+    if name == "Content-Type" and type(value) == "string" and next(headers, name) == nil then
       kind, headers = value, nil
     end
   end

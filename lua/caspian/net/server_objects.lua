@@ -8,7 +8,7 @@ local bad, show = args.bad, args.show
 
 --- What is behind them, by keys that no script has, in one table with the fields that it may see. HANDLE: the core's;
 -- SERVER: its server, which lives as long as they do; BEHIND: the server's state; ANSWERED: by the script; ROUTE: what a framework
--- has of it, `steps` and all.
+-- has of it, from which its `steps_of`, put here, makes `request.steps`.
 local M = { ANSWERED = {}, BEHIND = {}, CORE = {}, HANDLE = {}, ROUTE = {}, SERVER = {} }
 
 --- Writes what `read` answers to an open file, to its end; answers how many bytes.

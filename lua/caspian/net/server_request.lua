@@ -136,7 +136,7 @@ function request.__index(self, name)
   local state = states[self]
   local value = state[name]
   if value ~= nil then return value end
-  if name == "steps" and state[ROUTE] then return state[ROUTE]:steps_of() end
+  if name == "steps" and state[ROUTE] then return keys.steps_of(state[ROUTE]) end
   local make, method = LAZY[name], REQUEST[name]
   if FIELDS[name] then
     value = answer(name, state[CORE].request_get(state[HANDLE], name))
@@ -165,12 +165,10 @@ function M.made(core, handle, method, path, server, behind)
   return object
 end
 
---- For a framework: what is behind a request of ours, nil for any other value. `request.steps` is `route:steps_of()` then.
-function M.routed(object, route)
+--- For a framework: what is behind a request of ours, false for any other value.
+function M.routed(object)
   local state = type(object) == "table" and states[object]
-  if not state or state[BEHIND] == nil then return nil end
-  state[ROUTE] = route
-  return state
+  return state and state[BEHIND] ~= nil and state or false
 end
 
 --- True once a request was answered, of which this is behind.

@@ -25,9 +25,10 @@ use std::os::unix::fs::MetadataExt;
 /// Adds the functions to the core.
 pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // request_respond(request, status, headers?, body?, content_type?) -> false where the client is gone
-    type Respond = (AnyUserData, f64, Option<Table>, Option<LuaString>, Option<String>);
+    type Respond = (AnyUserData, f64, Option<Table>, Option<LuaString>, Option<LuaString>);
     define(lua, core, "request_respond", |_, (request, status, headers, body, kind): Respond| {
         let held = unanswered(&request)?;
+        let kind = kind.as_ref().map(LuaString::as_bytes);
         let answer = answer(status, headers, kind.as_deref())?;
         let body = body.as_ref().map(LuaString::as_bytes);
         let body = body.as_deref().unwrap_or_default();
@@ -154,7 +155,7 @@ pub(super) fn unanswered(request: &AnyUserData) -> Answer<std::rc::Rc<Held>> {
 }
 
 /// Status and headers of a script's. `kind` is the `Content-Type`, where the script names none.
-pub(super) fn answer(status: f64, headers: Option<Table>, kind: Option<&str>) -> Answer<http::Answer> {
+pub(super) fn answer(status: f64, headers: Option<Table>, kind: Option<&[u8]>) -> Answer<http::Answer> {
     let wrong = |index| move |why: Invalid| Failure::Argument(index, why.0);
     let number = status as u16;
     if f64::from(number) != status {
@@ -171,8 +172,10 @@ pub(super) fn answer(status: f64, headers: Option<Table>, kind: Option<&str>) ->
             })?;
         }
     }
-    if let Some(kind) = kind {
-        answer.default_field("Content-Type", kind.as_bytes());
+    if let Some(kind) = kind
+        && !answer.fields().has("Content-Type")
+    {
+        answer.field(b"Content-Type", kind).map_err(wrong(2))?;
     }
     Ok(answer)
 }
@@ -189,6 +192,7 @@ fn put(answer: &mut http::Answer, name: &LuaString, value: Value) -> Answer<()> 
                 match list.raw_get::<Value>(at) {
                     Ok(Value::String(text)) => field(&text.as_bytes())?,
                     Ok(Value::Integer(number)) => field(number.to_string().as_bytes())?,
+                    Ok(Value::Number(number)) if number.is_finite() => field(number.to_string().as_bytes())?,
                     _ => return argument(2, format!("header {}: a list must be of strings", name.to_string_lossy())),
                 }
             }

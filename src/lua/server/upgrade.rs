@@ -94,7 +94,7 @@ fn websocket(lua: &Lua, (request, headers, opts): (AnyUserData, Option<Table>, O
     let opening = match Opening::of(head) {
         Ok(opening) => opening,
         Err(refusal) => {
-            let mut no = answer(f64::from(refusal.status), None, Some("text/plain"))?;
+            let mut no = answer(f64::from(refusal.status), None, Some(b"text/plain"))?;
             if refusal.status == 426 {
                 no.set_field("Upgrade", b"websocket");
                 no.set_field("Sec-WebSocket-Version", b"13");

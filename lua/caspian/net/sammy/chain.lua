@@ -22,7 +22,7 @@ end
 
 --- The handlers of an app in steps: one that is no route by itself, routes that follow each other behind one index.
 local function plan(handlers, is_route)
-  local steps, routes = {}, nil
+  local steps, routes = { handlers = 0 }, nil
   local function close()
     if routes then steps[#steps + 1] = { index = patterns.index(routes) } end
     routes = nil
@@ -35,6 +35,7 @@ local function plan(handlers, is_route)
     else
       close()
       steps[#steps + 1] = { handler = handler, place = place }
+      steps.handlers = steps.handlers + 1
     end
   end
   close()
@@ -104,14 +105,6 @@ local function take(state, result)
   return state.answered
 end
 
---- What a route answers; true if it does.
-local function asked(app, state, request, transaction, route)
-  if route.rejected then
-    return take(state, responses.page(405, { Allow = app.methods_of(state.segments, true) }))
-  end
-  return take(state, route.handler(request, transaction))
-end
-
 --- Asks the routes behind an index: first the one that was found already.
 local function route_step(app, state, request, transaction, index)
   local routes = app.steps[index].index
@@ -123,7 +116,13 @@ local function route_step(app, state, request, transaction, index)
   end
   while route do
     if route ~= state.route then state.route, state.steps = route, false end
-    if asked(app, state, request, transaction, route) then return end
+    local result
+    if route.rejected then
+      result = responses.page(405, { Allow = app.methods_of(state.segments, true) })
+    else
+      result = route.handler(request, transaction)
+    end
+    if take(state, result) then return end
     route, place = patterns.seek(routes, state.segments, state.joined, state.method, place)
   end
 end
@@ -151,7 +150,7 @@ local function stage(app, state, request, transaction, name, index, instance)
   if not ok then settle(app, state, request, err, name, "handler " .. app.steps[index].place) end
 end
 
---- What the response is made complete with. An error here must not leave with half of it.
+--- What the response is made complete with; answers what `respond` takes. Raises.
 local function complete(app, state, request)
   local response = state.response
   if app.csrf_guard then
@@ -163,12 +162,12 @@ local function complete(app, state, request)
   end
   local cookie = app.cookie_of(state)
   if cookie then responses.add_cookie(response, cookie) end
-  local doubled = responses.doubled_cookie(response.headers)
+  local status, headers, body, doubled = responses.sent(response)
   if doubled then app.warn("two cookies of the name " .. doubled .. " in one response", request) end
-  return responses.sent(response)
+  return status, headers, body
 end
 
---- Runs the chain. Answers what `respond` takes, or nil where a handler has answered the client itself.
+--- Runs the chain. True if `state.response` is to be sent, and not where a handler has answered the client itself.
 -- @param app { steps, statics, serve(static, segments), methods_of(segments, bare), fallback, csrf_guard, auto_options, codec,
 --   session_of(state), cookie_of(state), report(err, request, where, first), warn(words, request) }
 -- @param state what is behind request and transaction: { method, segments }, and what `find` has set; `response`, `answered`,
@@ -177,7 +176,7 @@ local function run(app, state, request, transaction)
   local steps = app.steps
   local count, instances = #steps, nil
 
-  for index = 1, count do
+  for index = 1, steps.handlers > 0 and count or 0 do
     local step = steps[index]
     if step.handler ~= nil then
       local ok, instance = pcall(fresh, step.handler)
@@ -249,12 +248,7 @@ local function run(app, state, request, transaction)
   for index = 1, instances and count or 0 do
     if instances[index] then stage(app, state, request, transaction, "after", index, instances[index]) end
   end
-  if is_taken(state) then return nil end
-
-  local ok, status, headers, body = pcall(complete, app, state, request)
-  if ok then return status, headers, body end
-  app.report(status, request, "the response", state.first)
-  return responses.sent(responses.page(500))
+  return not is_taken(state)
 end
 
-return { plan = plan, find = find_route, run = run }
+return { plan = plan, find = find_route, run = run, complete = complete }

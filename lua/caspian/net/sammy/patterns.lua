@@ -115,8 +115,12 @@ local function matches(pattern, list)
   if splats > 1 then return spread(pattern, list) ~= nil end
   local kinds, words, from = pattern.kinds, pattern.words, 1
   for i = 1, count do
-    local kind = kinds[i]
-    if not takes(kind, words[i], list[from]) then return false end
+    local kind, segment = kinds[i], list[from]
+    if kind == LITERAL then
+      if words[i] ~= segment then return false end
+    elseif segment == "" then
+      return false
+    end
     from = kind == SPLAT and from + length - count + 1 or from + 1
   end
   return true
@@ -193,7 +197,17 @@ local NONE = {}
 -- @param after the place behind which it begins; 0: with the first
 local function seek(self, list, joined, method, after)
   -- Three lists, each in order, are gone through together: the first by place. A segment with a slash in it is like no path of literals.
-  local a, b, c = self.literal[joined] or NONE, self.first[list[1]] or NONE, self.rest
+  local a, b, c = self.literal[joined], self.first[list[1]], self.rest
+  if not a and not c[1] then
+    -- There is only one of them, as for most paths.
+    for at = 1, b and #b or 0 do
+      local entry = b[at]
+      local place, route = entry[1], entry[2]
+      if place > after and (route.any or route.methods[method]) and matches(route.pattern, list) then return route, place end
+    end
+    return nil
+  end
+  a, b = a or NONE, b or NONE
   local i, j, k = 1, 1, 1
   while true do
     local x, y, z = a[i], b[j], c[k]

@@ -196,11 +196,15 @@ local function make(status, headers, body)
   }, RESPONSE)
 end
 
---- A response of these parts, which a public function was given.
-local function new(name, at, status, headers, body, depth)
+local function check(name, at, status, depth)
   if type(status) ~= "number" or status % 1 ~= 0 or status < 200 or status > 599 then
     bad(at, name, "status must be a whole number, 200..599, got " .. show(status), depth + 1)
   end
+end
+
+--- A response of these parts, which a public function was given.
+local function new(name, at, status, headers, body, depth)
+  check(name, at, status, depth + 1)
   if headers ~= nil and type(headers) ~= "table" then
     bad(at + 1, name, "headers must be a table, got " .. show(headers), depth + 1)
   end
@@ -258,9 +262,8 @@ local function maker(encode)
     members[name] = function(...)
       local status, body = own(object, ...)
       if type(body) ~= "string" then bad(2, name, "body must be a string, got " .. show(body)) end
-      local self = new(name, 1, status, nil, body, 0)
-      rawset(self.headers, "Content-Type", content_type)
-      return self
+      check(name, 1, status, 0)
+      return make(status, setmetatable({ ["Content-Type"] = content_type }, HEADERS), body)
     end
   end
 
@@ -269,9 +272,8 @@ local function maker(encode)
     local status, value = own(object, ...)
     local text, err = encode(value)
     if text == nil then bad(2, "json", type(err) == "string" and err or tostring(err)) end
-    local self = new("json", 1, status, nil, text, 0)
-    rawset(self.headers, "Content-Type", JSON)
-    return self
+    check("json", 1, status, 0)
+    return make(status, setmetatable({ ["Content-Type"] = JSON }, HEADERS), text)
   end
 
   --- A response without a body.
@@ -295,13 +297,8 @@ local function maker(encode)
   return object
 end
 
---- The names of the cookies that a response sets, more than once.
-local function doubled_cookie(headers)
-  local list
-  for name, value in next, headers do
-    if type(value) == "table" and lower(name) == "set-cookie" then list = value end
-  end
-  if not list then return nil end
+--- The name of a cookie that a list sets twice.
+local function doubled_cookie(list)
   local seen = {}
   for index = 1, #list do
     local name = type(list[index]) == "string" and match(list[index], "^%s*([^=;%s]+)")
@@ -322,17 +319,20 @@ local function add_cookie(self, line)
   end
 end
 
---- What `request:respond` takes, of a response: raises where it cannot be sent.
+--- What `request:respond` takes, of a response, and the name of a cookie that it sets twice: raises where it cannot be sent.
 local function sent(self)
   local state, headers = rawget(self, BEHIND), self.headers
   if type(headers) ~= "table" then error("headers must be a table, got " .. show(headers), 0) end
   -- With a name of its own for each header it goes as it is.
-  if state == true and rawget(headers, "content_type") == nil and rawget(headers, "location") == nil then
-    return self.status, headers, self.body
+  local plain, doubled = state == true, nil
+  for name, value in next, headers do
+    if ALIASES[name] then plain = false end
+    if type(value) == "table" and lower(name) == "set-cookie" then doubled = doubled_cookie(value) end
   end
+  if plain then return self.status, headers, self.body, doubled end
   headers = {}
   for name, value in next, self.headers do headers[ALIASES[name] or name] = value end
-  if state == true then return self.status, headers, self.body end
+  if state == true then return self.status, headers, self.body, doubled end
   local csp = state.csp and serialized(state.csp)
   if csp then headers["Content-Security-Policy"] = csp end
   local given = { status = self.status, headers = headers }
@@ -344,7 +344,7 @@ local function sent(self)
   else
     given.body = self.body
   end
-  return given
+  return given, nil, nil, doubled
 end
 
 --- Lays what was set before anybody answered (headers, a policy) beneath an answer.
@@ -359,7 +359,7 @@ end
 
 return {
   make = make, is = is, from = from, page = page, maker = maker, sent = sent, beneath = beneath, add_cookie = add_cookie,
-  doubled_cookie = doubled_cookie, serialized = serialized,
+  serialized = serialized,
   --- Answers with a file, which the server sends by itself: ranges and conditional requests, too.
   file = function(self, file) behind(self).other = { body_file = file } end,
   --- The body, where it is a string.
