@@ -1,7 +1,7 @@
 //! Hosts and addresses, parsed and canonicalised once: what is checked is byte for byte what is used.
 //!
-//! Flags, raw sockets and URLs all end in the same [`Host`]. Pure: no I/O, and it never resolves a name. Whatever the
-//! text, the answer is a [`Host`] or a [`BadHost`] that says why, never a panic.
+//! Flags, raw sockets and URLs all become the same [`Host`]. Pure: no I/O, and it never resolves a name. Every text
+//! gives a [`Host`], or a [`BadHost`] with the reason; never a panic.
 
 mod special;
 mod zone;

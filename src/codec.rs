@@ -1,7 +1,7 @@
-//! Texts that requests are made of: percent-encoding, URLs of every scheme, base64. For scripts; requests of our own go through
-//! `http::url`, which knows fewer URLs and refuses more.
+//! The parts of requests as text: percent-encoding, URLs of every scheme, base64. For scripts; requests of our own go
+//! through `http::url`, which knows fewer URLs and refuses more.
 //!
-//! Pure. Every function takes any bytes, and what it refuses is an [`Invalid`] that says where.
+//! Pure. Every function takes any bytes; a refusal is an [`Invalid`] with the place.
 
 use crate::{error::Result as Allocated, pages};
 use data_encoding::{BASE64, BASE64URL_NOPAD};

@@ -1,7 +1,7 @@
-//! A buffered stream over plain, TLS and Unix sockets: `recv_line`, `recv_exact` and their kin exist once, here.
+//! A buffered stream over plain, TLS and Unix sockets: `recv_line`, `recv_exact` and the others exist once, here.
 //!
-//! Nothing is lost: bytes that arrived stay in the buffer until a call has handed them on, whatever ended the call
-//! before. An idle connection holds no buffer; the thread's spare one goes round.
+//! Nothing is lost: received bytes stay in the buffer until a call returns them, whatever ended the call before. An
+//! idle connection holds no buffer; the connections of a thread share a spare one.
 
 use crate::{
     address::Host,

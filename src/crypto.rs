@@ -1,7 +1,7 @@
 //! The library of cryptography, chosen by feature and named here alone: AWS-LC in a `full` build, ring in a `small` one.
 //!
-//! aws-lc-rs has ring's interface, so what uses digests is written once. May touch nothing. Installs nothing process-wide,
-//! so a host that uses rustls itself is not disturbed.
+//! aws-lc-rs has ring's interface, so code that uses digests is written once. Installs nothing process-wide, so that it
+//! does not affect a host that uses rustls itself.
 
 #[cfg(not(any(feature = "full", feature = "small")))]
 compile_error!(

@@ -1,10 +1,10 @@
-//! The only clock of the house, and the only place that knows whether a wait was interrupted.
+//! The only clock, and the only place that knows whether a wait was interrupted.
 //!
-//! A [`Deadline`] belongs to one call: DNS, connect, TLS and every retry inside the call share it. Its clock starts
-//! at the first wait, so a call that is answered from a buffer never looks at a clock.
+//! A [`Deadline`] belongs to one call: DNS, connect, TLS and every retry inside the call share it. Its clock starts at
+//! the first wait, so a call that is answered from a buffer never reads the clock.
 //!
-//! A block of a script may have an end of its own ([`begin_block`], `net.within`): the deadlines of calls, which are made by
-//! [`Deadline::new`], end with the block in which they wait; those of work that goes on between calls do not.
+//! A block of a script may have its own deadline ([`begin_block`], `net.within`): the deadlines of calls
+//! ([`Deadline::new`]) end with the block in which they wait; those of work that continues between calls do not.
 
 use crate::error::{Error, Kind, Result};
 use std::{

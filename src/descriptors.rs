@@ -1,4 +1,4 @@
-//! Where the process has no descriptor left: values that Lua has dropped and not collected yet may hold many.
+//! The process has no descriptor left: unreferenced values that Lua has not collected yet may hold some.
 
 use std::{cell::Cell, io};
 

@@ -1,6 +1,7 @@
-//! Digests and message authentication codes, by the library that does the cryptography of TLS. MD5, which that library has not, is the crate `md-5`.
+//! Digests and message authentication codes, by the cryptographic library of TLS; MD5, which it lacks, by the crate
+//! `md-5`.
 //!
-//! Pure: bytes in, bytes out. Never says what it was given.
+//! Pure: bytes in, bytes out. No message contains the input.
 
 use crate::crypto::{digest as provider, hmac};
 use subtle::ConstantTimeEq;

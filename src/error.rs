@@ -1,7 +1,7 @@
-//! The one error of the house: a closed set of kinds, each with the class name that Lua sees.
+//! The only error type: a closed set of kinds, each with its class name in Lua.
 //!
-//! Says what was asked, what went wrong and what would fix it; never holds a secret (no userinfo, token, cookie or
-//! key, and no address behind a name). Knows nothing of sockets or Lua.
+//! A message says what was asked, what went wrong and what would fix it; it never holds a secret (no userinfo, token,
+//! cookie or key, and no address behind a name). Knows nothing of sockets or Lua.
 
 use std::{borrow::Cow, fmt, io, time::Duration};
 

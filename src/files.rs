@@ -1,13 +1,13 @@
 //! Files beneath directories: the one door for every path that a script, or an option of a script's, names.
 //!
-//! A directory is opened when the permission is made, and what is in it is opened beneath that descriptor. So whatever
-//! others rename and link meanwhile, nothing outside is opened, made, truncated, renamed or removed. A path is inside if
-//! its names begin with a directory's; outside nothing is looked at, so that one answer covers all of it, whether it is
-//! there or not. Links are followed where they stay inside, by the same rule.
+//! A directory is opened when the permission is made, and its files are opened beneath that descriptor. So nothing
+//! outside is opened, made, truncated, renamed or removed, even while other processes rename and link. A path is inside
+//! if its names begin with those of a directory; nothing outside is examined, so that the answer is the same whether a
+//! file exists or not. Links that stay inside are followed, by the same rule.
 //!
-//! Linux (5.6) goes the whole way beneath a descriptor at once (openat2). Where it refuses, and elsewhere, the path is
-//! walked name by name, no link followed by the kernel: that walk finds out the answer. Never /proc and /sys: what the
-//! kernel tells there, this process's memory among it, is no file of anybody's.
+//! Linux (5.6) resolves a whole path beneath a descriptor in one call (openat2). Where it refuses, and elsewhere, the
+//! path is walked name by name, without links followed by the kernel; that walk decides. /proc and /sys are never
+//! opened: they expose the memory of this process, among other things.
 
 mod beneath;
 #[cfg(test)]

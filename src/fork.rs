@@ -1,7 +1,7 @@
 //! Tells a forked child from its parent without a system call: a counter that the child's `fork` raises.
 //!
-//! A TLS connection, or one with a request under way, has state that two processes cannot share. Each remembers the
-//! [`generation`] it was born in, and refuses to be used in another.
+//! A TLS connection, or one with a request under way, has state that two processes cannot share. Each stores the
+//! [`generation`] of its process, and refuses to work in another.
 
 use std::sync::{
     Once,

@@ -1,6 +1,7 @@
 //! caspian-net: network access for Lua that is complete, fast and safe by construction.
 //!
-//! A program that embeds Lua by [`mlua`](https://docs.rs/mlua) gives its scripts a network of what it grants, and no more:
+//! A program that embeds Lua by [`mlua`](https://docs.rs/mlua) gives its scripts a network with exactly the granted
+//! hosts:
 //!
 //! ```toml
 //! caspian-net = { version = "0.1", default-features = false, features = ["full", "lua54", "vendored"] }
@@ -18,16 +19,18 @@
 //! # #[cfg(not(feature = "embedded"))] fn main() {}
 //! ```
 //!
-//! What the network raises in a script comes back as an [`Error`] with its [`Kind`], host, port and URL: [`lua::raised`] finds it in what any call of mlua
-//! answers, and [`lua::call`] answers it.
-//! `examples/plugin.rs` gives a plugin one API through a guard. The Lua side is in the README.
+//! A network error of a script comes back as an [`Error`] with its [`Kind`], host, port and URL: [`lua::call`] returns
+//! it, and [`lua::raised`] finds it in an `mlua::Error`. `examples/plugin.rs` gives a plugin one API through a guard.
+//! The pages in `docs/` describe the Lua side.
 //!
-//! Features: one TLS provider, `full` (aws-lc-rs) or `small` (ring), and one Lua of `lua51`, `lua52`, `lua53`, `lua54`, `lua55`, `luajit`; with `vendored` its source is built in, without it the
-//! system's is linked, and with `module` (the native module `caspian_net.so`) it is the one of whoever loads the module. `embedded`, in the default, is the
-//! launcher's: `lua54` and `vendored`. `front` is for C: the Lua files inside the module.
-//! The `mlua` beside this crate is of the version above, since its types are in the functions below. Luau, whose C interface is another one, is not there.
+//! Features: one TLS provider, `full` (aws-lc-rs) or `small` (ring), and one Lua of `lua51`, `lua52`, `lua53`, `lua54`,
+//! `lua55`, `luajit`; with `vendored` its source is built in; without it the system's is linked; with `module` (the
+//! native module `caspian_net.so`) it is the Lua of the loading program. `embedded`, in the default, is the launcher's:
+//! `lua54` and `vendored`. `front` is for C: the Lua files inside the module. The `mlua` beside this crate must be of
+//! the version above, since its types are in the functions below. Luau has a different C interface and is not
+//! supported.
 //!
-//! What is not on this page is not the crate's interface.
+//! Only the items on this page are the interface of the crate.
 
 // The other modules are public for the launcher, tests and benches. Their map is ARCHITECTURE.md. Floors, from the ground up; a room opens
 // doors only downward:

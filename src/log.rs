@@ -1,7 +1,8 @@
 //! `--net-log`: each decision and each connection as one JSON line, appended to a file.
 //!
 //! The one place where a resolved address of a refused name may be written. A line is one `write`, so that several
-//! processes can share the file. A full disk does not stop the program: a lost line is counted and told in the next.
+//! processes can share the file. A full disk does not stop the program: a lost line is counted, and the next line has
+//! the count.
 
 use crate::deadline::wall;
 use serde_json::{Map, Value};

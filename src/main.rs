@@ -1,8 +1,8 @@
 //! The launcher: `caspian-net --allow-net=api.example.com script.lua`.
 //!
 //! One binary with Lua 5.4 and the files of `lua/` inside. It reads the command line, makes the Lua state and hands it
-//! to `lua/caspian/net/launcher.lua`, which launches the network and runs the script in a sandbox. It grants nothing of
-//! its own: what the command line does not name, the script does not get.
+//! to `lua/caspian/net/launcher.lua`, which launches the network and runs the script in a sandbox. It grants nothing by
+//! itself: the script gets what the command line names.
 
 mod launcher;
 

@@ -1,7 +1,7 @@
-//! The capability behind a `%net`: its grants, its log, and whether it still lives.
+//! The capability behind a `%net`: its grants, its log, and whether it was revoked.
 //!
 //! Every question to the grants goes through here, so that every answer reaches the log. A [`Net`] only narrows: a
-//! child has less than its parent and dies with it.
+//! child has at most the grants of its parent, and is revoked with it.
 
 use crate::{
     address::{Host, Zoned},

@@ -1,10 +1,10 @@
 //! The memory of buffers: large pages under large ones, and zeros to read over.
 //!
-//! Fresh memory is given page by page, and of receiving a large body that is the dearest part: a few large pages cost
-//! a fraction of many small ones.
+//! The kernel provides fresh memory page by page, and that is the largest cost of receiving a large body: a few large
+//! pages cost a fraction of many small ones.
 //!
-//! What a peer or a script sizes is asked for here: where there is no memory for it, that is an error. (Rust ends the
-//! process where an allocation fails that has no other way out.)
+//! Memory whose size a peer or a script chooses is allocated here: a failure is an error. (Elsewhere Rust ends the
+//! process when an allocation fails.)
 #![allow(unsafe_code)]
 
 use crate::{

@@ -1,8 +1,8 @@
-//! A panic is a defect of ours, and none of them may end the host: it is caught where Lua calls us, by our threads and by
-//! our destructors, and becomes an error that names the line. What is caught says nothing on standard error.
+//! A panic is a defect of ours, and none of them may end the host: it is caught where Lua calls us, in our threads and
+//! in our destructors, and becomes an error that names the line. Nothing is printed on standard error.
 //!
-//! With the feature `panics`, which is for tests only, the points that the code names panic when they are told to;
-//! without it they are nothing.
+//! With the feature `panics`, which is for tests only, named points of the code panic on request; without it they do
+//! nothing.
 
 use crate::error::{Error, Kind, Result};
 use std::{

@@ -1,10 +1,9 @@
-//! The last of the memory, kept for what cannot be refused.
+//! A reserve of memory for allocations that cannot fail.
 //!
-//! Where no memory is an error, it is asked for in `pages`. But libraries, and the errors themselves, ask Rust's allocator for
-//! small things that have no other way out: where there is nothing, Rust ends the process. So a block is kept back, and
-//! given up when a small request is refused, which is then made again. While it is gone, `pages` refuses what is larger; it is
-//! taken back as soon as there is memory again. The module and the launcher allocate through it; a Rust host has its own
-//! allocator.
+//! Allocations that can fail are made in `pages`. But libraries, and the errors themselves, make small allocations that
+//! cannot: if one fails, Rust ends the process. So a block is reserved, and freed when a small allocation fails, which
+//! is then tried again. While the block is gone, `pages` refuses larger requests; the block is reserved again as soon
+//! as memory is available. The module and the launcher allocate through it; a Rust host has its own allocator.
 
 #![allow(unsafe_code, reason = "an allocator is an unsafe trait")]
 

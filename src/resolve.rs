@@ -1,7 +1,7 @@
 //! Names to addresses through the operating system's resolver, in a thread of its own so that it can time out.
 //!
-//! Takes a [`Granted`], so that nothing is asked about a name that no grant covers. What the answer may be used for
-//! is decided elsewhere: `Grants::permit`.
+//! Takes a [`Granted`], so that names without a grant are never looked up. `Grants::permit` decides about the
+//! addresses.
 
 use crate::{
     address::Host,

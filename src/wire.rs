@@ -1,8 +1,8 @@
 //! One connected stream socket, TCP or Unix: the only place that moves its bytes.
 //!
-//! Sockets stay in blocking mode and every wait has the deadline: a read sleeps in the kernel for at most one
-//! [`SLICE`] (`SO_RCVTIMEO`), so a round trip costs the two system calls that a C client pays, while an interrupted
-//! or expired wait is still noticed. Opens sockets only against a [`Permitted`] or a [`GrantedPath`].
+//! Sockets stay in blocking mode and every wait has the deadline: a read sleeps in the kernel for at most one [`SLICE`]
+//! (`SO_RCVTIMEO`), so a round trip costs two system calls, as in a C client, while an interrupted or expired wait is
+//! still noticed. Opens sockets only against a [`Permitted`] or a [`GrantedPath`].
 
 mod named;
 mod peer;

@@ -1,5 +1,5 @@
-//! The zones of link-local addresses, as this machine has them: an interface's name is its index to the kernel, and
-//! addresses that come from there are shown with the name, so that an answer finds its way back (RFC 4007 §11).
+//! The zones of link-local addresses on this machine: the name of an interface stands for its index, and addresses
+//! received there are shown with the name, so that an answer goes back through it (RFC 4007 §11).
 //!
 //! Asks about interfaces only, and changes nothing.
 

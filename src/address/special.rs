@@ -1,4 +1,4 @@
-//! The special-purpose addresses: everything that is not global unicast, which is what `--deny-net=private` means.
+//! The special-purpose addresses: every address that is not global unicast. `--deny-net=private` denies these.
 //!
 //! The list is the contract's; it follows the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890) and
 //! adds one address that no registry has: Azure's metadata and DNS endpoint.

@@ -1,7 +1,7 @@
-//! Zones: which link a link-local address is on (RFC 4007), as the text after a percent sign names it.
+//! Zones: the link of a link-local address (RFC 4007), named by the text after a percent sign.
 //!
-//! Raw sockets take them. Grants are about the address, and flags and URLs have no zones, so the zone stands beside the
-//! [`Host`] and never in it. Pure: whether there is such an interface is for the world outside to say.
+//! Raw sockets take zones. Grants cover the address in every zone, and flags and URLs have no zones, so the zone stands
+//! beside the [`Host`] and never in it. Pure: `zone` on floor 2 knows whether the interface exists.
 
 use super::{BadHost, Host, bad};
 use std::{

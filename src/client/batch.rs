@@ -1,7 +1,7 @@
-//! Many fetches in one blocking call: a few threads that take one after the other, and one that waits for them.
+//! Many fetches in one blocking call: a few worker threads, and the calling thread, which waits for them.
 //!
-//! The threads end with the call, whatever ends it. The waiting one alone knows the host's wish to stop (Ctrl-C); the
-//! others learn of it at the next slice of their waits.
+//! The threads end with the call. Only the calling thread can see an interrupt (Ctrl-C); the workers learn of it at the
+//! next slice of their waits.
 
 use crate::{
     client::{Step, stream::Stream},

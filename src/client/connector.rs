@@ -1,9 +1,8 @@
-//! How a request gets to its origin: straight, over a Unix socket, or through a proxy; over a connection that is idle,
-//! or a new one.
+//! The connection of a request to its origin: direct, over a Unix socket, or through a proxy; idle or new.
 //!
-//! Asks the grants first, whatever the way: for the origin always, and for the proxy as well. What is refused costs no
-//! packet. Through a proxy our addresses are not the ones that are dialled, so where `--deny-net` speaks of addresses
-//! the origin's name is resolved here, every address is permitted, and the proxy is told the address, not the name.
+//! Asks the grants first, for the origin and for the proxy. A refusal costs no packet. A proxy would choose the address
+//! of the origin itself; so where `--deny-net` is about addresses, the name is resolved here, every address is
+//! permitted, and the proxy gets the address in place of the name.
 
 use crate::{
     address::Host,

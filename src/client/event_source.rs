@@ -1,7 +1,7 @@
-//! A stream of Server-Sent Events that comes back when its connection is lost (WHATWG HTML, section 9.2).
+//! A stream of Server-Sent Events that reconnects when its connection is lost (WHATWG HTML, section 9.2).
 //!
-//! Each call has a deadline of its own, and one that passes costs nothing: what has come is kept, and so is the
-//! connection. The last id goes back to the origin that gave it, and to no other. Every connection asks the grants anew.
+//! Each call has its own deadline; a timeout keeps the received bytes and the connection. The last event id is sent to
+//! its own origin only. Every connection asks the grants again.
 
 use crate::{
     client::{Fetch, Options, Step, pool::Pool, upload::Source},

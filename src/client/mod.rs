@@ -1,8 +1,8 @@
-//! One fetch, from the gate to the last byte of the body: the loop that speaks HTTP over the world's connections.
+//! One fetch, from the gate to the last byte of the body: the loop that speaks HTTP over connections.
 //!
-//! Goes in steps, so that whoever drives it can hand over pieces of the request's body and take pieces of the
-//! response's as they come; nobody is called back from here. Every hop asks the grants anew, and one deadline spans
-//! all hops. A connection whose state is not known for certain is closed, never shared.
+//! Works in steps: the caller passes pieces of the request's body and takes pieces of the response's body; there are no
+//! callbacks. Every hop asks the grants again, and one deadline spans all hops. A connection in an unknown state is
+//! closed, never reused.
 
 pub mod batch;
 mod connector;

@@ -1,4 +1,4 @@
-//! Request options, and where a request's time went.
+//! Request options, and the timings of a request.
 
 use crate::{
     address::Endpoint,

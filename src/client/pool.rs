@@ -1,8 +1,8 @@
-//! Idle connections, kept for the next request that could have opened them itself.
+//! Idle connections, for later requests that could have opened them themselves.
 //!
 //! A connection is handed out only for the same [`Key`] and against a fresh proof from the grants, and only if it is
-//! idle: open, and with not one byte to read. Never touches the network but to look; never hands a connection to
-//! another process than the one that made it.
+//! idle: open, with no byte to read. Does nothing on the network but this check; never hands a connection to a process
+//! other than its maker.
 
 use crate::{
     conn::Conn,

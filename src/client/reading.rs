@@ -1,4 +1,4 @@
-//! The body of the response, as it arrives or gathered: decoded, capped, under the deadline.
+//! The body of a response, streamed or gathered: decoded, capped, under the deadline.
 
 use super::{At, Fetch, OP, transaction::limited};
 use crate::{

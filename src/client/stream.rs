@@ -1,4 +1,4 @@
-//! A response's body in the measures a reader asks for: pieces, counts and lines.
+//! The body of a response as pieces, counts of bytes, or lines.
 //!
 //! Buffers at most what a call asked for; bytes that arrived before the connection was lost are the error's `partial`.
 

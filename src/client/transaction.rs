@@ -1,6 +1,6 @@
 //! One request and its answer, over whichever version of HTTP the connection speaks: the calls that a fetch makes of both.
 //!
-//! Knows nothing of grants, redirects or who asked; every wait has a deadline.
+//! Knows nothing of grants, redirects or callers; every wait has a deadline.
 
 mod http1;
 

@@ -1,6 +1,6 @@
-//! The body of a request as it leaves: from memory, from files, or piece by piece from the caller.
+//! The body of a request: from memory, from files, or piece by piece from the caller.
 //!
-//! Reads the files it was given, open; opens none, and knows no connection.
+//! Reads files that are open already; opens none, and knows no connection.
 
 use crate::{
     error::{Error, Kind, Result},

@@ -1,9 +1,9 @@
-//! WebSockets (RFC 6455), the client's side, and a server's once its handshake is done, over the house's connections.
+//! WebSockets (RFC 6455), the client's side, and a server's once its handshake is done, over our connections.
 //!
-//! [`frames`] and [`crate::http::websocket::handshake`] are pure; here they meet a connection that passed the gate. Every wait has a deadline,
-//! and a call that ends early has lost nothing: what came is kept, what was begun to be sent goes on with the next
-//! call. Redirects are not followed, extensions not offered (tungstenite has no permessage-deflate). Pings are answered
-//! whenever something is read; nobody reads behind the caller's back.
+//! [`frames`] and [`crate::http::websocket::handshake`] are pure; here they meet a connection that passed the gate.
+//! Every wait has a deadline, and a call that ends early loses nothing: received bytes are kept, and a message that was
+//! begun is finished by the next call. Redirects are not followed, extensions not offered (tungstenite has no
+//! permessage-deflate). Pings are answered while the caller reads; no thread reads in the background.
 
 use crate::http::websocket::{
     frames::{self, Event, Form, Goodbye, Limits, Peer, Reader},

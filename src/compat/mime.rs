@@ -1,5 +1,5 @@
 //! The transfer encodings of MIME (RFC 2045, RFC 4648) and the line work of mail, piece by piece: bytes in, bytes out,
-//! and what must wait for the next piece.
+//! and the rest that waits for the next piece.
 //!
 //! Pure: no I/O, no allocation, no clock. Each function writes into an [`Out`] as large as its `room` function says.
 

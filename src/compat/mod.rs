@@ -1,7 +1,7 @@
-//! The rules of the drop-in, without Lua: what LuaSocket and LuaSec do where this library does otherwise.
+//! The rules of the drop-in, without Lua: the behaviour of LuaSocket and LuaSec where ours differs.
 //!
-//! [`bsd`] is the BSD interface, one step at a time; [`mime`] the filters of `mime.core`; [`tls`] contexts, connections and
-//! certificates as LuaSec has them. The objects that a script sees are in `lua::compat`.
+//! [`bsd`] is the BSD interface, one step at a time; [`mime`] the filters of `mime.core`; [`tls`] contexts, connections
+//! and certificates as LuaSec has them. The objects of scripts are in `lua::compat`.
 
 pub mod bsd;
 pub mod mime;

@@ -1,4 +1,4 @@
-//! Where a path leads: its names to a directory that is permitted, and from there beneath an open descriptor.
+//! The target of a path: from its names to a permitted directory, and from there beneath an open descriptor.
 
 use super::{Files, Refusal};
 use rustix::{

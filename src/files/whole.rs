@@ -1,5 +1,5 @@
-//! Files that are read whole, or not at all: half of a list of authorities or hosts is another list. The paths are the
-//! machine's or the launcher's, never a script's.
+//! Files that are read whole or not at all: half a list of authorities or hosts is a different list. The paths come
+//! from the system or the launcher, never from a script.
 
 use std::{
     fs::{File, Metadata},

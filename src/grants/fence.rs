@@ -1,5 +1,5 @@
-//! The fence of a guard: addresses that are not global unicast are refused, whatever was granted, but for those that
-//! whoever made the guard has opened. Pure.
+//! The fence of a guard: addresses that are not global unicast are refused, whatever was granted, except those that
+//! `allow_private` opens. Pure.
 
 use super::{flags::UsageError, layer::aliased, set::truncated};
 use crate::address::{Host, Special, special, unmap};

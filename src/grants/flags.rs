@@ -1,5 +1,5 @@
-//! Reads flags and tables into rules. What it does not understand it refuses, by name: an unset shell variable or a
-//! typing error must never become a wider grant. Pure.
+//! Reads flags and tables into rules. An unknown value is refused by name: an unset shell variable or a typing error
+//! must never become a wider grant. Pure.
 
 use super::{
     Grants,

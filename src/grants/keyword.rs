@@ -1,6 +1,5 @@
-//! The one keyword among hosts, `private`, and the words that are meant for it. A typing error in `--deny-net` would
-//! deny a host that nobody has, and nothing else: so such a word is no host until it ends with a dot, as absolute names
-//! may. Pure.
+//! The one keyword among hosts, `private`, and its likely misspellings. A misspelt keyword in `--deny-net` would deny a
+//! host that does not exist, and nothing else: so such a word is a host only with a dot at its end. Pure.
 
 /// Every address that is not global unicast.
 pub(super) const PRIVATE: &str = "private";

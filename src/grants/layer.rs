@@ -1,4 +1,4 @@
-//! One set of flags: what it allows, what it denies, and the flags again.
+//! One set of flags: its allow rules, its deny rules, and its canonical text.
 
 use super::{
     fence::Fence,

@@ -1,8 +1,8 @@
-//! The gate: what a launcher granted, and the answer whether a host, an address, an interface or a path is in it.
+//! The gate: the grants of a launcher, and whether they cover a host, an address, an interface or a path.
 //!
 //! Pure: no I/O, no clock, no name is resolved here. Grants never widen: there is no `&mut self` on [`Grants`], and
-//! whoever wants less makes an intersection with [`Grants::narrow`]. The answers are proofs ([`Granted`],
-//! [`Permitted`], [`Bindable`], [`GrantedPath`]) without which nothing below opens a socket.
+//! [`Grants::narrow`] makes an intersection. The answers are proofs ([`Granted`], [`Permitted`], [`Bindable`],
+//! [`GrantedPath`]) without which nothing below opens a socket.
 //!
 //! - Names match by name, addresses by literal. `--deny-net` is asked about both, and about every resolved address.
 //! - `--deny-net` is about where connections go: TCP, UDP and look-ups. A denied `unix:` path can be neither

@@ -1,4 +1,4 @@
-//! What a script says it needs, held against what was granted. Pure.
+//! The declared needs of a script (`requires`), compared with the grants. Pure.
 
 use super::{
     Grants, UsageError, flags,

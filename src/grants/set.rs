@@ -1,4 +1,4 @@
-//! A set of rules, and the answer whether one covers a host and a port. Pure.
+//! A set of rules, and whether one of them covers a host and a port. Pure.
 //!
 //! The cost of an answer is flat: one hash lookup for the name, one for the parent of `*.`, one for each depth at
 //! which a `**.` stands, one binary search over disjoint ranges for an address, however many rules there are.

@@ -1,10 +1,10 @@
-//! The routes of one host by what their patterns begin with, so that their number does not matter either.
+//! The routes of one host, indexed by the beginning of their patterns, so that their number does not matter.
 //!
-//! A tree of literal segments: a route is where the fixed segments at its beginning end. On the way of a path through
-//! the tree are all the routes that may match it, and few others; of those a [`Sieve`] takes most. Nothing but this is
-//! touched for a route that it leaves out: with many rules what a decision costs is far memory.
+//! A tree of literal segments: a route is where the fixed segments at its beginning end. The walk of a path through the
+//! tree meets all the routes that may match it, and few others; a [`Sieve`] excludes most of those. No other memory of
+//! an excluded route is touched: with many rules the cost of a decision is cache misses.
 //!
-//! Segments are known by marks: two that share one only lead to a pattern that does not match then.
+//! Segments are compared by marks; a collision only leads to a pattern that does not match.
 
 use super::{
     path::Segments,

@@ -1,8 +1,8 @@
-//! The one form of a path, and the spellings that have none.
+//! The one form of a path, and the spellings that are refused.
 //!
 //! The URL parser has resolved dot segments, encoded ones too, before a path comes here. Escapes of unreserved
-//! characters (RFC 3986 section 2.3) are decoded, once; every other byte stays as it was written, since what is matched
-//! is also what is sent. What another reader may take for a slash, a dot segment or another path is refused.
+//! characters (RFC 3986 section 2.3) are decoded, once; every other byte stays, since the matched path is also the sent
+//! path. Bytes that another reader may take for a slash, a dot segment or another path are refused.
 
 use std::{borrow::Cow, fmt};
 

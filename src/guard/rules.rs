@@ -1,8 +1,8 @@
-//! A guard's rules, and what they say about a request.
+//! The rules of a guard, and their decision about a request.
 //!
-//! Rules are found by host, so that their number does not matter: exact ones first, then `*.example.com`, each in
-//! their order. They add up: the first rule that allows the request, by its first route that does, decides. A host
-//! that has a rule is the rules' alone; only hosts without one are left to a policy.
+//! Rules are found by host, so that their number does not matter: exact ones first, then `*.example.com`, each in their
+//! order. They add up: the first rule that allows the request, by its first route that does, decides. A policy is asked
+//! only about hosts without a rule.
 
 use super::{
     index::Index,

@@ -1,7 +1,7 @@
-//! Which URL the untrusted side is shown where a redirect leads on.
+//! The URL that the untrusted side is shown after a redirect.
 //!
-//! Middleware may have sent a request elsewhere than where the untrusted side asked, with a secret in the URL perhaps. What a
-//! server says in `Location` is then about that other URL, and often repeats its parts.
+//! Middleware may have changed the URL of a request, perhaps with a secret in it. The server's `Location` then refers
+//! to the changed URL, and often repeats parts of it.
 
 use super::path::decode;
 use crate::http::{Invalid, url::HttpUrl};

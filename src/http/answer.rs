@@ -1,4 +1,4 @@
-//! What a server answers: the head of a response as bytes (RFC 9112 section 4), with its framing.
+//! The head of a server's response as bytes (RFC 9112 section 4), with its framing.
 //!
 //! Framing, `Date` and `Connection` are ours; a handler's fields of those names are left out. Names and values with CR, LF
 //! or NUL are refused. Bytes out; the time is passed in.

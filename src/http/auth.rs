@@ -1,7 +1,7 @@
 //! Credentials and challenges: Basic (RFC 7617), Bearer (RFC 6750) and Digest (RFC 7616), for origins and for proxies.
 //!
-//! Pure: random bytes are passed in. Decides what to answer to a challenge, and when to give up. Secrets are in no error
-//! and in no `Debug`.
+//! Pure: random bytes are passed in. Decides the answer to a challenge, and when to stop. No error and no `Debug`
+//! contains a secret.
 
 mod challenge;
 

@@ -1,7 +1,7 @@
-//! Where a response's body ends: the framing decision (RFC 9112 section 6.3) and the chunked coding (section 7.1).
+//! The end of a response's body: the framing decision (RFC 9112 section 6.3) and the chunked coding (section 7.1).
 //!
-//! Our own reader of chunks: the ready-made ones accept `+5`, empty sizes or bare line feeds, and each of those has
-//! been a smuggling hole somewhere. Counts bytes, never keeps body.
+//! The reader of chunks is our own: the ready-made ones accept `+5`, empty sizes or bare line feeds, each of which has
+//! made request smuggling possible somewhere. Counts bytes; never keeps body bytes.
 
 use super::{
     broken, is_token,

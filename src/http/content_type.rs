@@ -1,4 +1,4 @@
-//! The `Content-Type` of files by their extensions, as the registry of IANA has them.
+//! The `Content-Type` of files by extension, from IANA's registry.
 
 /// What is not known.
 pub const OTHER: &str = "application/octet-stream";

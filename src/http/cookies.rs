@@ -1,9 +1,9 @@
 //! A jar of cookies (RFC 6265bis), with the public suffix list.
 //!
-//! Pure: the time is passed in, and a jar is saved and loaded as plain records. What it may hold is bounded, and what it
-//! sends is decided anew for each hop by scheme, host and path. Says names of cookies, never their values.
+//! Pure: the time is passed in, and a jar is saved and loaded as plain records. Its size is bounded, and the cookies to
+//! send are chosen for each hop by scheme, host and path. Messages contain names of cookies, never values.
 //!
-//! There is no page that asks, so each request is same-site: `SameSite` is kept, for whoever reads the records.
+//! No web page starts the requests, so each is same-site: `SameSite` is kept in the records only.
 
 pub mod date;
 mod line;

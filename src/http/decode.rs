@@ -1,8 +1,8 @@
-//! Content codings (RFC 9110 section 8.4): gzip, deflate, br and zstd, undone as the bytes come.
+//! Content codings (RFC 9110 section 8.4): gzip, deflate, br and zstd, decoded as the bytes arrive.
 //!
-//! Pure: bytes in, bytes out, into memory that the caller brings; what is kept in between is bounded whatever the bytes
-//! say. Bytes after the end of a coded body are ignored, as browsers do; what looks like a further gzip member or zstd
-//! frame is decoded. A body of no bytes at all is an empty body in any coding.
+//! Pure: bytes in, bytes out, into memory of the caller; the state between calls is bounded for any input. Bytes after
+//! the end of a coded body are ignored, as in browsers, except a further gzip member or zstd frame, which is decoded.
+//! Zero bytes are an empty body in any coding.
 
 mod brotli;
 mod inflate;

@@ -1,7 +1,8 @@
 //! Server-Sent Events (WHATWG HTML, section 9.2.6): the stream as bytes in, events out.
 //!
-//! Pure: knows nothing of connections and time; who reconnects asks here for [`Parser::last_id`] and [`Parser::retry`].
-//! Lines end with CR, LF or CRLF, wherever the reads are cut. Text is UTF-8, with U+FFFD for what is not.
+//! Pure: knows nothing of connections and time; the code that reconnects reads [`Parser::last_id`] and
+//! [`Parser::retry`]. Lines end with CR, LF or CRLF, wherever the reads are cut. Text is UTF-8; invalid bytes become
+//! U+FFFD.
 
 use crate::{
     error::{Error, Kind, Result},

@@ -1,8 +1,8 @@
-//! One request's answer, without I/O: bytes in, counts out.
+//! The response to one request, without I/O: bytes in, counts out.
 //!
-//! The owner of the connection feeds what arrived, drops what was used and acts on what it is told. The answer is the
-//! same however the bytes are cut; nothing is kept but the head, the trailers and counts. An error is final: after one the
-//! connection is in a state that nobody knows, and must be closed.
+//! The owner of the connection passes the received bytes, drops the consumed ones and acts on the result. The result is
+//! the same however the bytes are cut; only the head, the trailers and counts are kept. An error is final: the state of
+//! the connection is unknown after it, and the connection must be closed.
 
 use super::{
     body::{Asked, Chunk, Chunks, Framing, framing},

@@ -1,6 +1,6 @@
-//! Header fields: ordered pairs of bytes, as they were sent or will be.
+//! Header fields: ordered pairs of bytes, as received or as they will be sent.
 //!
-//! Keeps every line, its order and its spelling; names compare without case. Knows nothing of what a field means.
+//! Keeps every line, its order and its spelling; names compare without case. Knows nothing of the meaning of a field.
 
 use std::ops::Range;
 

@@ -1,12 +1,11 @@
-//! HTTP (RFC 9110): HTTP/1.1 (RFC 9112), and what of HTTP/2 knows no I/O.
+//! HTTP (RFC 9110): HTTP/1.1 (RFC 9112), and HTTP/2 without I/O.
 //!
-//! The pure rooms know no socket, no clock and no Lua:
-//! [`url`] what may be asked for, [`fields`] header fields, [`request`] what we send, [`response`] the head of what
-//! comes back, [`body`] where it ends, [`exchange`] one request's answer as bytes in and counts out, [`redirect`] where
-//! to go next, [`record`] what it was for whoever looks later, [`form`] and [`multipart`] what bodies are made of,
-//! [`decode`] what they are coded in, [`cookies`] and [`auth`] who we are to a server, [`events`] an event stream's text,
-//! [`proxy`] and [`socks`] what is said to proxies, [`retry`] when to ask again, [`websocket`] frames and their handshake.
-//! `client` speaks all that over connections.
+//! Pure: no socket, no clock, no Lua. [`url`]: URLs that can be fetched; [`fields`]: header fields; [`request`]:
+//! requests; [`response`]: heads of responses; [`body`]: framing; [`exchange`]: the response to one request as bytes in
+//! and counts out; [`redirect`]: the next request; [`record`]: the record for HAR; [`form`] and [`multipart`]: forms;
+//! [`decode`]: content codings; [`cookies`] and [`auth`]: cookies and credentials; [`events`]: event streams; [`proxy`]
+//! and [`socks`]: the protocols of proxies; [`retry`]: repeated requests; [`websocket`]: frames and the handshake.
+//! `client` runs these over connections.
 
 pub mod answer;
 pub mod auth;

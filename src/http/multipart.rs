@@ -1,7 +1,7 @@
 //! `multipart/form-data` bodies (RFC 7578), names escaped as browsers do (HTML standard, "multipart/form-data encoding").
 //!
-//! Makes the heads between the parts and counts the whole; the parts' own bytes stay where they are, so that files can
-//! be streamed.
+//! Makes the heads between the parts and computes the total length; the content of the parts is not copied, so that
+//! files can be streamed.
 
 use super::Invalid;
 use std::fmt::Write as _;

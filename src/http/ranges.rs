@@ -1,7 +1,7 @@
-//! Conditional requests and ranges of a file (RFC 9110 sections 13 and 14): which part of it is sent, if any.
+//! Conditional requests and ranges of a file (RFC 9110 sections 13 and 14): the part to send, if any.
 //!
-//! Pure: the request's fields and what is known of the file in, a plan out. Several ranges at once are answered with the
-//! whole, as section 14.2 allows.
+//! Pure: the request's fields and the file's metadata in, a plan out. Several ranges are answered with the whole file,
+//! as section 14.2 allows.
 
 use super::{
     answer::date,

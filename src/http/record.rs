@@ -1,4 +1,4 @@
-//! What a request and its answer were, for whoever looks later (HAR): without the secrets that headers carry.
+//! The record of a request and its response for HAR, without the secrets in headers.
 //!
 //! Data only. Values of `Authorization`, `Cookie` and their kin are dropped when the record is made, not when it is
 //! shown. Bodies are not kept.

@@ -1,7 +1,7 @@
-//! Where a response sends us next (Fetch standard, "HTTP-redirect fetch"), and what goes along.
+//! The next request after a redirect (Fetch standard, "HTTP-redirect fetch").
 //!
-//! The next request is made anew from the last one, so that what was dropped on the way to another origin stays
-//! dropped, even on the way back. Decides only: the grants are asked again by whoever sends it.
+//! It is made from the previous one, so that a header that was dropped for another origin stays dropped, even if a
+//! later redirect leads back. Decides only: the sender asks the grants again.
 
 use super::{
     broken,

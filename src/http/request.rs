@@ -1,7 +1,7 @@
-//! What we send: a typed request, checked before anything moves, and its head as bytes.
+//! A request: typed, checked before anything is sent, and its head as bytes.
 //!
-//! Framing is ours: a caller cannot set `Transfer-Encoding`, nor a `Content-Length` that is not true. The body itself
-//! is not here, only what the head has to say about it.
+//! Framing is ours: a caller cannot set `Transfer-Encoding`, nor a wrong `Content-Length`. The body is elsewhere; here
+//! are only the fields that describe it.
 
 use super::{Invalid, fields::Fields, fields::trim, is_token, url::HttpUrl};
 use std::{borrow::Cow, fmt};

@@ -1,7 +1,7 @@
 //! The head of a response: status line and fields, read strictly (RFC 9112 sections 4 and 5).
 //!
-//! httparse knows the grammar; this room adds what a careful client refuses on top, and the budget that bounds what a
-//! peer can make us keep. Bytes in, a typed head or a `protocol` error out.
+//! httparse knows the grammar; this room adds the stricter rules, and the limit on what a peer can make us keep. Bytes
+//! in, a typed head or a `protocol` error out.
 
 use super::{broken, fields::Fields};
 use crate::error::{Error, Result};

@@ -1,7 +1,7 @@
-//! Whether to ask again, and when: the option `retry`.
+//! The option `retry`: whether a request is repeated, and when.
 //!
-//! Decides from what it is given: no clock, no randomness, no sleep of its own. Who asks has the body still, and is idempotent
-//! or has not reached anybody.
+//! Pure: no clock, no random numbers, no sleep. Only for requests whose body is still available, and that are
+//! idempotent or did not reach the server.
 
 use super::{cookies::date, response::Head};
 use crate::error::{Error, Kind};

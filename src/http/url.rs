@@ -2,7 +2,7 @@
 //! the grants check.
 //!
 //! Parsed once; the host that is checked is the host that is resolved, named in SNI and sent as `Host`. Never holds
-//! userinfo, and never says what it was.
+//! userinfo, and no message repeats it.
 
 use super::Invalid;
 use crate::address::{Endpoint, Host};

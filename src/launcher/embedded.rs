@@ -1,5 +1,5 @@
-//! The files of `lua/` that the launcher alone needs, inside the binary. The others are the crate's (`caspian_net::lua`), whose test
-//! knows these, too.
+//! The files of `lua/` for the launcher alone, inside the binary. The others are in the crate (`caspian_net::lua`),
+//! whose test knows these, too.
 
 /// Module names and their sources, in the order of the tree.
 pub const MODULES: &[(&str, &str)] = &[

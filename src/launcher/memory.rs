@@ -1,5 +1,5 @@
-//! The memory of the state: where there is none, Lua is told, and says "not enough memory". (mlua's own allocator ends the
-//! process.) Lua gets nothing of what is kept for Rust.
+//! The allocator of the state: a failed allocation is Lua's error "not enough memory" (mlua's own allocator ends the
+//! process). Lua gets nothing of the reserve for Rust.
 
 #![allow(unsafe_code, reason = "Lua's allocator is a C interface")]
 

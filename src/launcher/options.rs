@@ -1,4 +1,4 @@
-//! The command line, parsed once into a [`Job`]. The grant flags are collected as they are: `caspian_net::grants` knows
+//! The command line, parsed once into a [`Job`]. The grant flags are collected unparsed: `caspian_net::grants` parses
 //! their values. Reads no file and no environment.
 
 use caspian_net::grants::{Need, nearest};

@@ -1,5 +1,5 @@
-//! Lines from a person at a terminal: editing, history and completion by rustyline. What completes a word, and when a text is
-//! unfinished, Lua says (`lua/caspian/net/repl.lua`).
+//! Lines from a person at a terminal: editing, history and completion by rustyline. Lua decides about completions, and
+//! whether a text is unfinished (`lua/caspian/net/repl.lua`).
 //!
 //! The history stands in `$XDG_STATE_HOME/caspian-net/history` (`~/.local/state` where that is not set), for its owner alone to
 //! read; a line that begins with a space stays out of it.

@@ -1,8 +1,8 @@
-//! A listener whose connections speak TLS: handshakes go on side by side, in whatever call waits, and only connections that
-//! are ready are handed out.
+//! A listener whose connections speak TLS: handshakes run side by side during any waiting call, and only ready
+//! connections are returned.
 //!
-//! No thread and no clock of its own: [`TlsListener::accept`] and [`TlsListener::settle`] drive every handshake as far as its
-//! bytes are there. A handshake that fails, or takes longer than its own timeout, is told to whoever calls and forgotten.
+//! No thread and no clock of its own: [`TlsListener::accept`] and [`TlsListener::settle`] drive every handshake as far
+//! as its bytes allow. A handshake that fails or exceeds its timeout is reported to the caller and dropped.
 
 use super::{Listener, is_passing};
 use crate::{

@@ -1,4 +1,4 @@
-//! What the core hands to the front: a value, or `nil` and why.
+//! The results of the core for the front: a value, or `nil` and the reason.
 //!
 //! Why not `Err`: mlua would turn it into an opaque userdata. A failure of the network becomes a plain table with the
 //! metatable that the front registered; a wrong argument becomes its text and its index, and the front raises both.

@@ -1,4 +1,4 @@
-//! A second connection to where a first one leads: FTP's connections for data.
+//! A second connection to the address of a first one: FTP's data connections.
 
 use super::{
     answer::{Answer, argument},

@@ -1,4 +1,4 @@
-//! Bodies of requests: bytes, files and parts, from the tables that the front makes of them.
+//! Bodies of requests: bytes, files and parts, from the tables of the front.
 
 use super::{
     answer::{Answer, argument},

@@ -1,10 +1,10 @@
 //! Userdata with metatables of our own: contexts, certificates and connections of the drop-in, and the calls of HTTP.
 //!
-//! LuaSec's objects have a plain table as `__index` and an open metatable, which programs enumerate and patch; mlua's own
-//! userdata has neither, and one of them costs as much as a third of a small request. A block is a type and a pointer, and
-//! is known by the identity of its metatable: the registry keeps those of each installation. Lua lets nobody but the `debug`
-//! library (out of any sandbox) give a userdata another metatable. What a program does to the fields of an open metatable
-//! changes what its methods are, never what the block is taken for.
+//! LuaSec's objects have a plain table as `__index` and an open metatable, which programs enumerate and patch; mlua's
+//! own userdata has neither, and one of them costs as much as a third of a small request. A block is a type and a
+//! pointer, and is known by the identity of its metatable: the registry keeps those of each installation. Only the
+//! `debug` library (outside any sandbox) can give a userdata another metatable. A program that changes the fields of an
+//! open metatable changes its methods, never the type of the block.
 #![allow(unsafe_code)]
 #![allow(unsafe_op_in_unsafe_fn)]
 

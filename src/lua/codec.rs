@@ -1,4 +1,4 @@
-//! Helpers without authority: JSON, URLs, base64, digests, as functions that no capability is needed for.
+//! Helpers without authority: JSON, URLs, base64, digests, as functions that need no capability.
 
 use super::{
     answer::{Answer, Failure, argument},

@@ -1,4 +1,4 @@
-//! Cookie jars for Lua: a value that the front holds, filled and read as plain tables.
+//! Cookie jars for Lua: a value of the front, loaded and read as plain tables.
 
 use super::{
     answer::{Answer, argument},

@@ -1,4 +1,4 @@
-//! Directories whose files a server hands out: each is opened once, and files are found beneath it (`crate::files`).
+//! Directories of static files: each is opened once, and files are found beneath it (`crate::files`).
 
 use super::{
     answer::{Answer, argument},

@@ -1,4 +1,4 @@
-//! Event streams for Lua: a value of the front's that gives one event after the other.
+//! Event streams for Lua: a value of the front that returns one event after the other.
 
 use super::{
     answer::{Answer, argument},

@@ -1,5 +1,5 @@
-//! The front inside the crate: the files of `lua/` that make `%net`, for a host that has no files of ours beside it. A test walks
-//! `lua/` and checks that none is forgotten.
+//! The front inside the crate: the files of `lua/` that make `%net`, for a host without the files. A test walks `lua/`
+//! and checks that none is missing.
 
 use super::{core, host};
 use mlua::{Function, Lua, LuaString, Table, Value};

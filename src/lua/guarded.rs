@@ -1,7 +1,7 @@
-//! The network side of a guard, in steps that the front drives: a client within the guard's rules, one clock for a whole
-//! fetch, the addresses of a name, one request pinned to where it may go, and where a redirect leads.
+//! The network side of a guard, in steps that the front drives: a client within the guard's rules, one clock for a
+//! whole fetch, the addresses of a name, one request pinned to its permitted addresses, and the target of a redirect.
 //!
-//! What a rule says about a URL is decided elsewhere (`guard`); here nothing is asked but the gate.
+//! `guard` decides about rules; here only the gate is asked.
 
 use super::{
     answer::{Answer, argument},

@@ -1,4 +1,5 @@
-//! What a Rust host calls: the capability of a state, functions of scripts whose errors keep their fields, and errors as values.
+//! The interface for Rust hosts: the capability of a state, functions of scripts whose errors keep their fields, and
+//! errors as values.
 
 use super::{
     answer,

@@ -1,7 +1,7 @@
-//! HTTP for Lua: clients as values of the front's, and calls that begin.
+//! HTTP for Lua: clients as values of the front, and the start of calls.
 //!
-//! A call goes in steps, and Lua drives them: bodies that a function makes and streams that a script reads are
-//! callbacks of Lua by Lua, never through here.
+//! Lua drives a call in steps: functions that produce bodies, and scripts that read streams, are called by Lua, never
+//! from here.
 
 use super::{
     answer::{Answer, argument, found},

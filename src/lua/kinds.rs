@@ -1,5 +1,5 @@
-//! What values say of themselves: arrays and hashes that we give carry metatables of the front, and `kind` names every value
-//! of ours. No metamethod is asked: a metatable is looked at, never called.
+//! The kinds of values: our arrays and hashes carry metatables of the front, and `kind` names every value of ours.
+//! Metatables are compared; no metamethod is called.
 
 use super::{
     answer::{Answer, argument},

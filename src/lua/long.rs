@@ -1,11 +1,11 @@
-//! A long Lua string that is written where it will stay.
+//! A long Lua string, written in its final memory.
 //!
-//! Lua's API makes strings by copying. For a body of 256 MiB that is as much memory again, and fresh memory is what
-//! receiving a large body costs most. So the bytes are read into a block of the state's own allocator, and when Lua then
+//! Lua's API makes strings by copying. For a body of 256 MiB that doubles the memory, and fresh memory is the largest
+//! cost of receiving a large body. So the bytes are read into a block of the state's own allocator, and when Lua then
 //! asks that allocator for the memory of the string, it is handed this block, with the bytes in their place already.
 //!
-//! Nothing here depends on how Lua lays out its strings: it is tried first, on small ones. Where Lua does anything else
-//! with its memory, it makes its string by copying, as always.
+//! Nothing here depends on how Lua lays out its strings: it is tried first, on small ones. If Lua uses its memory
+//! differently, the string is copied, as always.
 //!
 //! Lua 5.1, LuaJIT and Lua 5.2 collect garbage before they ask for the memory of a string, and a finalizer that makes one of
 //! the same size there would be handed the block: they copy, too. From 5.3 on they collect after it.

@@ -1,4 +1,4 @@
-//! What mail computes, for the front: SASL, mailboxes, and messages on their way out.
+//! The pure half of mail for the front: SASL, mailboxes, and messages on their way out.
 
 mod imap;
 mod values;

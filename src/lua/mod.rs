@@ -1,8 +1,8 @@
 //! The binding: what a Rust host calls ([`launch`], [`call`]), and the core table that the front in `lua/` builds `%net` from.
 //! Converts, and decides nothing.
 //!
-//! Each function of the core answers a value, or `nil` and why (`answer`). The core never reaches a script: who holds it can use
-//! a capability that he was given, but the one that makes capabilities works once per Lua state.
+//! Each function of the core returns a value, or `nil` and the reason (`answer`). Scripts never get the core; even with
+//! it, the function that makes capabilities works once per Lua state.
 
 mod answer;
 mod batch;

@@ -1,5 +1,5 @@
-//! Option tables to typed options. The front has checked names and types and made a plain copy; here the values gain
-//! their meaning, and files are read where files are permitted.
+//! Option tables to typed options. The front has checked names and types and made a plain copy; here the values are
+//! interpreted, and files are read where that is permitted.
 
 use super::{
     answer::{Answer, argument},

@@ -1,8 +1,8 @@
-//! A request that Lua has no part in, from the URL to the end of the body, straight on Lua's C API: most requests are like
-//! that, and through mlua handing over two strings and a value costs as much as half of HTTP.
+//! A request without callbacks or options, straight on Lua's C API: most requests are like that, and passing two
+//! strings and a value through mlua costs as much as half of HTTP.
 //!
-//! Lua raises by `longjmp`, which skips Rust's destructors. So where a function of Lua is called that may raise, only plain
-//! data is held: the call, with its body until Lua has a copy, belongs to a userdata that was made before it.
+//! Lua raises by `longjmp`, which skips Rust's destructors. So a frame that calls a Lua function that may raise holds
+//! plain data only: the call, with its body until Lua has a copy, belongs to a userdata made before.
 #![allow(unsafe_code)]
 // The `unsafe fn`s below have one condition: `state` is a live Lua state, as Lua hands it to a C function.
 #![allow(unsafe_op_in_unsafe_fn)]

@@ -1,4 +1,4 @@
-//! Looking at a request while it goes on, for Lua: how far it is, a bar on a terminal, and what was said (HAR).
+//! Observation of requests for Lua: progress, a bar on a terminal, and records (HAR).
 
 use super::{
     answer::{Answer, argument},

@@ -1,4 +1,4 @@
-//! The fields of sockets: what they answer, and which can be set.
+//! The fields of sockets: their values, and the settable ones.
 
 use super::{
     answer::argument,

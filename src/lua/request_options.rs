@@ -1,4 +1,4 @@
-//! Request options: what that the front has gathered, as the HTTP client takes them.
+//! Request options: from the table of the front to the types of the HTTP client.
 
 use super::{
     answer::{Answer, argument},

@@ -1,4 +1,4 @@
-//! Calls under way and what came of them: heads, fields and bodies for Lua.
+//! Running calls and their results: heads, fields and bodies for Lua.
 
 use super::{
     answer::{Answer, Failure, argument, found},

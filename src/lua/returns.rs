@@ -1,9 +1,9 @@
-//! What LuaJIT is given in place of our C functions: the same, with a whole register for the number of results.
+//! Wrappers of our C functions for LuaJIT, which return the number of results in a whole register.
 //!
-//! A C function answers an `int`. The ABI leaves the upper half of its register undefined, and a compiler that has a result in 64 bits with
-//! something else does not clear it. LuaJIT for x86-64 reads all of it (`BC_FUNCC` in vm_x64.dasc), and takes its results from anywhere:
-//! a segmentation fault in the caller, with some builds and not with others. Most of these functions are the binding's own, so the linker
-//! has every closure that is made come by here (`--wrap` in build.rs).
+//! A C function returns an `int`. The ABI leaves the upper half of the register undefined, and a compiler does not
+//! clear other bits there. LuaJIT for x86-64 reads the whole register (`BC_FUNCC` in vm_x64.dasc), and then takes its
+//! results from a wrong place: a segmentation fault in the caller, in some builds. Most of these functions belong to
+//! mlua, so the linker routes the creation of every closure through this file (`--wrap` in build.rs).
 #![allow(unsafe_code)]
 
 use mlua::ffi::{lua_CFunction, lua_State};

@@ -1,6 +1,7 @@
-//! The file that a body is saved to, where it is to begin anew: what an answer has left in it that was cut goes.
+//! The file that a body is saved to, when the request is repeated: the bytes of the first, truncated answer are
+//! removed.
 //!
-//! Lua has no word for ftruncate(2), and what another answer does not reach would stay behind it.
+//! Lua has no ftruncate(2), and a shorter second answer would leave the rest of the first behind it.
 #![allow(unsafe_code)]
 
 #[cfg(unix)]

@@ -1,14 +1,14 @@
 //! Signals that the program handles while one of our calls waits.
 //!
-//! A signal handler may not run Lua. So every host does the same: its C handler sets a hook with a count of 1, and the
-//! hook runs what the program has written (luaposix) or raises (`lua`'s own Ctrl-C). Hooks run between the
-//! instructions of Lua, and a blocked call has none. So whenever a wait wakes and finds such a hook, it runs a few: the
-//! hook does its work, the wait goes on, and only what the hook raises ends the call, which raises it as it is.
+//! A signal handler may not run Lua. So the C handler of every host sets a hook with a count of 1, and the hook runs
+//! the program's handler (luaposix) or raises (`lua`'s own Ctrl-C). Hooks run between the instructions of Lua, and a
+//! blocked call has none. So a wait that wakes and finds such a hook runs a few instructions: the hook does its work,
+//! and the wait goes on. An error of the hook ends the call, which raises it unchanged.
 //!
 //! Hooks of debuggers, profilers and coverage are left alone: they are the `debug` library's, or have no count of 1.
 //!
-//! Invariant: Lua raises by `longjmp`, which skips Rust's destructors, and a wait holds many. So whatever runs Lua here
-//! is protected, and [`raise`] is called where only plain data is held.
+//! Invariant: Lua raises by `longjmp`, which skips Rust's destructors, and a wait holds many. So all Lua runs protected
+//! here, and [`raise`] is called where only plain data is held.
 #![allow(unsafe_code)]
 // The `unsafe fn`s below have one condition: `state` is a live Lua state. Each leaves the stack balanced.
 #![allow(unsafe_op_in_unsafe_fn)]

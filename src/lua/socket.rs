@@ -1,4 +1,4 @@
-//! What a script's socket is: a connection, a datagram socket or a listener, with the capability that opened it.
+//! A script's socket: a connection, a datagram socket or a listener, with the capability that opened it.
 //!
 //! One value serves all classes; the metatable decides which methods a script can reach. Pure Rust: the Lua values
 //! are made in `raw` and in the binding beside it.

@@ -1,4 +1,4 @@
-//! WebSockets for Lua: sockets of a class of their own, whose messages come and go whole.
+//! WebSockets for Lua: sockets of their own class, which send and receive whole messages.
 
 use super::{
     answer::{Answer, argument},

@@ -1,6 +1,6 @@
-//! `net.within`: a function that is called with an end for all network calls in it.
+//! `net.within`: a function call with one deadline for all network calls in it.
 //!
-//! Called on Lua's C API, so that no hook and no error comes between the call's end and the block's.
+//! Called on Lua's C API, so that no hook and no error can separate the end of the call from the end of the block.
 #![allow(unsafe_code)]
 // The `unsafe fn`s below have one condition: `state` is a live Lua state, as Lua hands it to a C function.
 #![allow(unsafe_op_in_unsafe_fn)]

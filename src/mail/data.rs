@@ -1,4 +1,4 @@
-//! A message on its way through DATA (RFC 5321 section 4.5.2): line ends, dots, and base64 in lines.
+//! A message in DATA (RFC 5321 section 4.5.2): line ends, dots, and base64 in lines.
 
 use data_encoding::BASE64;
 

@@ -1,4 +1,4 @@
-//! Mailboxes as people write them: `a@example.com`, `Ann <a@example.com>`, `"Miller, Ann" <a@example.com>`, and lists of them
+//! Mailboxes (addresses): `a@example.com`, `Ann <a@example.com>`, `"Miller, Ann" <a@example.com>`, and lists of them
 //! (RFC 5322 section 3.4, without groups, comments and the obsolete forms; RFC 6531 and 6532 for other scripts).
 
 use crate::address::Host;

@@ -1,8 +1,8 @@
-//! A message (RFC 5322, RFC 2045 to 2047, RFC 2183, RFC 2387) from what a caller says of it, by the crate `mail-builder`, which knows
-//! encodings, folding and encoded words. Which parts there are, and how they nest, is decided here.
+//! A message (RFC 5322, RFC 2045 to 2047, RFC 2183, RFC 2387) from a caller's description, by the crate `mail-builder`,
+//! which knows encodings, folding and encoded words. The parts and their nesting are decided here.
 //!
-//! Pure: time and random bytes are passed in. Contents that are still in files are left out: the message comes in pieces, and
-//! what is missing between them follows in base64.
+//! Pure: time and random bytes are passed in. The content of files is left out: the message is a list of pieces, and
+//! the files between them are sent in base64.
 
 use super::mailbox::Mailbox;
 use data_encoding::HEXLOWER;

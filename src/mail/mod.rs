@@ -1,5 +1,5 @@
-//! Mail, as far as it is no conversation: mailboxes, messages, their data, and what SASL computes. The conversations are the
-//! front's (`lua/caspian/net/mail/`).
+//! The pure half of mail: mailboxes, messages, their data, and the computations of SASL. The front runs the protocols
+//! (`lua/caspian/net/mail/`).
 //!
 //! Pure: bytes in, bytes out. No I/O, no clock, no random bytes of its own.
 

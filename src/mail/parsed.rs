@@ -1,5 +1,5 @@
-//! Messages (RFC 5322, MIME): bytes in, headers, texts and attachments out, by mail-parser. It takes whatever it is given and makes the best of it;
-//! so does this. Pure.
+//! Messages (RFC 5322, MIME): bytes in, headers, texts and attachments out, by mail-parser. It accepts any input and
+//! returns what it can read; so does this file. Pure.
 
 use super::value::{Fields, Value, field, text};
 use mail_parser::{

@@ -1,4 +1,5 @@
-//! What the mechanisms of SASL compute: CRAM-MD5 (RFC 2195) and SCRAM (RFC 5802, RFC 7677). Their messages are the front's.
+//! The computations of SASL mechanisms: CRAM-MD5 (RFC 2195) and SCRAM (RFC 5802, RFC 7677). The front sends their
+//! messages.
 
 use crate::{
     crypto::{digest, hmac, pbkdf2},

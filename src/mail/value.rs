@@ -1,4 +1,4 @@
-//! What is said of mail, in a shape that every language has: the binding makes Lua's values of it in one walk.
+//! Results as plain values of no particular language: the binding converts them to Lua values in one walk.
 
 use std::borrow::Cow;
 

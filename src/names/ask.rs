@@ -1,5 +1,5 @@
 //! One question to name servers: hickory-resolver on a runtime that lives as long as the question, in a thread of its
-//! own, so that the caller waits as in every other wait (deadline, Ctrl-C) and a fork finds no runtime to break.
+//! own, so that the caller's wait is like every other (deadline, Ctrl-C), and no runtime is left for a fork to break.
 //!
 //! The thread ends when its caller goes: it watches the other end of the pair that wakes the caller.
 

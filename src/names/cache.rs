@@ -1,5 +1,5 @@
-//! Answers kept for as long as their TTL says. Belongs to one capability; the key holds the server and the way too, so
-//! that what one server said is never another one's answer.
+//! Answers, kept for their TTL. Belongs to one capability; the key contains the server and the transport too, so that
+//! the answer of one server is never given for another.
 
 use super::{
     ask::{Fault, Found},

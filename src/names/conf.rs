@@ -1,6 +1,6 @@
 //! resolv.conf(5), read as the C library reads it, so that both resolvers ask the same servers for the same names.
 //!
-//! Pure, but that a zone's interface is looked for. The environment (`RES_OPTIONS`, `LOCALDOMAIN`) has no say.
+//! Pure, except for the look-up of a zone's interface. The environment (`RES_OPTIONS`, `LOCALDOMAIN`) is ignored.
 
 use super::PORT;
 use crate::{

@@ -1,6 +1,6 @@
-//! How a guard finds addresses: the name as it is written, absolute, so that no search domain makes another name of it,
-//! in one question, whose whole answer is then permitted or refused. From the hosts file, the cache of the one guard,
-//! or the name servers; never through the system's resolver, which has search domains and plug-ins of its own.
+//! The look-ups of a guard: the exact name, absolute, without search domains, in one question whose whole answer is
+//! then permitted or refused. From the hosts file, the cache of that guard, or the name servers; never through the
+//! system's resolver, which has search domains and plug-ins of its own.
 
 use super::{Names, Question, Record};
 use crate::{deadline::Deadline, error::Result, grants::Granted, net::Net};

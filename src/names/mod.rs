@@ -1,12 +1,12 @@
-//! Names asked for their own sake: `net.resolve` and `net.reverse_resolve`, over hickory-resolver.
+//! Look-ups by scripts: `net.resolve` and `net.reverse_resolve`, over hickory-resolver.
 //!
-//! The name (and a name server that the caller chose) passes the gate first: what is refused costs no packet. Then the
-//! hosts file, this capability's cache, and the name servers, in that order. What comes out is data: an address found
-//! here opens nothing, since connections ask the gate and the system's resolver again (`resolve`). A guard's connections
-//! ask here instead ([`Lookup`]), and then the gate whether they may dial what was found.
+//! The name (and a name server that the caller chose) passes the gate first: a refusal costs no packet. Then the hosts
+//! file, this capability's cache, and the name servers, in that order. The results are data: an address found here
+//! opens nothing, since connections ask the gate and the system's resolver again (`resolve`). The connections of a
+//! guard use [`Lookup`], and then ask the gate about the addresses.
 //!
-//! A capability has one [`Names`], made with it; nothing is read or asked before the first call. It is never shared,
-//! so that no capability learns from the time of an answer what another one asked.
+//! A capability has one [`Names`], made with it; nothing is read or asked before the first call. It is never shared, so
+//! that no capability can learn another one's questions from the time of an answer.
 
 mod ask;
 mod cache;

@@ -1,5 +1,5 @@
-//! Records as the caller sees them. Names from the DNS are untrusted text: one that could not be a name is refused
-//! here, with the whole answer. Pure.
+//! Records for the caller. Names from the DNS are untrusted text: a malformed one is refused here, with the whole
+//! answer. Pure.
 
 use super::ask::Fault;
 use crate::address::unmap;

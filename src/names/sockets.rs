@@ -1,5 +1,5 @@
 //! The sockets that hickory-resolver asks a name server with. Datagram sockets are connected to it, so that the system
-//! tells where nobody listens, hands over nobody else's datagrams, and knows the zone of a link-local address.
+//! reports a closed port, drops datagrams of other senders, and knows the zone of a link-local address.
 
 use hickory_resolver::net::runtime::{DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
 use std::{

@@ -1,5 +1,5 @@
-//! What the operating system says about names: /etc/resolv.conf and /etc/hosts, read at the first question and again
-//! when they change. The environment (`RES_OPTIONS`, `LOCALDOMAIN`, `HOSTALIASES`) has no say.
+//! The system's configuration of names: /etc/resolv.conf and /etc/hosts, read at the first question and again when they
+//! change. The environment (`RES_OPTIONS`, `LOCALDOMAIN`, `HOSTALIASES`) is ignored.
 
 use super::{
     address,

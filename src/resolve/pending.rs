@@ -1,8 +1,8 @@
-//! How many look-ups of a capability are under way in the system's resolver, whose threads nobody can end: one whose
-//! caller gave up counts until the system answers it.
+//! The number of a capability's running look-ups in the system's resolver, whose threads cannot be ended: a look-up
+//! that was given up counts until the system answers it.
 //!
-//! Each capability has places of its own, and others for all that was narrowed from it, so that what a narrowed one
-//! leaves hanging takes no place from the one it came from, nor from others beside it. Pure but for the counter of forks.
+//! Each capability has its own places, and others for its narrowed ones together, so that the hanging look-ups of a
+//! narrowed one take no place from its parent or its siblings. Pure, except for the counter of forks.
 
 use crate::fork::generation;
 use std::sync::{

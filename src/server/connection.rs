@@ -1,4 +1,4 @@
-//! One connection of a server: what it is doing, and what it has to hold for that. At rest it holds no buffer.
+//! One connection of a server: its state, and its buffers. An idle one holds no buffer.
 
 use super::{body::Body, stream::Stream};
 use crate::{

@@ -1,4 +1,4 @@
-//! Requests as they come in: bytes of a connection to the reader, heads that are judged, bodies that are kept, refusals that are told.
+//! Incoming requests: bytes go to the reader, heads are checked, bodies are stored, refusals are reported.
 
 use super::{Body, Connection, Engine, Note, Phase, Reading, Request, State, Talk, body::Share};
 use crate::{

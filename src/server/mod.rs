@@ -1,9 +1,9 @@
-//! An HTTP/1.1 server (RFC 9110, RFC 9112) behind calls that wait: all connections are accepted, shake hands, are read and
-//! written side by side, and complete requests are handed out.
+//! An HTTP/1.1 server (RFC 9110, RFC 9112) behind blocking calls: all connections are accepted, shake hands, are read
+//! and written side by side, and complete requests are returned.
 //!
-//! No thread and no loop of its own: [`Engine::turn`] does what there is to do, and waits at most as long as it is told. A
-//! readiness queue of the kernel (epoll, kqueue; by mio) holds all sockets. What is said on the wire is decided in
-//! `http::incoming` and `http::answer`, which are pure; here are sockets, clocks and limits. Listens only on a listener that
+//! No thread and no loop of its own: [`Engine::turn`] does the pending work, and waits at most for the given time. A
+//! readiness queue of the kernel (epoll, kqueue; by mio) holds all sockets. `http::incoming` and `http::answer`, which
+//! are pure, decide about the bytes on the wire; here are sockets, clocks and limits. Listens only on a listener that
 //! passed the gate.
 
 mod body;

@@ -1,4 +1,4 @@
-//! What a server is told once, with its defaults.
+//! The options of a server, with their defaults.
 
 use super::Spill;
 use crate::http::incoming::Limits;

@@ -1,4 +1,5 @@
-//! The places of connections: taken while something is done with one, given back, let go; and what a forked child keeps of them.
+//! The table of connections: a connection is taken out while it is in use, put back, or dropped; and the ones that a
+//! forked child keeps.
 
 use super::{Connection, Engine, LISTENER, Note, Phase, State, Stream, Ticket, broken, gone, ready, register};
 use crate::{error::Result, fork};

@@ -1,4 +1,4 @@
-//! One accepted connection as bytes that come and go without a wait, plain or over TLS.
+//! One accepted connection, plain or TLS, read and written without waiting.
 
 use crate::{
     deadline::Deadline,

@@ -1,4 +1,4 @@
-//! Answers: what a script gives back for a request, on its way to the client.
+//! Answers of the script, on their way to the client.
 
 use super::{
     Connection, Engine, Entry, HIGH, Note, Ticket,

@@ -1,4 +1,4 @@
-//! The timers of all connections, looked at together: nothing waits for one of them alone.
+//! The timers of all connections, checked together.
 
 use super::{Engine, Note, Phase, State};
 use crate::{

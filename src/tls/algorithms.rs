@@ -1,4 +1,4 @@
-//! Names for keys and signatures, and what the provider can do with them: a provider that can do more is said to do more.
+//! Names of key types and signatures, and the provider's support for them.
 
 use super::{der, provider};
 use rustls::pki_types::PrivateKeyDer;

@@ -1,4 +1,4 @@
-//! Byte queues whose memory belongs to the thread while they are empty, so that an idle connection holds none.
+//! Byte queues; the memory of an empty one goes back to the thread, so that an idle connection holds none.
 
 use crate::{error::Result, pages};
 use std::cell::RefCell;

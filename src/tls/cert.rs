@@ -1,4 +1,4 @@
-//! What a peer's certificate says, for people and logs. Verification never reads it from here.
+//! The fields of a peer's certificate, for people and logs. Verification does not use them.
 
 use super::pem;
 use crate::crypto::digest;

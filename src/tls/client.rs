@@ -1,4 +1,4 @@
-//! The client's side of the configuration: whom to believe, what to show, what to offer.
+//! The client's configuration: trust, its own certificate, offered protocols.
 
 use super::{
     Version,

@@ -1,4 +1,4 @@
-//! The little DER that is read by hand: one value, and the texts of ASN.1.
+//! The part of DER that is read by hand: one value, and the strings of ASN.1.
 
 /// How texts are handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What went wrong, in words that say whose fault it is and what would help.
+//! Error messages of TLS: whose fault it is, and what would help.
 
 use super::{
     algorithms,

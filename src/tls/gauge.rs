@@ -1,4 +1,4 @@
-//! Where records end in a stream of bytes (RFC 8446, section 5.1), for a reader that must take no byte beyond.
+//! The ends of records in a stream of bytes (RFC 8446, section 5.1), for a reader that must take no byte beyond.
 
 /// Bytes in a record's head: type, version, length.
 const HEAD: usize = 5;

@@ -1,8 +1,8 @@
-//! TLS over any byte transport: client and server, built on rustls. The cryptography is rustls' alone.
+//! TLS over any byte transport: client and server, built on rustls. All cryptography is done by rustls.
 //!
 //! [`ClientTls`] and [`ServerTls`] are configurations, made once; [`Tls`] is one connection. May touch its transport
 //! and, once per process, the machine's trust store. Never reads the environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`,
-//! `SSLKEYLOGFILE` are ignored), never opens a file that a caller names: certificates and keys arrive as PEM.
+//! `SSLKEYLOGFILE` are ignored), never opens a file that a caller names: certificates and keys are passed as PEM.
 
 pub(crate) mod algorithms;
 mod buffer;

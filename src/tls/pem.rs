@@ -1,7 +1,7 @@
 //! PEM in, DER out: every error names the option it came from, and no error holds a byte of a key.
 //!
-//! Sections are found here, since rustls' reader passes over the labels and headers that OpenSSL writes; their base64 is
-//! left to it, whose time does not depend on a key's bytes.
+//! Sections are found here, since rustls' reader skips the labels and headers that OpenSSL writes; rustls decodes their
+//! base64, in a time that does not depend on the bytes of a key.
 
 use super::{
     algorithms, der,

@@ -1,4 +1,4 @@
-//! Turns the crank of rustls: bytes of the wire in, plaintext and bytes for the wire out. No I/O.
+//! The loop around rustls: bytes of the wire in, plaintext and bytes for the wire out. No I/O.
 
 use super::buffer::Buffer;
 use rustls::{

@@ -1,8 +1,9 @@
-//! Whom we trust: the machine's own store, or the bundled Mozilla roots where it has none.
+//! The trusted roots: the system's store, or the bundled Mozilla roots where there is none.
 //!
-//! Read once per process, when the first certificate is to be verified; never when the module is loaded. A store that is there
-//! and cannot be read is an error of that one handshake: the next one reads again. The files are fixed paths: `SSL_CERT_FILE` and `SSL_CERT_DIR` are ambient authority and are not asked (on macOS and Windows
-//! the platform library does ask them).
+//! Read once per process, when the first certificate is to be verified; never when the module is loaded. A store that
+//! exists and cannot be read is an error of that handshake: the next one reads again. The files are fixed paths:
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR` are ambient authority and are ignored (on macOS and Windows the platform library
+//! reads them).
 
 use super::{
     cert::sha256,

@@ -1,5 +1,5 @@
-//! Private keys under a password: PKCS#8 (RFC 8018, by a crate) and OpenSSL's older way with headers in the PEM (RFC 1421,
-//! PEM_read_bio_PrivateKey(3)). Says what is wrong, and nothing of key or password.
+//! Encrypted private keys: PKCS#8 (RFC 8018, by a crate) and OpenSSL's older way with headers in the PEM (RFC 1421,
+//! PEM_read_bio_PrivateKey(3)). Messages contain nothing of the key or the password.
 
 use cbc::cipher::{BlockCipherDecrypt, BlockModeDecrypt, KeyInit, KeyIvInit, block_padding::Pkcs7};
 use md5::{Digest, Md5};

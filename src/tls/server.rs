@@ -1,4 +1,4 @@
-//! The server's side of the configuration: what to show, and whether to ask the client for a certificate.
+//! The server's configuration: its certificates, and whether it asks the client for one.
 
 use super::{
     Version,

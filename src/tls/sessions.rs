@@ -1,7 +1,7 @@
-//! The sessions of one client to one host, for connections that resume those of an earlier one (FTP's for data).
+//! The TLS sessions of one client with one host, for connections that resume an earlier one (FTP's data connections).
 //!
-//! A ticket of TLS 1.3 is used once (RFC 8446, appendix C.4), and not every server gives a new one for it: so it can be asked
-//! whether the last one is gone.
+//! A ticket of TLS 1.3 is used once (RFC 8446, appendix C.4), and not every server sends a new one in return: so the
+//! caller can ask whether one is left.
 
 use rustls::{
     NamedGroup,

@@ -1,4 +1,4 @@
-//! What a side shows of itself: its chain of certificates and its key.
+//! Our own identity in TLS: a chain of certificates and its key.
 
 use super::{algorithms, cert::public_key, pem, provider, wrong};
 use crate::error::Result;

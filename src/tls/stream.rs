@@ -1,8 +1,8 @@
-//! One TLS connection: read, write, end; its handshake has a file of its own.
+//! One TLS connection: read, write, close. The handshake has its own file.
 //!
-//! Nothing is lost: a wait that times out or is interrupted leaves every byte, in and out, where the next call finds
-//! it, in the middle of a record too. What `write` accepted is on its way before anything else is. A connection at
-//! rest holds no buffer. A forked child refuses to use its parent's connection, and says nothing on it.
+//! Nothing is lost: a wait that times out or is interrupted keeps every byte, in and out, for the next call, also in
+//! the middle of a record. Bytes that `write` accepted are sent before any others. An idle connection holds no buffer.
+//! A forked child refuses to use its parent's connection, and sends nothing on it.
 
 mod handshake;
 

@@ -1,5 +1,5 @@
-//! Whether a peer's certificate is good, where webpki is not asked or does not say why: one that is believed itself, what the
-//! peer signs with its key, and the true reason of a refusal. One rule for both surfaces.
+//! Verification of a peer's certificate where webpki is not used or gives no reason: certificates that are trusted as
+//! they are, signatures by the peer's key, and the exact reason of a refusal. One rule for `net.ssl` and the drop-in.
 
 use super::{Version, algorithms, cert::public_key, der, provider};
 use rustls::{

@@ -1,7 +1,7 @@
-//! The name by which a granted Unix socket is reached: where its directory is granted, a link in it leads nowhere.
+//! The path of a granted Unix socket: where its directory is granted, links in it are not followed.
 //!
-//! The file is opened without following a link (`O_PATH`) and reached by its descriptor, so nobody can put a link in
-//! its place between the look and the connect. Opens nothing to read or write.
+//! The file is opened without following a link (`O_PATH`) and reached by its descriptor, so no other process can put a
+//! link in its place between the check and the connect. Opens nothing to read or write.
 
 use crate::{
     error::{Error, Kind, Result},

@@ -1,4 +1,4 @@
-//! Who is at the other end of a Unix socket, as the kernel knows it.
+//! The process at the other end of a Unix socket, as the kernel reports it.
 #![cfg_attr(target_os = "linux", allow(unsafe_code))]
 
 use std::os::fd::BorrowedFd;

@@ -1,8 +1,8 @@
-//! Sockets one step at a time, as the BSD interface has them: made, set up, bound, connected, listened on.
+//! Sockets one step at a time, as in the BSD interface: socket, setsockopt, bind, connect, listen.
 //!
-//! For programs that were written against that interface; whatever opens a connection in one go uses `wire`. As
-//! everywhere, nothing is bound or connected without a proof, descriptors do not reach child processes, and a socket
-//! stays in blocking mode: a single call says when it must not wait.
+//! For programs of LuaSocket; code that opens a connection in one call uses `wire`. As everywhere, nothing is bound or
+//! connected without a proof, descriptors do not reach child processes, and a socket stays in blocking mode: each call
+//! says whether it may wait.
 
 pub mod option;
 pub mod pipe;

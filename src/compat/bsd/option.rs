@@ -1,5 +1,5 @@
-//! Socket options by their numbers, for programs that name them: most are an `int`, which is all that the C interface
-//! is used for here.
+//! Socket options by their numbers, for programs that name them: most are an `int`, and only those use the C interface
+//! here.
 #![allow(unsafe_code)]
 
 use super::failed;

@@ -1,4 +1,4 @@
-//! SIGPIPE, for programs that were written for LuaSocket: it ignores the signal for the whole process, and they lean on that
+//! SIGPIPE, for programs of LuaSocket. LuaSocket ignores the signal for the whole process, and programs rely on that
 //! wherever they write to a pipe. Our own sockets never raise it.
 #![allow(unsafe_code)]
 

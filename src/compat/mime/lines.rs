@@ -1,4 +1,4 @@
-//! Lines of mail: their length, their ends, and the dots that they begin with.
+//! Lines of mail: length, line ends, and dot-stuffing.
 
 use super::Out;
 

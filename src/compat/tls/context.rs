@@ -1,7 +1,7 @@
-//! A LuaSec context: what a program asks for step by step, and the rustls configurations that come of it.
+//! A LuaSec context: settings, made step by step, and the rustls configurations built from them.
 //!
-//! Certificates, keys and lists arrive as PEM text: who may read which file is decided elsewhere. Errors are words as
-//! LuaSec gives them, without what it puts in front.
+//! Certificates, keys and revocation lists are passed as PEM text; permission to read files is checked elsewhere.
+//! Errors are LuaSec's texts without their prefix.
 
 use super::{
     suites,

@@ -1,7 +1,7 @@
 //! The TLS of the drop-in: contexts, connections and certificates as LuaSec has them, over rustls.
 //!
-//! What programs ask in OpenSSL's words is read to the nearest safe thing that rustls does (`suites`), and what goes
-//! wrong is told in OpenSSL's words (`words`). Opens no file and no socket.
+//! OpenSSL's names are mapped to the nearest safe feature of rustls (`suites`), and failures to OpenSSL's texts
+//! (`words`). Opens no file and no socket.
 
 mod context;
 mod session;

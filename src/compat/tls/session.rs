@@ -1,4 +1,4 @@
-//! One connection of the drop-in: how it begins, and what it can tell.
+//! One TLS connection of the drop-in: its start, and its properties.
 
 use super::{
     context::{Built, Side, server_name},

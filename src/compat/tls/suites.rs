@@ -1,7 +1,7 @@
-//! OpenSSL's names of cipher suites, curves and options, and what of it rustls has.
+//! OpenSSL's names of cipher suites, curves and options, and their counterparts in rustls.
 //!
-//! The nearest safe reading: a name that OpenSSL knows and rustls lacks selects nothing; a list that selects nothing is an
-//! error. There is no way to get a suite that rustls does not offer: TLS 1.2 with ECDHE and AEAD, TLS 1.3.
+//! The nearest safe meaning: a name that OpenSSL knows and rustls lacks selects nothing; a list that selects nothing is
+//! an error. A suite that rustls does not offer cannot be selected: TLS 1.2 with ECDHE and AEAD, TLS 1.3.
 
 use crate::crypto::ALL_KX_GROUPS;
 use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, crypto::SupportedKxGroup};

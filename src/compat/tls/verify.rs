@@ -1,8 +1,8 @@
-//! Whether a chain of certificates is good, as LuaSec asks: by the flags of `verify` and `verifyext`, with OpenSSL's
-//! words for what is wrong and where.
+//! Verification of a chain of certificates for LuaSec: the flags of `verify` and `verifyext`, and OpenSSL's texts for
+//! each failure and its depth.
 //!
-//! webpki decides; what OpenSSL takes beyond it is named in [`judge`]. The words are for people and programs that match
-//! them; they never turn a refusal into a pass.
+//! webpki decides; [`judge`] lists what OpenSSL accepts in addition. The texts are for people, and for programs that
+//! match them; they never turn a refusal into a pass.
 
 use super::words::{UNREADABLE, chain as chain_words, itself as itself_words};
 use crate::{

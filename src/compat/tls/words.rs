@@ -1,4 +1,4 @@
-//! OpenSSL's words for what went wrong, which programs match: reasons of a handshake, complaints about a chain.
+//! OpenSSL's texts of failures, which programs match: failures of a handshake, and of a chain.
 
 use super::verify::Complaint;
 use crate::tls::trust;

@@ -1,7 +1,7 @@
 //! Certificates as LuaSec shows them: names with their object identifiers, OpenSSL's texts for times and keys.
 //!
-//! Reads what a certificate says and proves nothing, but in `issued`. Bytes are a peer's: what cannot be read is
-//! answered with nothing, never with a panic.
+//! Reads certificates without verifying them; only `issued` checks a signature. The bytes come from a peer: an
+//! unreadable part gives nothing, never a panic.
 
 use super::verify;
 use crate::tls::{

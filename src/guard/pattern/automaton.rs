@@ -1,9 +1,9 @@
 //! A constraint that is matched as a whole, as an automaton of a few machine words (Glushkov's): a position for each
-//! character that its text takes, and which positions may come after it. All positions that a segment may have come to
-//! are one word, so that a byte costs a step for each of them and never more: linear, without memory of its own.
+//! character that its text takes, and which positions may come after it. All current positions fit into one word, so
+//! that a byte costs at most a step for each of them: linear, without memory of its own.
 //!
-//! Only a faster reading of what `regex-lite` has taken, and asked about classes itself: what is not understood here, or
-//! has more than 64 positions, is left to that crate.
+//! Only a faster form of constraints that `regex-lite` has accepted; it also answers for classes. A constraint that is
+//! unknown here, or has more than 64 positions, is left to that crate.
 
 use regex_lite::Regex;
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
-//! Constraints of parameters: a small, frozen part of what the regular expressions of `regex-lite` can say.
+//! Constraints of parameters: a small, frozen part of the regular expressions of `regex-lite`.
 //!
-//! A constraint sees one segment, all of it or what the texts around it leave; so it never crosses a slash. Its
-//! classes are ASCII, it is anchored at both ends, and it captures nothing.
+//! A constraint matches one segment, or the part of it between fixed texts; so it never crosses a slash. Its classes
+//! are ASCII, it is anchored at both ends, and it captures nothing.
 
 use super::{MAX_CONSTRAINT, automaton::Automaton};
 use regex_lite::Regex;

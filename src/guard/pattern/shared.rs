@@ -1,4 +1,4 @@
-//! What is the same in many patterns, kept once: it is made once, and it is near where all of it together is far memory.
+//! Parts that many patterns have in common, kept once: this saves work and cache misses.
 
 use super::{
     BadPattern, MAX_COMPILED,

@@ -1,4 +1,4 @@
-//! What a server asks for: the fields `WWW-Authenticate` and `Proxy-Authenticate` (RFC 9110 section 11.6.1), read
+//! Challenges of a server: the fields `WWW-Authenticate` and `Proxy-Authenticate` (RFC 9110 section 11.6.1), read
 //! strictly up to the first fault. Knows nothing of secrets.
 
 use super::super::{fields::trim, is_token};

@@ -1,4 +1,4 @@
-//! Dates as cookies write them (RFC 6265bis section 5.1.1): any order, any delimiter, and the first of each part counts.
+//! Dates in cookies (RFC 6265bis section 5.1.1): any order, any delimiter, and the first of each part counts.
 //!
 //! Bytes in, seconds out. Also reads the dates of HTTP itself, which are a subset.
 

@@ -1,4 +1,5 @@
-//! One `Set-Cookie` field, read as browsers read it (RFC 6265bis section 5.6). What it may set is decided by the jar.
+//! One `Set-Cookie` field, read as browsers read it (RFC 6265bis section 5.6). The jar decides whether the cookie is
+//! accepted.
 
 use super::{super::fields::trim, SameSite, date};
 

@@ -1,7 +1,7 @@
 //! zstd (RFC 8878), with windows of at most 8 MiB (RFC 9659).
 //!
-//! The library decodes whole blocks, so the framing is read here: what is not whole yet is gathered, at most one block,
-//! and what a frame wants in memory is known before it gets it.
+//! The library decodes whole blocks, so the framing is read here: at most one incomplete block is kept, and the memory
+//! of a frame is known before it is allocated.
 
 use super::Progress;
 use crate::{

@@ -1,7 +1,7 @@
 //! A request as a server reads it (RFC 9112): bytes in, a typed head and counts of body out.
 //!
-//! Strict where two readers could disagree: what is ambiguous is refused with a status and the connection closed, so that a
-//! front server and we never see two different requests. Knows no socket, no clock and no Lua; keeps no body.
+//! Strict: an ambiguous request is refused with a status and the connection is closed, so that a front server and this
+//! reader never see two different requests. Has no socket, no clock and no Lua; keeps no body.
 
 pub mod multipart;
 pub mod params;

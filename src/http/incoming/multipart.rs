@@ -1,7 +1,7 @@
-//! `multipart/form-data` bodies (RFC 7578, RFC 2046 section 5.1) as a server reads them: where each part is.
+//! `multipart/form-data` bodies (RFC 7578, RFC 2046 section 5.1) as a server reads them: the position of each part.
 //!
-//! Bytes in, places out: a part's own bytes stay where they are. Strict: nothing before the first boundary, CRLF at every
-//! line's end, a `Content-Disposition: form-data` with a name in each part, an end.
+//! Bytes in, positions out: the bytes of a part are not copied. Strict: nothing before the first boundary, CRLF at the
+//! end of every line, a `Content-Disposition: form-data` with a name in each part, a closing boundary.
 
 use super::super::{broken, fields::Fields};
 use crate::error::{Error, Kind, Result};

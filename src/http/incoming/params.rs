@@ -1,4 +1,4 @@
-//! What a request says in pairs: queries and forms (WHATWG URL standard, section 5), and cookies (RFC 6265 section 4.2).
+//! Pairs in a request: queries and forms (WHATWG URL standard, section 5), and cookies (RFC 6265 section 4.2).
 
 use super::super::fields::{Fields, trim};
 use crate::error::{Error, Kind, Result};

@@ -1,4 +1,4 @@
-//! The request target and the host that it is for (RFC 9112 section 3.2).
+//! The request target and its host (RFC 9112 section 3.2).
 
 use super::{Refusal, refuse};
 use crate::http::{fields::Fields, response::Version};

@@ -1,10 +1,9 @@
 //! Frames of RFC 6455 without I/O: bytes in, messages out, and the other way round.
 //!
-//! tungstenite knows what a head looks like, and masks; this room decides what a careful client accepts, at the first
-//! byte that decides it. The library's own `WebSocket` is not used: it makes room for a payload as soon as a head
-//! announces it, judges a head only once the payload is there, answers a bad close code as if it were a good one, and
-//! hides from `poll` what it has buffered. Here memory grows with what arrives, and the answer is the same however the
-//! bytes are cut. An error is final.
+//! tungstenite parses heads, and masks; this room checks each frame, at the first byte that decides. The library's own
+//! `WebSocket` is not used: it allocates a payload as soon as a head announces it, checks a head only after its
+//! payload, answers a bad close code like a good one, and hides its buffered bytes from `poll`. Here memory grows with
+//! what arrives, and the answer is the same however the bytes are cut. An error is final.
 
 use super::super::broken;
 use crate::{

@@ -1,4 +1,4 @@
-//! The opening handshake of RFC 6455 section 4, the client's side: what is asked, and whether the answer is one.
+//! The opening handshake of RFC 6455 section 4, the client's side: the request, and the check of the answer.
 //!
 //! Pure: a request's fields and an answer's head. No extension is offered, so none is accepted.
 

@@ -1,5 +1,5 @@
 //! `socket.dns`: the system's resolver for addresses and `names` for the way back, both through the gate. An address
-//! is its own answer and asks nobody, and so is `localhost` (RFC 6761, section 6.3).
+//! and `localhost` are answered without a query (RFC 6761, section 6.3).
 
 use super::{
     inet,

@@ -1,7 +1,7 @@
-//! The native part of the drop-in for LuaSocket and LuaSec: what `lua/caspian/net/compat/` builds on. Its objects are
-//! those of LuaSocket, over the core's sockets and the same gate.
+//! The native part of the drop-in for LuaSocket and LuaSec: the base of `lua/caspian/net/compat/`. Its objects are
+//! LuaSocket's, over the core's sockets and the same gate.
 //!
-//! What is here converts and remembers; the bytes move in `conn` and `compat::bsd`.
+//! Converts and keeps state; the bytes move in `conn` and `compat::bsd`.
 
 mod dns;
 mod hot;

@@ -1,5 +1,5 @@
-//! What stands behind an object of the drop-in: a descriptor in whatever state its program has brought it to, its
-//! timeouts and its counts. Pure Rust; the Lua values are made in `raw`.
+//! The state of an object of the drop-in: its descriptor, in any state, its timeouts and its counts. Pure Rust; the Lua
+//! values are made in `raw`.
 
 use super::{
     options::Setting,

@@ -1,5 +1,5 @@
-//! What stands behind an `SSL connection`: a stream that was taken from a plain object, on its way to TLS, in it, or closed.
-//! Pure Rust; the functions that Lua calls are in `ssl_core`, the handshake is in `ssl_handshake`.
+//! The state of an `SSL connection`: a stream taken from a plain object, before, during or after the handshake, or
+//! closed. Pure Rust; the functions that Lua calls are in `ssl_core`, the handshake is in `ssl_handshake`.
 
 use super::{
     object::{Clock, Item, Slot, Timeouts},

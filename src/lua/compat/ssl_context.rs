@@ -1,4 +1,4 @@
-//! `ssl.context`: what connections begin with, asked for step by step.
+//! `ssl.context`: the configuration of connections, made step by step.
 
 use super::ssl_core::Classes;
 use crate::lua::boxed::{self, Boxed};

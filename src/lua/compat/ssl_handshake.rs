@@ -1,4 +1,4 @@
-//! The handshake of an `SSL connection`, in as many calls as it takes: nothing in it waits longer than its timeouts say.
+//! The handshake of an `SSL connection`, over several calls; each waits at most for its timeouts.
 
 use super::{
     object::{Clock, Item},

@@ -1,4 +1,4 @@
-//! Datagrams: the methods that TCP objects have not.
+//! Datagrams: the methods that TCP objects lack.
 
 use super::{
     inet,

@@ -1,4 +1,4 @@
-//! What LuaSocket calls things: its error strings, and the values that its methods answer.
+//! LuaSocket's error strings, and the results of its methods.
 
 use super::object::Object;
 use crate::error::{Error, Kind};

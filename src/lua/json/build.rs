@@ -1,5 +1,5 @@
-//! A document's values, made by Lua's C API: a few hundred in one protected call. Each call of mlua's is protected by itself, which is
-//! several times the work of making a string or setting a field.
+//! A document's values, made by Lua's C API: a few hundred in one protected call. mlua protects each of its calls
+//! separately, which costs several times as much as making a string or setting a field.
 #![allow(unsafe_code)]
 
 use super::MAX_DEPTH;

@@ -1,10 +1,11 @@
 //! JSON to Lua values and back, by serde_json.
 //!
 //! `null` is the light userdata NULL. A decoded array carries a metatable of its own, so that an empty one goes back as
-//! an array; a table that Lua made is an array if its keys are 1 to n. Read raw: no metamethod is asked.
+//! an array; a table that Lua made is an array if its keys are 1 to n. Raw access: no metamethod is called.
 //!
-//! An object goes back with its keys in the order in which they came. The order is kept beside its metatable, which objects of
-//! a document share that have the same keys in the same order: a list of a thousand records keeps it once.
+//! An object goes back with its keys in the order in which they came. The order is kept beside its metatable, which is
+//! shared by the objects of a document with the same keys in the same order: a list of a thousand records keeps it
+//! once.
 
 mod build;
 mod encode;

@@ -1,7 +1,7 @@
-//! What the pure half says of mail, as Lua's values, in one protected call: a mailbox has thousands of envelopes.
+//! Results of the pure half of mail as Lua values, in one protected call: a mailbox has thousands of envelopes.
 //!
-//! `Value` is borrowed by the frames that call Lua and they own nothing, so that an error of Lua's (no memory), which leaves them by a jump,
-//! loses nothing.
+//! The frames that call Lua borrow the `Value` and own nothing, so that a Lua error (no memory), which leaves them by a
+//! jump, leaks nothing.
 #![allow(unsafe_code)]
 // The `unsafe fn` below has one condition: `state` is a live Lua state in a protected call, with the metatables of lists and hashes at 1 and 2.
 #![allow(unsafe_op_in_unsafe_fn)]

@@ -1,7 +1,7 @@
-//! HTTP servers for Lua: sockets of a class of their own, whose requests come out whole.
+//! HTTP servers for Lua: sockets of their own class, which return complete requests.
 //!
-//! While a call waits the engine is not borrowed, so that what a signal's handler runs may stop the server, close it, or
-//! answer a request. What the front has to do with notes (logs, callbacks, streams) it is told one note at a time.
+//! The engine is not borrowed while a call waits, so that the handler of a signal may stop the server, close it, or
+//! answer a request. The front gets its work (logs, callbacks, streams) as notes, one at a time.
 
 mod request;
 mod respond;

@@ -1,4 +1,4 @@
-//! Requests for Lua: what the front makes an object of, field by field as it is asked.
+//! Requests for Lua: their fields, each made when it is first read.
 
 use super::{Lost, Server};
 use crate::lua::{

@@ -1,4 +1,4 @@
-//! Answers from Lua: status, headers and what follows them.
+//! Answers from Lua: status, headers and body.
 
 use super::{
     patience,

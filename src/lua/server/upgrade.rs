@@ -1,4 +1,4 @@
-//! What a request becomes besides an answer: a WebSocket; and the parts of its form.
+//! WebSockets made from requests; and the parts of a form.
 
 use super::{
     request::{Held, peek},

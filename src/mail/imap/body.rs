@@ -1,4 +1,4 @@
-//! What FETCH says of a message (RFC 9051 section 7.5.2): attributes by name, envelope and structure by field.
+//! The data of FETCH about a message (RFC 9051 section 7.5.2): attributes by name, envelope and structure by field.
 
 use super::{
     Malformed, Result, number,

@@ -1,9 +1,11 @@
-//! Responses of IMAP servers (RFC 9051 section 7, RFC 3501 section 7): the bytes of one whole response become what it says.
+//! Responses of IMAP servers (RFC 9051 section 7, RFC 3501 section 7): the bytes of one whole response become a typed
+//! value.
 //!
-//! Pure, and without recursion that a server could drive: lists nest [`MAX_DEPTH`] deep at most. A grammar of ours, since those at hand
-//! do not bear real servers: imap-codec refuses UTF-8 in quoted strings, MODSEQ, ESEARCH, VANISHED and every attribute that it does
-//! not know, imap-proto has no ESEARCH, NAMESPACE or LIST-EXTENDED and overflows the stack on "((((". This one knows the tokens (RFC 9051
-//! section 9) and takes what they spell: an unknown response or attribute is data like any other.
+//! Pure, and without recursion that a server could drive: lists nest [`MAX_DEPTH`] deep at most. The grammar is our
+//! own, since the available crates fail on real servers: imap-codec refuses UTF-8 in quoted strings, MODSEQ, ESEARCH,
+//! VANISHED and every attribute that it does not know, imap-proto has no ESEARCH, NAMESPACE or LIST-EXTENDED and
+//! overflows the stack on "((((". This one knows the tokens (RFC 9051 section 9): an unknown response or attribute is
+//! data like any other.
 
 mod body;
 mod mailbox;

@@ -1,6 +1,7 @@
-//! The handshake of a connection: how it begins, goes on and ends, and what it came to.
+//! The handshake of a connection: its start, its steps, its end and its result.
 //!
-//! It may stop at any wait and be taken up again. Some keep to records: they leave in the transport what comes behind them.
+//! It may stop at any wait and continue later. Some callers need it to read whole records only: bytes after the
+//! handshake stay in the transport.
 
 use super::{End, RECORD, Tls};
 use crate::{
