@@ -10,6 +10,7 @@
 //! opened: they expose the memory of this process, among other things.
 
 mod beneath;
+pub mod draft;
 #[cfg(test)]
 mod tests;
 pub mod whole;

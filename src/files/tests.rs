@@ -1,6 +1,7 @@
 //! The door, with the kernel's help and without.
 
 use super::*;
+use std::os::unix::fs::PermissionsExt;
 use std::{
     fs,
     io::{Read, Write},
@@ -217,4 +218,45 @@ fn modes() {
     ] {
         assert_eq!(Mode::parse(text), kind.map(|kind| Mode { kind, both }));
     }
+}
+
+#[test]
+fn a_draft_takes_its_name_at_the_end() {
+    let tree = Tree::new("draft");
+    let files = Files::within(&[tree.0.join("in")]).unwrap();
+    let path = |name: &str| tree.0.join("in").join(name).as_os_str().as_bytes().to_vec();
+    let text = |name: &str| fs::read_to_string(tree.0.join("in").join(name)).ok();
+    let names = || fs::read_dir(tree.0.join("in")).unwrap().count();
+    let before = names();
+    // Given up: what was there is as it was, and nothing stays.
+    for name in ["a", "fresh"] {
+        let mut draft = files.place_for(&path(name)).unwrap().draft().unwrap();
+        draft.write(b"half").unwrap();
+        assert_eq!(text(name).as_deref(), (name == "a").then_some("a"));
+        drop(draft);
+        assert_eq!((text(name).as_deref(), names()), ((name == "a").then_some("a"), before));
+    }
+    // Whole: also begun anew, with the rights of what it replaces, and through a link that stays one.
+    fs::set_permissions(tree.0.join("in/a"), fs::Permissions::from_mode(0o640)).unwrap();
+    for name in ["a", "fresh", "near"] {
+        let mut draft = files.place_for(&path(name)).unwrap().draft().unwrap();
+        draft.write(b"too much").unwrap();
+        draft.restart().unwrap();
+        draft.write(name.as_bytes()).unwrap();
+        draft.finish().unwrap();
+        assert_eq!(text(name).as_deref(), Some(name));
+    }
+    assert_eq!((text("a").as_deref(), names()), (Some("near"), before + 1));
+    assert_eq!(fs::metadata(tree.0.join("in/a")).unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(fs::symlink_metadata(tree.0.join("in/near")).unwrap().is_symlink());
+    // Outside, directories, pipes: never.
+    for name in ["sub", "sub/", ".", "fresh/", "out", "up", "escape", "../out/secret", "none/x", "loop"] {
+        assert!(files.place_for(&path(name)).is_err(), "{name}");
+    }
+    assert!(Files::everywhere().place_for(b"/dev/null").is_err() && Files::default().place_for(&path("a")).is_err());
+    // What becomes a directory, or another's, meanwhile.
+    let draft = files.place_for(&path("late")).unwrap().draft().unwrap();
+    fs::create_dir(tree.0.join("in/late")).unwrap();
+    assert!(draft.finish().is_err());
+    assert_eq!(names(), before + 2);
 }

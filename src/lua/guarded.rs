@@ -54,7 +54,8 @@ pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<(
         let net = cap.net.narrow(&spec).and_then(|net| net.narrow(&fence)).map_err(|e| e.op("guard"))?;
         let mut request_options = RequestOptions::default();
         Arc::make_mut(&mut request_options.options).names = Some(Lookup::default());
-        client(&cap, net, Files::default(), Limits::default(), request_options, Default::default()).into_lua(lua, &made)
+        client(&cap, net, Files::default(), Limits::default(), request_options, Default::default(), None)
+            .into_lua(lua, &made)
     })?;
     // guard_check(client, opts): are these options of requests right?
     define(lua, core, "guard_check", |lua, (of, opts): (AnyUserData, Table)| {

@@ -21,6 +21,7 @@ use crate::{
         stream::Stream,
         upload::Source,
     },
+    codec,
     deadline::check_block,
     error::{Error, Kind},
     files::Files,
@@ -61,6 +62,8 @@ pub(super) struct Client {
     request_options: RequestOptions,
     /// The headers of its requests; a request's own of the same name take their place.
     headers: Headers,
+    /// What the URLs of its requests are relative to.
+    base: Option<Rc<str>>,
     /// The URL that was asked for last, as the caller wrote it and as it was read: who asks again and again asks for the
     /// same one.
     last: RefCell<Option<(Box<[u8]>, HttpUrl)>>,
@@ -68,6 +71,10 @@ pub(super) struct Client {
 }
 
 impl Client {
+    pub(super) fn files(&self) -> &Files {
+        &self.files
+    }
+
     pub(super) fn net(&self) -> Net {
         self.net.borrow().clone()
     }
@@ -115,7 +122,9 @@ impl Client {
             return Ok(url.clone());
         }
         let Ok(words) = std::str::from_utf8(text) else { return argument(1, "URL is not valid UTF-8") };
-        let url = HttpUrl::parse(words).or_else(|why| argument(1, why))?;
+        let joined = self.base.as_ref().map(|base| codec::join(base, words)).transpose();
+        let joined = joined.or_else(|why| argument(1, why.0))?;
+        let url = HttpUrl::parse(joined.as_deref().unwrap_or(words)).or_else(|why| argument(1, why))?;
         self.last.replace(Some((text.into(), url.clone())));
         Ok(url)
     }
@@ -202,7 +211,7 @@ pub(super) fn answered(stream: &mut Stream) -> Answer<u16> {
 
 fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
     let (made, jailed) = (Rc::clone(classes), Rc::clone(classes));
-    // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout = }?, its requests' options?, names?, values?):
+    // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout =, base_url = }?, its requests' options?, names?, values?):
     // the last two are its requests' headers
     define(lua, core, "http_client", move |lua, given| open(lua, given)?.into_lua(lua, &made))?;
     // http_jail(client, hosts): a client for those hosts only, with a pool of its own and no files
@@ -210,8 +219,16 @@ fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
         let of = owner(lua, &of)?;
         of.net.borrow().alive()?;
         let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?).map_err(|e| e.op("jail"))?;
-        client(&of.cap, net, Files::default(), Limits::default(), of.request_options.clone(), Rc::clone(&of.headers))
-            .into_lua(lua, &jailed)
+        client(
+            &of.cap,
+            net,
+            Files::default(),
+            Limits::default(),
+            of.request_options.clone(),
+            Rc::clone(&of.headers),
+            of.base.clone(),
+        )
+        .into_lua(lua, &jailed)
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
     define(lua, core, "http_allow", |lua, (of, hosts): (AnyUserData, Option<Table>)| {
@@ -250,7 +267,14 @@ fn open(lua: &Lua, (cap, limits, request_options, names, values): Opening) -> An
     let bytes = |text: &LuaString| Box::from(&*text.as_bytes());
     let mut values = values.iter().flatten().map(bytes);
     let headers = names.iter().flatten().map(|name| (bytes(name), values.next())).collect();
-    Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, request_options, headers))
+    let base = match given.text("base_url")? {
+        None => None,
+        Some(base) => match HttpUrl::parse(&base) {
+            Ok(_) => Some(base.into()),
+            Err(why) => return argument(1, format!("base_url: {why}")),
+        },
+    };
+    Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, request_options, headers, base))
 }
 
 pub(super) fn client(
@@ -260,6 +284,7 @@ pub(super) fn client(
     limits: Limits,
     mut request_options: RequestOptions,
     headers: Headers,
+    base: Option<Rc<str>>,
 ) -> Rc<Client> {
     // What one client has learnt of servers' challenges is not for another.
     Arc::make_mut(&mut request_options.options).logins = Logins::default();
@@ -271,6 +296,7 @@ pub(super) fn client(
         jar: SharedJar::default(),
         request_options,
         headers,
+        base,
         last: RefCell::default(),
         closed: Cell::new(false),
     });

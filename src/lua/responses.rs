@@ -13,10 +13,14 @@ use super::{
 use crate::{
     client::{self, Fetch, stream::Stream},
     error::{Error, Kind},
+    files::{
+        Refusal,
+        draft::{Draft, Place},
+    },
     http::fields::Fields,
     pages,
 };
-use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, Value};
+use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
 use std::{
     cell::{RefCell, RefMut},
     ffi::CStr,
@@ -26,7 +30,16 @@ use std::{
 
 /// A request under way, or a response. Lua holds it in a userdata of our own making, which a plain request is handed
 /// without mlua (`plain`).
-pub(super) struct Call(RefCell<Stream>);
+pub(super) struct Call {
+    stream: RefCell<Stream>,
+    /// Where the body is saved to, while it comes: gone with the call.
+    draft: RefCell<Option<Box<Draft>>>,
+}
+
+/// Where a body is to be saved, before it is asked for.
+struct HeldPlace(Place);
+
+impl UserData for HeldPlace {}
 
 impl Boxed for Call {
     const NAME: &'static str = "HTTP call";
@@ -36,15 +49,16 @@ impl Boxed for Call {
 
 impl Ends for Call {
     fn end(&self) {
-        if let Ok(mut stream) = self.0.try_borrow_mut() {
+        if let Ok(mut stream) = self.stream.try_borrow_mut() {
             stream.fetch.close();
         }
+        self.give_up();
     }
 }
 
 impl Call {
     pub(super) fn new(fetch: Box<Fetch>) -> Rc<Call> {
-        Rc::new(Call(RefCell::new(Stream::new(fetch))))
+        Rc::new(Call { stream: RefCell::new(Stream::new(fetch)), draft: RefCell::default() })
     }
 
     pub(super) fn into_lua(self: Rc<Call>, lua: &Lua, calls: &Class) -> Answer<Value> {
@@ -53,16 +67,45 @@ impl Call {
 
     /// Lua has its copy of all that was gathered.
     pub(super) fn spent(&self) {
-        if let Ok(mut stream) = self.0.try_borrow_mut() {
+        if let Ok(mut stream) = self.stream.try_borrow_mut() {
             stream.clear();
         }
     }
 
     pub(super) fn stream(&self) -> Answer<RefMut<'_, Stream>> {
-        match self.0.try_borrow_mut() {
+        match self.stream.try_borrow_mut() {
             Ok(stream) => Ok(stream),
             Err(_) => Err(Error::new(Kind::Socket, "the response is in use by another call").into()),
         }
+    }
+
+    /// Removes what was saved of a body that is not going to be whole.
+    fn give_up(&self) {
+        if let Ok(mut draft) = self.draft.try_borrow_mut() {
+            *draft = None;
+        }
+    }
+
+    /// The next piece of the body goes to where it is saved: how many bytes; 0 at its end, when the file has its name;
+    /// nothing where the body was lost, and may be asked for again.
+    fn keep(&self, place: &Place, count: usize) -> Answer<Option<usize>> {
+        let piece = self.stream()?.saved(count)?;
+        let mut draft = self.draft.borrow_mut();
+        if draft.is_none() {
+            *draft = Some(Box::new(place.draft().map_err(unsaved)?));
+        }
+        let Some(open) = draft.as_mut() else { return Ok(None) };
+        let Some(piece) = piece else {
+            open.restart().map_err(|e| unsaved(e.into()))?;
+            return Ok(None);
+        };
+        open.write(&piece).map_err(|e| unsaved(e.into()))?;
+        if piece.is_empty()
+            && let Some(done) = draft.take()
+        {
+            done.finish().map_err(unsaved)?;
+        }
+        Ok(Some(piece.len()))
     }
 }
 
@@ -114,6 +157,35 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             Some(bytes) => lua.create_string(bytes).map(Value::String).or_else(|e| argument(0, e)),
         }
     })?;
+    // http_place(client, path) -> where `http_keep` saves a body; nothing is made yet
+    define(lua, core, "http_place", |lua, (of, path): (AnyUserData, LuaString)| {
+        match super::http::owner(lua, &of)?.files().place_for(&path.as_bytes()) {
+            Ok(place) => Ok(HeldPlace(place)),
+            Err(Refusal::Unpermitted) => argument(2, "save: files are not permitted here: give an open file"),
+            Err(refusal) => argument(2, format!("save: {}", refusal.words(&path.to_string_lossy()))),
+        }
+    })?;
+    // http_keep(call, place, count) -> bytes written, 0 at the end; false: as `http_save`
+    define(lua, core, "http_keep", |lua, (call, place, count): (AnyUserData, AnyUserData, f64)| {
+        let call = peek(lua, &call)?;
+        let Ok(place) = place.borrow::<HeldPlace>() else { return argument(0, "not a place") };
+        match call.keep(&place.0, count as usize) {
+            Ok(Some(count)) => Ok(Value::Number(count as f64)),
+            Ok(None) => Ok(Value::Boolean(false)),
+            Err(why) => {
+                Ends::end(&*call);
+                Err(why)
+            }
+        }
+    })?;
+    // http_kept(place, bytes) -> true: a body that is here, saved
+    define(lua, core, "http_kept", |_, (place, bytes): (AnyUserData, LuaString)| {
+        let Ok(place) = place.borrow::<HeldPlace>() else { return argument(0, "not a place") };
+        let mut draft = place.0.draft().map_err(unsaved)?;
+        draft.write(&bytes.as_bytes()).map_err(|e| unsaved(e.into()))?;
+        draft.finish().map_err(unsaved)?;
+        Ok(true)
+    })?;
     // http_again(call, refused?) -> true once the head of another answer is here; `refused`: why nobody asks, for the error
     define(lua, core, "http_again", |lua, (call, refused): (AnyUserData, Option<String>)| {
         let call = peek(lua, &call)?;
@@ -144,9 +216,20 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         made.or_else(|e| argument(0, e))
     })?;
     define(lua, core, "http_drop", |lua, call: AnyUserData| {
-        peek(lua, &call)?.stream()?.fetch.close();
+        let call = peek(lua, &call)?;
+        call.give_up();
+        call.stream()?.fetch.close();
         Ok(true)
     })
+}
+
+/// Why a body could not be saved. The path is the script's own.
+fn unsaved(why: Refusal) -> Error {
+    match why {
+        Refusal::System(err) => Error::from_io("save", &err),
+        refusal => Error::new(Kind::Socket, format!("save{}", refusal.words(""))),
+    }
+    .op("fetch")
 }
 
 /// A whole body of which nobody has seen anything: as [`Stream::gather`], to where Lua keeps it.

@@ -174,6 +174,30 @@ fn files_stay_beneath_their_directory() {
                 "ca_bundle: P: not allowed (--allow-fs=DIR names other directories))\nca_bundle: P: not allowed (--allow-fs=DIR names other directories))\nca_bundle: P: not allowed (--allow-fs=DIR names other directories))\nca_bundle: P: not allowed (--allow-fs=DIR names other directories))\nNo such file\n",
                 &[],
             ),
+            // The option `save`: beneath the directory alone, and nowhere without one. Nobody is asked before.
+            Row(
+                &[
+                    "--allow-net=localhost",
+                    "--allow-fs=data",
+                    "-e",
+                    "for _, p in ipairs{ 'outside.txt', 'nothing.txt', 'data/../x', '/etc/passwd' } do local _, why = pcall(net.fetch, 'http://localhost:1/', { save = p }) print((why:gsub('^.- %(', ''):gsub(p, 'P', 1))) end print((select(2, pcall(net.fetch, 'http://localhost:1/', { save = 'data/new', timeout = 5 })).class))",
+                ],
+                "",
+                0,
+                "save: P: not allowed (--allow-fs=DIR names other directories))\nsave: P: not allowed (--allow-fs=DIR names other directories))\nsave: P: not allowed (--allow-fs=DIR names other directories))\nsave: P: not allowed (--allow-fs=DIR names other directories))\npuck.uno/error/network/connection_refused\n",
+                &[],
+            ),
+            Row(
+                &[
+                    "--allow-net=localhost",
+                    "-e",
+                    "print((select(2, pcall(net.fetch, 'http://localhost:1/', { save = 'x' })):match('files are not permitted here')))",
+                ],
+                "",
+                0,
+                "files are not permitted here\n",
+                &[],
+            ),
             Row(
                 &["--allow-fs", "-e", "print(io.open('/dev/fd/0'))"],
                 "",

@@ -19,11 +19,12 @@ local states, readonly, sealed, ARRAY = objects.states, objects.readonly, object
 local CLIENT, REQUEST, can_guard, add_headers = requests.CLIENT, requests.REQUEST, requests.can_guard, requests.add_headers
 local prepare, reporter, converse, respond = requests.prepare, requests.reporter, requests.converse, responses.respond
 
---- What a client may say about its pool.
+--- What a client may say about itself.
 local POOL = {
   max_idle = "whole",             -- 128; idle connections in all
   max_idle_per_origin = "whole",  -- 16
   idle_timeout = "seconds",       -- 90; unless the server says less
+  base_url = "string",            -- URLs of requests are relative to it, as `url.join` joins them
 }
 
 --- Does a request. Called by public functions only (for the level of its errors).

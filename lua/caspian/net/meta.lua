@@ -745,6 +745,7 @@ function Websocket:close(code, reason, opts) end
 ---@field max_idle? integer 128
 ---@field max_idle_per_origin? integer 16
 ---@field idle_timeout? number seconds; 90
+---@field base_url? string  URLs of requests are relative to it
 
 ---@class caspian.net.Fetch_options: caspian.net.Http_options
 ---@field method? string GET
@@ -753,7 +754,7 @@ function Websocket:close(code, reason, opts) end
 ---@field body_form? table
 ---@field body_file? string|caspian.net.File
 ---@field body_multipart? table parts by name (or lists of them), or a list of { name, part } and of parts with a name
----@field save? caspian.net.File where a 2xx body is written; `retry` takes back what a lost connection left of it
+---@field save? string|caspian.net.File where a 2xx body is written: a path, where the file appears once it is whole, or an open file
 
 --- The body of a request, or the options in its place.
 ---@alias caspian.net.Body string|caspian.net.File|caspian.net.Fetch_options|fun(): string?

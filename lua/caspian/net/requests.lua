@@ -49,7 +49,7 @@ local REQUEST = merged(CLIENT, {
   body_form = "table",
   body_file = "any",              -- a path or an open file
   body_multipart = "table",
-  save = "any",                   -- an open file that the body of a 2xx is written to
+  save = "any",                   -- an open file that the body of a 2xx is written to, or the path of one
 })
 local BODIES = { "body", "body_json", "body_form", "body_file", "body_multipart" }
 
@@ -376,8 +376,17 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
   local told = wishes(opts)
   setmetatable(opts, client.inherit)
   check_retry(opts.retry, name, at, depth)
+  local place
   if opts.save ~= nil and not is_open_file(opts.save, name, "save", at, depth) then
-    bad(at, name, "save must be an open file, got " .. show(opts.save), depth)
+    if type(opts.save) ~= "string" then bad(at, name, "save must be an open file or a path, got " .. show(opts.save), depth) end
+    if opts.save == "" or find(opts.save, "%c") then
+      bad(at, name, "save must be a path without control characters, got " .. show(opts.save), depth)
+    end
+    -- What cannot be saved is not asked for.
+    local why, index
+    place, why, index = core.http_place(client.client, opts.save)
+    if place == nil then raise(name, why, index, at, depth) end
+    opts.save = place
   end
   if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
   if opts.query then url = with_query(core, url, opts.query, name, at, depth) end

@@ -5,11 +5,13 @@ local objects = require("caspian.net.objects")
 local requests = require("caspian.net.requests")
 local error, setfenv, setmetatable, tostring = error, setfenv, setmetatable, tostring
 local find, sub = string.find, string.sub
+local io_type = io and io.type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local answer, bad, show, states, readonly = args.answer, args.bad, args.show, objects.states, objects.readonly
 local FOLDED, bound = objects.FOLDED, objects.bound
+local function is_file(value) return io_type and io_type(value) ~= nil end
 
 --- What is behind a response, by keys that no script has, in one table with the fields that it may see: this table is most
 -- of what a small request leaves to the collector. CALL: the core's; REPORT: who is told how far it is, of DONE bytes; PLACE:
@@ -244,6 +246,27 @@ local function store(core, call, report, file)
   end
 end
 
+--- The same for the place of a path, where the file appears once it is whole.
+local function keep(core, call, report, place)
+  local total, done = core.http_total(call), 0
+  while true do
+    local count, err = core.http_keep(call, place, 65536)
+    if count == nil then error(err, 0) end
+    if count == false then
+      local again
+      again, err = core.http_again(call)
+      if not again then
+        core.http_drop(call)
+        error(err, 0)
+      end
+      return nil
+    end
+    done = done + count
+    if report then report(done, total, "download", count == 0) end
+    if count == 0 then return done end
+  end
+end
+
 --- The response of a call whose head is here; `body` where it was gathered, `report` where a stream is told of.
 local function made(core, call, status, body, report, saved)
   local object = setmetatable({}, response)
@@ -261,7 +284,7 @@ local function respond(core, call, stream, report, file)
   if status == nil then answer("fetch", status, why, index) end
   local body, err, saved
   while file and not saved and status >= 200 and status < 300 do
-    saved = store(core, call, report, file)
+    saved = (is_file(file) and store or keep)(core, call, report, file)
     status = core.http_head(call)
   end
   if not (saved or stream) then
@@ -274,7 +297,12 @@ local function respond(core, call, stream, report, file)
     -- A body that was lost on the way may have come with another answer.
     status = core.http_head(call)
     if file and status >= 200 and status < 300 then
-      write(core, call, file, body)
+      if is_file(file) then
+        write(core, call, file, body)
+      else
+        saved, err = core.http_kept(file, body)
+        if saved == nil then error(err, 0) end
+      end
       saved, body = #body, nil
     end
   end

@@ -1,0 +1,192 @@
+-- Contract 5, option `save` with a path: the file appears once it is whole, and what was there is not harmed before. And `base_url`.
+
+local fails = require("spec.support.fails")
+local net = require("spec.support.subject").net
+local peer = require("spec.support.peer")
+local process = require("spec.support.process")
+local servers = require("spec.support.servers")
+local wire = require("spec.support.wire")
+local lfs = require("lfs")
+
+local read = process.read
+local http = "http://127.0.0.1:" .. servers.http
+
+describe("save with a path", function()
+  local dir, client
+  before_each(function()
+    dir = os.tmpname()
+    os.remove(dir)
+    assert(lfs.mkdir(dir))
+    client = net.http.client.new() -- a narrowed network reads and writes no files
+  end)
+  after_each(function()
+    client:close()
+    os.execute("rm -rf '" .. dir .. "'")
+  end)
+  wire.watch(before_each, after_each)
+
+  local function names()
+    local list = {}
+    for name in lfs.dir(dir) do
+      if name ~= "." and name ~= ".." then list[#list + 1] = name end
+    end
+    table.sort(list)
+    return list
+  end
+  local function put(name, text)
+    local file = assert(io.open(dir .. "/" .. name, "wb"))
+    file:write(text)
+    file:close()
+  end
+
+  it("writes the body of a success, and replaces what is there", function()
+    for _, case in ipairs{ { "1m" }, { "1m" }, { "0" }, { "1" } } do
+      local r = client:get(http .. "/files/" .. case[1], { save = dir .. "/a" })
+      local whole = read(servers.dir .. "/files/" .. case[1])
+      assert.same({ 200, #whole, nil }, { r.status, r.saved, r.body })
+      assert.is_true(read(dir .. "/a") == whole)
+      assert.same({ "a" }, names())
+    end
+    -- A coded body as it is meant, progress, and a body that goes up meanwhile.
+    local seen
+    local r = client:post(http .. "/echo", "a body", { save = dir .. "/b", on_progress = function(done) seen = done end })
+    assert.same({ 6, 6, "a body" }, { r.saved, seen, read(dir .. "/b") })
+  end)
+
+  it("leaves the file alone where the answer is no success", function()
+    put("a", "old")
+    local r = client:get(http .. "/status/404", { save = dir .. "/a" })
+    assert.same({ 404, nil, "string" }, { r.status, r.saved, type(r.body) })
+    assert.same({ "a" }, names())
+    assert.equal("old", read(dir .. "/a"))
+  end)
+
+  local cut = [[
+    for _, rest in ipairs{ "half", "the whole" } do
+      local c = accept()
+      head(c)
+      c:send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" .. rest)
+      c:close()
+    end
+  ]]
+
+  it("leaves nothing of a body that was cut", function()
+    put("a", "old")
+    for _, name in ipairs{ "a", "new" } do
+      local p = peer.tcp(cut)
+      local url = "http://127.0.0.1:" .. p.port .. "/"
+      fails.with("network/connection_reset", client.get, client, url, { save = dir .. "/" .. name })
+      assert.same({ "a" }, names())
+      assert.equal("old", read(dir .. "/a"))
+    end
+    -- Nor of one that the script ends.
+    local ok, err = pcall(client.get, client, http .. "/files/1m", { save = dir .. "/a", on_progress = function() error("enough", 0) end })
+    assert.same({ false, "enough" }, { ok, err })
+    collectgarbage()
+    collectgarbage()
+    assert.same({ "a" }, names())
+    assert.equal("old", read(dir .. "/a"))
+  end)
+
+  it("begins anew where retry asks again", function()
+    local p = peer.tcp(cut)
+    local r = client:get("http://127.0.0.1:" .. p.port .. "/", { save = dir .. "/a", retry = { attempts = 1, backoff = 0 } })
+    assert.same({ 9, "the whole" }, { r.saved, read(dir .. "/a") })
+    assert.same({ "a" }, names())
+  end)
+
+  it("goes through a link, and keeps who may read", function()
+    put("a", "old")
+    assert.truthy(os.execute("chmod 600 '" .. dir .. "/a' && ln -s a '" .. dir .. "/link'"))
+    client:get(http .. "/files/1k", { save = dir .. "/link" })
+    assert.equal(1024, #read(dir .. "/a"))
+    assert.equal("link", lfs.symlinkattributes(dir .. "/link", "mode"))
+    assert.equal("rw-------", lfs.attributes(dir .. "/a", "permissions"))
+  end)
+
+  it("asks nobody where it cannot be", function()
+    put("a", "old")
+    for _, row in ipairs{
+      { dir, "not a regular file" },
+      { dir .. "/", "not a regular file" },
+      { dir .. "/none/a", "No such file" },
+      { dir .. "/a/b", "" },
+      { "/dev/null", "not a regular file" },
+      { "/proc/self/none", "never /proc" },
+      { "", "control characters" },
+      { dir .. "/a\0b", "control characters" },
+      { {}, "save must be an open file or a path" },
+    } do
+      -- Nobody listens there: a request would be refused.
+      fails.plainly(row[2], client.get, client, "http://127.0.0.1:1/", { save = row[1] })
+    end
+    fails.plainly("exclude", client.get, client, http, { save = dir .. "/x", stream = true })
+    for _, one in ipairs{ net.narrow{ "--allow-net" }, client:jail("127.0.0.1") } do
+      fails.plainly("files are not permitted here: give an open file", one.fetch, http, { save = dir .. "/x" })
+    end
+    local all = fails.plainly("do not go with it", net.fetch_all, { { http, save = dir .. "/x" } })
+    assert.truthy(all)
+    assert.same({ "a" }, names())
+  end)
+end)
+
+describe("base_url", function()
+  local mine
+  before_each(function() mine = net.narrow{ "--allow-net=127.0.0.1:" .. servers.http } end)
+  after_each(function() mine.revoke() mine = nil end)
+  wire.watch(before_each, after_each)
+
+  it("is what the URLs of a client are relative to, as url.join joins them", function()
+    local base = http .. "/files/v1/"
+    local client = mine.http.client.new{ base_url = base }
+    for _, row in ipairs{
+      "x", "./x", "../64k", "/hello", "?q=1", "", "//127.0.0.1:" .. servers.http .. "/hello", http .. "/hello",
+    } do
+      local r = client:get(row)
+      assert.equal(net.url.join(base, row), r.url, row)
+      assert.equal(r.url, client:fetch(row, { headers = { X = "1" } }).url)
+    end
+    assert.equal(65536, #client:get("../64k").body)
+    assert.equal(65536, #client:jail("127.0.0.1").fetch("../64k").body)
+    assert.equal(65536, #client:fetch_all{ "../64k" }[1].body)
+    assert.truthy(client:get("/inspect", { query = { a = "b" } }).body:find("^GET /inspect%?a=b "))
+    client:close()
+    -- Without a slash at its end its last name is replaced.
+    client = mine.http.client.new{ base_url = http .. "/files/v1" }
+    assert.equal(65536, #client:get("64k").body)
+    client:close()
+  end)
+
+  it("opens nothing: what is joined is asked about at the gate", function()
+    local client = mine.http.client.new{ base_url = http .. "/files/" }
+    fails.with("network/port_not_allowed", client.get, client, "//127.0.0.1:1/")
+    fails.with("network/host_not_allowed", client.get, client, "http://localhost/")
+    fails.with("network/host_not_allowed", client.get, client, "\\\\elsewhere.example\\x")
+    client:close()
+    client = mine.http.client.new{ base_url = "http://elsewhere.example/" }
+    local err = fails.with("network/host_not_allowed", client.get, client, "x")
+    assert.equal("http://elsewhere.example/x", err.url)
+    client:close()
+  end)
+
+  it("is told where it is wrong", function()
+    for _, row in ipairs{
+      { "x", "base_url: " }, { "ftp://127.0.0.1/", "base_url: " }, { "http://u:s3cret@127.0.0.1/", "credentials" },
+      { 7, "base_url must be a string" },
+    } do
+      local message = fails.plainly(row[2], mine.http.client.new, { base_url = row[1] })
+      assert.is_nil(message:find("s3cret", 1, true))
+    end
+    local client = mine.http.client.new{ base_url = http }
+    for _, row in ipairs{ { "//u:s3cret@127.0.0.1/", "credentials" }, { "a\nb", "control character" }, { "mailto:x", "scheme" } } do
+      fails.plainly(row[2], client.get, client, row[1])
+    end
+    -- One request, and the guard's untrusted side, have none.
+    fails.plainly("unknown option", client.get, client, "x", { base_url = http })
+    fails.plainly("unknown option", mine.fetch, "x", { base_url = http })
+    client:close()
+    local guard, close = net.http.guard{ rules = { host = "127.0.0.1", https_only = false, ports = { servers.http } }, allow_private = true }
+    fails.plainly("base_url", guard.fetch, "x", { base_url = http })
+    close()
+  end)
+end)
