@@ -2,42 +2,34 @@
 -- breaks off after every two.
 -- part of: api.sh
 
-local listener = net.tcp_listen("127.0.0.1", 0)
-print(listener.local_port)
+local server = net.http.server("127.0.0.1", 0)
+print(server.local_port)
 io.stdout:flush()
-
-local function answer(client, status, fields, body)
-  client:send_all(("HTTP/1.1 %s\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n%s"):format(status, fields, #body, body))
-end
 
 local pages = {}
 
-function pages.login(client, fields)
-  if not fields.authorization then
-    return answer(client, "401 Unauthorized", 'WWW-Authenticate: Basic realm="api"\r\n', "")
+pages["/login"] = function(request)
+  if not request.headers.authorization then
+    return { status = 401, headers = { ["WWW-Authenticate"] = 'Basic realm="api"' } }
   end
-  answer(client, "204 No Content", "Set-Cookie: session=1; Path=/; HttpOnly; Max-Age=3600\r\n", "")
+  return { status = 204, headers = { ["Set-Cookie"] = "session=1; Path=/; HttpOnly; Max-Age=3600" } }
 end
 
-function pages.me(client, fields)
-  if fields.cookie ~= "session=1" then return answer(client, "403 Forbidden", "", "who are you?\n") end
-  answer(client, "200 OK", "", "you are logged in\n")
+pages["/me"] = function(request)
+  if request.cookies.session ~= "1" then return { status = 403, body = "who are you?\n" } end
+  return "you are logged in\n"
 end
 
-function pages.events(client, fields)
-  local last = tonumber(fields["last-event-id"]) or 0
-  if last >= 4 then return answer(client, "204 No Content", "", "") end
-  client:send_all("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\nretry: 100\n\n")
-  for id = last + 1, last + 2 do client:send_all(("id: %d\ndata: tick %d\n\n"):format(id, id)) end
+pages["/events"] = function(request)
+  local last = tonumber(request.headers["last-event-id"]) or 0
+  if last >= 4 then return { status = 204 } end
+  local stream = request:events{ retry = 0.1 }
+  for id = last + 1, last + 2 do stream:send{ id = tostring(id), data = "tick " .. id } end
+  stream:close()
 end
 
-while true do
-  local client <close> = listener:accept{ timeout = 60 }
-  local path, fields = (client:recv_line() or ""):match("^%u+ /(%w+)"), {}
-  for line in client:lines() do
-    if line == "\r\n" then break end
-    local name, value = line:match("^([^:]+): *(.-)\r\n$")
-    if name then fields[name:lower()] = value end
-  end
-  pages[path](client, fields)
-end
+server:run(function(request)
+  local page = pages[request.path]
+  if not page then return { status = 404 } end
+  return page(request)
+end)

@@ -1,5 +1,5 @@
 # What the examples with a server share: builds the launcher, makes a directory to work in, and takes both away at the end.
-# part of: api.sh, chat.sh, download.sh, mail.sh, mirror.sh, notes.sh, site.sh, tour.sh, upload.sh, workers.sh
+# part of: api.sh, chat.sh, download.sh, mail.sh, mirror.sh, notes.sh, room.sh, site.sh, tour.sh, upload.sh, workers.sh
 # shellcheck shell=sh
 set -eu
 cd "$(dirname "$0")/.."
