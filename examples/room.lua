@@ -65,6 +65,8 @@ app:get("/", function(_, transaction)
 ]]):format(escape(who)))
 end)
 
+app:get("/favicon.ico", function() return response.empty(204) end) -- browsers ask for it
+
 app:get("/room.css", function()
   return response.new(200, { content_type = "text/css; charset=utf-8" }, "body { font: 16px sans-serif; margin: 2em } #said { color: teal }\n")
 end)
