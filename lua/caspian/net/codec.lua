@@ -1,4 +1,4 @@
---- Helpers without authority, for who has no network or none yet: the same `url`, `json`, `base64` and `hash` that every
+--- Helpers without authority, for code without a network: the same `url`, `json`, `base64` and `hash` that every
 -- `%net` has.
 local loaded, next, require, type = package.loaded, next, require, type
 local find = string.find

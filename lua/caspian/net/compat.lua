@@ -1,5 +1,5 @@
---- The drop-in for programs that were written for LuaSocket and LuaSec: `install(net)` gives `require("socket")` and its
--- kin a new meaning, over the grants of `net`.
+--- The drop-in for programs that were written for LuaSocket and LuaSec: `install(net)` replaces `require("socket")` and the
+-- other modules by ours, over the grants of `net`.
 --
 --   local net = require("caspian.net").launch{ "--allow-net=example.com" }
 --   require("caspian.net.compat").install(net)

@@ -1,5 +1,5 @@
---- Words that the launcher's REPL completes: names of globals, and what is behind them. Runs no code of the script: fields are
--- looked at as they are, and only objects of ours are asked for theirs.
+--- Completion in the launcher's REPL: names of globals and of their fields. Runs no code of the script: access is raw,
+-- except for our own objects.
 
 local getmetatable = debug and debug.getmetatable or getmetatable
 local next, pairs, pcall, rawget, type = next, pairs, pcall, rawget, type

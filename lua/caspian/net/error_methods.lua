@@ -1,4 +1,4 @@
---- What can be asked of an error: its class, its text, and where it was raised; and the errors that the front itself makes.
+--- The methods of errors: their class, their text, and the place that raised them; and the errors that the front itself makes.
 local args = require("caspian.net.args")
 local errors = require("caspian.net.errors")
 local HASH = require("caspian.net.objects").HASH

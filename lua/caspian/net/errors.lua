@@ -1,6 +1,6 @@
 --- Error objects: tables with the fields of the contract, which cannot be changed, and one locked metatable.
--- The core makes them; they are raised here, in the front, so that they arrive whole on every Lua. What can be asked of them
--- is in `error_methods`, which is compiled when somebody asks.
+-- The core makes them; they are raised here, in the front, so that they are the same objects on every Lua. Their methods are
+-- in `error_methods`, which is compiled on first use.
 local tell = require("caspian_net").tell
 local error, setfenv, setmetatable, type = error, setfenv, setmetatable, type
 local getinfo = debug and debug.getinfo -- none in a sandbox: then an error does not know its line

@@ -1,5 +1,5 @@
---- The files of a sandbox: `io` and `os` over the functions that open, remove and rename them. Which paths a script may
--- name is decided behind those. Runs on Lua 5.1 to 5.5 and LuaJIT.
+--- The files of a sandbox: `io` and `os` over the functions that open, remove and rename them. Those functions decide about
+-- paths. Runs on Lua 5.1 to 5.5 and LuaJIT.
 
 local error, find, next, package, sub, type = error, string.find, next, package, string.sub, type
 local hio, hos = io, os

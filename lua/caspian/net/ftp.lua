@@ -1,6 +1,6 @@
---- FTP (RFC 959, 2228, 2389, 2428, 2640, 3659, 4217): `net.ftp` and the class of what it returns.
+--- FTP (RFC 959, 2228, 2389, 2428, 2640, 3659, 4217): `net.ftp` and its class.
 --
--- What happens on connections for data is in `ftp/data`, what replies and listings mean in `ftp/replies` and `ftp/listing`.
+-- Data connections are in `ftp/data`, the meaning of replies and listings in `ftp/replies` and `ftp/listing`.
 local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
 local data = require("caspian.net.ftp.data")

@@ -1,5 +1,5 @@
---- `net.http.guard(config)`: what a host says, checked to the last key and copied, and the table with `fetch` that it
--- hands to code it does not trust. How a fetch goes: `guarded`.
+--- `net.http.guard(config)`: the configuration, checked to the last key and copied, and the table with `fetch` for untrusted
+-- code. `guarded` has the fetch.
 local args = require("caspian.net.args")
 local guarded = require("caspian.net.guarded")
 local identity = require("caspian.net.identity")

@@ -1,9 +1,9 @@
---- A guarded fetch: decided, passed through the middleware, sent where it may go and nowhere else, hop by hop.
+--- A guarded fetch: decided, passed through the middleware, sent to permitted addresses only, hop by hop.
 --
---   request → decide (rules, or policy) → middleware → decide again what it changed → gate → addresses → policy → send
+--   request → decide (rules, or policy) → middleware → decide again → gate → addresses → policy → send
 --
--- Nothing here is under a `pcall`, but the policy. An error of the network is raised so that it shows the request as the
--- untrusted side made it; what middleware raises is the host's own word, and stays as it is.
+-- Only the policy runs under `pcall`. A network error shows the request as the untrusted side made it; errors of middleware
+-- are passed on unchanged.
 local args = require("caspian.net.args")
 local errors = require("caspian.net.error_methods")
 local middleware = require("caspian.net.middleware")

@@ -1,5 +1,5 @@
---- HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/): what a client did, as a browser's tools show it.
--- Secrets of headers never get here: the core drops them. Bodies are not kept.
+--- HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/): the requests of a client, in the format of browsers' tools.
+-- The core removes secrets in headers before. Bodies are not kept.
 local floor, next, setfenv, setmetatable, tonumber, type =
   math.floor, next, setfenv, setmetatable, tonumber, type
 local char, find, gmatch, gsub, lower, sub =

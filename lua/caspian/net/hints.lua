@@ -1,4 +1,4 @@
---- What is probably meant by an option that is not there. Compiled when somebody needs it.
+--- Hints for unknown options: the option that was probably meant. Compiled on first use.
 local slips = require("caspian.net.args").slips
 local next, setfenv, type = next, setfenv, type
 local format, gmatch, lower = string.format, string.gmatch, string.lower

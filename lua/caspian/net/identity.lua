@@ -1,4 +1,4 @@
---- Who we are to a server: cookie jars, and the options `cookies` and `auth`.
+--- Cookie jars, and the options `cookies` and `auth`.
 local args = require("caspian.net.args")
 local kinds = require("caspian.net.objects").kinds
 local error, next, rawget, setfenv, setmetatable, type =

@@ -1,4 +1,4 @@
---- Values as a person reads them: what the launcher's REPL prints. Bounded in depth, width and number; terminal controls are
+--- Readable text of values for the launcher's REPL. Bounded in depth, width and number; terminal controls are
 -- shown, not sent. Of a script's own code only `__tostring` runs.
 
 local getmetatable = debug and debug.getmetatable or getmetatable

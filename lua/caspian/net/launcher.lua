@@ -1,5 +1,5 @@
 --- The Lua half of the `caspian-net` command: launches the network, makes the sandbox, runs the script in it and reports
--- what went wrong. The other half (src/launcher) has read the command line and the script.
+-- errors. The other half (src/launcher) reads the command line and the script.
 
 local getmetatable, io, pcall, require, tostring, type, xpcall = getmetatable, io, pcall, require, tostring, type, xpcall
 local find, format, gmatch, match = string.find, string.format, string.gmatch, string.match

@@ -1,8 +1,8 @@
---- Modules that not every program uses, compiled when they are first asked for.
+--- Modules that not every program uses, compiled on first use.
 --
--- Read now, from where `require` would take them, and compiled later: nothing that is done to `package`, to the globals or
--- to files in between has a say in what they are, since a module of the front is near capabilities. They are not put into
--- `package.loaded`: they are the front's own. A program that has the front inside gives the function that compiles its modules.
+-- Their text is read now, from where `require` would take it, and compiled later, so that later changes of `package`,
+-- globals or files have no effect: modules of the front have access to capabilities. They are not put into `package.loaded`.
+-- A program that has the front inside gives the function that compiles its modules.
 local _, compile = ...
 local error, io, load, loadstring, next, require, setfenv, type =
   error, io, load, loadstring, next, require, setfenv, type -- luacheck: ignore (5.1 has loadstring and setfenv)

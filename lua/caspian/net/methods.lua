@@ -1,4 +1,4 @@
---- The methods of sockets, but those that are the core's own.
+--- The methods of sockets, except those of the core.
 local args = require("caspian.net.args")
 local sockets = require("caspian.net.sockets")
 local setfenv, tostring, type = setfenv, tostring, type

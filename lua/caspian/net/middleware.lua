@@ -1,6 +1,5 @@
---- What stands between untrusted code and the network in a guard: the request that middleware may change, the chain of
--- calls, and the response that it may change or make. Nothing here is under a `pcall`: callbacks yield and raise as they
--- like, on every Lua.
+--- The middleware of a guard: the request that it may change, the chain of calls, and the response that it may change or
+-- make. Nothing here is under a `pcall`: callbacks may yield and raise, on every Lua.
 local args = require("caspian.net.args")
 local malformed = require("caspian.net.error_methods").malformed
 local objects = require("caspian.net.objects")

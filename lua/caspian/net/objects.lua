@@ -1,4 +1,4 @@
---- What the objects that scripts hold have in common: nothing on them can be changed, and nothing leads behind them.
+--- The common base of the objects in scripts: they cannot be changed, and give no access to their internals.
 local args = require("caspian.net.args")
 local error, getmetatable, next, rawequal, rawget, rawset, setfenv, setmetatable, tostring, type =
   error, getmetatable, next, rawequal, rawget, rawset, setfenv, setmetatable, tostring, type

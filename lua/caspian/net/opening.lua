@@ -1,4 +1,4 @@
---- What opens sockets over a capability, and waits for them: `tcp`, `ssl`, `udp`, listeners, `poll`, and their classes.
+--- Functions that open sockets over a capability, and wait for them: `tcp`, `ssl`, `udp`, listeners, `poll`, and their classes.
 local args = require("caspian.net.args")
 local methods = require("caspian.net.methods")
 local objects = require("caspian.net.objects")

@@ -1,4 +1,4 @@
---- Names and values as callers give them: of queries, forms and the parts of a multipart body.
+--- Names and values from callers: of queries, forms and the parts of a multipart body.
 local args = require("caspian.net.args")
 local next, rawget, setfenv, tostring, type = next, rawget, setfenv, tostring, type
 local sort = table.sort

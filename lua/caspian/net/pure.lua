@@ -1,5 +1,5 @@
---- Helpers without authority: URLs, JSON, base64, digests. What a signature or a webhook needs, no more.
--- What cannot be read (an invalid escape, malformed JSON) is a wrong argument, and an ordinary Lua error.
+--- Helpers without authority: URLs, JSON, base64, digests. Enough for signatures and webhooks. Malformed input (an invalid
+-- escape, malformed JSON) is a wrong argument, and an ordinary Lua error.
 local args = require("caspian.net.args")
 local named = require("caspian.net.pairs")
 local objects = require("caspian.net.objects")

@@ -1,4 +1,4 @@
---- Read, evaluate, print: what the launcher does at a terminal when it is given no script.
+--- Read, evaluate, print: the launcher at a terminal without a script.
 
 local select, type = select, type
 local find, gsub = string.find, string.gsub

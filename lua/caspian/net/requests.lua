@@ -1,5 +1,5 @@
---- Requests: what a client and a request may say, the headers and the body that it comes to, and how it is sent.
--- Bodies that a function makes are asked for their pieces here, by Lua, so that they may raise as they like.
+--- Requests: the options of clients and requests, the resulting headers and body, and sending. Functions that produce a body
+-- are called here, by Lua, so that they may raise.
 local args = require("caspian.net.args")
 local identity = require("caspian.net.identity")
 local named = require("caspian.net.pairs")

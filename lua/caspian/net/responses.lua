@@ -1,4 +1,4 @@
---- Responses: what a script sees of an answer, gathered or as a stream.
+--- Responses for scripts, gathered or as a stream.
 local args = require("caspian.net.args")
 local malformed = require("caspian.net.error_methods").malformed
 local objects = require("caspian.net.objects")

@@ -1,4 +1,4 @@
---- The environments in which a launched script and its modules run: Lua without any way around the network grants.
+--- The environments in which a launched script and its modules run: Lua without functions that could bypass the network grants.
 --
 -- Every table here is an allowlist: a function that a later Lua adds stays out until it is named. The script's chunk has
 -- `net`; the modules that it requires have the same functions without it. Nothing here touches the network, and

@@ -1,6 +1,6 @@
---- HTTP servers: `net.http.server` and the class of what it returns.
--- The core accepts, reads and writes all connections while `accept` waits; here are the callbacks, which the core never calls:
--- it leaves notes, and `accept` works them off.
+--- HTTP servers: `net.http.server` and its class.
+-- The core accepts, reads and writes all connections while `accept` waits; here are the callbacks: the core does not call
+-- them, but leaves notes, which `accept` handles.
 local args = require("caspian.net.args")
 local errors = require("caspian.net.errors")
 local objects = require("caspian.net.objects")

@@ -1,4 +1,4 @@
---- What requests of a server and the parts of their forms have in common.
+--- The common base of server requests and the parts of their forms.
 local args = require("caspian.net.args")
 local error, setfenv, tostring, type = error, setfenv, tostring, type
 local _ENV = {} -- luacheck: ignore

@@ -1,4 +1,4 @@
---- Requests that a server hands out: their fields, made when they are asked for, and their methods.
+--- Requests of a server: their fields, made when first read, and their methods.
 local answers = require("caspian.net.server_answers")
 local args = require("caspian.net.args")
 local events = require("caspian.net.server_events").events

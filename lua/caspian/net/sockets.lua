@@ -1,5 +1,5 @@
---- The socket classes: what the core's sockets look like to a script. Their methods are in `methods`, but those that are the
--- core's own: `send`, `send_all`, `recv`, `recv_line` and `recv_exact` of streams.
+--- The socket classes for scripts. Their methods are in `methods`, except those of the core: `send`, `send_all`, `recv`,
+-- `recv_line` and `recv_exact` of streams.
 local args = require("caspian.net.args")
 local raisers = require("caspian.net.errors").raisers
 local error, next, setfenv, type = error, next, setfenv, type

@@ -1,4 +1,4 @@
---- An app on a Unix socket: `net.uds`. A Sammy app with a path, a client that knows the way to it, and a token that it may ask for.
+--- An app on a Unix socket: `net.uds`. A Sammy app with a path, a client for it, and an optional token.
 --
 -- The server's side belongs to the process that made it. A child of fork has the client, and may read the path and the token.
 local args = require("caspian.net.args")

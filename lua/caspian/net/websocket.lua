@@ -1,4 +1,4 @@
---- WebSockets (RFC 6455): `net.websocket` and the class of what it returns.
+--- WebSockets (RFC 6455): `net.websocket` and its class.
 local args = require("caspian.net.args")
 local http = require("caspian.net.http")
 local requests = require("caspian.net.requests")

@@ -1,4 +1,4 @@
---- `net.within`: a deadline that all network calls of a function share; and the same for the calls of the front's own.
+--- `net.within`: one deadline for all network calls of a function; also for the front's own calls.
 local args = require("caspian.net.args")
 local create, resume, running, status, yield =
   coroutine.create, coroutine.resume, coroutine.running, coroutine.status, coroutine.yield

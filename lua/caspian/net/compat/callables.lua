@@ -1,4 +1,4 @@
---- What `socket`, `socket.http` and `mime` make their sources, sinks and filters with.
+--- Constructors of sources, sinks and filters, for `socket`, `socket.http` and `mime`.
 local error, setfenv, setmetatable, tostring, type = error, setfenv, setmetatable, tostring, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore

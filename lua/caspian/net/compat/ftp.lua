@@ -1,6 +1,6 @@
 --- `socket.ftp` of the drop-in: files fetched and stored (RFC 959, RFC 2428).
 --
--- Data connections are made by the caller's `create`, and lead to the machine that the control connection leads to.
+-- Data connections are made by the caller's `create`, and go to the address of the control connection.
 local make_url = require("caspian.net.compat.url")
 local message = require("caspian.net.compat.message")
 local replies = require("caspian.net.ftp.replies")

@@ -1,4 +1,4 @@
---- `socket.headers` of the drop-in: how the names of header fields are written.
+--- `socket.headers` of the drop-in: the canonical spelling of header field names.
 local gmatch, lower = string.gmatch, string.lower
 local setfenv = setfenv
 local _ENV = {} -- luacheck: ignore

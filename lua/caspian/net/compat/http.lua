@@ -1,7 +1,7 @@
 --- `socket.http` of the drop-in: a client for HTTP/1.1 over LuaSocket's objects, with the caller's `create`, sinks and steps.
 --
--- What it does that LuaSocket's does not: it sends no line break inside a line, keeps credentials to the origin they were
--- meant for, frames strictly, reads heads with a cap and one deadline, and never makes a failed upload look complete.
+-- Beyond LuaSocket: it sends no line break inside a line, sends credentials to their own origin only, frames strictly, reads
+-- heads with a cap and one deadline, and a failed upload never looks complete.
 local selectable = require("caspian.net.compat.callables").selectable
 local make_url = require("caspian.net.compat.url")
 local message = require("caspian.net.compat.message")

@@ -1,8 +1,8 @@
 --- `ltn12` of the drop-in: filters, sources, sinks and pumps (LTN012 of the Lua technical notes).
 --
 -- A source answers the next piece, nil at the end, or nil and an error. A sink takes pieces and answers 1, or nil and an
--- error; nil ends it. A filter takes a piece and answers what it makes of it: asked with "" it gives what it still has, ""
--- when it wants more, and asked with nil what is left at the end, nil when that was all.
+-- error; nil ends it. A filter takes a piece and returns the filtered piece: for "" the rest of its buffer, or "" if it
+-- needs more input; for nil what is left at the end, and nil when nothing is left.
 local assert, error, ipairs, select, setfenv, type = assert, error, ipairs, select, setfenv, type
 local sub = string.sub
 local insert, remove = table.insert, table.remove

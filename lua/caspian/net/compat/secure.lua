@@ -1,7 +1,7 @@
---- TLS connections as objects that `socket.http`, `socket.smtp` and others take for sockets: what `ssl.https.tcp` makes.
+--- TLS connections as socket objects for `socket.http`, `socket.smtp` and others; `ssl.https.tcp` makes them.
 --
--- The peer must prove with a certificate, which leads to a root that this machine trusts, that it is the host that was
--- asked for. Only an explicit `verify = "none"` gives that up.
+-- The peer's certificate must be valid for the requested host, up to a trusted root. Only an explicit `verify = "none"`
+-- turns this off.
 local message = require("caspian.net.compat.message")
 local next, setfenv, setmetatable, type = next, setfenv, setmetatable, type
 local _ENV = {} -- luacheck: ignore

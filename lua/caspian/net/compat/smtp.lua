@@ -1,7 +1,7 @@
 --- `socket.smtp` of the drop-in: mail sent (RFC 5321), and messages made of headers and bodies (RFC 5322, RFC 2046).
 --
--- Nothing that the caller gives can begin a line of its own: neither an address nor a header. A password is not sent in
--- clear text, except to this machine or where the caller says so; where the server offers STARTTLS it is used.
+-- No address or header of the caller can begin a new line. A password is not sent in clear text, except to this machine or
+-- with `insecure_auth`; where the server offers STARTTLS it is used.
 local message = require("caspian.net.compat.message")
 local ipairs, next, setfenv, setmetatable, sort, tostring, type =
   ipairs, next, setfenv, setmetatable, table.sort, tostring, type

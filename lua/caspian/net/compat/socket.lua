@@ -1,5 +1,5 @@
 --- `socket`, for programs that were written for LuaSocket 3: the functions around the native objects.
--- Answers what the original answers: a value, or `nil` and why; what is raised is raised in the original's words.
+-- Results are the original's: a value, or `nil` and the reason; raised errors have the original's texts.
 local add_dns = require("caspian.net.compat.dns")
 local callables = require("caspian.net.compat.callables")
 local error, getmetatable, ipairs, pcall, rawget, setfenv, setmetatable =

@@ -1,4 +1,4 @@
---- `ssl.config` of the drop-in: what there is. Programs ask it before they name a curve, a protocol or an option.
+--- `ssl.config` of the drop-in: the supported names. Programs read it before they choose a curve, a protocol or an option.
 local ipairs, setfenv = ipairs, setfenv
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore

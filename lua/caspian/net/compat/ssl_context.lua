@@ -1,5 +1,5 @@
---- `ssl.context` of the drop-in: what TLS connections begin with, asked for step by step. A step answers true, or false
--- and why; `create` the context, or nil and why.
+--- `ssl.context` of the drop-in: the configuration of TLS connections, made step by step. A step returns true, or false and
+-- the reason; `create` returns the context, or nil and the reason.
 local alpn = require("caspian.net.compat.alpn")
 local checks = require("caspian.net.compat.ssl_checks")
 local format, select, setfenv, setmetatable, type = string.format, select, setfenv, setmetatable, type

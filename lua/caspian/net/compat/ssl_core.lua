@@ -1,4 +1,4 @@
---- `ssl.core` of the drop-in: connections, their methods, and what a server decides when it hears its client.
+--- `ssl.core` of the drop-in: connections, their methods, and the server's choice of a certificate by SNI.
 local lists = require("caspian.net.compat.alpn")
 local checks = require("caspian.net.compat.ssl_checks")
 local format, sub = string.format, string.sub

@@ -1,7 +1,7 @@
 --- `socket.url` of the drop-in: URLs taken apart, put together, and resolved (RFC 3986, with the `;params` of RFC 2396).
 --
--- Also what `socket.http` and `socket.ftp` need and LuaSocket keeps to itself: `resolve`, which answers a target as RFC
--- 3986 says. `absolute` differs from it in what LuaSocket's own tests pin.
+-- Also `resolve` for `socket.http` and `socket.ftp`, which resolves a target by RFC 3986. `absolute` differs from it where
+-- LuaSocket's own tests demand it.
 local ipairs, next, pairs, setfenv, tonumber, tostring, type =
   ipairs, next, pairs, setfenv, tonumber, tostring, type
 local byte, char, find, format, gmatch, gsub, lower, match, sub = string.byte, string.char, string.find, string.format,

@@ -1,8 +1,9 @@
---- Commands and replies of an FTP client, and its connections for data: opened by either side, under TLS where the control connection is,
+--- Commands and replies of an FTP client, and its connections for data: opened by either side, under TLS where the control
+-- connection is,
 -- and a transfer over one
 -- from its command to its last reply.
 --
--- They lead to the address of the control connection and to no other: what a server says of addresses is not followed.
+-- They go to the address of the control connection only: addresses in replies are ignored.
 local clients = require("caspian.net.mail.client")
 local errors = require("caspian.net.errors")
 local replies = require("caspian.net.ftp.replies")

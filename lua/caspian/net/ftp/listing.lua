@@ -1,8 +1,8 @@
---- Lines of directory listings: MLSD's facts (RFC 3659 section 7), and what Unix and Windows servers answer to LIST, which no
--- document fixes. Pure: a line in, an entry out, and nil for what is none.
+--- Lines of directory listings: MLSD's facts (RFC 3659 section 7), and the listings of Unix and Windows servers for LIST,
+-- which no document specifies. Pure: a line in, an entry out; nil for any other line.
 --
--- An entry has name, type ("file", "dir", "link", "other"), and where they are told size (bytes), mtime (seconds since 1970),
--- perm, unique, mode, owner, group, target (of a link). A name is its last segment: none leads to another directory.
+-- An entry has name, type ("file", "dir", "link", "other"), and if known size (bytes), mtime (seconds since 1970),
+-- perm, unique, mode, owner, group, target (of a link). A name is one path segment: it cannot name another directory.
 local replies = require("caspian.net.ftp.replies")
 local floor, next, setfenv, tonumber = math.floor, next, setfenv, tonumber
 local find, gmatch, lower, match, sub = string.find, string.gmatch, string.lower, string.match, string.sub

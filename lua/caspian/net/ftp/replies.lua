@@ -1,5 +1,5 @@
---- What the replies of FTP servers say (RFC 959, 2428, 3659), for `net.ftp` and for the drop-in's `socket.ftp`. Pure: texts in, values
--- out, and nil for what is malformed.
+--- The meaning of replies of FTP servers (RFC 959, 2428, 3659), for `net.ftp` and for the drop-in's `socket.ftp`. Pure:
+-- texts in, values out; nil for a malformed one.
 local floor, setfenv, tonumber, type = math.floor, setfenv, tonumber, type
 local find, format, gsub, match = string.find, string.format, string.gsub, string.match
 local _ENV = {} -- luacheck: ignore

@@ -1,10 +1,10 @@
 --- Commands and replies by lines: the one channel of SMTP, IMAP, POP3 and FTP, and of the drop-in's `socket.tp`.
 --
--- Written over a transport, and knows no socket: { send_all(bytes), recv_line(max), recv_exact(n), recv(max), starttls(opts),
+-- Works over a transport: { send_all(bytes), recv_line(max), recv_exact(n), recv(max), starttls(opts),
 -- buffered(), close() }, which raise errors; a line comes with its newline, `nil` is the end of the stream. `channel.sockets`
 -- makes one of a socket of ours. `joined` and `reply` raise nothing and are the drop-in's, too.
 --
--- What a peer sends has a cap everywhere. No argument of a command is ever in a message: it may be a password.
+-- All input from a peer has a cap. Messages contain no argument of a command: it may be a password.
 local errors = require("caspian.net.errors")
 local error, select, setfenv, setmetatable, tonumber, type = error, select, setfenv, setmetatable, tonumber, type
 local concat, find, format, match, sub = table.concat, string.find, string.format, string.match, string.sub

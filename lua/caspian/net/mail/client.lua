@@ -1,5 +1,5 @@
---- What the clients of SMTP, IMAP, POP3 and FTP have in common as objects: calls with one deadline each, errors that name the
--- call and the server, an end. Nothing on an object leads to the network that it came from.
+--- The common base of the clients of SMTP, IMAP, POP3 and FTP: calls with one deadline each, errors that name the call and
+-- the server, closing. A client gives no access to the network that made it.
 local args = require("caspian.net.args")
 local errors = require("caspian.net.errors")
 local objects = require("caspian.net.objects")

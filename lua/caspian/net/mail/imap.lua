@@ -1,5 +1,5 @@
---- IMAP (RFC 9051, RFC 3501): `net.imap` and the class of what it returns. The conversation is in `imap/talk`, messages are in
--- `imap/messages`; here is how it begins, and what concerns mailboxes.
+--- IMAP (RFC 9051, RFC 3501): `net.imap` and its class. Commands and responses are in `imap/talk`, messages in
+-- `imap/messages`; here are the opening, and mailboxes.
 local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
 local messages = require("caspian.net.mail.imap.messages")

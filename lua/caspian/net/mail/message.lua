@@ -1,4 +1,4 @@
---- What a caller says of a message, checked: its envelope, and what the core builds it from.
+--- The description of a message, checked: its envelope, and the parts from which the core builds it.
 local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
 local next, rawget, setfenv, type = next, rawget, setfenv, type

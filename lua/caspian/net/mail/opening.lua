@@ -1,4 +1,4 @@
---- How the clients of SMTP, IMAP, POP3 and FTP are opened: the options that they share, the connection through the gate, TLS, and
+--- The opening of the clients of SMTP, IMAP, POP3 and FTP: their common options, the connection through the gate, TLS, and
 -- one deadline for all of it.
 local args = require("caspian.net.args")
 local channels = require("caspian.net.mail.channel")

@@ -1,6 +1,6 @@
---- POP3 (RFC 1939, 2449, 2595, 5034): `net.pop3` and the class of what it returns.
+--- POP3 (RFC 1939, 2449, 2595, 5034): `net.pop3` and its class.
 --
--- What is deleted is gone once `quit` has said so: a connection that ends in any other way, `close` included, deletes nothing.
+-- `quit` deletes the marked messages: a connection that ends in any other way, `close` included, deletes nothing.
 local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
 local errors = require("caspian.net.errors")

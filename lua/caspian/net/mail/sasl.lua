@@ -1,7 +1,7 @@
---- SASL (RFC 4422): the mechanisms by which the clients of mail say who they are, each as an exchange of plain bytes. What
--- frames them (base64 behind `334 `, `+ `) is each protocol's; `converse` leads through it.
+--- SASL (RFC 4422): the mechanisms of the mail clients, each as an exchange of plain bytes. Each protocol frames them
+-- (base64 after `334 `, `+ `); `converse` runs the exchange.
 --
--- A password goes out as it is over TLS only, or where the caller says so. CRAM-MD5 and SCRAM never send it.
+-- A password is sent in the clear over TLS only, or with `insecure_auth`. CRAM-MD5 and SCRAM never send it.
 local errors = require("caspian.net.errors")
 local error, next, setfenv, tonumber, type = error, next, setfenv, tonumber, type
 local find, format, gsub, match, sub, upper = string.find, string.format, string.gsub, string.match, string.sub, string.upper

@@ -1,4 +1,4 @@
---- SMTP (RFC 5321): `net.smtp` and the class of what it returns.
+--- SMTP (RFC 5321): `net.smtp` and its class.
 local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
 local messages = require("caspian.net.mail.message")

@@ -1,7 +1,7 @@
 --- The chain of handlers: every `before`, then `process` until one answers, then every `after`, for one request.
 --
--- A handler is made afresh for each request. What one raises is caught here: a response is the response; everything else is a page
--- that says nothing but its status, and goes to whoever watches the server.
+-- Each request gets new handlers. Errors of handlers are caught here: a raised response is the response; any other error
+-- becomes a page with the status only, and is passed to `on_error`.
 local csrf = require("caspian.net.sammy.csrf")
 local patterns = require("caspian.net.sammy.patterns")
 local ANSWERED = require("caspian.net.server_objects").ANSWERED

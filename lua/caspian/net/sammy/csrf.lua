@@ -1,5 +1,5 @@
---- The guard against forged requests from other sites: the synchronizer token. It stands in the session, in every form that goes
--- out, and must come back with what changes something.
+--- The guard against forged requests from other sites: the synchronizer token. It is in the session and in every form, and
+-- must come back with each POST, PUT, PATCH and DELETE.
 local find, gsub, lower, match, sub = string.find, string.gsub, string.lower, string.match, string.sub
 local concat, setfenv, type = table.concat, setfenv, type
 local _ENV = {} -- luacheck: ignore

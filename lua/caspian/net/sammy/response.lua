@@ -1,4 +1,4 @@
---- Responses of handlers: `response.new(status, headers, body)` and what is short for it, redirects, which are raised, and the
+--- Responses of handlers: `response.new(status, headers, body)` and its short forms, redirects, which are raised, and the
 -- Content-Security-Policy.
 local args = require("caspian.net.args")
 local objects = require("caspian.net.objects")

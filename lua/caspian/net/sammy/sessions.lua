@@ -1,8 +1,8 @@
---- Sessions: a JSON object in a cookie of the client's, signed, so that only the server can write it. Everyone who holds the cookie
--- can read it: nothing secret belongs there.
+--- Sessions: a JSON object in a cookie, signed, so that only the server can write it. Every holder of the cookie can read
+-- it: keep secrets out of it.
 --
--- `PAYLOAD.TIME.CODE`: the JSON and HMAC-SHA-256 as base64 for URLs, and when it was signed, in seconds since 1970. The code is
--- about the cookie's name, too, so that a cookie of one name is none of another.
+-- `PAYLOAD.TIME.CODE`: the JSON and HMAC-SHA-256 as base64 for URLs, and the time of signing, in seconds since 1970. The
+-- code covers the cookie's name too, so that a cookie is not valid under another name.
 local args = require("caspian.net.args")
 local error, find, match, next, pcall, setfenv, tonumber, type =
   error, string.find, string.match, next, pcall, setfenv, tonumber, type

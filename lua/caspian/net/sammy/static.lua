@@ -1,8 +1,8 @@
---- Static files: which files a path may name, of what type they are, and where their bytes come from.
+--- Static files: the names that a path may have, the types, and the source of the bytes.
 --
--- A path names a file beneath the directory by its segments, as they were decoded one by one. What is no plain name (empty, with a dot
--- in front, with a slash, a backslash or a control character in it) names nothing; so does a name whose extension is not in the
--- table. That nothing outside is opened, by a link neither, is the door's business that opens it (src/files.rs).
+-- A path names a file beneath the directory by its segments, decoded one by one. A segment that is not a plain name (empty,
+-- with a leading dot, with a slash, a backslash or a control character) names nothing; nor does a name whose extension is
+-- not in the table. `src/files.rs`, which opens the file, never leaves the directory, also through links.
 local args = require("caspian.net.args")
 local error, find, lower, match, next, pcall, setfenv, type =
   error, string.find, string.lower, string.match, next, pcall, setfenv, type

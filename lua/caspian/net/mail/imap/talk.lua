@@ -1,7 +1,7 @@
---- The conversation with a server of IMAP: commands out, responses in (RFC 9051 section 2.2), and what is known of both.
+--- Commands and responses of IMAP (RFC 9051 section 2.2), and the state of the connection.
 --
--- A state has besides a client's: capabilities (by name in upper case), utf8 (mailboxes' names are UTF-8 on the line), box (what is known of
--- the selected mailbox), updates (what the server said unasked), idling (the tag of an IDLE that goes on), limits.
+-- Fields of a state, beside a client's: capabilities (by name in upper case), utf8 (names of mailboxes are UTF-8 on the
+-- line), box (the selected mailbox), updates (unsolicited data), idling (the tag of a running IDLE), limits.
 local clients = require("caspian.net.mail.client")
 local objects = require("caspian.net.objects")
 local next, setfenv, setmetatable, tonumber, type = next, setfenv, setmetatable, tonumber, type

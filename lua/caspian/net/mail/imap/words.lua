@@ -1,6 +1,7 @@
---- What callers of IMAP's client give, as words of a command (RFC 9051 section 9): names, sets, flags, dates, what is searched for.
+--- Arguments of callers as words of an IMAP command (RFC 9051 section 9): names, sets, flags, dates, search criteria.
 --
--- A command is a list of pieces: strings, which go as they are, and literals, { literal = bytes } or { size =, chunks = function }.
+-- A command is a list of pieces: strings, which are sent unchanged, and literals, { literal = bytes } or { size =, chunks =
+-- function }.
 local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
 local error, floor, next, pcall, rawget, setfenv, type = error, math.floor, next, pcall, rawget, setfenv, type
