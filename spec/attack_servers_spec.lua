@@ -117,7 +117,7 @@ describe("the server's side", function()
     local mine = net.narrow(HERE)
     local options = { "timeout", "backlog", "reuse_port", "tls", "max_head_bytes", "max_fields", "max_body_bytes", "max_memory_bytes",
       "spill", "head_timeout", "body_grace", "min_body_rate", "idle_timeout", "handshake_timeout", "drain_timeout", "max_connections",
-      "max_requests", "log", "on_refused", "on_error" }
+      "max_requests", "http2", "log", "on_refused", "on_error" }
     for index, odd in ipairs(oddities.values(net)) do
       for _, option in ipairs(options) do
         local ok, server = try(option .. " " .. index, mine.http.server, "127.0.0.1", 0, { [option] = odd })

@@ -84,6 +84,8 @@ fn try_read(pieces: &[&[u8]]) -> Result<Outcome, Refusal> {
                     assert!(head.replace(found).is_none(), "two heads");
                     (at, used) = (at + length, used + length);
                 }
+                // Where HTTP/2 is not spoken.
+                Event::Preface(_) => return Err(Refusal::new(505, "")),
                 Event::Data(skip, length) => {
                     body.extend_from_slice(&rest[skip..skip + length]);
                     (at, used) = (at + skip + length, used + skip + length);
@@ -178,7 +180,7 @@ fn a_body_has_its_cap() {
             match reader.feed(&bytes[at..]) {
                 Ok(Event::Head(n, _)) => at += n,
                 Ok(Event::Data(skip, n)) => at += skip + n,
-                Ok(Event::More | Event::End(_)) => break None,
+                Ok(Event::More | Event::End(_) | Event::Preface(_)) => break None,
                 Err(refusal) => break Some(refusal.status),
             }
         };

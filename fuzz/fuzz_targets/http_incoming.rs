@@ -18,6 +18,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Option<(String, Vec<
                     body.extend_from_slice(&rest[skip..skip + length]);
                     at += skip + length;
                 }
+                Ok(Event::Preface(used)) => return (Some((format!("HTTP/2 {used}"), body)), None),
                 Ok(Event::End(_)) => return (Some((line, body)), None),
                 Err(refusal) => return (None, Some(refusal.status)),
             }

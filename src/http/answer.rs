@@ -117,6 +117,17 @@ impl Answer {
         exchange.head_only || matches!(self.status, 100..=199 | 204 | 304)
     }
 
+    /// The value of `Content-Length`, where there is to be one.
+    pub fn content_length(&self, exchange: &Exchange<'_>, ends: Ends) -> Option<u64> {
+        match (self.status, ends) {
+            // What a GET would have had is optional with 304 (RFC 9110 section 15.4.5).
+            (100..=199 | 204 | 304, _) => None,
+            (_, Ends::After(0)) if exchange.head_only => self.length.or(Some(0)),
+            (_, Ends::After(length)) => Some(length),
+            _ => None,
+        }
+    }
+
     /// Writes the head, to the empty line.
     pub fn head(&self, exchange: &Exchange<'_>, ends: Ends, out: &mut Vec<u8>) {
         out.reserve(160 + self.fields.size() + 4 * self.fields.len());
@@ -133,22 +144,11 @@ impl Answer {
             out.extend_from_slice(b": ");
             out.extend_from_slice(value);
         }
-        let length = match ends {
-            Ends::After(0) if exchange.head_only => self.length.or(Some(0)),
-            Ends::After(length) => Some(length),
-            _ => None,
-        };
-        match (self.status, ends) {
-            (100..=199 | 204, _) => (),
-            // What a GET would have had is optional here (RFC 9110 section 15.4.5).
-            (304, _) => (),
-            (_, Ends::Chunked) => out.extend_from_slice(b"\r\nTransfer-Encoding: chunked"),
-            _ => {
-                if let Some(length) = length {
-                    out.extend_from_slice(b"\r\nContent-Length: ");
-                    number(length, out);
-                }
-            }
+        if let Some(length) = self.content_length(exchange, ends) {
+            out.extend_from_slice(b"\r\nContent-Length: ");
+            number(length, out);
+        } else if ends == Ends::Chunked && !matches!(self.status, 100..=199 | 204 | 304) {
+            out.extend_from_slice(b"\r\nTransfer-Encoding: chunked");
         }
         if ends == Ends::Switch {
             out.extend_from_slice(b"\r\nConnection: Upgrade");

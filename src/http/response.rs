@@ -17,14 +17,16 @@ pub const MAX_FIELDS: usize = 256;
 pub enum Version {
     Http10,
     Http11,
+    Http2,
 }
 
 impl Version {
-    /// `"1.0"` or `"1.1"`.
+    /// `"1.0"`, `"1.1"` or `"2"`.
     pub fn number(self) -> &'static str {
         match self {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",
+            Version::Http2 => "2",
         }
     }
 }

@@ -70,6 +70,16 @@ impl Body {
         Body { claim: Claim { all: Rc::clone(held), own: 0 }, ..Body::default() }
     }
 
+    /// Counts so many bytes more, which its request has besides.
+    #[cfg(feature = "http2")]
+    pub(super) fn weigh(&mut self, bytes: u64, share: Share) -> Result<(), Refusal> {
+        if self.claim.all.get().saturating_add(bytes) > share.all {
+            return Err(Refusal::new(503, "the requests together are longer than max_buffered_bytes"));
+        }
+        self.claim.add(bytes);
+        Ok(())
+    }
+
     /// From here on it is the script's, and counts no more.
     pub(super) fn hand_out(&mut self) {
         self.claim.clear();

@@ -1,8 +1,9 @@
 //! One connection of a server: its state, and its buffers. An idle one holds no buffer.
 
-use super::{body::Body, stream::Stream};
+use super::{body::Body, stream::Stream, streams::Streams};
 use crate::{
     error::{Error, Kind, Result},
+    fork,
     http::incoming::{Head, Limits, Reader},
     wire::Peer,
 };
@@ -60,6 +61,8 @@ pub(super) enum Phase {
     Read(Box<Reading>),
     /// The request is the script's, or on the way to it, or its answer is under way.
     Talk(Box<Talk>),
+    /// Many requests and answers at a time: HTTP/2.
+    Streams(Box<Streams>),
     /// The last words are on their way; what the client still sends is dropped, so that no reset overtakes them.
     Linger,
 }
@@ -95,6 +98,22 @@ pub(super) struct Talk {
     pub watched: bool,
     /// Children forked when the request was handed out: one of them may be the one that answers.
     pub forks: u64,
+}
+
+impl Talk {
+    pub fn new(head: Rc<Head>, began: Duration, keeps_alive: bool) -> Talk {
+        Talk {
+            head,
+            began,
+            state: State::Asked,
+            status: 0,
+            sent: 0,
+            keeps_alive,
+            hungry: false,
+            watched: false,
+            forks: fork::forks(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +157,58 @@ impl Out {
     pub fn put_file(&mut self, file: File, from: u64, count: u64) {
         self.file = (count > 0).then_some((file, from, count));
     }
+
+    /// Gets the next of the file once nothing else is left.
+    pub fn fill(&mut self) -> Result<()> {
+        if self.held() > 0 {
+            return Ok(());
+        }
+        self.bytes = Vec::new();
+        self.at = 0;
+        match self.file.take() {
+            Some(piece) => self.refill(piece),
+            None => Ok(()),
+        }
+    }
+
+    fn refill(&mut self, (file, from, left): (File, u64, u64)) -> Result<()> {
+        let count = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        self.bytes.resize(count, 0);
+        let read = loop {
+            match file.read_at(&mut self.bytes, from) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
+                read => break read.unwrap_or(0),
+            }
+        };
+        self.bytes.truncate(read);
+        if read == 0 {
+            // It was cut meanwhile: what was announced cannot be sent.
+            return Err(Error::new(Kind::ConnectionReset, "the file was cut while it was sent"));
+        }
+        let read = read as u64;
+        if left > read {
+            self.file = Some((file, from + read, left - read));
+        }
+        Ok(())
+    }
+}
+
+/// For streams, which take what their windows have room for.
+#[cfg(feature = "http2")]
+impl Out {
+    /// Up to `count` of the bytes in memory.
+    pub fn front(&self, count: usize) -> &[u8] {
+        self.bytes.get(self.at..self.at + count).unwrap_or_default()
+    }
+
+    pub fn advance(&mut self, count: usize) {
+        self.at += count;
+    }
+
+    /// True if `count` bytes are all that waits.
+    pub fn is_only(&self, count: usize) -> bool {
+        self.held() == count && self.file.is_none()
+    }
 }
 
 impl Connection {
@@ -168,13 +239,10 @@ impl Connection {
     pub fn pump(&mut self, now: Duration) -> Result<bool> {
         loop {
             if self.out.held() == 0 {
-                self.out.bytes = Vec::new();
-                self.out.at = 0;
-                match self.out.file.take() {
-                    None => break,
-                    Some(piece) => self.refill(piece)?,
+                self.out.fill()?;
+                if self.out.held() == 0 {
+                    break;
                 }
-                continue;
             }
             let bytes = self.out.bytes.get(self.out.at..).unwrap_or_default();
             match self.stream.write(bytes)? {
@@ -208,26 +276,5 @@ impl Connection {
             let waited = now.saturating_sub(since);
             waited > grace && (taken as f64) < waited.as_secs_f64() * rate as f64
         })
-    }
-
-    fn refill(&mut self, (file, from, left): (File, u64, u64)) -> Result<()> {
-        let count = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        self.out.bytes.resize(count, 0);
-        let read = loop {
-            match file.read_at(&mut self.out.bytes, from) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
-                read => break read.unwrap_or(0),
-            }
-        };
-        self.out.bytes.truncate(read);
-        if read == 0 {
-            // It was cut meanwhile: what was announced cannot be sent.
-            return Err(Error::new(Kind::ConnectionReset, "the file was cut while it was sent"));
-        }
-        let read = read as u64;
-        if left > read {
-            self.out.file = Some((file, from + read, left - read));
-        }
-        Ok(())
     }
 }

@@ -1,9 +1,8 @@
 //! Incoming requests: bytes go to the reader, heads are checked, bodies are stored, refusals are reported.
 
-use super::{Body, Connection, Engine, Note, Phase, Reading, Request, State, Talk, body::Share};
+use super::{Body, Connection, Engine, Note, Phase, Reading, Request, Talk, body::Share, streams::Streams};
 use crate::{
     error::Result,
-    fork,
     http::{
         answer::{Answer, CONTINUE, Ends, Exchange, reason},
         incoming::{Event, Framing, Refusal},
@@ -64,6 +63,7 @@ impl Engine {
             match connection.phase {
                 Phase::Rest | Phase::Read(_) => (),
                 Phase::Linger => return self.discard(index, connection),
+                Phase::Streams(_) => return self.converse(index, connection, now),
                 _ => return Ok(true),
             }
         }
@@ -107,6 +107,15 @@ impl Engine {
                     }
                     fits
                 }
+                // Over TLS that is decided by ALPN (RFC 9113 section 3.3), and nowhere after a request.
+                Ok(Event::Preface(used)) => {
+                    let may = connection.served == 0 && connection.stream.tls().is_none();
+                    if let Some(streams) = may.then(|| Streams::open(self, true, now)).flatten() {
+                        connection.phase = Phase::Streams(streams);
+                        return Ok(at + used);
+                    }
+                    Err(Refusal::new(505, "HTTP/2 is not spoken here"))
+                }
                 Ok(Event::Data(skip, length)) => {
                     let data = rest.get(skip..skip + length).unwrap_or_default();
                     at += skip + length;
@@ -144,18 +153,7 @@ impl Engine {
         connection.served += 1;
         let keeps_alive = head.keeps_alive && connection.served < self.options.requests;
         connection.since = now;
-        let talk = Talk {
-            head: Rc::clone(&head),
-            began,
-            state: State::Asked,
-            status: 0,
-            sent: 0,
-            keeps_alive,
-            hungry: false,
-            watched: false,
-            forks: fork::forks(),
-        };
-        connection.phase = Phase::Talk(Box::new(talk));
+        connection.phase = Phase::Talk(Box::new(Talk::new(Rc::clone(&head), began, keeps_alive)));
         self.numbers += 1;
         let request = Request {
             ticket: self.ticket(index),

@@ -1,5 +1,5 @@
-//! An HTTP/1.1 server (RFC 9110, RFC 9112) behind blocking calls: all connections are accepted, shake hands, are read
-//! and written side by side, and complete requests are returned.
+//! A server of HTTP/1.1 and HTTP/2 (RFC 9110, RFC 9112, RFC 9113) behind blocking calls: all connections are accepted,
+//! shake hands, are read and written side by side, and complete requests are returned.
 //!
 //! No thread and no loop of its own: [`Engine::turn`] does the pending work, and waits at most for the given time. A
 //! readiness queue of the kernel (epoll, kqueue; by mio) holds all sockets. `http::incoming` and `http::answer`, which
@@ -12,6 +12,11 @@ mod intake;
 mod options;
 mod slots;
 mod stream;
+#[cfg(feature = "http2")]
+mod streams;
+#[cfg(not(feature = "http2"))]
+#[path = "no_streams.rs"]
+mod streams;
 mod talk;
 mod timers;
 
@@ -22,6 +27,7 @@ pub use talk::Content;
 use self::{
     connection::{Connection, Phase, Reading, State, Talk},
     stream::Stream,
+    streams::Streams,
 };
 use crate::{
     deadline::{uptime, wall},
@@ -53,12 +59,17 @@ use std::{
 pub struct Ticket {
     index: usize,
     turn: u64,
+    /// Of a connection that has many of them (HTTP/2); else 0.
+    stream: u32,
 }
 
 impl Ticket {
     /// As a name.
     pub fn text(&self) -> String {
-        format!("{}.{}", self.index, self.turn)
+        match self.stream {
+            0 => format!("{}.{}", self.index, self.turn),
+            stream => format!("{}.{}.{stream}", self.index, self.turn),
+        }
     }
 }
 
@@ -195,8 +206,37 @@ impl Engine {
     /// The next complete request.
     pub fn request(&mut self) -> Option<Request> {
         let mut request = self.queue.pop_front()?;
+        if request.ticket.stream != 0 {
+            request = self.pick(request)?;
+        }
         request.body.hand_out();
         Some(request)
+    }
+
+    /// That request, or the next one that may be handed out.
+    fn pick(&mut self, first: Request) -> Option<Request> {
+        let (mut next, mut later) = (Some(first), Vec::new());
+        while let Some(request) = next {
+            match request.ticket.stream {
+                0 => {
+                    next = Some(request);
+                    break;
+                }
+                _ => match self.hand_out(request.ticket) {
+                    Some(true) => {
+                        next = Some(request);
+                        break;
+                    }
+                    Some(false) => (),
+                    None => later.push(request),
+                },
+            }
+            next = self.queue.pop_front();
+        }
+        for request in later.into_iter().rev() {
+            self.queue.push_front(request);
+        }
+        next
     }
 
     /// What there is to tell.
@@ -217,6 +257,11 @@ impl Engine {
                 None
             }
         }
+    }
+
+    /// HTTP/2 is spoken.
+    pub fn has_http2(&self) -> bool {
+        self.options.http2
     }
 
     /// Bytes of a body that may be in memory.
@@ -254,6 +299,7 @@ impl Engine {
             Phase::Shake | Phase::Rest => false,
             Phase::Read(_) | Phase::Linger => true,
             Phase::Talk(talk) => talk.state != State::Asked,
+            Phase::Streams(streams) => streams.is_under_way(),
         })
     }
 
@@ -297,8 +343,12 @@ impl Engine {
         self.stopping = Some(self.clock.now().saturating_add(self.options.drain_timeout));
         self.listener = None;
         for index in 0..self.slots.len() {
-            if self.peek(index).is_some_and(|one| matches!(one.phase, Phase::Rest) && one.input.is_empty()) {
-                self.drop_connection(index);
+            match self.peek(index).map(|one| &one.phase) {
+                Some(Phase::Rest) if self.peek(index).is_some_and(|one| one.input.is_empty()) => {
+                    self.drop_connection(index);
+                }
+                Some(Phase::Streams(_)) => self.dismiss(index),
+                _ => (),
             }
         }
     }
@@ -312,6 +362,9 @@ impl Engine {
         let ours = self.generation == fork::generation();
         for index in 0..self.slots.len() {
             let Some(mut connection) = self.take(index) else { continue };
+            if ours && matches!(connection.phase, Phase::Streams(_)) {
+                self.part(index, &mut connection, now);
+            }
             if ours && !matches!(connection.phase, Phase::Shake) && connection.pump(now).is_ok_and(|done| done) {
                 connection.stream.finish();
                 // Bytes that nobody has read would come back as a reset, which overtakes the last words.
@@ -484,7 +537,9 @@ impl Engine {
             if !connection.stream.shake()? {
                 return Ok(true);
             }
-            connection.phase = Phase::Rest;
+            let speaks = connection.stream.tls().is_some_and(|tls| tls.alpn() == Some(b"h2"));
+            let streams = speaks.then(|| Streams::open(self, false, now)).flatten();
+            connection.phase = streams.map_or(Phase::Rest, Phase::Streams);
             connection.since = now;
         }
         if !connection.out.is_empty() || !connection.writable {
@@ -507,6 +562,7 @@ impl Engine {
         match connection.phase {
             Phase::Rest | Phase::Read(_) => self.read(index, connection, now),
             Phase::Linger => self.discard(index, connection),
+            Phase::Streams(_) => self.converse(index, connection, now),
             Phase::Talk(ref talk) if talk.watched && connection.ended => {
                 self.log(connection, talk, false, now);
                 Ok(false)

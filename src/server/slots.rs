@@ -5,6 +5,7 @@ use super::{Connection, Engine, LISTENER, Note, Phase, State, Stream, Ticket, br
 use crate::{error::Result, fork};
 use mio::{Token, unix::SourceFd};
 use std::{
+    mem,
     net::Shutdown,
     os::fd::{AsFd, AsRawFd},
 };
@@ -26,8 +27,11 @@ impl Engine {
 
     /// Forgets a connection that was taken, and closes it. Where another process may go on with it, nothing is said.
     pub(super) fn end(&mut self, index: usize, mut connection: Connection) {
-        let handed =
-            matches!(&connection.phase, Phase::Talk(talk) if talk.state == State::Asked && talk.forks != fork::forks());
+        let handed = match &connection.phase {
+            Phase::Talk(talk) => talk.state == State::Asked && talk.forks != fork::forks(),
+            Phase::Streams(streams) => streams.is_frozen(),
+            _ => false,
+        };
         if handed || self.generation != fork::generation() {
             connection.stream.abandon();
         } else if fork::forks() > 0 {
@@ -38,6 +42,9 @@ impl Engine {
             // Whoever has pieces ready learns that nobody takes them.
             let ticket = self.ticket(index);
             self.tell(Note::Hungry(ticket));
+        }
+        if let Phase::Streams(streams) = mem::replace(&mut connection.phase, Phase::Linger) {
+            self.lose_streams(index, &connection, *streams);
         }
         self.forget(index, connection);
     }
@@ -71,7 +78,7 @@ impl Engine {
     }
 
     pub(super) fn ticket(&self, index: usize) -> Ticket {
-        Ticket { index, turn: self.slots.get(index).map_or(0, |slot| slot.turn) }
+        Ticket { index, turn: self.slots.get(index).map_or(0, |slot| slot.turn), stream: 0 }
     }
 
     /// In a forked child: everything but the requests that the script holds is the parent's.
@@ -93,18 +100,20 @@ impl Engine {
         self.notes.clear();
         self.stirred.clear();
         for index in 0..self.slots.len() {
-            let ours = !queued.contains(&self.ticket(index));
+            let ticket = self.ticket(index);
+            let is_queued = |stream| queued.contains(&Ticket { stream, ..ticket });
             let Some(slot) = self.slots.get_mut(index) else { continue };
             let Some(mut connection) = slot.connection.take() else { continue };
             connection.stirred = false;
             let fd = connection.stream.wire().as_fd();
             let asked = match &mut connection.phase {
-                Phase::Talk(talk) if ours && talk.state == State::Asked => {
+                Phase::Talk(talk) if !is_queued(0) && talk.state == State::Asked => {
                     // The parent may answer others on it.
                     talk.keeps_alive = false;
                     talk.forks = fork::forks();
                     register(&self.poll, fd, Token(index)).is_ok()
                 }
+                Phase::Streams(streams) => streams.inherit(is_queued) && register(&self.poll, fd, Token(index)).is_ok(),
                 _ => false,
             };
             if asked {

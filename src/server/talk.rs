@@ -40,6 +40,9 @@ impl Engine {
     /// Errors: `too_large` where there is no memory for what waits; `socket` once the server is closed.
     pub fn answer(&mut self, ticket: Ticket, answer: &Answer, content: Content<'_>) -> Result<bool> {
         self.own()?;
+        if ticket.stream != 0 {
+            return self.answer_stream(ticket, answer, content);
+        }
         let now = self.clock.now();
         let date = self.date();
         let stopping = self.stopping.is_some();
@@ -90,6 +93,9 @@ impl Engine {
     /// One more piece of a streamed answer; false if the client is gone.
     pub fn piece(&mut self, ticket: Ticket, bytes: &[u8]) -> Result<bool> {
         self.own()?;
+        if ticket.stream != 0 {
+            return self.stream_piece(ticket, bytes);
+        }
         let now = self.clock.now();
         let Some(mut connection) = self.talking(ticket) else { return Ok(false) };
         point("server piece");
@@ -113,6 +119,9 @@ impl Engine {
     /// The streamed answer is over.
     pub fn finish(&mut self, ticket: Ticket) -> Result<bool> {
         self.own()?;
+        if ticket.stream != 0 {
+            return self.finish_stream(ticket);
+        }
         let now = self.clock.now();
         let Some(mut connection) = self.talking(ticket) else { return Ok(false) };
         let Phase::Talk(talk) = &mut connection.phase else { return Ok(false) };
@@ -157,6 +166,9 @@ impl Engine {
 
     /// The streamed answer cannot be finished: the client must see that it was cut.
     pub fn abort(&mut self, ticket: Ticket) {
+        if ticket.stream != 0 {
+            return self.abort_stream(ticket);
+        }
         if let Some(connection) = self.talking(ticket) {
             if let Phase::Talk(talk) = &connection.phase {
                 self.log(&connection, talk, false, self.clock.now());
@@ -167,6 +179,9 @@ impl Engine {
 
     /// True if a streamed answer may be given more; else a [`Note::Hungry`] tells when.
     pub fn has_room(&mut self, ticket: Ticket) -> bool {
+        if ticket.stream != 0 {
+            return self.stream_has_room(ticket);
+        }
         let Some(slot) = self.slots.get_mut(ticket.index).filter(|slot| slot.turn == ticket.turn) else { return true };
         let Some(connection) = slot.connection.as_deref_mut() else { return true };
         let full = connection.out.held() > HIGH;
@@ -178,12 +193,18 @@ impl Engine {
 
     /// True if little waits for the client of an exchange.
     pub fn is_roomy(&self, ticket: Ticket) -> bool {
+        if ticket.stream != 0 {
+            return self.stream_holds(ticket).is_none_or(|held| held <= HIGH);
+        }
         let slot = self.slots.get(ticket.index).filter(|slot| slot.turn == ticket.turn);
         slot.and_then(|slot| slot.connection.as_deref()).is_none_or(|connection| connection.out.held() <= HIGH)
     }
 
     /// True while the client of an exchange is there, as far as is known.
     pub fn is_there(&self, ticket: Ticket) -> bool {
+        if ticket.stream != 0 {
+            return self.has_stream(ticket);
+        }
         let slot = self.slots.get(ticket.index).filter(|slot| slot.turn == ticket.turn);
         slot.is_some_and(|slot| slot.connection.is_some())
     }
@@ -193,6 +214,9 @@ impl Engine {
     pub fn abandon(&mut self, ticket: Ticket) -> bool {
         if self.closed || self.generation != fork::generation() {
             return false;
+        }
+        if ticket.stream != 0 {
+            return self.abandon_stream(ticket);
         }
         let Some(connection) = self.asked(ticket) else { return false };
         let forked = matches!(&connection.phase, Phase::Talk(talk) if talk.forks != fork::forks());

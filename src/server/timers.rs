@@ -37,6 +37,10 @@ impl Engine {
         let late = self.stopping.is_some_and(|end| end <= now);
         for index in 0..self.slots.len() {
             let Some(connection) = self.peek(index) else { continue };
+            if let Phase::Streams(_) = connection.phase {
+                self.sweep_streams(index, now, late);
+                continue;
+            }
             let age = now.saturating_sub(connection.since);
             let o = &self.options;
             enum Verdict {

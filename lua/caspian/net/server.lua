@@ -37,6 +37,7 @@ local OPTIONS = {
   drain_timeout = "seconds",      -- 10; for what is under way at `stop`
   max_connections = "count",      -- 10,000
   max_requests = "count",         -- 1,000 on one connection
+  http2 = "boolean",              -- false; spoken where ALPN chooses it, and over cleartext with clients that begin with it
   log = "any",                    -- none; a function(entry) or an open file
   on_refused = "function",        -- none; function(refusal)
   on_error = "function",          -- function(err, request): a handler of `run`, or a body, raised. Defaults to standard error

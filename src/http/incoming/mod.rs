@@ -8,7 +8,7 @@ pub mod params;
 mod reader;
 mod target;
 
-pub use reader::{Event, Reader};
+pub use reader::{Event, PREFACE, Reader};
 pub use target::{Target, authority};
 
 use super::{fields::Fields, is_token, response::Version};
@@ -60,6 +60,7 @@ pub enum Framing {
     Empty,
     /// So many bytes; more than none.
     Length(u64),
+    /// By its last chunk; over HTTP/2 by the end of its stream.
     Chunked,
 }
 
@@ -79,6 +80,38 @@ pub struct Head {
 }
 
 impl Head {
+    /// A head whose parts came one by one, as those of HTTP/2 do (RFC 9113 section 8.3): what was the authority stands among the
+    /// fields as `host`. `ends`: no body follows. The same rules hold as for a head that is text.
+    #[cfg(feature = "http2")]
+    pub(in crate::http) fn of(
+        method: &str,
+        target: &str,
+        fields: Fields,
+        ends: bool,
+        limits: &Limits,
+    ) -> Result<Head, Refusal> {
+        let version = Version::Http2;
+        if method.len() > MAX_METHOD {
+            return refuse(501, "the method is longer than 64 bytes");
+        }
+        if fields.len() > limits.fields {
+            return refuse(431, "too many fields");
+        }
+        if !is_target(target.as_bytes()) {
+            return refuse(400, "the request target has a character that URIs do not have");
+        }
+        let target = Target::parse(method, target, version, &fields)?;
+        let framing = match framing(version, &fields)? {
+            Framing::Length(length) if length > limits.body => {
+                return refuse(413, "the body is longer than max_body_bytes");
+            }
+            Framing::Empty if !ends && !fields.has("Content-Length") => Framing::Chunked,
+            framing => framing,
+        };
+        let expects = expects(version, &fields)? && !ends;
+        Ok(Head { method: method.into(), target, version, fields, framing, expects, keeps_alive: true })
+    }
+
     /// The announced length of the body; 0 without one, unknown of a chunked body.
     pub fn content_length(&self) -> Option<u64> {
         match self.framing {
@@ -140,14 +173,18 @@ fn request_line(line: &[u8]) -> Result<(&str, &str, Version), Refusal> {
     if method.len() > MAX_METHOD {
         return refuse(501, "the method is longer than 64 bytes");
     }
-    // RFC 3986 has no fragment in a request target, and nothing that is not visible ASCII.
-    if target.is_empty() || !target.iter().all(|byte| (0x21..=0x7e).contains(byte) && *byte != b'#') {
+    if !is_target(target) {
         return refuse(400, "the request target has a character that URIs do not have");
     }
     match (std::str::from_utf8(method), std::str::from_utf8(target)) {
         (Ok(method), Ok(target)) => Ok((method, target, version)),
         _ => refuse(400, "malformed request line"),
     }
+}
+
+/// RFC 3986 has no fragment in a request target, and nothing that is not visible ASCII.
+fn is_target(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| (0x21..=0x7e).contains(byte) && *byte != b'#')
 }
 
 /// RFC 9112 section 6.3, with every doubt refused.

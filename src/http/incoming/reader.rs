@@ -10,6 +10,9 @@ use crate::{
     },
 };
 
+/// What looks like a head in the preface of HTTP/2 (RFC 9113 section 3.4); `SM`, CR, LF, CR and LF follow it.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
 /// Empty lines before a request line that are passed over (RFC 9112 section 2.2): some clients send one behind a body.
 const MAX_EMPTY_LINES: usize = 2;
 
@@ -42,6 +45,8 @@ pub enum Event {
     More,
     /// The head is over after so many bytes.
     Head(usize, Box<Head>),
+    /// So many bytes are the beginning of what a client says that speaks HTTP/2 unasked ([`PREFACE`]).
+    Preface(usize),
     /// So many bytes of the coding, then so many of the body.
     Data(usize, usize),
     /// The request is over after so many bytes. Trailers are dropped: they never become fields.
@@ -79,10 +84,11 @@ impl Reader {
         }
         let rest = input.get(used..).unwrap_or_default();
         match &mut self.at {
-            At::Head { .. } => {
-                let found = self.head(rest)?;
-                Ok(found.map_or(Event::More, |(length, head)| Event::Head(used + length, head)))
-            }
+            At::Head { .. } => Ok(match self.head(rest)? {
+                None => Event::More,
+                Some((length, Some(head))) => Event::Head(used + length, head),
+                Some((length, None)) => Event::Preface(used + length),
+            }),
             At::Length(0) | At::Before(..) | At::Over => {
                 self.at = At::Over;
                 Ok(Event::End(0))
@@ -113,7 +119,9 @@ impl Reader {
         }
     }
 
-    fn head(&mut self, input: &[u8]) -> Result<Option<(usize, Box<Head>)>, Refusal> {
+    /// A head and where it ends; no head where it is HTTP/2's preface.
+    #[allow(clippy::type_complexity, reason = "one caller, a few lines above")]
+    fn head(&mut self, input: &[u8]) -> Result<Option<(usize, Option<Box<Head>>)>, Refusal> {
         let At::Head { line, text } = &mut self.at else { return Ok(None) };
         let end = line.find(input);
         let part = input.get(..end.unwrap_or(input.len())).unwrap_or_default();
@@ -133,11 +141,15 @@ impl Reader {
             text.extend_from_slice(part);
             return Ok(None);
         };
-        let head = if text.is_empty() {
-            parse_head(part, &self.limits)?
+        let whole = if text.is_empty() {
+            part
         } else {
             text.extend_from_slice(part);
-            parse_head(text, &self.limits)?
+            text
+        };
+        let head = match parse_head(whole, &self.limits) {
+            Err(_) if whole == PREFACE => return Ok(Some((end, None))),
+            head => head?,
         };
         self.at = match head.framing {
             Framing::Empty => At::Over,
@@ -149,7 +161,7 @@ impl Reader {
                 At::Chunked(Box::new((Chunks::default(), Budget::of(self.limits.head, self.limits.fields))))
             }
         };
-        Ok(Some((end, head)))
+        Ok(Some((end, Some(head))))
     }
 }
 

@@ -29,6 +29,7 @@ impl Target {
         let start = match target.as_bytes() {
             [b'/', ..] => 0,
             b"*" if method == "OPTIONS" => 0,
+            _ if version == Version::Http2 => return refuse(400, ":path does not begin with a slash"),
             _ => absolute(target, host.as_ref())?,
         };
         let end = memchr::memchr(b'?', target.as_bytes().get(start..).unwrap_or_default());
@@ -61,6 +62,7 @@ fn host(version: Version, fields: &Fields) -> Result<Option<(String, Option<u16>
     let mut hosts = fields.all("Host");
     let Some(host) = hosts.next() else {
         return match version {
+            Version::Http2 => refuse(400, "neither :authority nor a Host field"),
             Version::Http11 => refuse(400, "no Host field"),
             Version::Http10 => Ok(None),
         };

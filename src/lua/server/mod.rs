@@ -30,7 +30,7 @@ use crate::{
     listen::{BACKLOG, Listener},
     panics::contained,
     server::{self, Engine, Entry, Note, Spill, Ticket},
-    tls::ServerTls,
+    tls::{ServerOptions, ServerTls},
     zone,
 };
 use mlua::{AnyUserData, IntoLua, IntoLuaMulti, Lua, LuaString, MultiValue, Table, Value};
@@ -156,8 +156,8 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "server_tls", |lua, (socket, tls): (Value, Table)| {
         let (socket, server) = peek(lua, &socket, "reload_tls")?;
         let opts = Options::new(lua, None, 1);
-        let tls = certificates(&opts, &socket.cap, &Value::Table(tls))?;
         let mut engine = server.engine().map_err(|e| socket.told(e, "reload_tls"))?;
+        let tls = certificates(&opts, &socket.cap, &Value::Table(tls), engine.has_http2())?;
         if !engine.is_secure() {
             return argument(0, "the server does not speak TLS");
         }
@@ -190,7 +190,7 @@ fn open(lua: &Lua, (cap, host, port, path, listener, table): Open) -> Answer<Val
     let options = settings(&opts, &cap.files)?;
     let tls = match opts.find::<Value>("tls")? {
         None => None,
-        Some(given) => Some(certificates(&opts, &cap, &given)?),
+        Some(given) => Some(certificates(&opts, &cap, &given, options.http2)?),
     };
     let backlog = opts.find::<i32>("backlog")?.unwrap_or(BACKLOG);
     let shared = opts.flag("reuse_port", false)?;
@@ -284,21 +284,41 @@ fn settings(opts: &Options<'_>, files: &Files) -> Answer<server::Options> {
         drain_timeout: time("drain_timeout", plain.drain_timeout)?,
         connections: number("max_connections", plain.connections as u64)? as usize,
         requests: u32::try_from(number("max_requests", u64::from(plain.requests))?).unwrap_or(u32::MAX),
+        http2: http2(opts)?,
         tells_refusals: opts.flag("tells_refusals", false)?,
         tells_answers: opts.flag("tells_answers", false)?,
     })
 }
 
-/// One certificate, or a list of them that SNI picks from.
-fn certificates(opts: &Options<'_>, cap: &Capability, given: &Value) -> Answer<ServerTls> {
+/// Whether HTTP/2 is spoken. Defaults to no.
+fn http2(opts: &Options<'_>) -> Answer<bool> {
+    let asked = opts.flag("http2", false)?;
+    if asked && cfg!(not(feature = "http2")) {
+        return argument(opts.index, "http2: this build has no HTTP/2");
+    }
+    Ok(asked)
+}
+
+/// One certificate, or a list of them that SNI picks from. An entry without `alpn` offers what is spoken.
+fn certificates(opts: &Options<'_>, cap: &Capability, given: &Value, http2: bool) -> Answer<ServerTls> {
+    let entry = |table| -> Answer<ServerOptions> {
+        let mut options = opts.of(table).server_options(cap)?;
+        if !http2 && options.alpn.iter().any(|name| name == b"h2") {
+            return argument(opts.index, "tls: alpn names h2, which this server does not speak (http2 = false)");
+        }
+        if http2 && options.alpn.is_empty() {
+            options.alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        }
+        Ok(options)
+    };
     let Value::Table(table) = given else { return argument(opts.index, "tls must be a table") };
     if table.raw_len() == 0 {
-        return opts.of(table.clone()).server_tls(cap);
+        return ServerTls::new(&entry(table.clone())?).or_else(|why| argument(opts.index, &why.fields().message));
     }
     let mut all = Vec::new();
     for at in 1..=table.raw_len() {
         let one: Table = table.raw_get(at).or_else(|_| argument(opts.index, format!("tls[{at}] must be a table")))?;
-        all.push(opts.of(one).server_options(cap)?);
+        all.push(entry(one)?);
     }
     ServerTls::choosing(&all).or_else(|why| argument(opts.index, &why.fields().message))
 }

@@ -1,0 +1,827 @@
+//! Connections of many streams (HTTP/2): requests that come in side by side, and answers that leave side by side.
+//!
+//! `http::http2::serve` knows the protocol; here are the limits of requests, the clocks, and what waits for windows. A ticket whose
+//! `stream` is not 0 leads here.
+
+use super::{
+    Body, Connection, Content, Engine, HIGH, Note, Phase, Request, State, Talk, Ticket, body::Share, connection::Out,
+};
+use crate::{
+    error::{Error, Kind, Result},
+    fork,
+    http::{
+        answer::{Answer, Ends, Exchange as Known, reason},
+        http2::{
+            Reason,
+            serve::{Event, STREAMS, Session},
+        },
+        incoming::{Framing, Head, Refusal},
+        response::Version,
+    },
+    pages,
+};
+use std::{collections::BTreeMap, mem, rc::Rc, time::Duration};
+
+/// One read from the kernel.
+const READ: usize = 64 * 1024;
+/// Turns of one connection in a row: then it is others' turn.
+const TURNS: usize = 16;
+/// What one stream is given at a time, and where there are many of them.
+const PIECE: usize = 64 * 1024;
+const SMALL: usize = 16 * 1024;
+const MANY: usize = 4;
+/// A body up to here takes no way around.
+const TOGETHER: usize = 32 * 1024;
+/// Nothing is added to so many bytes that go out.
+const ENOUGH: usize = 32 * 1024;
+
+/// The streams of one connection.
+pub(super) struct Streams {
+    session: Session,
+    exchanges: BTreeMap<u32, Exchange>,
+    /// Answers that are all given, until the kernel has them, and whether they are whole.
+    leaving: Vec<(Talk, bool)>,
+    /// Since when bytes wait for the client without a break, and how many bytes of bodies it has taken since.
+    waited: Option<(Duration, u64)>,
+    /// A GOAWAY has said that it is the last of them.
+    draining: bool,
+    /// The client has ended its direction.
+    ended: bool,
+}
+
+/// One request and its answer.
+struct Exchange {
+    talk: Talk,
+    /// While the request comes in.
+    coming: Option<Box<Coming>>,
+    /// The script has it.
+    handed: bool,
+    /// What waits for room in the stream's window.
+    out: Out,
+    /// When the client last took some of it.
+    since: Duration,
+}
+
+struct Coming {
+    body: Body,
+    began: Duration,
+}
+
+/// What becomes of a connection.
+enum Next {
+    Stays,
+    /// All was said, and the client may read it.
+    Lingers,
+    Ends,
+}
+
+impl Exchange {
+    fn is_asked(&self) -> bool {
+        self.talk.state == State::Asked && self.coming.is_none()
+    }
+}
+
+impl Streams {
+    /// Begins with them, where that is allowed. `told`: what looks like a head in the preface was read already.
+    pub fn open(engine: &Engine, told: bool, now: Duration) -> Option<Box<Streams>> {
+        if !engine.options.http2 {
+            return None;
+        }
+        Some(Box::new(Streams {
+            session: Session::new(engine.options.limits, told, now),
+            exchanges: BTreeMap::new(),
+            leaving: Vec::new(),
+            waited: None,
+            draining: false,
+            ended: false,
+        }))
+    }
+
+    /// Something goes on without the script.
+    pub fn is_under_way(&self) -> bool {
+        let parting = self.session.is_over() || self.draining && self.exchanges.is_empty();
+        parting
+            || self.session.pending() > 0
+            || !self.leaving.is_empty()
+            || self.exchanges.values().any(|one| !one.is_asked())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.exchanges.is_empty() && self.leaving.is_empty() && self.session.pending() == 0
+    }
+
+    /// A child was forked that may answer a request on this connection: until that is known nobody else touches it.
+    pub fn is_frozen(&self) -> bool {
+        self.exchanges.values().any(|one| one.handed && one.is_asked() && one.talk.forks != fork::forks())
+    }
+
+    /// The connection is this process's.
+    fn claim(&mut self) {
+        for one in self.exchanges.values_mut() {
+            one.talk.forks = fork::forks();
+        }
+    }
+
+    /// In a forked child: requests that the script has may be answered, everything else is the parent's, or nobody's. False if there
+    /// are none.
+    pub fn inherit(&mut self, is_queued: impl Fn(u32) -> bool) -> bool {
+        let kept = |id: u32, one: &Exchange| one.is_asked() && one.handed && !is_queued(id);
+        let others: Vec<u32> = self.exchanges.iter().filter(|(id, one)| !kept(**id, one)).map(|(id, _)| *id).collect();
+        if others.len() == self.exchanges.len() {
+            return false;
+        }
+        for id in others {
+            self.exchanges.remove(&id);
+            self.session.reset(id, Reason::REFUSED_STREAM);
+        }
+        self.leaving.clear();
+        self.claim();
+        self.drain();
+        true
+    }
+
+    fn drain(&mut self) {
+        if !mem::replace(&mut self.draining, true) {
+            self.session.drain();
+        }
+    }
+
+    /// Hands the session what there is room for in the windows of streams; true if that was anything. `hungry` gets those whose
+    /// pieces may go on.
+    fn pump(&mut self, now: Duration, hungry: &mut Vec<u32>) -> bool {
+        if self.session.pending() >= ENOUGH {
+            return false;
+        }
+        let piece = if self.exchanges.len() > MANY { SMALL } else { PIECE };
+        let mut over = Vec::new();
+        let mut moved = false;
+        for (id, one) in &mut self.exchanges {
+            let last = one.talk.state == State::Given;
+            if one.talk.state == State::Asked || one.out.is_empty() && !last {
+                continue;
+            }
+            if one.out.fill().is_err() {
+                // The file was cut meanwhile: the client must see that.
+                self.session.reset(*id, Reason::INTERNAL_ERROR);
+                over.push((*id, false));
+                continue;
+            }
+            let want = one.out.held().min(piece);
+            let room = if want > 0 { self.session.window(*id, want) } else { 0 };
+            if room == 0 && want > 0 {
+                continue;
+            }
+            let ends = last && one.out.is_only(room);
+            if self.session.data(*id, one.out.front(room), ends) && ends {
+                over.push((*id, true));
+            }
+            one.out.advance(room);
+            one.since = now;
+            moved = true;
+            if let Some((_, taken)) = &mut self.waited {
+                *taken += room as u64;
+            }
+            if one.talk.hungry && one.out.held() <= HIGH / 2 {
+                one.talk.hungry = false;
+                hungry.push(*id);
+            }
+        }
+        for (id, complete) in over {
+            if let Some(one) = self.exchanges.remove(&id) {
+                self.leaving.push((one.talk, complete));
+            }
+        }
+        if moved {
+            self.session.poll();
+        }
+        moved
+    }
+
+    /// True if the client takes what waits for it more slowly than `rate`, in bytes a second, after `grace`.
+    fn is_slow(&self, now: Duration, grace: Duration, rate: u64) -> bool {
+        self.waited.is_some_and(|(since, taken)| {
+            let waited = now.saturating_sub(since);
+            waited > grace && (taken as f64) < waited.as_secs_f64() * rate as f64
+        })
+    }
+}
+
+impl Engine {
+    /// Goes on with a connection as far as it goes without a wait; false once it is over.
+    pub(super) fn converse(&mut self, index: usize, connection: &mut Connection, now: Duration) -> Result<bool> {
+        let Phase::Streams(mut streams) = mem::replace(&mut connection.phase, Phase::Rest) else { return Ok(true) };
+        let next = self.proceed(index, connection, &mut streams, now);
+        match next {
+            Ok(Next::Lingers) => {
+                self.lose_streams(index, connection, *streams);
+                connection.phase = Phase::Linger;
+                connection.since = now;
+                connection.stream.finish();
+                connection.readable = true;
+                self.discard(index, connection)
+            }
+            next => {
+                connection.phase = Phase::Streams(streams);
+                next.map(|next| matches!(next, Next::Stays))
+            }
+        }
+    }
+
+    fn proceed(
+        &mut self,
+        index: usize,
+        connection: &mut Connection,
+        streams: &mut Streams,
+        now: Duration,
+    ) -> Result<Next> {
+        if streams.is_frozen() {
+            return Ok(Next::Stays);
+        }
+        for _ in 0..TURNS {
+            let gone = self.flush(index, connection, streams, now)?;
+            if streams.session.has_events() {
+                while let Some(event) = streams.session.event() {
+                    self.hear(index, connection, streams, event, now);
+                }
+                streams.session.poll();
+                continue;
+            }
+            if streams.session.is_over() {
+                return Ok(if gone { Next::Lingers } else { Next::Stays });
+            }
+            if gone && streams.is_idle() {
+                if streams.ended {
+                    return Ok(Next::Ends);
+                }
+                if streams.draining {
+                    streams.session.go_away(Reason::NO_ERROR);
+                    continue;
+                }
+            }
+            if !self.listen(index, connection, streams, now)? {
+                return Ok(Next::Stays);
+            }
+        }
+        self.stir(index, connection);
+        Ok(Next::Stays)
+    }
+
+    /// Reads what has come; false if that is nothing.
+    fn listen(
+        &mut self,
+        index: usize,
+        connection: &mut Connection,
+        streams: &mut Streams,
+        now: Duration,
+    ) -> Result<bool> {
+        if !connection.input.is_empty() {
+            let used = streams.session.feed(&connection.input, now);
+            connection.input.drain(..used);
+            return Ok(used > 0);
+        }
+        let room = streams.session.room().min(READ);
+        if room == 0 || streams.ended || !(connection.readable || connection.stream.is_ready()) {
+            return Ok(false);
+        }
+        let mut scratch = mem::take(&mut self.scratch);
+        scratch.resize(READ, 0);
+        let read = connection.stream.read(scratch.get_mut(..room).unwrap_or_default());
+        let heard = read.map(|read| match read {
+            Some(0) => {
+                self.deaf(index, connection, streams, now);
+                true
+            }
+            Some(count) => {
+                // A short read has emptied the kernel's buffer: the next byte is an event.
+                connection.readable &= count == room || connection.ended || !connection.stream.tells_all();
+                streams.session.feed(scratch.get(..count).unwrap_or_default(), now);
+                true
+            }
+            None => {
+                connection.readable = false;
+                false
+            }
+        });
+        self.scratch = scratch;
+        heard
+    }
+
+    /// The client has ended its direction: requests that are not whole never will be, and one that only listens is gone. `h2` is not
+    /// told, for it would end the answers, too.
+    fn deaf(&mut self, index: usize, connection: &Connection, streams: &mut Streams, now: Duration) {
+        streams.ended = true;
+        let lost = |one: &Exchange| one.coming.is_some() || one.talk.watched;
+        let lost: Vec<u32> = streams.exchanges.iter().filter(|(_, one)| lost(one)).map(|(id, _)| *id).collect();
+        for id in lost {
+            streams.session.reset(id, Reason::CANCEL);
+            if let Some(one) = streams.exchanges.remove(&id) {
+                self.lose(index, connection, id, &one, now);
+            }
+        }
+    }
+
+    /// An exchange that is over before its end.
+    fn lose(&mut self, index: usize, connection: &Connection, id: u32, one: &Exchange, now: Duration) {
+        if one.talk.state != State::Asked {
+            self.log(connection, &one.talk, false, now);
+        }
+        if one.talk.hungry {
+            // Whoever has pieces ready learns that nobody takes them.
+            let ticket = Ticket { stream: id, ..self.ticket(index) };
+            self.tell(Note::Hungry(ticket));
+        }
+    }
+
+    /// All exchanges of a connection that is over.
+    pub(super) fn lose_streams(&mut self, index: usize, connection: &Connection, streams: Streams) {
+        let now = self.clock.now();
+        for (id, one) in &streams.exchanges {
+            self.lose(index, connection, *id, one, now);
+        }
+        for (talk, _) in &streams.leaving {
+            self.log(connection, talk, false, now);
+        }
+    }
+
+    /// Writes what the kernel takes; true once nothing waits for it.
+    fn flush(
+        &mut self,
+        index: usize,
+        connection: &mut Connection,
+        streams: &mut Streams,
+        now: Duration,
+    ) -> Result<bool> {
+        let mut hungry = Vec::new();
+        let gone = loop {
+            let moved = streams.pump(now, &mut hungry);
+            if !connection.writable {
+                break false;
+            }
+            if streams.session.pending() == 0 {
+                let done = connection.stream.flush()?;
+                connection.writable &= done;
+                if done && moved {
+                    continue;
+                }
+                break done;
+            }
+            let Connection { stream, .. } = &mut *connection;
+            let wrote = streams.session.take(|bytes| stream.write(bytes).map(|count| count.unwrap_or(0)))?;
+            if wrote == 0 {
+                connection.writable = false;
+                break false;
+            }
+        };
+        for id in hungry {
+            let ticket = Ticket { stream: id, ..self.ticket(index) };
+            self.tell(Note::Hungry(ticket));
+        }
+        if gone && !streams.leaving.is_empty() {
+            for (talk, complete) in mem::take(&mut streams.leaving) {
+                self.log(connection, &talk, complete, now);
+            }
+            connection.since = now;
+        }
+        if !gone || streams.exchanges.values().any(|one| !one.out.is_empty()) {
+            streams.waited.get_or_insert((now, 0));
+        } else {
+            streams.waited = None;
+        }
+        Ok(gone)
+    }
+
+    /// What has happened to a stream.
+    fn hear(&mut self, index: usize, connection: &mut Connection, streams: &mut Streams, event: Event, now: Duration) {
+        match event {
+            Event::Request { stream, head, ends } => {
+                let head = Rc::from(head);
+                if self.meet(connection, streams, stream, &head, now) && ends {
+                    self.complete_stream(index, connection, streams, stream);
+                }
+            }
+            Event::Refused(id, refusal) => {
+                connection.served = connection.served.saturating_add(1);
+                self.refuse_stream(connection, streams, id, None, refusal);
+            }
+            Event::Data(id, bytes) => {
+                let o = &self.options;
+                let share = Share { each: o.memory, all: o.buffered };
+                let Some(one) = streams.exchanges.get_mut(&id) else { return };
+                let Some(coming) = &mut one.coming else { return };
+                let taken = match coming.body.len() + bytes.len() as u64 > o.limits.body {
+                    true => Err(Refusal::new(413, "the body is longer than max_body_bytes")),
+                    false => coming.body.push(&bytes, share, o.spill.as_ref()),
+                };
+                if let Err(refusal) = taken {
+                    let one = streams.exchanges.remove(&id);
+                    self.refuse_stream(connection, streams, id, one, refusal);
+                }
+            }
+            Event::End(id) => self.complete_stream(index, connection, streams, id),
+            Event::Reset(id) => {
+                connection.since = now;
+                if let Some(one) = streams.exchanges.remove(&id) {
+                    self.lose(index, connection, id, &one, now);
+                }
+            }
+        }
+    }
+
+    /// A request has a head; false if that is the end of it.
+    fn meet(
+        &mut self,
+        connection: &mut Connection,
+        streams: &mut Streams,
+        id: u32,
+        head: &Rc<Head>,
+        now: Duration,
+    ) -> bool {
+        connection.served = connection.served.saturating_add(1);
+        connection.since = now;
+        if connection.served >= self.options.requests {
+            streams.drain();
+        }
+        if connection.served > self.options.requests.saturating_add(STREAMS) {
+            // It was told to go, and has had the time to hear it.
+            streams.session.go_away(Reason::ENHANCE_YOUR_CALM);
+            return false;
+        }
+        let talk = Talk::new(Rc::clone(head), now, true);
+        let body = Body::new(&self.held);
+        let coming = Some(Box::new(Coming { body, began: now }));
+        let mut one = Exchange { talk, coming, handed: false, out: Out::default(), since: now };
+        let fits = self.judge(connection, head, &mut one);
+        match fits {
+            Ok(()) => {
+                if head.expects {
+                    streams.session.go_on(id);
+                }
+                streams.exchanges.insert(id, one);
+                true
+            }
+            Err(refusal) => {
+                self.refuse_stream(connection, streams, id, Some(one), refusal);
+                false
+            }
+        }
+    }
+
+    fn judge(&self, connection: &Connection, head: &Head, one: &mut Exchange) -> std::result::Result<(), Refusal> {
+        let o = &self.options;
+        let host = head.target.host.as_deref();
+        if host.zip(connection.stream.tls()).is_some_and(|(host, tls)| !tls.serves(host)) {
+            return Err(Refusal::new(421, "the connection was made for another host"));
+        }
+        let Some(coming) = &mut one.coming else { return Ok(()) };
+        // A client may have a hundred of them open: they count with the bodies.
+        coming.body.weigh(head.fields.size() as u64, Share { each: o.memory, all: o.buffered })?;
+        match head.framing {
+            Framing::Length(length) if length > o.memory => coming.body.spill(o.spill.as_ref()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A request is whole: it joins the queue.
+    fn complete_stream(&mut self, index: usize, connection: &mut Connection, streams: &mut Streams, id: u32) {
+        let Some(one) = streams.exchanges.get_mut(&id) else { return };
+        let Some(coming) = one.coming.take() else { return };
+        let mut body = coming.body;
+        if let Err(refusal) = body.rewind() {
+            let one = streams.exchanges.remove(&id);
+            return self.refuse_stream(connection, streams, id, one, refusal);
+        }
+        one.talk.forks = fork::forks();
+        self.numbers += 1;
+        let request = Request {
+            ticket: Ticket { stream: id, ..self.ticket(index) },
+            number: self.numbers,
+            head: Rc::clone(&one.talk.head),
+            body,
+            remote: connection.remote,
+            peer: connection.peer,
+            secure: connection.stream.tls().is_some(),
+        };
+        self.queue.push_back(request);
+    }
+
+    /// Says why on the stream; the others go on.
+    fn refuse_stream(
+        &mut self,
+        connection: &Connection,
+        streams: &mut Streams,
+        id: u32,
+        one: Option<Exchange>,
+        refusal: Refusal,
+    ) {
+        let date = self.date();
+        let words = format!("{} {}\n", refusal.status, reason(refusal.status));
+        let head = one.as_ref().map(|one| &one.talk.head);
+        let head_only = head.is_some_and(|head| &*head.method == "HEAD");
+        let known = Known { version: Version::Http2, head_only, keeps_alive: true, date: &date };
+        if let Ok(mut answer) = Answer::new(refusal.status) {
+            answer.default_field("Content-Type", b"text/plain");
+            let bodiless = answer.is_bodiless(&known);
+            let ends = Ends::After(words.len() as u64);
+            if streams.session.respond(id, &answer, &known, ends, bodiless).is_ok_and(|there| there) && !bodiless {
+                streams.session.data(id, words.as_bytes(), true);
+            }
+        }
+        if self.options.tells_refusals {
+            let length = head.and_then(|head| head.content_length());
+            let in_memory =
+                one.as_ref().and_then(|one| one.coming.as_ref()).is_some_and(|it| it.body.bytes().is_some());
+            let spill = refusal.status == 413 && in_memory && length.is_none_or(|n| n <= self.options.limits.body);
+            self.tell(Note::Refused { remote: connection.remote, refusal, length, spill });
+        }
+    }
+
+    /// Whether a request that waited may be handed out: it may have been taken back, or be another process's. `None`: not yet.
+    pub(super) fn hand_out(&mut self, ticket: Ticket) -> Option<bool> {
+        let Some(streams) = self.streams(ticket) else { return Some(false) };
+        if streams.is_frozen() {
+            return None;
+        }
+        let one = streams.exchanges.get_mut(&ticket.stream).filter(|one| one.is_asked());
+        Some(one.is_some_and(|one| {
+            one.handed = true;
+            true
+        }))
+    }
+
+    fn streams(&mut self, ticket: Ticket) -> Option<&mut Streams> {
+        let slot = self.slots.get_mut(ticket.index).filter(|slot| slot.turn == ticket.turn)?;
+        match &mut slot.connection.as_deref_mut()?.phase {
+            Phase::Streams(streams) => Some(streams),
+            _ => None,
+        }
+    }
+
+    fn stream(&self, ticket: Ticket) -> Option<&Exchange> {
+        let slot = self.slots.get(ticket.index).filter(|slot| slot.turn == ticket.turn)?;
+        match &slot.connection.as_deref()?.phase {
+            Phase::Streams(streams) => streams.exchanges.get(&ticket.stream),
+            _ => None,
+        }
+    }
+
+    pub(super) fn has_stream(&self, ticket: Ticket) -> bool {
+        self.stream(ticket).is_some()
+    }
+
+    /// How many bytes wait for the client of an exchange; `None` if it is over.
+    pub(super) fn stream_holds(&self, ticket: Ticket) -> Option<usize> {
+        self.stream(ticket).map(|one| one.out.held())
+    }
+
+    /// [`Engine::has_room`] for a stream.
+    pub(super) fn stream_has_room(&mut self, ticket: Ticket) -> bool {
+        let streams = self.streams(ticket);
+        let Some(one) = streams.and_then(|streams| streams.exchanges.get_mut(&ticket.stream)) else { return true };
+        let full = one.out.held() > HIGH;
+        one.talk.hungry |= full;
+        !full
+    }
+
+    /// [`Engine::answer`] for a stream.
+    pub(super) fn answer_stream(&mut self, ticket: Ticket, answer: &Answer, content: Content<'_>) -> Result<bool> {
+        let (now, date) = (self.clock.now(), self.date());
+        let Some(streams) = self.streams(ticket) else { return Ok(false) };
+        if !streams.exchanges.get(&ticket.stream).is_some_and(Exchange::is_asked) {
+            return Ok(false);
+        }
+        streams.claim();
+        let Streams { session, exchanges, leaving, .. } = streams;
+        let Some(one) = exchanges.get_mut(&ticket.stream) else { return Ok(false) };
+        let head_only = &*one.talk.head.method == "HEAD";
+        let known = Known { version: Version::Http2, head_only, keeps_alive: true, date: &date };
+        let ends = match &content {
+            Content::Bytes(bytes) => Ends::After(bytes.len() as u64),
+            Content::File(_, _, length) => Ends::After(*length),
+            Content::Pieces | Content::Events => Ends::Chunked,
+        };
+        let bodiless = answer.is_bodiless(&known) || ends == Ends::After(0);
+        match session.respond(ticket.stream, answer, &known, ends, bodiless) {
+            Ok(true) => (),
+            // Its end is among the events.
+            Ok(false) => return Ok(false),
+            Err(why) => {
+                let _ = self.fail_stream(ticket);
+                return Err(Error::new(Kind::Protocol, why.0));
+            }
+        }
+        one.talk.status = answer.status;
+        one.talk.state = State::Given;
+        one.since = now;
+        let (mut all, mut lacking) = (bodiless, None);
+        match content {
+            _ if bodiless => (),
+            Content::Pieces | Content::Events => {
+                one.talk.state = State::Chunked;
+                one.talk.watched = matches!(content, Content::Events);
+            }
+            Content::Bytes(bytes) => {
+                one.talk.sent = bytes.len() as u64;
+                let fits = bytes.len() <= TOGETHER && session.window(ticket.stream, bytes.len()) == bytes.len();
+                if fits {
+                    session.data(ticket.stream, bytes, true);
+                    all = true;
+                } else {
+                    lacking = pages::append(one.out.bytes(), bytes).err();
+                }
+            }
+            Content::File(file, from, length) => {
+                one.talk.sent = length;
+                one.out.put_file(file, from, length);
+            }
+        }
+        if let Some(error) = lacking {
+            self.abort_stream(ticket);
+            return Err(error);
+        }
+        if all && let Some(one) = exchanges.remove(&ticket.stream) {
+            leaving.push((one.talk, true));
+        }
+        if answer.closes() {
+            streams.drain();
+        }
+        streams.session.poll();
+        self.settle(ticket, now)
+    }
+
+    /// An answer that cannot be given: the client gets 500.
+    fn fail_stream(&mut self, ticket: Ticket) -> Result<bool> {
+        let Ok(mut answer) = Answer::new(500) else { return Ok(false) };
+        answer.default_field("Content-Type", b"text/plain");
+        self.answer_stream(ticket, &answer, Content::Bytes(b"500 Internal Server Error\n"))
+    }
+
+    /// [`Engine::piece`] for a stream.
+    pub(super) fn stream_piece(&mut self, ticket: Ticket, bytes: &[u8]) -> Result<bool> {
+        let now = self.clock.now();
+        let Some(one) = self.streams(ticket).and_then(|streams| streams.exchanges.get_mut(&ticket.stream)) else {
+            return Ok(false);
+        };
+        if one.talk.state != State::Chunked {
+            return Ok(true);
+        }
+        pages::append(one.out.bytes(), bytes)?;
+        one.talk.sent += bytes.len() as u64;
+        self.settle(ticket, now)
+    }
+
+    /// [`Engine::finish`] for a stream.
+    pub(super) fn finish_stream(&mut self, ticket: Ticket) -> Result<bool> {
+        let now = self.clock.now();
+        let Some(one) = self.streams(ticket).and_then(|streams| streams.exchanges.get_mut(&ticket.stream)) else {
+            return Ok(false);
+        };
+        one.talk.state = State::Given;
+        one.talk.hungry = false;
+        self.settle(ticket, now)
+    }
+
+    /// [`Engine::abort`] for a stream.
+    pub(super) fn abort_stream(&mut self, ticket: Ticket) {
+        let now = self.clock.now();
+        let Some(mut connection) = self.take(ticket.index) else { return };
+        let mut over = None;
+        if let Phase::Streams(streams) = &mut connection.phase
+            && self.slots.get(ticket.index).is_some_and(|slot| slot.turn == ticket.turn)
+        {
+            over = streams.exchanges.remove(&ticket.stream);
+            streams.session.reset(ticket.stream, Reason::INTERNAL_ERROR);
+            streams.session.poll();
+        }
+        if let Some(one) = over {
+            self.log(&connection, &one.talk, false, now);
+        }
+        self.put(ticket.index, connection);
+        let _ = self.settle(ticket, now);
+    }
+
+    /// Whether nobody will answer: [`Engine::abandon`] for a stream. `None` where a child may be answering: then this end lets go of all of
+    /// the connection.
+    pub(super) fn abandon_stream(&mut self, ticket: Ticket) -> bool {
+        if !self.stream(ticket).is_some_and(Exchange::is_asked) {
+            return false;
+        }
+        if self.stream(ticket).is_some_and(|one| one.talk.forks != fork::forks()) {
+            self.drop_connection(ticket.index);
+            return false;
+        }
+        self.fail_stream(ticket).unwrap_or(false)
+    }
+
+    /// Writes what the kernel takes of a connection that was spoken to; false if the client is gone.
+    fn settle(&mut self, ticket: Ticket, now: Duration) -> Result<bool> {
+        let Some(mut connection) = self.take(ticket.index) else { return Ok(false) };
+        let Phase::Streams(mut streams) = mem::replace(&mut connection.phase, Phase::Rest) else {
+            self.put(ticket.index, connection);
+            return Ok(false);
+        };
+        let wrote = self.flush(ticket.index, &mut connection, &mut streams, now);
+        let goes_on = streams.session.has_events() || streams.session.is_over() || streams.draining;
+        connection.phase = Phase::Streams(streams);
+        match wrote {
+            Ok(_) => {
+                if goes_on || !connection.input.is_empty() || connection.readable || connection.stream.is_ready() {
+                    self.stir(ticket.index, &mut connection);
+                }
+                self.put(ticket.index, connection);
+                Ok(true)
+            }
+            Err(error) => {
+                self.end(ticket.index, *connection);
+                if error.is(Kind::ConnectionReset) { Ok(false) } else { Err(error) }
+            }
+        }
+    }
+
+    /// The server stops: what is under way may end, and one without anything under way is told and closed.
+    pub(super) fn dismiss(&mut self, index: usize) {
+        let now = self.clock.now();
+        let Some(mut connection) = self.take(index) else { return };
+        let mut over = false;
+        if let Phase::Streams(streams) = &mut connection.phase
+            && !streams.is_frozen()
+        {
+            over = streams.is_idle();
+            match over {
+                true => streams.session.go_away(Reason::NO_ERROR),
+                false => streams.drain(),
+            }
+        }
+        let ticket = self.ticket(index);
+        self.put(index, connection);
+        let _ = self.settle(ticket, now);
+        if over {
+            self.drop_connection(index);
+        }
+    }
+
+    /// The last words at [`Engine::close`]: what was answered, as far as the kernel takes it, and that there is no more.
+    pub(super) fn part(&mut self, index: usize, connection: &mut Connection, now: Duration) {
+        let Phase::Streams(mut streams) = mem::replace(&mut connection.phase, Phase::Rest) else { return };
+        if !streams.is_frozen() && self.flush(index, connection, &mut streams, now).is_ok() {
+            streams.session.go_away(Reason::NO_ERROR);
+            let _ = self.flush(index, connection, &mut streams, now);
+        }
+        connection.phase = Phase::Streams(streams);
+    }
+
+    /// The timers of a connection. `late`: the server has waited for it long enough.
+    pub(super) fn sweep_streams(&mut self, index: usize, now: Duration, late: bool) {
+        let Some(mut connection) = self.take(index) else { return };
+        let Phase::Streams(mut streams) = mem::replace(&mut connection.phase, Phase::Rest) else {
+            return self.put(index, connection);
+        };
+        let mut ends = late;
+        if !late && !streams.is_frozen() {
+            let o = &self.options;
+            let past = |since: Duration, time: Duration| now.saturating_sub(since) > time;
+            let (grace, rate, idle) = (o.body_grace, o.body_rate, o.idle_timeout);
+            if streams.is_slow(now, o.send_grace, o.send_rate) {
+                streams.session.go_away(Reason::ENHANCE_YOUR_CALM);
+                ends = true;
+            } else if streams.session.head_since().is_some_and(|since| past(since, o.head_timeout)) {
+                streams.session.go_away(Reason::ENHANCE_YOUR_CALM);
+            } else if streams.is_idle() && (self.stopping.is_some() || past(connection.since, idle)) {
+                streams.session.go_away(Reason::NO_ERROR);
+            }
+            let is_late = |coming: &Coming| {
+                let age = now.saturating_sub(coming.began);
+                age > grace && (coming.body.len() as f64) < age.as_secs_f64() * rate as f64
+            };
+            let (mut slow, mut stuck) = (Vec::new(), Vec::new());
+            for (id, one) in &streams.exchanges {
+                if one.coming.as_deref().is_some_and(is_late) {
+                    slow.push(*id);
+                } else if !one.out.is_empty() && past(one.since, idle) {
+                    stuck.push(*id);
+                }
+            }
+            for id in slow {
+                let one = streams.exchanges.remove(&id);
+                let refusal = Refusal::new(408, "the body came more slowly than min_body_rate");
+                self.refuse_stream(&connection, &mut streams, id, one, refusal);
+            }
+            for id in stuck {
+                streams.session.reset(id, Reason::CANCEL);
+                if let Some(one) = streams.exchanges.remove(&id) {
+                    self.lose(index, &connection, id, &one, now);
+                }
+            }
+            streams.session.tick(now);
+            streams.session.poll();
+            ends |= self.flush(index, &mut connection, &mut streams, now).is_err();
+            if streams.session.is_over() || streams.draining {
+                self.stir(index, &mut connection);
+            }
+        }
+        connection.phase = Phase::Streams(streams);
+        match ends {
+            true => self.end(index, *connection),
+            false => self.put(index, connection),
+        }
+    }
+}
