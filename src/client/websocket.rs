@@ -2,10 +2,12 @@
 //!
 //! [`frames`] and [`crate::http::websocket::handshake`] are pure; here they meet a connection that passed the gate.
 //! Every wait has a deadline, and a call that ends early loses nothing: received bytes are kept, and a message that was
-//! begun is finished by the next call. Redirects are not followed, extensions not offered (tungstenite has no
-//! permessage-deflate). Pings are answered while the caller reads; no thread reads in the background.
+//! begun is finished by the next call. Redirects are not followed, and no extension but permessage-deflate is offered,
+//! where it is asked for. Pings are answered while the caller reads; no thread reads in the background.
 
 use crate::http::websocket::{
+    deflate::Deflater,
+    extension::Agreed,
     frames::{self, Event, Form, Goodbye, Limits, Peer, Reader},
     handshake::{Handshake, shown},
 };
@@ -74,6 +76,8 @@ pub struct WebSocket {
     failed: Option<Error>,
     url: String,
     subprotocol: Option<String>,
+    /// Compresses our messages, where both sides agreed on that.
+    deflater: Option<Box<Deflater>>,
     /// The other end is the client.
     serves: bool,
 }
@@ -89,7 +93,7 @@ impl WebSocket {
             Ok((conn, handshake.check(&head)?))
         });
         match done {
-            Ok((conn, subprotocol)) => Ok(WebSocket::over(conn, Peer::Server, options.limits, url, subprotocol)),
+            Ok((conn, chosen)) => Ok(WebSocket::over(conn, Peer::Server, options.limits, url, chosen)),
             Err(mut err) => {
                 if err.is(Kind::Protocol) {
                     err = err.context("handshake: ");
@@ -100,15 +104,32 @@ impl WebSocket {
     }
 
     /// The server's side of a connection whose handshake is done.
-    pub fn accepted(conn: Conn, limits: Limits, url: String, subprotocol: Option<String>) -> WebSocket {
-        WebSocket::over(conn, Peer::Client, limits, url, subprotocol)
+    pub fn accepted(conn: Conn, limits: Limits, url: String, chosen: (Option<String>, Option<Agreed>)) -> WebSocket {
+        WebSocket::over(conn, Peer::Client, limits, url, chosen)
     }
 
-    fn over(conn: Conn, peer: Peer, limits: Limits, url: String, subprotocol: Option<String>) -> WebSocket {
+    fn over(
+        conn: Conn,
+        peer: Peer,
+        limits: Limits,
+        url: String,
+        chosen: (Option<String>, Option<Agreed>),
+    ) -> WebSocket {
+        let (subprotocol, agreed) = chosen;
+        let mut reader = Reader::of(peer, limits);
+        let mut deflater = None;
+        if let Some(agreed) = agreed {
+            let (theirs, ours) = match peer {
+                Peer::Server => (agreed.server, agreed.client),
+                Peer::Client => (agreed.client, agreed.server),
+            };
+            reader = reader.compressed(theirs);
+            deflater = Some(Box::new(Deflater::new(ours, agreed.threshold)));
+        }
         WebSocket {
             local: conn.wire().local().unwrap_or_default(),
             conn: Some(conn),
-            reader: Reader::of(peer, limits),
+            reader,
             out: Vec::new(),
             pong: None,
             next: None,
@@ -117,6 +138,7 @@ impl WebSocket {
             failed: None,
             url,
             subprotocol,
+            deflater,
             serves: peer == Peer::Client,
         }
     }
@@ -138,6 +160,11 @@ impl WebSocket {
     /// The subprotocol that the server chose.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
+    }
+
+    /// True if both sides agreed that messages may be compressed.
+    pub fn is_compressed(&self) -> bool {
+        self.deflater.is_some()
     }
 
     /// How the peer ended it: its code and reason; 1005 where it gave none.
@@ -163,7 +190,19 @@ impl WebSocket {
     /// Sends a message. A failure says in `err.sent` how many bytes of its frame went: after a timeout with `sent > 0`
     /// the rest goes first at the next call, and with 0 nothing of it was sent or kept.
     pub fn send(&mut self, form: Form, payload: &[u8], deadline: &Deadline) -> Result<()> {
-        self.say(deadline, |mask, out| frames::message(form, payload, mask, out))
+        let mut deflater = self.deflater.take();
+        let said = self.say(deadline, |mask, out| {
+            let compressed = deflater.as_mut().map_or(Ok(None), |deflater| deflater.deflate(payload))?;
+            let is_compressed = compressed.is_some();
+            frames::message(form, compressed.as_deref().unwrap_or(payload), is_compressed, mask, out)
+        });
+        self.deflater = deflater;
+        said.inspect_err(|err| {
+            // A message of which nothing went is none that later ones may refer to.
+            if let Some(deflater) = self.deflater.as_mut().filter(|_| err.fields().sent.is_none_or(|sent| sent == 0)) {
+                deflater.forget();
+            }
+        })
     }
 
     /// Sends a ping; its answer comes while something is received.

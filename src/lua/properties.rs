@@ -37,7 +37,9 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
                 "timeout" => socket.timeout().map_or(f64::INFINITY, |time| time.as_secs_f64()).into_lua(lua),
                 "nodelay" => flag(&socket, |conn| conn.wire().nodelay()).into_lua(lua),
                 "keepalive" => flag(&socket, |conn| conn.wire().keepalive()).into_lua(lua),
-                "url" | "subprotocol" | "close_code" | "close_reason" => websocket::property(lua, &socket, &name),
+                "url" | "subprotocol" | "compressed" | "close_code" | "close_reason" => {
+                    websocket::property(lua, &socket, &name)
+                }
                 "peer" => socket.stream("get", |conn| Ok(conn.wire().credentials())).ok().flatten().map_or(
                     Ok(Value::Nil),
                     |peer| {

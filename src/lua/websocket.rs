@@ -20,6 +20,7 @@ use crate::{
         Invalid,
         url::{HttpUrl, Scheme},
         websocket::{
+            extension::{Compress, MOST_BITS},
             frames::{Form, Goodbye, Limits, MAX_CONTROL, is_sendable},
             handshake::{Handshake, parse_url},
         },
@@ -102,6 +103,7 @@ fn connect(lua: &Lua, (cap, url, names, values, opts): Given) -> Answer<Value> {
     for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
         handshake.field(&name.as_bytes(), &value.as_bytes()).or_else(|why: Invalid| argument(2, why))?;
     }
+    handshake.compress = compress(&opts)?;
     let valued = values.as_ref().map_or(0, Vec::len);
     names.iter().flatten().skip(valued).for_each(|name| handshake.request.without(&name.as_bytes()));
     let ws = WebSocket::connect(&cap.net, &handshake, &options, &deadline)?;
@@ -109,6 +111,21 @@ fn connect(lua: &Lua, (cap, url, names, values, opts): Given) -> Answer<Value> {
     let (host, port) = (origin.host.to_string(), origin.port);
     let item = Item::WebSocket(Box::new(ws));
     wrap(lua, Socket::new(Rc::clone(&cap), Class::WebSocket, item, &host, Some(port)), timeout)
+}
+
+/// `compress = { server_no_context_takeover =, client_no_context_takeover =, server_max_window_bits =, client_max_window_bits =,
+/// threshold = }`, as the front has checked it.
+pub fn compress(opts: &Options<'_>) -> Answer<Option<Compress>> {
+    let Some(given) = opts.inner("compress")? else { return Ok(None) };
+    let default = Compress::default();
+    let bits = |name| Answer::Ok(given.find::<f64>(name)?.map_or(MOST_BITS, |bits| bits as u8).clamp(9, MOST_BITS));
+    Ok(Some(Compress {
+        server_no_context_takeover: given.flag("server_no_context_takeover", false)?,
+        client_no_context_takeover: given.flag("client_no_context_takeover", false)?,
+        server_max_window_bits: bits("server_max_window_bits")?,
+        client_max_window_bits: bits("client_max_window_bits")?,
+        threshold: given.find::<f64>("threshold")?.map_or(default.threshold, |bytes| bytes as usize),
+    }))
 }
 
 fn options(opts: &Options<'_>, cap: &Capability, url: &HttpUrl) -> Answer<websocket::Options> {
@@ -153,6 +170,7 @@ pub fn property(lua: &Lua, socket: &Socket, name: &str) -> mlua::Result<Value> {
     match name {
         "url" => ws.url().into_lua(lua),
         "subprotocol" => ws.subprotocol().into_lua(lua),
+        "compressed" => ws.is_compressed().into_lua(lua),
         "close_code" => ws.goodbye().map(|goodbye| goodbye.code).into_lua(lua),
         "close_reason" => ws.goodbye().map(|goodbye| &*goodbye.reason).into_lua(lua),
         _ => Ok(Value::Nil),

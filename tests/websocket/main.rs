@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests are the world outside")]
 
+mod deflate;
 mod frames;
 #[path = "../http_support/mod.rs"]
 mod http_support;

@@ -636,11 +636,20 @@ function Udp:close() end
 ---@field local_host string
 ---@field local_port integer
 
+--- permessage-deflate (RFC 7692).
+---@class caspian.net.Compress
+---@field server_no_context_takeover? boolean  Defaults to false
+---@field client_no_context_takeover? boolean  Defaults to false
+---@field server_max_window_bits? integer  9 to 15. Defaults to 15
+---@field client_max_window_bits? integer  9 to 15. Defaults to 15
+---@field threshold? integer  bytes; shorter messages are sent as they are. Defaults to 128
+
 ---@class caspian.net.Websocket_options: caspian.net.Timeout
 ---@field headers? table<string, string|string[]|false>
 ---@field subprotocols? string[]
 ---@field max_message_bytes? integer  Defaults to 16 MiB
 ---@field max_frame_bytes? integer    Defaults to max_message_bytes
+---@field compress? boolean|caspian.net.Compress  permessage-deflate is offered. Defaults to false
 ---@field resolve? table<string, string>  { ["host:port"] = ip }
 ---@field unix? string         path of a socket to speak over
 ---@field proxy? string|caspian.net.Proxy|false  as for requests
@@ -656,6 +665,7 @@ function Udp:close() end
 ---@class caspian.net.Websocket
 ---@field url string
 ---@field subprotocol? string  what the server chose
+---@field compressed boolean  both sides agreed on permessage-deflate
 ---@field close_code? integer  the peer's; 1005 where it gave none
 ---@field close_reason? string
 ---@field connected boolean
@@ -1160,6 +1170,7 @@ function Server:close() end
 ---@field subprotocols? string[]
 ---@field max_message_bytes? integer
 ---@field max_frame_bytes? integer
+---@field compress? boolean|caspian.net.Compress  permessage-deflate is accepted. Defaults to false
 
 --- A request that a server hands out. Read-only; methods work with a dot and with a colon.
 ---@class caspian.net.Server_request

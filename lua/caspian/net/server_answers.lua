@@ -1,5 +1,6 @@
 --- Answers to requests of a server: in one piece, as a file, piece by piece, and as a WebSocket.
 local args = require("caspian.net.args")
+local compress_of = require("caspian.net.websocket").compress_of
 local keys = require("caspian.net.server_objects")
 local error, next, pcall, rawget, setfenv, type = error, next, pcall, rawget, setfenv, type
 local _ENV = {} -- luacheck: ignore
@@ -126,6 +127,7 @@ local WEBSOCKET = {
   timeout = "seconds",            -- 30; of each later call
   max_message_bytes = "whole",    -- 16 MiB
   max_frame_bytes = "whole",      -- max_message_bytes
+  compress = "any",               -- false; true or a table: permessage-deflate is accepted
 }
 
 --- Turns the request into a WebSocket, and returns it. A request that asks for none is answered 400 or 426, and `protocol` raised.
@@ -133,6 +135,7 @@ local function websocket(state, opts)
   opts = args.options(1, "websocket", opts, WEBSOCKET)
   local headers = opts.headers
   opts.headers = nil
+  opts.compress = compress_of(opts.compress, "websocket", 1)
   local socket, err, index = state[CORE].request_websocket(state[HANDLE], headers, opts)
   state[ANSWERED] = state[ANSWERED] or type(err) ~= "string"
   if socket == nil then

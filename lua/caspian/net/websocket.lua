@@ -3,7 +3,7 @@ local args = require("caspian.net.args")
 local http = require("caspian.net.http")
 local requests = require("caspian.net.requests")
 local mine = require("caspian.net.sockets").mine
-local error, setfenv, type = error, setfenv, type
+local error, next, setfenv, type = error, next, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -17,6 +17,7 @@ local OPTIONS = {
   timeout = "seconds",            -- 30; of the connection with its handshake, and of each later call
   max_message_bytes = "whole",    -- 16 MiB
   max_frame_bytes = "whole",      -- max_message_bytes
+  compress = "any",               -- false; true, or COMPRESS: permessage-deflate is offered
   resolve = "table",              -- { ["host:port"] = ip }
   unix = "string",                -- path of a socket
   proxy = "any",                  -- as for requests
@@ -24,6 +25,26 @@ local OPTIONS = {
   pins = "strings",
   sni = "string", protocols = "strings",
 }
+
+--- What `compress` may say, in the words of RFC 7692.
+local COMPRESS = {
+  server_no_context_takeover = "boolean", client_no_context_takeover = "boolean", -- false
+  server_max_window_bits = "whole", client_max_window_bits = "whole",             -- 15
+  threshold = "whole",            -- 128; shorter messages go as they are
+}
+
+--- The option `compress` for the core: a table, or nil.
+local function compress_of(value, name, at)
+  if value == nil or value == false then return nil end
+  if value == true then return {} end
+  if type(value) ~= "table" then bad(at, name, "compress must be true, false or a table, got " .. show(value), 1) end
+  local given = options(at, name, value, COMPRESS, 1, "compress")
+  for _, which in next, { "server_max_window_bits", "client_max_window_bits" } do
+    local bits = given[which]
+    if bits and (bits < 9 or bits > 15) then bad(at, name, "compress: " .. which .. " must be 9..15, got " .. show(bits), 1) end
+  end
+  return given
+end
 
 --- Adds the methods of the class.
 local function define(core, methods)
@@ -110,6 +131,7 @@ local function extend(core, cap, methods, net, functions)
     local url, opts = own(net, ...)
     args.string(1, "websocket", "url", url)
     opts = options(2, "websocket", opts, OPTIONS)
+    opts.compress = compress_of(opts.compress, "websocket", 2)
     opts.proxy = requests.proxy_of(opts.proxy, "websocket", 2, 1)
     local names, values = http.fields(opts.headers or {}, "websocket", 2, 1)
     -- The handshake is one of HTTP/1.1, and a server that offers more must be told so.
@@ -119,4 +141,4 @@ local function extend(core, cap, methods, net, functions)
   end
 end
 
-return { extend = extend }
+return { extend = extend, compress_of = compress_of }

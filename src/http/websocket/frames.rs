@@ -5,7 +5,7 @@
 //! payload, answers a bad close code like a good one, and hides its buffered bytes from `poll`. Here memory grows with
 //! what arrives, and the answer is the same however the bytes are cut. An error is final.
 
-use super::super::broken;
+use super::{super::broken, deflate::Inflater, extension::Way};
 use crate::{
     error::{Error, Kind, Result},
     pages,
@@ -22,6 +22,8 @@ const MAX_HEAD: usize = 14;
 pub const MAX_CONTROL: usize = 125;
 /// Payload is read straight to where it belongs while as much of it is to come.
 const DIRECT: u64 = 32 * 1024;
+/// The part of a cap that compressed bytes may be over it: blocks as short as any compressor makes them.
+const SPARE: u64 = 16;
 /// And then at least as much at a time, if there is.
 const STEP: u64 = 64 * 1024;
 
@@ -96,6 +98,14 @@ pub struct Reader {
     filled: usize,
     /// How much of a text is known to be UTF-8.
     checked: usize,
+    /// Restores compressed messages, where both sides agreed on that.
+    inflater: Option<Inflater>,
+    /// The message in the making is one.
+    compressed: bool,
+    /// Bytes of it that came, compressed.
+    taken: u64,
+    /// A piece of it without its mask.
+    bare: Vec<u8>,
     control: Vec<u8>,
     over: bool,
 }
@@ -140,9 +150,19 @@ impl Reader {
             message: Vec::new(),
             filled: 0,
             checked: 0,
+            inflater: None,
+            compressed: false,
+            taken: 0,
+            bare: Vec::new(),
             control: Vec::new(),
             over: false,
         }
+    }
+
+    /// The same side, which may compress its messages like that (RFC 7692).
+    pub fn compressed(mut self, way: Way) -> Reader {
+        self.inflater = Some(Inflater::new(way));
+        self
     }
 
     /// Looks at `input` up to the first event in it; how much was used. Call again with what is left, and more.
@@ -175,6 +195,8 @@ impl Reader {
                 self.control.extend_from_slice(piece);
                 frame.unmask(self.control.get_mut(start..).unwrap_or_default());
                 frame.left -= here as u64;
+            } else if self.compressed {
+                self.restore(piece)?;
             } else {
                 // What is behind `filled` is room that `room` made and that was not needed.
                 self.message.truncate(self.filled);
@@ -191,7 +213,7 @@ impl Reader {
     /// [`Reader::took`], and ask [`Reader::finished`] then. Empty where that is not worth it.
     pub fn room(&mut self) -> Result<&mut [u8]> {
         let left = match self.frame {
-            Some(Open { opcode: OpCode::Data(_), left, .. }) if left >= DIRECT => left,
+            Some(Open { opcode: OpCode::Data(_), left, .. }) if left >= DIRECT && !self.compressed => left,
             _ => return Ok(&mut []),
         };
         // Doubling keeps the copying linear; never more than the frame is long.
@@ -218,12 +240,44 @@ impl Reader {
         Ok(())
     }
 
+    /// A piece of a compressed message, held to its cap while it grows.
+    fn restore(&mut self, piece: &[u8]) -> Result<()> {
+        let (Some(frame), Some(inflater)) = (&mut self.frame, &mut self.inflater) else { return Ok(()) };
+        frame.left = frame.left.saturating_sub(piece.len() as u64);
+        let input = match frame.mask {
+            None => piece,
+            Some(_) => {
+                self.bare.clear();
+                pages::append(&mut self.bare, piece)?;
+                frame.unmask(&mut self.bare);
+                &self.bare
+            }
+        };
+        let done = inflater.inflate(input, &mut self.message, self.limits.message);
+        self.restored(done)
+    }
+
+    /// After a step of the inflater. Of two faults the first one counts, however the bytes were cut: what is no text stands
+    /// before what went wrong.
+    fn restored(&mut self, done: Result<()>) -> Result<()> {
+        self.filled = self.message.len();
+        if self.form == Some(Form::Text) {
+            self.check(false)?;
+        }
+        done
+    }
+
     /// The event of the frame that is now complete, if there is one.
     pub fn finished(&mut self) -> Result<Option<Event>> {
         let Some(frame) = self.frame.take_if(|frame| frame.left == 0) else { return Ok(None) };
         let OpCode::Control(control) = frame.opcode else {
             if !frame.last {
                 return Ok(None);
+            }
+            if let Some(inflater) = self.inflater.as_mut().filter(|_| self.compressed) {
+                let done = inflater.finish(&mut self.message, self.limits.message);
+                self.restored(done)?;
+                (self.compressed, self.taken) = (false, 0);
             }
             let form = self.form.take().unwrap_or(Form::Binary);
             if form == Form::Text {
@@ -288,12 +342,25 @@ impl Reader {
                     Data::Binary => self.form = Some(Form::Binary),
                     _ => (),
                 }
-                let whole = length.checked_add(self.filled as u64);
-                if length > self.limits.frame {
+                if data != Data::Continue {
+                    self.compressed = header.rsv1;
+                }
+                // What is compressed may be longer than what it means, by the heads of its blocks: that much is allowed,
+                // and no more, so that a message costs no more time than it may cost memory.
+                let (before, spare) = match self.compressed {
+                    true => (self.taken, SPARE),
+                    false => (self.filled as u64, 0),
+                };
+                let cap = |most: u64| if spare == 0 { most } else { (most + most / spare).saturating_add(1024) };
+                let whole = length.checked_add(before);
+                if length > cap(self.limits.frame) {
                     return Err(too_large(format!("a frame of {length} bytes (max_frame_bytes)"), self.limits.frame));
                 }
-                if whole.is_none_or(|whole| whole > self.limits.message) {
+                if whole.is_none_or(|whole| whole > cap(self.limits.message)) {
                     return Err(too_large("a message (max_message_bytes)".into(), self.limits.message));
+                }
+                if self.compressed {
+                    self.taken = whole.unwrap_or(u64::MAX);
                 }
             }
             OpCode::Control(_) => self.control.clear(),
@@ -304,7 +371,9 @@ impl Reader {
 
     /// The first byte of a head: FIN, RSV, opcode (section 5.2).
     fn judge(&self, first: u8) -> Result<()> {
-        if first & 0x70 != 0 {
+        // RSV1 says that a message is compressed, on the first of its frames alone (RFC 7692 section 6).
+        let known = if self.inflater.is_some() && matches!(first & 0x0f, 1 | 2) { 0x40 } else { 0 };
+        if first & 0x70 & !known != 0 {
             return Err(broken("a frame has a reserved bit set, and no extension gives it a meaning"));
         }
         match OpCode::from(first & 0x0f) {
@@ -336,7 +405,7 @@ impl Reader {
 
 const NOT_UTF8: &str = "a text that is not UTF-8";
 
-fn too_large(what: String, most: u64) -> Error {
+pub(super) fn too_large(what: String, most: u64) -> Error {
     Error::new(Kind::TooLarge, format!("{what}: more than {most} bytes"))
 }
 
@@ -371,23 +440,24 @@ pub fn is_sendable(code: u16) -> bool {
     code == 1014 || CloseCode::from(code).is_allowed()
 }
 
-/// Appends a message as one frame, masked where there is a mask.
-pub fn message(form: Form, payload: &[u8], mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<()> {
+/// Appends a message as one frame, masked where there is a mask; `compressed` says that the payload is
+/// [`super::deflate::Deflater`]'s.
+pub fn message(form: Form, payload: &[u8], compressed: bool, mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<()> {
     let opcode = match form {
         Form::Text => OpCode::Data(Data::Text),
         Form::Binary => OpCode::Data(Data::Binary),
     };
-    append(opcode, payload, mask, out)
+    append(FrameHeader { opcode, mask, rsv1: compressed, ..FrameHeader::default() }, payload, out)
 }
 
 /// Appends a ping, masked where there is a mask. No more than [`MAX_CONTROL`] bytes.
 pub fn ping(payload: &[u8], mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<()> {
-    append(OpCode::Control(Control::Ping), payload, mask, out)
+    append(control(Control::Ping, mask), payload, out)
 }
 
 /// Appends the answer to a ping, masked where there is a mask.
 pub fn pong(payload: &[u8], mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<()> {
-    append(OpCode::Control(Control::Pong), payload, mask, out)
+    append(control(Control::Pong, mask), payload, out)
 }
 
 /// Appends a close frame, masked where there is a mask; an empty one for the code 1005.
@@ -397,11 +467,16 @@ pub fn close(goodbye: &Goodbye, mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Res
         payload.extend_from_slice(&goodbye.code.to_be_bytes());
         payload.extend_from_slice(goodbye.reason.as_bytes());
     }
-    append(OpCode::Control(Control::Close), &payload, mask, out)
+    append(control(Control::Close, mask), &payload, out)
 }
 
-fn append(opcode: OpCode, payload: &[u8], mask: Option<[u8; 4]>, out: &mut Vec<u8>) -> Result<()> {
-    let header = FrameHeader { is_final: true, opcode, mask, ..FrameHeader::default() };
+/// The head of a control frame, which is never compressed.
+fn control(which: Control, mask: Option<[u8; 4]>) -> FrameHeader {
+    FrameHeader { opcode: OpCode::Control(which), mask, ..FrameHeader::default() }
+}
+
+fn append(header: FrameHeader, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let header = FrameHeader { is_final: true, ..header };
     pages::reserve(out, payload.len() + MAX_HEAD)?;
     // Writing to a vector does not fail.
     let _ = Frame::from_payload(header, pages::copied(payload)?.into()).format(out);

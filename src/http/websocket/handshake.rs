@@ -1,6 +1,6 @@
 //! The opening handshake of RFC 6455 section 4, the client's side: the request, and the check of the answer.
 //!
-//! Pure: a request's fields and an answer's head. No extension is offered, so none is accepted.
+//! Pure: a request's fields and an answer's head. No extension but permessage-deflate is offered, and that only where it is asked for.
 
 use super::super::{
     Invalid, broken, incoming, is_token,
@@ -8,6 +8,7 @@ use super::super::{
     response::{Head, Version},
     url::HttpUrl,
 };
+use super::extension::{self, Agreed, Compress};
 use crate::{
     crypto::digest::{SHA1_FOR_LEGACY_USE_ONLY as SHA1, digest},
     error::Result,
@@ -42,6 +43,8 @@ pub fn shown(url: &HttpUrl) -> String {
 /// A handshake that is under way.
 pub struct Handshake {
     pub request: Request,
+    /// Messages may be compressed. Defaults to `None`: that is not offered.
+    pub compress: Option<Compress>,
     key: String,
     subprotocols: Vec<String>,
 }
@@ -57,7 +60,12 @@ impl Handshake {
                 return Invalid::because(format!("subprotocols: {name:?} is named twice"));
             }
         }
-        Ok(Handshake { request: Request::new(Method::GET, url, None), key: BASE64.encode(&random), subprotocols })
+        Ok(Handshake {
+            request: Request::new(Method::GET, url, None),
+            compress: None,
+            key: BASE64.encode(&random),
+            subprotocols,
+        })
     }
 
     /// Adds a caller's header; those of the handshake are ours.
@@ -90,11 +98,15 @@ impl Handshake {
         if !self.subprotocols.is_empty() {
             head.own("Sec-WebSocket-Protocol", self.subprotocols.join(", ").as_bytes());
         }
+        if let Some(compress) = &self.compress {
+            head.own(extension::FIELD, compress.offer().as_bytes());
+        }
         head.end()
     }
 
-    /// Judges the final answer (section 4.1, the numbered list at its end); the subprotocol that was chosen.
-    pub fn check(&self, head: &Head) -> Result<Option<String>> {
+    /// Judges the final answer (section 4.1, the numbered list at its end); the subprotocol that was chosen, and how messages
+    /// are compressed, if they are.
+    pub fn check(&self, head: &Head) -> Result<(Option<String>, Option<Agreed>)> {
         if head.status != 101 {
             return Err(broken(self.refused(head)));
         }
@@ -113,14 +125,18 @@ impl Handshake {
         if accept.next() != Some(accept_of(&self.key).as_bytes()) || accept.next().is_some() {
             return Err(broken("the server's Sec-WebSocket-Accept is not the answer to our key"));
         }
-        if fields.list("sec-websocket-extensions").any(|extension| !extension.is_empty()) {
-            return Err(broken("the server uses an extension that was not offered"));
-        }
+        let agreed = match &self.compress {
+            Some(compress) => compress.accepted(fields).map_err(broken)?,
+            None if fields.list(extension::FIELD).any(|extension| !extension.is_empty()) => {
+                return Err(broken("the server uses an extension that was not offered"));
+            }
+            None => None,
+        };
         let mut chosen = fields.all("sec-websocket-protocol");
         match (chosen.next(), chosen.next()) {
-            (None, _) => Ok(None),
+            (None, _) => Ok((None, agreed)),
             (Some(name), None) => match self.subprotocols.iter().find(|asked| asked.as_bytes() == name) {
-                Some(name) => Ok(Some(name.clone())),
+                Some(name) => Ok((Some(name.clone()), agreed)),
                 None => Err(broken("the server chose a subprotocol that was not asked for")),
             },
             _ => Err(broken("the server chose two subprotocols")),

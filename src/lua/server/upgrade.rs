@@ -11,13 +11,17 @@ use crate::lua::{
     responses::fields,
     socket::{Class, Item, Socket},
     sockets::wrap,
+    websocket::compress,
 };
 use crate::{
     client::websocket::WebSocket,
     error::{Error, Kind, Result},
     http::{
-        incoming::multipart::{Part, Scanner, boundary},
-        websocket::{frames::Limits, handshake::Opening},
+        incoming::{
+            Refusal,
+            multipart::{Part, Scanner, boundary},
+        },
+        websocket::{extension::FIELD, frames::Limits, handshake::Opening},
     },
     server::Content,
     zone,
@@ -91,8 +95,14 @@ fn websocket(lua: &Lua, (request, headers, opts): (AnyUserData, Option<Table>, O
     let frame = opts.find::<f64>("max_frame_bytes")?.map_or(message, |n| n as u64);
     let known = opts.list("subprotocols")?;
     let head = &held.request.head;
-    let opening = match Opening::of(head) {
-        Ok(opening) => opening,
+    let wanted = compress(&opts)?;
+    let opened = Opening::of(head).and_then(|opening| match wanted.map(|wanted| wanted.choose(&head.fields)) {
+        Some(Err(_)) => Err(Refusal::new(400, "Sec-WebSocket-Extensions is malformed")),
+        Some(Ok(chosen)) => Ok((opening, chosen)),
+        None => Ok((opening, None)),
+    });
+    let (opening, extension) = match opened {
+        Ok(opened) => opened,
         Err(refusal) => {
             let mut no = answer(f64::from(refusal.status), None, Some(b"text/plain"))?;
             if refusal.status == 426 {
@@ -112,15 +122,17 @@ fn websocket(lua: &Lua, (request, headers, opts): (AnyUserData, Option<Table>, O
         Some(name) => yes.set_field("Sec-WebSocket-Protocol", name.as_bytes()),
         None => yes.drop_field("Sec-WebSocket-Protocol"),
     }
-    // None was offered that we know.
-    yes.drop_field("Sec-WebSocket-Extensions");
+    match &extension {
+        Some((_, text)) => yes.set_field(FIELD, text.as_bytes()),
+        None => yes.drop_field(FIELD),
+    }
     let switched = held.server.engine()?.switch(held.ticket(), &yes);
     held.answered.set(true);
     let Some(conn) = switched.map_err(|e| e.op("websocket"))? else { return Err(gone().op("websocket").into()) };
     let scheme = if held.request.secure { "wss" } else { "ws" };
     let url = format!("{scheme}://{}{}", head.target.host.as_deref().unwrap_or_default(), head.target.path());
     let (host, port) = held.request.remote.map(|remote| (zone::host(remote), remote.port())).unzip();
-    let ws = WebSocket::accepted(conn, Limits { message, frame }, url, chosen);
+    let ws = WebSocket::accepted(conn, Limits { message, frame }, url, (chosen, extension.map(|(agreed, _)| agreed)));
     let item = Item::WebSocket(Box::new(ws));
     let host = host.or_else(|| held.server.path().map(|path| format!("unix:{path}"))).unwrap_or_default();
     wrap(lua, Socket::new(Rc::clone(&held.server.cap), Class::WebSocket, item, &host, port), timeout)
