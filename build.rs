@@ -14,6 +14,10 @@ fn main() {
     if linux() {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
+    // A module's Lua functions are found when it is loaded. Apple's linker has to be told.
+    if var("CARGO_FEATURE_MODULE").is_ok() && var("CARGO_CFG_TARGET_VENDOR").is_ok_and(|vendor| vendor == "apple") {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-undefined,dynamic_lookup");
+    }
     // LuaJIT's C functions go through src/lua/returns.rs.
     if var("CARGO_FEATURE_LUAJIT").is_ok() && var("CARGO_FEATURE_MODULE").is_ok() && linux() {
         println!("cargo::rustc-cdylib-link-arg=-Wl,--wrap=lua_pushcclosure,--wrap=lua_cpcall");

@@ -7,7 +7,7 @@ use crate::{
     grants::{Bindable, Permitted},
     pages,
     panics::point,
-    wire::{Want, unmap, wait},
+    wire::{SENDING, Want, unmap, wait},
     zone,
 };
 use rustix::{
@@ -126,7 +126,7 @@ impl Udp {
         send: impl Fn(SendFlags) -> rustix::io::Result<usize>,
     ) -> Result<usize> {
         loop {
-            match send(SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send(SENDING) {
                 Ok(count) => return Ok(count),
                 Err(Errno::AGAIN) => wait(self.socket.as_fd(), Want::Write, deadline, || what.to_owned())?,
                 Err(Errno::INTR) => check_interrupt("send")?,

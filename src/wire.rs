@@ -35,6 +35,13 @@ use std::{
 /// RFC 8305, section 8: the Connection Attempt Delay.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
+/// How bytes are sent: without a wait; and a peer that went away is an error of the call, never a SIGPIPE for the process. Apple's
+/// systems have no flag for that, but an option, with which socket2 makes every socket.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) const SENDING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+#[cfg(target_vendor = "apple")]
+pub(crate) const SENDING: SendFlags = SendFlags::DONTWAIT;
+
 /// What a wait is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
@@ -175,8 +182,7 @@ impl Wire {
     /// Writes what the kernel takes now; `None` if it takes nothing.
     pub fn write_now(&self, bytes: &[u8]) -> Result<Option<usize>> {
         point("write");
-        // NOSIGNAL: a peer that went away is an error of this call, never a SIGPIPE for the process.
-        match rustix::net::send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        match rustix::net::send(&self.socket, bytes, SENDING) {
             Ok(count) => Ok(Some(count)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(e) => Err(self.error("send to", e)),
@@ -299,8 +305,17 @@ pub(crate) fn unmap(address: SocketAddr) -> SocketAddr {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
     spare(|| Socket::new(domain, Type::STREAM.nonblocking(), protocol))
+}
+
+/// The same where a socket is not made in non-blocking mode.
+#[cfg(not(target_os = "linux"))]
+fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
+    let socket = spare(|| Socket::new(domain, Type::STREAM, protocol))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Starts a connection on a non-blocking socket.

@@ -12,12 +12,13 @@ use crate::{
     descriptors::spare,
     error::{Error, Result},
     grants::{Bindable, GrantedPath, Permitted},
-    wire::{Named, Want, Wire, unmap, wait},
+    wire::{Named, SENDING, Want, Wire, unmap, wait},
 };
 use rustix::{
     io::Errno,
-    net::{self, AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType},
+    net::{self, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix},
 };
+use socket2::{Domain, SockRef, Socket, Type};
 use std::{
     cell::Cell,
     io,
@@ -68,13 +69,13 @@ impl Bare {
     /// A new socket; an IPv6 one speaks IPv6 only, so that each grant means one family.
     pub fn open(family: Family, datagrams: bool) -> Result<Bare> {
         let domain = match family {
-            Family::V4 => AddressFamily::INET,
-            Family::V6 => AddressFamily::INET6,
-            Family::Unix => AddressFamily::UNIX,
+            Family::V4 => Domain::IPV4,
+            Family::V6 => Domain::IPV6,
+            Family::Unix => Domain::UNIX,
         };
-        let kind = if datagrams { SocketType::DGRAM } else { SocketType::STREAM };
-        let fd = spare(|| net::socket_with(domain, kind, SocketFlags::CLOEXEC, None))
-            .map_err(|e| Error::from_io("socket", &e))?;
+        let kind = if datagrams { Type::DGRAM } else { Type::STREAM };
+        let fd =
+            spare(|| Socket::new(domain, kind, None)).map(OwnedFd::from).map_err(|e| Error::from_io("socket", &e))?;
         if family == Family::V6 {
             net::sockopt::set_ipv6_v6only(&fd, true).map_err(|e| failed("socket", e))?;
         }
@@ -120,8 +121,8 @@ impl Bare {
     /// The next connection.
     pub fn accept(&self, deadline: &Deadline) -> Result<Bare> {
         loop {
-            match spare(|| net::accept_with(&self.fd, SocketFlags::CLOEXEC)) {
-                Ok(fd) => return Ok(Bare::adopt(fd)),
+            match spare(|| SockRef::from(&self.fd).accept()) {
+                Ok((socket, _)) => return Ok(Bare::adopt(socket.into())),
                 Err(e) => match e.kind() {
                     io::ErrorKind::Interrupted => check_interrupt("accept")?,
                     io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted => self.wait(Want::Read, deadline)?,
@@ -162,7 +163,7 @@ impl Bare {
 
     fn transmit(&self, deadline: &Deadline, send: impl Fn(SendFlags) -> rustix::io::Result<usize>) -> Result<usize> {
         loop {
-            match send(SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send(SENDING) {
                 Ok(count) => return Ok(count),
                 Err(Errno::INTR) => check_interrupt("send")?,
                 Err(Errno::AGAIN) => self.wait(Want::Write, deadline)?,
@@ -215,7 +216,7 @@ fn start(fd: BorrowedFd<'_>, connect: impl Fn(BorrowedFd<'_>) -> rustix::io::Res
         }
     };
     // A listener, which cannot be connected, stays as `listen` has left it: in blocking mode `accept` has no deadline.
-    mode(done.is_err() && net::sockopt::socket_acceptconn(fd).unwrap_or(false))?;
+    mode(done.is_err() && option::get(fd, option::ACCEPTS).is_ok_and(|accepts| accepts != 0))?;
     match done {
         // On loopback a socket can meet itself when the port is in the ephemeral range and nobody listens.
         Ok(()) if meets_itself(fd) => Err(failed("connect", Errno::CONNREFUSED)),

@@ -24,12 +24,18 @@ pub const BROADCAST: Key = (libc::SOL_SOCKET, libc::SO_BROADCAST);
 pub const RECEIVE_BUFFER: Key = (libc::SOL_SOCKET, libc::SO_RCVBUF);
 pub const SEND_BUFFER: Key = (libc::SOL_SOCKET, libc::SO_SNDBUF);
 pub const NO_DELAY: Key = (libc::IPPROTO_TCP, libc::TCP_NODELAY);
+#[cfg(not(target_vendor = "apple"))]
 pub const KEEP_IDLE: Key = (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE);
+#[cfg(target_vendor = "apple")]
+pub const KEEP_IDLE: Key = (libc::IPPROTO_TCP, libc::TCP_KEEPALIVE);
 pub const KEEP_COUNT: Key = (libc::IPPROTO_TCP, libc::TCP_KEEPCNT);
 pub const KEEP_INTERVAL: Key = (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL);
+#[cfg(target_os = "linux")]
 pub const DEFER_ACCEPT: Key = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
 pub const FAST_OPEN: Key = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN);
+#[cfg(target_os = "linux")]
 pub const FAST_OPEN_CONNECT: Key = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT);
+pub const ACCEPTS: Key = (libc::SOL_SOCKET, libc::SO_ACCEPTCONN);
 pub const V6_ONLY: Key = (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY);
 pub const V6_HOPS: Key = (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS);
 pub const V6_MULTICAST_HOPS: Key = (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS);
@@ -95,7 +101,8 @@ pub fn membership(fd: BorrowedFd<'_>, join: bool, group: IpAddr, v4: Ipv4Addr, i
 
 /// The interface that the socket is tied to; empty for none.
 pub fn device(fd: impl AsFd) -> Result<Vec<u8>> {
-    let name = socket2::SockRef::from(&fd).device().map_err(|e| crate::error::Error::from_io("getsockopt", &e))?;
+    let name =
+        interface::of(&socket2::SockRef::from(&fd)).map_err(|e| crate::error::Error::from_io("getsockopt", &e))?;
     Ok(name.unwrap_or_default())
 }
 
@@ -104,5 +111,33 @@ pub fn set_device(fd: impl AsFd, name: &[u8]) -> Result<()> {
     if name.is_some_and(|name| name.contains(&0)) {
         return Err(failed("setsockopt", Errno::INVAL));
     }
-    socket2::SockRef::from(&fd).bind_device(name).map_err(|e| crate::error::Error::from_io("setsockopt", &e))
+    interface::tie(&socket2::SockRef::from(&fd), name).map_err(|e| crate::error::Error::from_io("setsockopt", &e))
+}
+
+/// A socket's tie to an interface by its name, which is Linux's (SO_BINDTODEVICE).
+#[cfg(target_os = "linux")]
+mod interface {
+    use std::io;
+
+    pub fn of(socket: &socket2::SockRef<'_>) -> io::Result<Option<Vec<u8>>> {
+        socket.device()
+    }
+
+    pub fn tie(socket: &socket2::SockRef<'_>, name: Option<&[u8]>) -> io::Result<()> {
+        socket.bind_device(name)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod interface {
+    use rustix::io::Errno;
+    use std::io;
+
+    pub fn of(_: &socket2::SockRef<'_>) -> io::Result<Option<Vec<u8>>> {
+        Err(Errno::NOPROTOOPT.into())
+    }
+
+    pub fn tie(_: &socket2::SockRef<'_>, _: Option<&[u8]>) -> io::Result<()> {
+        Err(Errno::NOPROTOOPT.into())
+    }
 }

@@ -52,8 +52,10 @@ const ROWS: &[Row] = &[
     row("tcp-keepidle", Shape::Int(option::KEEP_IDLE), TCP, TCP),
     row("tcp-keepcnt", Shape::Int(option::KEEP_COUNT), TCP, TCP),
     row("tcp-keepintvl", Shape::Int(option::KEEP_INTERVAL), TCP, TCP),
+    #[cfg(target_os = "linux")]
     row("tcp-defer-accept", Shape::Int(option::DEFER_ACCEPT), TCP, 0),
     row("tcp-fastopen", Shape::Int(option::FAST_OPEN), TCP, 0),
+    #[cfg(target_os = "linux")]
     row("tcp-fastopen-connect", Shape::Int(option::FAST_OPEN_CONNECT), TCP, 0),
     row("linger", Shape::Linger, TCP | STREAM, TCP),
     row("error", Shape::Error, 0, TCP | UDP),
