@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     client::{
-        Fetch, Step,
+        self, Fetch, Step,
         pool::{Limits, Pool},
         stream::Stream,
         upload::Source,
@@ -36,8 +36,9 @@ use crate::{
     },
     names::Lookup,
     net::Net,
+    pages,
 };
-use mlua::{AnyUserData, Lua, LuaString, Table, Value};
+use mlua::{AnyUserData, BorrowedBytes, Lua, LuaString, Table, Value};
 use std::{
     cell::{Cell, RefCell},
     ffi::CStr,
@@ -67,7 +68,20 @@ pub(super) struct Client {
     /// The URL that was asked for last, as the caller wrote it and as it was read: who asks again and again asks for the
     /// same one.
     last: RefCell<Option<(Box<[u8]>, HttpUrl)>>,
+    /// The options of the request before that had a timeout of its own.
+    timed: RefCell<Option<Arc<client::Options>>>,
     closed: Cell<bool>,
+}
+
+/// What a plain request says of its own.
+pub(super) struct Own<'a> {
+    /// Of headers, with the values of the first of them.
+    pub names: &'a [&'a [u8]],
+    pub values: &'a [&'a [u8]],
+    /// `Some(None)` is for ever.
+    pub timeout: Option<Option<Duration>>,
+    pub body: Option<&'a [u8]>,
+    pub content_type: Option<&'a [u8]>,
 }
 
 impl Client {
@@ -103,17 +117,63 @@ impl Client {
         Ok((net, self.parse(url)?, Method::parse(method).or_else(wrong)?))
     }
 
-    /// A request that says nothing of its own.
-    pub(super) fn plain(&self, url: &[u8], method: &[u8]) -> Answer<Box<Fetch>> {
+    /// A request whose body is a string, if it has one, and which asks for nothing but a timeout.
+    pub(super) fn plain(&self, url: &[u8], method: &[u8], own: &Own<'_>) -> Answer<Box<Fetch>> {
         let (net, url, method) = self.begin("fetch", url, method)?;
-        let mut request = Request::new(method, url, None);
-        for (name, value) in self.headers.iter() {
-            match value {
-                Some(value) => request.field(name, value).or_else(wrong)?,
-                None => request.without(name),
+        let source = match own.body {
+            Some(body) => Some(Source::bytes(pages::copied(body)?)),
+            None => None,
+        };
+        let content_type = own.content_type.and_then(|kind| std::str::from_utf8(kind).ok());
+        let payload = source.as_ref().map(|source| source.payload(content_type.map(str::to_owned)));
+        let request = self.request(Request::new(method, url, payload), content_type, own.names, own.values)?;
+        let options = match own.timeout {
+            Some(timeout) => self.within(timeout),
+            None => Arc::clone(&self.request_options.options),
+        };
+        refuse_proxy_authorization(&request, &options)?;
+        Ok(Fetch::new(&net, &self.pool, request, source, options))
+    }
+
+    /// The client's options with another timeout: a program asks for the same one again and again.
+    fn within(&self, timeout: Option<Duration>) -> Arc<client::Options> {
+        if let Some(options) = self.timed.borrow().as_ref().filter(|options| options.timeout == timeout) {
+            return Arc::clone(options);
+        }
+        let options = Arc::new(client::Options { timeout, ..client::Options::clone(&self.request_options.options) });
+        self.timed.replace(Some(Arc::clone(&options)));
+        options
+    }
+
+    /// The request with the client's headers and its own in place of those of the same name. Names without a value are headers that the
+    /// client does not add.
+    fn request(
+        &self,
+        mut request: Request,
+        content_type: Option<&str>,
+        names: &[&[u8]],
+        values: &[&[u8]],
+    ) -> Answer<Request> {
+        let mut add = |name: &[u8], value: &[u8]| {
+            let bounded = match content_type {
+                Some(own) if name.eq_ignore_ascii_case(b"content-type") => multipart::bounded(value, own),
+                _ => None,
+            };
+            request.field(name, bounded.as_deref().unwrap_or(value)).or_else(wrong)
+        };
+        let replaced = |name: &[u8]| names.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let inherited = || self.headers.iter().filter(|(name, _)| !replaced(name));
+        for (name, value) in inherited() {
+            if let Some(value) = value {
+                add(name, value)?;
             }
         }
-        Ok(Fetch::new(&net, &self.pool, request, None, self.request_options.options.clone()))
+        for (name, value) in names.iter().zip(values) {
+            add(name, value)?;
+        }
+        names.iter().skip(values.len()).for_each(|name| request.without(name));
+        inherited().filter(|(_, value)| value.is_none()).for_each(|(name, _)| request.without(name));
+        Ok(request)
     }
 
     /// A caller's URL.
@@ -298,6 +358,7 @@ pub(super) fn client(
         headers,
         base,
         last: RefCell::default(),
+        timed: RefCell::default(),
         closed: Cell::new(false),
     });
     cap.opened(Rc::<Client>::downgrade(&client));
@@ -350,37 +411,28 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
         None => (None, None),
     };
     let payload = source.as_ref().map(|source| source.payload(content_type.clone()));
-    let mut request = Request::new(method, url, payload);
-    let mut add = |name: &[u8], value: &[u8]| {
-        let bounded = match &content_type {
-            Some(own) if name.eq_ignore_ascii_case(b"content-type") => multipart::bounded(value, own),
-            _ => None,
-        };
-        request.field(name, bounded.as_deref().unwrap_or(value)).or_else(wrong)
-    };
-    let replaced = |name: &[u8]| names.iter().flatten().any(|own| own.as_bytes().eq_ignore_ascii_case(name));
-    for (name, value) in of.headers.iter().filter(|(name, _)| !replaced(name)) {
-        if let Some(value) = value {
-            add(name, value)?;
-        }
-    }
-    for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
-        add(&name.as_bytes(), &value.as_bytes())?;
-    }
-    let valued = values.as_ref().map_or(0, Vec::len);
-    names.iter().flatten().skip(valued).for_each(|name| request.without(&name.as_bytes()));
-    of.headers
-        .iter()
-        .filter(|(name, value)| value.is_none() && !replaced(name))
-        .for_each(|(name, _)| request.without(name));
+    let (names, values) = (names.unwrap_or_default(), values.unwrap_or_default());
+    let (names, values) = (bytes_of(&names), bytes_of(&values));
+    let (names, values): (Vec<&[u8]>, Vec<&[u8]>) =
+        (names.iter().map(|b| &**b).collect(), values.iter().map(|b| &**b).collect());
+    let request = of.request(Request::new(method, url, payload), content_type.as_deref(), &names, &values)?;
     let request_options = match opts {
         Some(opts) => of.request_options(&Options::new(lua, Some(opts), 2))?,
         None => of.request_options.clone(),
     };
-    if request_options.options.proxy.is_some() && request.fields().has("proxy-authorization") {
+    refuse_proxy_authorization(&request, &request_options.options)?;
+    Ok(Prepared { cap: Rc::clone(&of.cap), net, pool: of.pool.clone(), request, source, request_options })
+}
+
+fn bytes_of(list: &[LuaString]) -> Vec<BorrowedBytes> {
+    list.iter().map(LuaString::as_bytes).collect()
+}
+
+fn refuse_proxy_authorization(request: &Request, options: &client::Options) -> Answer<()> {
+    if options.proxy.is_some() && request.fields().has("proxy-authorization") {
         return argument(2, "header Proxy-Authorization: give the credentials in the option `proxy`");
     }
-    Ok(Prepared { cap: Rc::clone(&of.cap), net, pool: of.pool.clone(), request, source, request_options })
+    Ok(())
 }
 
 fn wrong<T>(why: Invalid) -> Answer<T> {

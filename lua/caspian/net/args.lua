@@ -157,7 +157,7 @@ function args.count(index, name, what, value, lowest, default, depth)
   return value
 end
 
---- What an option may be: a test and the words for it.
+--- What an option may be: a test and the words for it. What is named like a type of Lua's is that type.
 local KINDS = {
   any = { function() return true end, "anything" },
   boolean = { function(v) return type(v) == "boolean" end, "true or false" },
@@ -192,21 +192,19 @@ end
 --- A plain copy of an option table, checked against `allowed` (option name to kind). The table is read raw: its
 -- metatable is never asked, and what was checked is what is used.
 -- @param place where a table stands that is not the argument itself: `retry`, `body_multipart[2]`
-function args.options(index, name, given, allowed, depth, place)
+-- @param kept names of options whose tables are handed on as they are: whoever reads them does it once
+function args.options(index, name, given, allowed, depth, place, kept)
   if given == nil then return {} end
   depth = (depth or 0) + 1
   if type(given) ~= "table" then bad(index, name, "opts must be a table, got " .. show(given), depth) end
   local before = place and place .. ": " or ""
   local copy = {}
   for key, value in next, given do
-    local kind = type(key) == "string" and allowed[key]
+    local kind, is = allowed[key], type(value)
     if not kind then bad(index, name, before .. "unknown option " .. show(key) .. args.hint(key, allowed), depth) end
-    local test = KINDS[kind]
-    if not test[1](value) then
-      bad(index, name, before .. key .. args.wrong(kind, value), depth)
-    end
-    if not CONTENTS[key] then args.short(index, name, before .. key, value, depth) end
-    if type(value) == "table" then
+    if kind ~= is and not KINDS[kind][1](value) then bad(index, name, before .. key .. args.wrong(kind, value), depth) end
+    if is == "string" and #value > MOST and not CONTENTS[key] then args.short(index, name, before .. key, value, depth) end
+    if is == "table" and not (kept and kept[key]) then
       local inner = {}
       for k, v in next, value do inner[k] = v end
       value = inner

@@ -31,15 +31,8 @@ local POOL = {
 local function perform(name, client, url, given, at, method, body)
   local core = client.core
   if client.plain and given == nil and body == nil and type(url) == "string" then
-    -- What most requests are, and then there is nothing to prepare.
-    local call, status, text = core.http_plain(client.client, url, method or "GET")
-    if call == nil then requests.raise(name, status, text, at, 1) end
-    if text == nil then
-      local err
-      text, err = core.http_read(call, "whole")
-      if text == nil then error(err, 0) end
-      status = core.http_head(call)
-    end
+    -- There is nothing to prepare.
+    local call, status, text = requests.plain(core, name, at, 1, client.client, url, method or "GET")
     return responses.made(core, call, status, text)
   end
   local call, pump, opts, status, text = prepare(name, client, url, given, at, 2, method, body)

@@ -12,7 +12,7 @@ local can_guard = not (_VERSION == "Lua 5.1" and not rawget(_G, "jit"))
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local bad, digits, merged, show = args.bad, args.digits, sockets.merged, args.show
+local MOST, bad, digits, merged, show = args.MOST, args.bad, args.digits, sockets.merged, args.show
 local is_list, pairs_of = named.is_list, named.pairs_of
 
 --- What a client and a request may say.
@@ -97,8 +97,10 @@ local function raise(name, err, index, at, depth)
   bad(index == 2 and at or index or 0, name, err, depth + 1)
 end
 
+--- The value of a header as a string.
 local function value_of(name, at, header, value, depth)
   local kind = type(value)
+  if kind == "string" and #value <= MOST then return value end
   if kind == "number" then
     local text = digits(value)
     if not text then bad(at, name, "the value of header " .. show(header) .. args.INFINITE .. show(value), depth + 1) end
@@ -108,7 +110,16 @@ local function value_of(name, at, header, value, depth)
     bad(at, name, "the value of header " .. show(header) .. " must be a string, got " .. show(value), depth + 1)
   end
   args.short(at, name, "the value of header " .. show(header), value, depth + 1)
-  return value
+end
+
+--- The key of a header, which is none of `seen`.
+local function key_of(header, seen, name, at, depth)
+  if type(header) ~= "string" then
+    bad(at, name, "headers must be a table from names to values, got the name " .. show(header), depth + 1)
+  end
+  local key = lower(header)
+  if seen[key] then bad(at, name, "header " .. show(header) .. " is given twice", depth + 1) end
+  return key
 end
 
 -- What the client says by itself, in lower case, and a caller can leave out. Host and what frames a body are not among it.
@@ -118,18 +129,14 @@ local OWN = {
 }
 
 --- Lays the headers of `given` over those of `into` (lower-case name to { name, value … }); `false` takes one away, and stands
--- there in place of what the client would say by itself; with `all`, in place of any header.
-local function add_headers(into, given, name, at, depth, all)
+-- there in place of what the client would say by itself.
+local function add_headers(into, given, name, at, depth)
   local seen = {}
   for header, value in next, given do
-    if type(header) ~= "string" then
-      bad(at, name, "headers must be a table from names to values, got the name " .. show(header), depth + 1)
-    end
-    local key = lower(header)
-    if seen[key] then bad(at, name, "header " .. show(header) .. " is given twice", depth + 1) end
+    local key = key_of(header, seen, name, at, depth + 1)
     seen[key] = true
     if value == false then
-      if all or OWN[key] then into[key] = false else into[key] = nil end
+      if OWN[key] then into[key] = false else into[key] = nil end
     elseif type(value) == "table" then
       local values = { header }
       for index = 1, args.items(at, name, "header " .. show(header), value, depth + 1) do
@@ -158,6 +165,38 @@ local function flatten(headers)
   for _, key in next, keys do
     if not headers[key] then names[#names + 1] = key end
   end
+  return names, values
+end
+
+--- The headers that a request has of its own, as `flatten` gives them. `false` leaves one out, whoever would say it.
+local function fields_of(given, name, at, depth)
+  local first, only = next(given)
+  if type(first) == "string" and type(only) == "string" and #only <= MOST and next(given, first) == nil then
+    return { first }, { only }
+  end
+  local keys, spelt, count = {}, {}, 0
+  for header in next, given do
+    local key = key_of(header, spelt, name, at, depth + 1)
+    count = count + 1
+    keys[count], spelt[key] = key, header
+  end
+  if count == 0 then return nil end
+  sort(keys)
+  local names, values, left = {}, {}, {}
+  for index = 1, count do
+    local header = spelt[keys[index]]
+    local value = rawget(given, header)
+    if value == false then
+      left[#left + 1] = keys[index]
+    elseif type(value) == "table" then
+      for place = 1, args.items(at, name, "header " .. show(header), value, depth + 1) do
+        names[#names + 1], values[#values + 1] = header, value_of(name, at, header, rawget(value, place), depth + 1)
+      end
+    else
+      names[#names + 1], values[#values + 1] = header, value_of(name, at, header, value, depth + 1)
+    end
+  end
+  for index = 1, #left do names[#names + 1] = left[index] end
   return names, values
 end
 
@@ -333,17 +372,27 @@ local function piece_of(core, call, pump)
   return piece
 end
 
---- What the core is told of options: all but what is this file's own business; nil for nothing.
+--- Options that leave nothing to do between the URL and the end of the body.
+local SIMPLE = { headers = true, method = true }
+
+--- What the core is told of options: all but what is this file's own business; nil for nothing. Also whether that is a timeout at most,
+-- and whether all else is SIMPLE.
 local function wishes(opts)
-  local told
+  local told, timed, simple = nil, true, true
   for option, value in next, opts do
     if not OURS[option] then
       told = told or {}
       told[option] = value
+      timed = timed and option == "timeout"
+    else
+      simple = simple and SIMPLE[option]
     end
   end
-  return told
+  return told, timed, simple
 end
+
+--- What is taken as it was given: a mark says whether an empty table is an array, and a jar is known by what it is.
+local KEPT = { headers = true, body_json = true, cookies = true }
 
 --- True if a client's defaults leave nothing to be done here for a request that says nothing of its own.
 local function is_plain(defaults)
@@ -353,6 +402,19 @@ local function is_plain(defaults)
   return true
 end
 
+--- Does a request that Lua has no part in and that asks for nothing but a timeout: most are like that. Answers call, status and body.
+local function plain(core, name, at, depth, ...)
+  local call, status, text = core.http_plain(...)
+  if call == nil then raise(name, status, text, at, depth + 1) end
+  if text == nil then
+    local err
+    text, err = core.http_read(call, "whole")
+    if text == nil then error(err, 0) end
+    status = core.http_head(call)
+  end
+  return call, status, text
+end
+
 --- Checks a request and makes its call, which has not begun; also the function that makes its body, and its options.
 -- `client`: { core =, client =, inherit = }, where `inherit` is a metatable that finds the client's own options; `at`: which
 -- argument the options are; `allowed`: which there may be; `begin`: the core's function that makes the call. Where Lua has nothing
@@ -360,21 +422,22 @@ end
 local function prepare(name, client, url, given, at, depth, method, body, allowed, begin)
   local core = client.core
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
+  local opts = given == nil and {} or args.options(at, name, given, allowed or REQUEST, depth, nil, KEPT)
   -- The core has the client's headers: these are the request's own.
-  local headers
-  local opts = given == nil and {} or args.options(at, name, given, allowed or REQUEST, depth)
-  if given ~= nil then
-    -- The tables themselves: a mark says whether an empty one is an array, and a jar is known by what it is.
-    opts.body_json, opts.cookies = rawget(given, "body_json"), rawget(given, "cookies")
-    if opts.headers then headers = add_headers({}, opts.headers, name, at, depth, true) end
+  local names, values
+  if opts.headers then names, values = fields_of(opts.headers, name, at, depth) end
+  if opts.proxy ~= nil then opts.proxy = proxy_of(opts.proxy, name, at, depth) end
+  local told, timed, simple = wishes(opts)
+  setmetatable(opts, client.inherit)
+  if client.plain and timed and simple and body == nil and not begin then
+    local call, status, text = plain(core, name, at, depth, client.client, url, method or opts.method or "GET", names, values,
+      told and told.timeout)
+    return call, nil, opts, status, text
   end
   if body ~= nil then
-    if opts.body ~= nil then bad(at, name, "body is given twice", depth) end
+    if rawget(opts, "body") ~= nil then bad(at, name, "body is given twice", depth) end
     opts.body = body
   end
-  opts.proxy = proxy_of(opts.proxy, name, at, depth)
-  local told = wishes(opts)
-  setmetatable(opts, client.inherit)
   check_retry(opts.retry, name, at, depth)
   local place
   if opts.save ~= nil and not is_open_file(opts.save, name, "save", at, depth) then
@@ -406,12 +469,17 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
     told = told or {}
     told.cookies, told.auth = cookies, auth
   end
-  local names, values
-  if headers then names, values = flatten(headers) end
+  method = method or opts.method or "GET"
   local whole = not (begin or pump or opts.stream or opts.save or opts.on_progress or opts.progress or client.har)
-  local call, status, text = (begin or whole and core.http_fetch or core.http_start)(
-    client.client, url, method or opts.method or "GET", names, values, source, told)
-  if call == nil then raise(name, status, text, at, depth) end
+  local call, status, text
+  if whole and timed and not cookies and not auth and (source == nil or source.bytes) then
+    call, status, text = plain(core, name, at, depth, client.client, url, method, names, values, told and told.timeout,
+      source and source.bytes, source and source.type)
+  else
+    call, status, text = (begin or whole and core.http_fetch or core.http_start)(
+      client.client, url, method, names, values, source, told)
+    if call == nil then raise(name, status, text, at, depth) end
+  end
   return call, pump, opts, status, text
 end
 
@@ -454,6 +522,6 @@ end
 
 return {
   CLIENT = CLIENT, REQUEST = REQUEST, can_guard = can_guard, add_headers = add_headers, flatten = flatten,
-  is_open_file = is_open_file, is_plain = is_plain, raise = raise, check_retry = check_retry, proxy_of = proxy_of, wishes = wishes, body_of = body_of,
-  prepare = prepare, reporter = reporter, converse = converse,
+  is_open_file = is_open_file, is_plain = is_plain, raise = raise, check_retry = check_retry, proxy_of = proxy_of, wishes = wishes,
+  body_of = body_of, plain = plain, prepare = prepare, reporter = reporter, converse = converse,
 }
