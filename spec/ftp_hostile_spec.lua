@@ -88,6 +88,8 @@ local CALLS = {
   { "nonsense at the end", get, { PASSIVE, { "RETR", "150 go", data = "hello", after = "what?" } }, "network/protocol", nil, nil, "hello" },
   { "a goodbye in the middle", pwd, { { "PWD", "421 timeout" } }, nil, nil, 421 },
   { "a line of a listing without end", list, { PASSIVE, { "LIST", "150 go", data = ("x"):rep(40000), after = "226 done" } }, "network/too_large" },
+  { "a listing of very small entries, without end", function(ftp) return ftp:list(nil, { max_body_bytes = 100000 }) end, {
+    PASSIVE, { "LIST", "150 go", data = ("-rw-r--r-- 1 u g 5 Jan 1 2025 x\n"):rep(1000), after = "226 done" } }, "network/too_large" },
   { "a listing of nonsense", function(ftp) return #ftp:list() end, {
     PASSIVE, { "LIST", "150 go", data = "total 5\n\n\255\254\r\nx", after = "226 done" } }, nil, 0 },
   { "an empty file", get, { PASSIVE, { "RETR", "150 go", data = "", after = "226 done" } }, nil, "" },

@@ -234,6 +234,13 @@ f.quit()
     ftp:close()
   end)
 
+  it("resumes the sessions of the name that it verifies", function()
+    local ftp = assert(net.ftp(with(LOGIN, { host = "127.0.0.1", sni = "localhost", port = ports.proftpd })))
+    for _ = 1, 3 do assert.truthy(ftp:list()) end
+    ftp:close()
+    fails.with("network/tls", net.ftp, with(LOGIN, { host = "127.0.0.1", sni = "other.example", port = ports.proftpd }))
+  end)
+
   it("is refused with a wrong password", function()
     local ftp, refusal = net.ftp(with(LOGIN, { port = ports.proftpd, password = "wrong" }))
     assert.is_nil(ftp)

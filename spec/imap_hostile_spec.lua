@@ -86,7 +86,18 @@ local ROWS = {
   { "literals of nothing", "* X" .. (" {0}\r\n"):rep(2000) .. "\r\n" .. OK, noop, function(updates) assert.same({}, updates) end },
   { "a line beyond the cap", "* OK " .. ("x"):rep(2000) .. "\r\n" .. OK, noop, "network/too_large", { max_line_bytes = 1000 } },
   { "small lists without end", "* X " .. ("() "):rep(2000) .. "\r\n" .. OK, noop, "network/too_large", { max_reply_bytes = 50000 } },
-  { "a set of all numbers", "* ESEARCH (TAG \"C1\") UID ALL 1:4294967295\r\n" .. OK, function(imap) return imap:search() end, "network/protocol" },
+  { "a set of all numbers", "* ESEARCH (TAG \"C1\") UID ALL 1:4294967295\r\n" .. OK, function(imap) return imap:search() end, "network/too_large" },
+  { "many sets, each within the cap", "* ESEARCH (TAG \"C1\")" .. (" ALL 1:700"):rep(2) .. "\r\n" .. OK, function(imap) return imap:search() end,
+    "network/too_large", { max_reply_bytes = 64000 } },
+  { "sets in many responses", ("* VANISHED 1:300\r\n"):rep(4) .. OK, noop, "network/too_large", { max_reply_bytes = 64000 } },
+  { "that all messages there could be are gone", "* VANISHED 1:4294967295\r\n" .. OK, noop, "network/too_large" },
+  { "that some are", "* VANISHED 7,1:3\r\n" .. OK, noop, function(news)
+    assert.same({ 1, "vanished", 4, 7, 3 }, { #news, news[1].kind, #news[1].uids, news[1].uids[1], news[1].uids[4] })
+  end },
+  { "a COPYUID of all numbers", "C1 OK [COPYUID 5 1:4294967295 1] done\r\n", function(imap) return imap:copy(1, "x") end, "network/too_large" },
+  { "a refusal that is no text", "C1 NO [A\27[2JB] \27[31mno\r\n", noop, function(_, _, no)
+    assert.is_nil(tostring(no):find("%c"))
+  end },
   { "a search of somebody else's", "* ESEARCH (TAG \"C9\") UID ALL 1\r\n" .. OK, function(imap) return imap:search() end, "network/protocol" },
   { "a search as of old", "* SEARCH 3 1 2\r\n" .. OK, function(imap) return imap:search() end, function(found) assert.same({ 3, 1, 2 }, found) end },
   { "a malformed COPYUID", "C1 OK [COPYUID x] done\r\n", function(imap) return imap:copy(1, "x") end, "network/protocol" },
@@ -174,6 +185,21 @@ describe("news without end", function()
     local imap = net.imap(options(p.port))
     local updates = imap:noop()
     assert.same({ 10000, 500 }, { #updates, updates.lost })
+    imap:close()
+    p:finish()
+  end)
+
+  it("is kept as far as 16 MiB of it, and there is room again once it was fetched", function()
+    local p = scripted{
+      { say = HELLO }, { hear = "NOOP", say = "* 3 FETCH (X \"" .. ("x"):rep(2000) .. "\")\r\n", times = 9000 }, { say = OK },
+      { hear = "NOOP", say = "* 3 EXPUNGE\r\nC2 OK done\r\n" },
+    }
+    local imap = net.imap(options(p.port))
+    local updates = imap:noop()
+    assert.is_true(#updates > 7000 and #updates < 8400, #updates)
+    assert.equal(9000, #updates + updates.lost)
+    updates = imap:noop()
+    assert.same({ 1 }, { #updates, updates.lost })
     imap:close()
     p:finish()
   end)
@@ -317,7 +343,7 @@ describe("commands", function()
     imap:close()
     local heard = table.concat(p:finish(), "\n")
     assert.is_truthy(heard:find("C4 SELECT {2+}\n\195\188", 1, true), heard)
-    assert.is_truthy(heard:find('C5 APPEND "x" UTF8 (~{9+}\na: \195\188', 1, true), heard)
+    assert.is_truthy(heard:find('C5 APPEND "x" () UTF8 (~{9+}\na: \195\188', 1, true), heard)
   end)
 
   it("move by copying only what can be deleted alone", function()

@@ -280,6 +280,19 @@ print(len(data), data == open("]] .. path .. [[", "rb").read())
     file:close()
     copy:close()
     os.remove(path)
+    -- A pipe does not know how much it gives.
+    for _, row in ipairs{ { nil }, { { size = 15 } } } do
+      local pipe = assert(io.popen("printf 'a: b\\r\\n\\r\\nhello\\r\\n'"))
+      if row[1] then
+        assert.is_number(imap:append("INBOX", pipe, row[1]).uid)
+      else
+        fails.plainly("bad argument #3 to 'append' (size is missing", imap.append, imap, "INBOX", pipe)
+        assert.is_true(imap.connected)
+      end
+      pipe:close()
+    end
+    fails.plainly("bad argument #2 to 'append' (message must be", imap.append, imap, "INBOX", {})
+    fails.plainly("into must be a function or an open file", imap.fetch, imap, 1, "flags", { into = {} })
     -- What is not given whole is said, and ends the connection: nobody knows what the server took.
     local err = fails.with("network/socket", imap.append, imap, "INBOX", function() return nil end, { size = 10 })
     assert.is_truthy(err.message:find("10 bytes before its size", 1, true), err.message)

@@ -17,6 +17,7 @@ describe("kind", function()
       tcp = "tcp", accepted = "tcp", listener = "listener", udp = "udp", ssl = "ssl", events = "events", websocket = "websocket",
       guard = "guard", guarded = "response", raw = "request", error = "error", ["http.client"] = "http.client",
       server = "server", served = "request", part = "part", event_stream = "event_stream", sammy = "sammy",
+      smtp = "smtp", imap = "imap", pop3 = "pop3", ftp = "ftp",
     }
     for name, value in pairs(values) do
       assert.equal(expected[name], net.kind(value), name)

@@ -74,6 +74,35 @@ describe("the channel of mail", function()
     p.process:kill()
   end)
 
+  it("hears a server out that closes the connection, and no other", function()
+    -- It says why, and then either ends or reads no more.
+    local opened = [[
+      local c = accept()
+      for _, reply in ipairs{ "220 x", "250 x", "250 ok", "250 ok", "354 go" } do
+        c:send(reply .. "\r\n")
+        if reply ~= "354 go" then c:receive("*l") end
+      end
+      c:receive(1000)
+      c:send("552 too much\r\n")]]
+    local function try(ending)
+      local p = peer.tcp(opened .. ending)
+      local mail, pieces = open(p.port, { timeout = 1 }), 0
+      local ok, outcome = pcall(mail.send_raw, mail, "a@x.example", "b@y.example", function()
+        pieces = pieces + 1
+        return pieces < 2000 and ("x"):rep(65536) or nil
+      end)
+      mail:close()
+      p.process:kill()
+      return ok, outcome
+    end
+    local ok, outcome = try(" c:setoption('linger', { on = true, timeout = 0 }) socket.sleep(0.2) c:shutdown('send') c:close()")
+    -- The reset may overtake the words.
+    assert.truthy(ok and outcome.code == 552 or not ok and outcome:is("connection_reset"), tostring(outcome))
+    ok, outcome = try(" socket.sleep(30)")
+    assert.truthy(not ok and outcome:is("timeout"), tostring(outcome))
+    assert.is_false(outcome.outcome.handed)
+  end)
+
   it("ends with the block of the caller, too", function()
     local p = server{ "220 x\r\n", "250 x\r\n", "" }
     local mail = open(p.port)

@@ -3,6 +3,7 @@
 local dialog = require("spec.support.dialog")
 local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
+local peer = require("spec.support.peer")
 local process = require("spec.support.process")
 local servers = require("spec.support.servers")
 local wire = require("spec.support.wire")
@@ -192,6 +193,9 @@ local OPENING = {
   { "nothing", { { "", "", raw = true } }, "network/connection_reset" },
   { "half a line", { { "", "+OK", raw = true } }, "network/connection_reset" },
   { "a refusal", { { "", "-ERR busy" } }, nil, "busy" },
+  { "a refusal that moves the cursor", { { "", "-ERR \27[2Jbusy" } }, "network/protocol" },
+  { "a greeting that moves the cursor", { { "", "+OK \27[2J" } }, "network/protocol" },
+  { "a line of what it can that does", { { "", "+OK" }, { "CAPA", "+OK\nX \27[2J\n." } }, "network/protocol" },
   { "silence", { { "", "+OK", stall = true } }, "network/timeout" },
   { "a challenge out of order", { { "", "+OK" }, { "CAPA", "+ abc" } }, "network/protocol" },
 }
@@ -213,6 +217,8 @@ local CALLS = {
   { "a message without end", retr, { { "RETR", "+OK\r\nhello\r\n.", raw = true } }, "network/connection_reset", nil, nil, "hello" },
   { "more behind the end", retr, { { "RETR", "+OK\r\nhello\r\n.\r\n+OK", raw = true } }, "network/protocol" },
   { "a refusal", retr, { { "RETR", "-ERR no such message" } }, nil, nil, "no such message" },
+  { "a refusal with DEL", retr, { { "RETR", "-ERR a\127b" } }, "network/protocol" },
+  { "a good answer with BEL", retr, { { "RETR", "+OK \7\nx\n." } }, "network/protocol" },
   { "neither", retr, { { "RETR", "OK" } }, "network/protocol" },
 }
 
@@ -258,6 +264,20 @@ describe("a hostile POP3 server:", function()
       end)
     end
   end
+
+  it("has more messages than fit into memory", function()
+    -- Each costs more here than its six bytes there.
+    local p = peer.tcp[[
+      local c = accept()
+      c:send("+OK\r\n") c:receive("*l") c:send("-ERR\r\n") c:receive("*l") c:send("+OK\r\n")
+      for _ = 1, 600 do if not c:send(("1 5\r\n"):rep(1000)) then break end end
+      c:send(".\r\n") c:close()]]
+    local pop = assert(plain(p.port, { timeout = 60 }))
+    local err = fails.with("network/too_large", pop.list, pop)
+    assert.truthy(err.message:find("the reply to LIST takes more than 67108864 bytes", 1, true), err.message)
+    pop:close()
+    p.process:kill()
+  end)
 
   it("goes away at every byte", function()
     local steps = after({ "STAT", "+OK 1 10" }, { "LIST", "+OK\n1 10\n." }, { "RETR", "+OK\n..a\n\n.." .. "\n." }, { "DELE", "+OK" }, { "QUIT", "+OK bye" })

@@ -27,7 +27,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("codec", 1, &[]),
     ("compat::mime", 1, &[]),
     ("digest", 1, &[]),
-    ("mail", 1, &["digest", "compat::mime"]),
+    ("mail", 1, &["digest"]),
     ("http", 1, &[]),
     ("guard", 1, &["http"]),
     // floor 2: the world outside

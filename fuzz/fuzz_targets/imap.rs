@@ -1,12 +1,25 @@
 //! Any bytes as a response, a line, a set and a mailbox of IMAP: never a panic; what is framed is read as it was framed, and a name leads back.
 
-use caspian_net::mail::imap::{MAX_NUMBERS, decode_mailbox, encode_mailbox, expand, literal, parse};
+use caspian_net::mail::{
+    imap::{decode_mailbox, encode_mailbox, expand, fetched, literal, parse},
+    value::Value,
+};
+
+/// Values that a response may have here.
+const MOST: usize = 10_000;
 
 pub fn run(bytes: &[u8]) {
-    if let Ok((_, items)) = parse(bytes) {
-        assert!(items <= bytes.len() + 1);
+    assert!(parse(bytes, MOST).map_or(true, |(_, count)| count <= MOST));
+    // What is read in one go is what is read one by one.
+    let (found, mut rest) = (fetched(bytes, MOST, MOST), bytes);
+    for message in &found.messages {
+        let end = rest.iter().position(|b| *b == b'\n').unwrap();
+        let Ok((Value::Hash(said), _)) = parse(&rest[..=end], MOST) else { panic!("{message:?}") };
+        assert!(said.iter().any(|(name, value)| **name == *b"message" && value == message));
+        rest = &rest[end + 1..];
     }
-    assert!(expand(bytes).map_or(true, |numbers| numbers.len() <= MAX_NUMBERS));
+    assert_eq!(found.length, bytes.len() - rest.len());
+    assert!(expand(bytes, MOST).map_or(true, |numbers| numbers.len() <= MOST));
     if let Some(name) = decode_mailbox(bytes) {
         assert_eq!(encode_mailbox(&name).as_bytes(), bytes);
     }

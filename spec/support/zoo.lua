@@ -9,6 +9,20 @@ local zoo = {}
 local HTTP = "http://127.0.0.1:" .. servers.http
 local HERE = { "--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0" }
 
+--- Clients of mail and files, to servers that take what they are told: each user of IMAP and POP3 is a new one, and that of FTP may only read.
+local users = 0
+local function mail(mine, values)
+  users = users + 1
+  local name, files = "zoo" .. users, servers.mail_files
+  local function opts(port, user)
+    return { host = "127.0.0.1", port = port, timeout = 5, tls = false, user = user, password = user and "s3cret", insecure_auth = user and true }
+  end
+  values.smtp = assert(mine.smtp(opts(files.mail)))
+  values.imap = assert(mine.imap(opts(servers.dovecot.imap, name)))
+  values.pop3 = assert(mine.pop3(opts(servers.dovecot.pop3, name)))
+  values.ftp = assert(mine.ftp(opts(files.ftp, "ftp")))
+end
+
 --- The values by name; the second result ends them.
 function zoo.open()
   local mine = net.narrow(HERE)
@@ -42,6 +56,7 @@ function zoo.open()
     websocket = mine.websocket("ws://127.0.0.1:" .. servers.websocket.ws .. "/echo"),
     guard = guard, guarded = guarded, raw = request.raw, error = err,
   }
+  mail(mine, values)
   return values, function() mine.revoke() end
 end
 
@@ -57,6 +72,11 @@ zoo.METHODS = {
   events = { "next", "each", "close" },
   jar = { "records", "load", "set", "header", "clear" },
   error = { "is" },
+  smtp = { "send", "send_raw", "verify", "close" },
+  imap = { "list", "select", "examine", "unselect", "status", "namespace", "create", "delete", "subscribe", "unsubscribe", "rename", "search",
+    "fetch", "store", "copy", "move", "append", "expunge", "idle", "noop", "logout", "close" },
+  pop3 = { "stat", "list", "uidl", "retr", "top", "dele", "rset", "noop", "quit", "close" },
+  ftp = { "list", "get", "put", "append", "size", "mtime", "rename", "delete", "mkdir", "rmdir", "cwd", "pwd", "quit", "close" },
 }
 
 --- Functions that belong to one value and may be called with a dot: a wrong self is a wrong first argument of theirs.
@@ -80,6 +100,27 @@ zoo.ARGUMENTS = {
   resolve = { "127.0.0.1" }, reverse_resolve = { "127.0.0.1" }, class = { "puck.uno/socket/tcp" }, array = { {} },
   guard = { { rules = { host = "127.0.0.1" } } }, new = { {} },
 }
+
+--- What else they are for the clients of mail and files.
+local OWN = {
+  smtp = { send = { { from = "a@spec.test", to = "b@spec.test" } }, send_raw = { "a@spec.test", "b@spec.test", "x" }, verify = { "x" } },
+  imap = {
+    select = { "INBOX" }, examine = { "INBOX" }, status = { "INBOX" }, create = { "x" }, delete = { "x" }, subscribe = { "x" },
+    unsubscribe = { "x" }, rename = { "x", "y" }, fetch = { 1, "flags" }, store = { 1, "add", "x" }, copy = { 1, "x" }, move = { 1, "x" },
+    append = { "x", "y" }, idle = { { timeout = 0 } },
+  },
+  pop3 = { retr = { 1 }, top = { 1, 1 }, dele = { 1 } },
+  ftp = {
+    get = { "x" }, put = { "x", "y" }, append = { "x", "y" }, size = { "x" }, mtime = { "x" }, rename = { "x", "y" }, delete = { "x" },
+    mkdir = { "x" }, rmdir = { "x" }, cwd = { "x" },
+  },
+}
+
+--- Good arguments for a method.
+function zoo.arguments(name, method)
+  if OWN[name] then return OWN[name][method] or {} end
+  return zoo.ARGUMENTS[method] or {}
+end
 
 --- What is no self of anything here: seventeen values, those of `values` among them.
 function zoo.others(values, value)

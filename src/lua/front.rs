@@ -36,6 +36,7 @@ pub const MODULES: &[(&str, &str)] = &[
     ("caspian.net.compat.tp", include_str!("../../lua/caspian/net/compat/tp.lua")),
     ("caspian.net.compat.unix", include_str!("../../lua/caspian/net/compat/unix.lua")),
     ("caspian.net.compat.url", include_str!("../../lua/caspian/net/compat/url.lua")),
+    ("caspian.net.dates", include_str!("../../lua/caspian/net/dates.lua")),
     ("caspian.net.error_methods", include_str!("../../lua/caspian/net/error_methods.lua")),
     ("caspian.net.errors", include_str!("../../lua/caspian/net/errors.lua")),
     ("caspian.net.events", include_str!("../../lua/caspian/net/events.lua")),

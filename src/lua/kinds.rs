@@ -114,9 +114,14 @@ impl<T: IntoLua> IntoLua for List<T> {
     }
 }
 
+/// The metatable of hashes; none before there is a front.
+pub fn hashes(lua: &Lua) -> Option<Table> {
+    named(lua, HASH)
+}
+
 /// A table of ours with names for keys.
 pub fn hash(lua: &Lua, table: Table) -> mlua::Result<Table> {
-    table.set_metatable(named(lua, HASH))?;
+    table.set_metatable(hashes(lua))?;
     Ok(table)
 }
 

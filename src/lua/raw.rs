@@ -136,6 +136,18 @@ pub fn take_error() -> Error {
         .unwrap_or_else(|| Error::new(Kind::Socket, "internal error: no error to raise"))
 }
 
+/// Pushes a whole number. Before Lua 5.3, and in LuaJIT, `lua_Integer` is as wide as a pointer, and numbers are doubles: what does not fit
+/// into it goes as one.
+///
+/// # Safety
+/// `state` is a live Lua state that has room for a value on its stack.
+pub unsafe fn push_integer(state: *mut ffi::lua_State, value: i64) {
+    match ffi::lua_Integer::try_from(value) {
+        Ok(value) => ffi::lua_pushinteger(state, value),
+        Err(_) => ffi::lua_pushnumber(state, value as f64),
+    }
+}
+
 /// The block's pointer if the value at `index` is one of ours; null otherwise.
 unsafe fn socket_at(state: *mut ffi::lua_State, index: c_int) -> *const Socket {
     let block = block_at(state, index);

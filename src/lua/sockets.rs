@@ -177,7 +177,7 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         };
         let host = match (&client, opts.text("sni")?) {
             (None, _) => None,
-            (Some(_), None) if known.is_some() => known,
+            (Some(_), _) if known.is_some() => known,
             (Some(_), Some(name)) => Some(Host::parse(&name).or_else(|why| argument(1, format!("sni: {why}")))?),
             (Some(_), None) => match Zoned::parse(&plain.host) {
                 Ok(zoned) => Some(zoned.host),

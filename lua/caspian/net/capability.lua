@@ -31,7 +31,7 @@ local front = lazy({
   "caspian.net.middleware", "caspian.net.error_methods", "caspian.net.server", "caspian.net.server_answers", "caspian.net.server_events",
   "caspian.net.server_form", "caspian.net.server_objects", "caspian.net.server_request",
   "caspian.net.hints", "caspian.net.opening", "caspian.net.methods", "caspian.net.pairs", "caspian.net.pure",
-  "caspian.net.within", "caspian.net.ftp", "caspian.net.ftp.data", "caspian.net.ftp.listing", "caspian.net.ftp.replies",
+  "caspian.net.within", "caspian.net.dates", "caspian.net.ftp", "caspian.net.ftp.data", "caspian.net.ftp.listing", "caspian.net.ftp.replies",
   "caspian.net.mail", "caspian.net.mail.channel", "caspian.net.mail.client", "caspian.net.mail.imap",
   "caspian.net.mail.imap.messages", "caspian.net.mail.imap.talk", "caspian.net.mail.imap.words", "caspian.net.mail.message",
   "caspian.net.mail.opening", "caspian.net.mail.pop3", "caspian.net.mail.sasl", "caspian.net.mail.smtp",

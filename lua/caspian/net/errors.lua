@@ -23,6 +23,11 @@ local M = {
   methods = nil,
 }
 
+--- Raises an error of the front's own. `class`: its last word; `given`: fields besides class and message.
+function M.fail(class, message, given)
+  error(M.methods().made(class, message, nil, given), 0)
+end
+
 function metatable.__index(self, name)
   local own = fields[self]
   local value = own and own[name]

@@ -8,22 +8,19 @@ local errors = require("caspian.net.errors")
 local listing = require("caspian.net.ftp.listing")
 local opening = require("caspian.net.mail.opening")
 local replies = require("caspian.net.ftp.replies")
-local error, huge, next, rawget, setfenv, tostring, type = error, math.huge, next, rawget, setfenv, tostring, type
+local error, huge, rawget, setfenv, tostring, type = error, math.huge, rawget, setfenv, tostring, type
 local concat, format, sub = table.concat, string.format, string.sub
-local io_type, time = io and io.type, os and os.time
+local time = os and os.time
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local bad, show, word = args.bad, args.show, clients.word
+local bad, fail, show, word = args.bad, errors.fail, args.show, clients.word
 local ask = data.ask
 
 local BODY = 256 * 1024 * 1024 -- bytes that `get` gathers in a string
 local LISTING = 64 * 1024 * 1024 -- bytes of a listing
+local ENTRY = 128 -- bytes that an entry of one takes in memory besides its line
 local LINE = 16384 -- bytes of a line of one
-
-local function fail(class, message, given)
-  error(errors.methods().made(class, message, nil, given), 0)
-end
 
 -- Opening -------------------------------------------------------------------------------------------------------------
 
@@ -42,9 +39,7 @@ end
 
 local function login(state, opts)
   local user, password = opts.user or "anonymous", opts.password
-  if opts.user and password and not (state.private or opts.insecure_auth) then
-    fail("tls", "the password would cross the connection in the clear (tls = \"starttls\" or \"implicit\"; insecure_auth = true sends it all the same)")
-  end
+  if opts.user and password then opening.confidential(state, opts) end
   state.channel:command("USER", user)
   local reply = state.channel:reply()
   state.channel.underway = false
@@ -82,9 +77,8 @@ end
 
 --- What can be done with a value that bytes come from or go to: "string", "function", "file" or nil.
 local function kind_of(value)
-  local kind = io_type and io_type(value)
-  if kind == "file" then return "file" end
-  kind = type(value)
+  if clients.is_file(value) then return "file" end
+  local kind = type(value)
   return (kind == "string" or kind == "function") and kind or nil
 end
 
@@ -164,16 +158,12 @@ local METHODS, FIELDS = {}, {}
 
 --- What the server can (FEAT), by keyword in upper case: the parameters behind it, "" where there are none.
 function FIELDS.features(state)
-  local copy = {}
-  for keyword, parameters in next, state.features do copy[keyword] = parameters end
-  return clients.hash(copy)
+  return clients.copied(state.features)
 end
 
 local object, behind = clients.class("ftp", METHODS, FIELDS, function(state)
   ask(state, 2, "QUIT")
-end)
-
-METHODS.quit = METHODS.close
+end, "quit")
 
 --- A path of the server's: not empty, no CR, LF or NUL.
 local function path_of(index, name, path, what)
@@ -246,12 +236,13 @@ METHODS.append = send("append", "APPE")
 local function entries(state, parse, most)
   local core, now = state.core, time and time() or 0
   return function(socket, progress)
-    local list, limit = {}, { max = LINE }
+    local list, limit, held = {}, { max = LINE }, 0
     while true do
       local line = socket:recv_line(limit)
       if not line then break end
       progress.bytes = progress.bytes + #line
-      if progress.bytes > most then fail("too_large", format("the listing is longer than %.0f bytes (max_body_bytes)", most)) end
+      held = held + #line + ENTRY
+      if held > most then fail("too_large", format("the listing takes more than %.0f bytes (max_body_bytes)", most)) end
       if sub(line, -1) ~= "\n" then line = line .. "\n" end
       list[#list + 1] = parse(sub(line, 1, sub(line, -2, -2) == "\r" and -3 or -2), now)
     end

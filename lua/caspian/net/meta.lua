@@ -374,6 +374,10 @@ function Ftp:quit() end
 ---@field message? caspian.net.Imap_message
 ---@field uids? integer[]
 
+---@class caspian.net.Imap_news
+---@field [integer] caspian.net.Imap_update
+---@field lost? integer  how many were dropped, where they were more than 10,000 or took more than 16 MiB
+
 ---@class caspian.net.Imap_numbering: caspian.net.Timeout
 ---@field sequence? boolean       numbers are sequence numbers. Defaults to false: they are UIDs
 
@@ -456,10 +460,10 @@ function Imap:expunge(messages, opts) end
 ---@return { uid_validity?: integer, uid?: integer }?, caspian.net.Refusal?
 function Imap:append(mailbox, message, opts) end
 ---@param opts? caspian.net.Timeout
----@return caspian.net.Imap_update[]?, caspian.net.Refusal?
+---@return caspian.net.Imap_news?, caspian.net.Refusal?
 function Imap:noop(opts) end
 ---@param opts? caspian.net.Timeout
----@return caspian.net.Imap_update[]?, caspian.net.Refusal?
+---@return caspian.net.Imap_news?, caspian.net.Refusal?
 function Imap:idle(opts) end
 function Imap:logout() end
 

@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     compat::bsd::Bare,
-    lua::{raw::share, signals},
+    lua::{
+        raw::{push_integer, share},
+        signals,
+    },
     panics::{contained, quietly},
 };
 use mlua::{Function, Lua, Table, Value, ffi};
@@ -342,7 +345,7 @@ pub(super) unsafe fn push(state: *mut ffi::lua_State, value: Plain) {
         Plain::Nil => ffi::lua_pushnil(state),
         Plain::Bool(on) => ffi::lua_pushboolean(state, on.into()),
         Plain::Number(number) => ffi::lua_pushnumber(state, number),
-        Plain::Integer(number) => ffi::lua_pushinteger(state, number as ffi::lua_Integer),
+        Plain::Integer(number) => push_integer(state, number),
         Plain::Fixed(text) => {
             ffi::lua_pushlstring(state, text.as_ptr().cast(), text.len());
         }
@@ -355,7 +358,7 @@ pub(super) unsafe fn push(state: *mut ffi::lua_State, value: Plain) {
             ffi::lua_createtable(state, 0, 2);
             ffi::lua_pushboolean(state, on.into());
             ffi::lua_setfield(state, -2, c"on".as_ptr());
-            ffi::lua_pushinteger(state, seconds as ffi::lua_Integer);
+            push_integer(state, seconds);
             ffi::lua_setfield(state, -2, c"timeout".as_ptr());
         }
     }

@@ -3,7 +3,10 @@
 #![allow(unsafe_code)]
 
 use super::MAX_DEPTH;
-use crate::{lua::kinds::OfDocument, pages};
+use crate::{
+    lua::{kinds::OfDocument, raw},
+    pages,
+};
 use mlua::{Lua, Table, Value, ffi};
 use std::{ffi::c_int, ops::Range, ptr};
 
@@ -183,7 +186,7 @@ unsafe fn make(state: *mut ffi::lua_State, run: &mut Run<'_, '_>) {
             match step {
                 Step::Null => ffi::lua_pushlightuserdata(state, ptr::null_mut()),
                 Step::Boolean(value) => ffi::lua_pushboolean(state, c_int::from(*value)),
-                Step::Integer(value) => push_integer(state, *value),
+                Step::Integer(value) => raw::push_integer(state, *value),
                 Step::Number(value) => ffi::lua_pushnumber(state, *value),
                 Step::Text(text) => _ = ffi::lua_pushlstring(state, text.as_ptr().cast(), text.len()),
                 Step::Unescaped(range) => {
@@ -231,18 +234,6 @@ unsafe fn make(state: *mut ffi::lua_State, run: &mut Run<'_, '_>) {
             at -= 1;
         }
         ffi::lua_settop(state, 0);
-    }
-}
-
-/// Lua before 5.3 has no integers: a number then.
-unsafe fn push_integer(state: *mut ffi::lua_State, value: i64) {
-    // SAFETY: as in `make`.
-    unsafe {
-        if cfg!(any(feature = "lua51", feature = "lua52", feature = "luajit")) {
-            ffi::lua_pushnumber(state, value as f64);
-        } else {
-            ffi::lua_pushinteger(state, value as _);
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     lua::{
         answer::{Answer, argument},
         define,
+        sockets::peek,
     },
     mail::{imap, parsed, value::Value as Said},
 };
@@ -22,11 +23,31 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         };
         found.or_else(|e| argument(0, e))
     })?;
-    // imap_parse(response) -> what it says, how many values it has
-    define(lua, core, "imap_parse", |lua, response: LuaString| {
-        let (value, items) =
-            imap::parse(&response.as_bytes()).map(|(value, items)| (made(lua, &value), items)).map_err(malformed)?;
-        pair(lua, value, items)
+    // imap_parse(response, most) -> what it says, how many values that is: `most` of them, or it is too large
+    define(lua, core, "imap_parse", |lua, (response, most): (LuaString, f64)| {
+        let response = response.as_bytes();
+        let (value, count) = imap::parse(&response, most as usize).map_err(told)?;
+        pair(lua, made(lua, &value), count)
+    })?;
+    // imap_fetched(socket, longest, most) -> the messages that the responses of FETCH tell of which have arrived, how many values each
+    // has, how many bytes their lines had; false where what comes next is no such response, or no ordinary one
+    define(lua, core, "imap_fetched", |lua, (socket, longest, most): (Value, f64, f64)| {
+        let socket = peek(lua, &socket)?;
+        let mut made = Ok(MultiValue::new());
+        socket.stream("recv_line", |conn| {
+            let found = imap::fetched(conn.buffered(), longest as usize, most as usize);
+            let length = found.length;
+            made = match length {
+                0 => false.into_lua_multi(lua),
+                _ => values(lua, found),
+            };
+            // What Lua has no memory for stays.
+            if made.is_ok() {
+                conn.consume(length);
+            }
+            Ok(())
+        })?;
+        made.or_else(|e| argument(0, e))
     })?;
     // imap_encode(name) -> the name on the line; imap_decode(line) -> the name, false where it is no modified UTF-7
     define(lua, core, "imap_encode", |_, name: LuaString| match name.to_str() {
@@ -40,10 +61,11 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         };
         decoded.or_else(|e| argument(0, e))
     })?;
-    // imap_expand(set) -> its numbers
-    define(lua, core, "imap_expand", |lua, set: LuaString| {
-        let numbers = imap::expand(&set.as_bytes()).map_err(malformed)?;
-        made(lua, &Said::Numbers(numbers)).or_else(|e| argument(0, e))
+    // imap_expand(set, most) -> its numbers, how many: `most` of them, or it is too large
+    define(lua, core, "imap_expand", |lua, (set, most): (LuaString, f64)| {
+        let numbers = imap::expand(&set.as_bytes(), most as usize).map_err(told)?;
+        let count = numbers.len();
+        pair(lua, made(lua, &Said::Numbers(numbers)), count)
     })?;
     // mail_parse(bytes) -> the message
     define(lua, core, "mail_parse", |lua, bytes: LuaString| {
@@ -59,8 +81,17 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-fn malformed(imap::Malformed(why): imap::Malformed) -> Error {
-    Error::new(Kind::Protocol, format!("malformed response: {why}"))
+fn values(lua: &Lua, found: imap::Fetched<'_>) -> mlua::Result<MultiValue> {
+    let messages = made(lua, &Said::List(found.messages))?;
+    let counts = made(lua, &Said::Numbers(found.counts))?;
+    (messages, counts, found.length as f64).into_lua_multi(lua)
+}
+
+fn told(fault: imap::Fault) -> Error {
+    match fault {
+        imap::Fault::Malformed(why) => Error::new(Kind::Protocol, format!("malformed response: {why}")),
+        imap::Fault::TooMany => Error::new(Kind::TooLarge, "the response has more values than it may"),
+    }
 }
 
 fn pair(lua: &Lua, value: mlua::Result<Value>, items: usize) -> Answer<MultiValue> {

@@ -3,89 +3,128 @@
 //! The frames that call Lua borrow the `Value` and own nothing, so that a Lua error (no memory), which leaves them by a
 //! jump, leaks nothing.
 #![allow(unsafe_code)]
-// The `unsafe fn` below has one condition: `state` is a live Lua state in a protected call, with the metatables of lists and hashes at 1 and 2.
+// The `unsafe fn`s below have one condition: `state` is a live Lua state in a protected call, with the tables of `LIST`, `HASH` and `NAMES` (the
+// last two or nil) at these indices.
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use crate::{
-    lua::kinds,
-    mail::value::{Fields, Value},
+    lua::{kinds, raw},
+    mail::value::Value,
 };
 use mlua::{Lua, ffi};
 use std::ffi::c_int;
 
-/// The metatables of lists and hashes.
+/// The metatables of lists and hashes, and the names that were made already.
 const LIST: c_int = 1;
 const HASH: c_int = 2;
+const NAMES: c_int = 3;
 
 /// What one value takes on Lua's stack while it is made: itself, a key and an element.
 const SLOTS: c_int = 4;
 
 /// Makes Lua's value: lists and hashes have the front's metatables. Nothing is `false` in a list, and no field of a hash.
 pub fn made(lua: &Lua, value: &Value<'_>) -> mlua::Result<mlua::Value> {
-    let (list, hash) = (kinds::array(lua)?, kinds::hash(lua, lua.create_table()?)?.metatable());
-    // SAFETY: `push` leaves one value above the two metatables, which are taken away; it runs protected.
+    let (list, hash) = (kinds::array(lua)?, kinds::hashes(lua));
+    let names = match value {
+        Value::List(values) if values.len() > 1 => Some(lua.create_table()?),
+        _ => None,
+    };
+    let mut names_known = names.is_some().then_some(Names::NONE);
+    // SAFETY: `push` leaves one value above the three tables, which are taken away; it runs protected.
     unsafe {
-        lua.exec_raw((list, hash), |state| {
-            push(state, value);
+        lua.exec_raw((list, hash, names), |state| {
+            Maker { state, names: names_known.as_mut() }.push(value);
             ffi::lua_replace(state, LIST);
             ffi::lua_settop(state, 1);
         })
     }
 }
 
-unsafe fn push(state: *mut ffi::lua_State, value: &Value<'_>) {
-    ffi::luaL_checkstack(state, SLOTS, c"a value of mail".as_ptr());
-    match value {
-        Value::Nil => ffi::lua_pushboolean(state, 0),
-        Value::True => ffi::lua_pushboolean(state, 1),
-        Value::Number(number) => push_number(state, *number),
-        // The year is at most 9999.
-        Value::Seconds(seconds) => ffi::lua_pushinteger(state, *seconds as ffi::lua_Integer),
-        Value::Text(bytes) => push_text(state, bytes),
-        Value::Numbers(numbers) => {
-            ffi::lua_createtable(state, slots(numbers.len()), 0);
-            for (at, number) in numbers.iter().enumerate() {
-                push_number(state, u64::from(*number));
-                ffi::lua_rawseti(state, -2, at as ffi::lua_Integer + 1);
-            }
-            marked(state, LIST);
-        }
-        Value::List(values) => {
-            ffi::lua_createtable(state, slots(values.len()), 0);
-            for (at, value) in values.iter().enumerate() {
-                push(state, value);
-                ffi::lua_rawseti(state, -2, at as ffi::lua_Integer + 1);
-            }
-            marked(state, LIST);
-        }
-        Value::Hash(fields) => push_hash(state, fields),
-    }
+/// Names that stand in the table [`NAMES`], each at the index of its slot: a list of messages has a few names many times, and to make a
+/// string of Lua's anew takes longer than to look it up. A name is known by where it stands: all of `value` stays where it is meanwhile.
+struct Names([Option<(*const u8, usize)>; NAMES_KEPT]);
+
+impl Names {
+    const NONE: Names = Names([None; NAMES_KEPT]);
 }
 
-unsafe fn push_hash(state: *mut ffi::lua_State, fields: &Fields<'_>) {
-    ffi::lua_createtable(state, 0, slots(fields.len()));
-    for (name, value) in fields {
-        if *value != Value::Nil {
-            push_text(state, name);
-            push(state, value);
-            ffi::lua_rawset(state, -3);
+const NAMES_KEPT: usize = 64;
+
+struct Maker<'n> {
+    state: *mut ffi::lua_State,
+    names: Option<&'n mut Names>,
+}
+
+impl Maker<'_> {
+    unsafe fn push(&mut self, value: &Value<'_>) {
+        let state = self.state;
+        ffi::luaL_checkstack(state, SLOTS, c"a value of mail".as_ptr());
+        match value {
+            Value::Nil => ffi::lua_pushboolean(state, 0),
+            Value::True => ffi::lua_pushboolean(state, 1),
+            Value::Number(number) => push_number(state, *number),
+            Value::Seconds(seconds) => raw::push_integer(state, *seconds),
+            Value::Text(bytes) => push_text(state, bytes),
+            Value::Numbers(numbers) => {
+                ffi::lua_createtable(state, slots(numbers.len()), 0);
+                for (at, number) in numbers.iter().enumerate() {
+                    push_number(state, u64::from(*number));
+                    ffi::lua_rawseti(state, -2, at as ffi::lua_Integer + 1);
+                }
+                marked(state, LIST);
+            }
+            Value::List(values) => {
+                ffi::lua_createtable(state, slots(values.len()), 0);
+                for (at, value) in values.iter().enumerate() {
+                    self.push(value);
+                    ffi::lua_rawseti(state, -2, at as ffi::lua_Integer + 1);
+                }
+                marked(state, LIST);
+            }
+            Value::Hash(fields) => {
+                ffi::lua_createtable(state, 0, slots(fields.len()));
+                for (name, value) in fields {
+                    if *value != Value::Nil {
+                        self.name(name);
+                        self.push(value);
+                        ffi::lua_rawset(state, -3);
+                    }
+                }
+                marked(state, HASH);
+            }
         }
     }
-    marked(state, HASH);
+
+    unsafe fn name(&mut self, name: &[u8]) {
+        let Some(Names(known)) = &mut self.names else { return push_text(self.state, name) };
+        let at = (name.as_ptr() as usize / 4 + name.len()) % NAMES_KEPT;
+        let index = at as ffi::lua_Integer + 1;
+        let here = Some((name.as_ptr(), name.len()));
+        match known.get_mut(at) {
+            Some(place) if *place == here => _ = ffi::lua_rawgeti(self.state, NAMES, index),
+            Some(place) => {
+                push_text(self.state, name);
+                ffi::lua_pushvalue(self.state, -1);
+                ffi::lua_rawseti(self.state, NAMES, index);
+                *place = here;
+            }
+            None => push_text(self.state, name),
+        }
+    }
 }
 
 unsafe fn push_text(state: *mut ffi::lua_State, bytes: &[u8]) {
     ffi::lua_pushlstring(state, bytes.as_ptr().cast(), bytes.len());
 }
 
-/// On Lua 5.1, 5.2 and LuaJIT numbers are doubles, and an integer may have 32 bits.
 unsafe fn push_number(state: *mut ffi::lua_State, number: u64) {
-    match ffi::lua_Integer::try_from(number) {
-        Ok(number) => ffi::lua_pushinteger(state, number),
+    match i64::try_from(number) {
+        Ok(number) => raw::push_integer(state, number),
         Err(_) => ffi::lua_pushnumber(state, number as f64),
     }
 }
 
+/// There is no metatable for hashes before there is a front.
 unsafe fn marked(state: *mut ffi::lua_State, metatable: c_int) {
     ffi::lua_pushvalue(state, metatable);
     ffi::lua_setmetatable(state, -2);

@@ -1,7 +1,8 @@
 //! The data of FETCH about a message (RFC 9051 section 7.5.2): attributes by name, envelope and structure by field.
 
 use super::{
-    Malformed, Result, number,
+    Fault::Malformed,
+    Result, number,
     token::{Item, Reader},
     values,
 };

@@ -19,23 +19,84 @@ pub use token::{MAX_DEPTH, literal};
 use super::value::{Fields, Value, field, word};
 use token::{Item, Reader};
 
-/// How many numbers a set or a SEARCH may have: a set of ten bytes can name four billion.
-pub const MAX_NUMBERS: usize = 4_000_000;
-
 /// What is wrong with a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub enum Fault {
+    Malformed(&'static str),
+    /// It has more values than the caller takes.
+    TooMany,
+}
 
-pub type Result<T> = std::result::Result<T, Malformed>;
+use Fault::Malformed;
+
+pub type Result<T> = std::result::Result<T, Fault>;
 
 /// What one response says: a hash whose `kind` is "go", "status", "fetch", "list", "search", "esearch", "mailbox", "namespace",
 /// "capability", "flags", "enabled", "vanished", "exists", "recent", "expunge" or "data"; and how many values it has.
 ///
-/// `response` ends with its CRLF, or without it. Literals stand in it with their bytes.
-pub fn parse(response: &[u8]) -> Result<(Value<'_>, usize)> {
-    let mut reader = Reader::new(response.strip_suffix(b"\r\n").unwrap_or(response));
+/// `response` ends with its CRLF, or without it. Literals stand in it with their bytes. It may have `most` values, each number of a set
+/// among them.
+pub fn parse(response: &[u8], most: usize) -> Result<(Value<'_>, usize)> {
+    let mut reader = Reader::new(response.strip_suffix(b"\r\n").unwrap_or(response), most);
     let fields = read(&mut reader)?;
-    Ok((Value::Hash(fields), reader.items))
+    Ok((Value::Hash(fields), reader.count))
+}
+
+/// What FETCH says of many messages, one response to a line.
+#[derive(Debug, Default, PartialEq)]
+pub struct Fetched<'a> {
+    /// As `message` of a response.
+    pub messages: Vec<Value<'a>>,
+    /// How many values each has.
+    pub counts: Vec<u32>,
+    /// Bytes of all their lines.
+    pub length: usize,
+}
+
+/// Reads the responses of FETCH that `bytes` begin with, as long as nothing about them is out of the ordinary: each a line of at most
+/// `longest` bytes (with its end), whole, without literals, control characters that no line has and mistakes. What stops it is
+/// [`parse`]'s to read, and to find fault with. `most` is how many values they may have.
+pub fn fetched(bytes: &[u8], longest: usize, most: usize) -> Fetched<'_> {
+    let (mut found, mut most) = (Fetched::default(), most);
+    while found.messages.len() < MANY {
+        let rest = &bytes[found.length..];
+        let rest = &rest[..rest.len().min(longest)];
+        let Some((message, count, length)) = fetched_one(rest, most) else { break };
+        found.messages.push(message);
+        found.counts.push(count.try_into().unwrap_or(u32::MAX));
+        found.length += length;
+        most -= count;
+    }
+    found
+}
+
+/// Messages that are read in one go: enough, since no buffer has many more.
+const MANY: usize = 256;
+
+fn fetched_one(bytes: &[u8], most: usize) -> Option<(Value<'_>, usize, usize)> {
+    if !bytes.starts_with(b"* ") {
+        return None;
+    }
+    let end = memchr::memchr(b'\n', bytes)?;
+    let line = bytes[..end].strip_suffix(b"\r")?;
+    if line.ends_with(b"}") || memchr::memchr2(b'\r', 0, line).is_some() {
+        return None;
+    }
+    let mut reader = Reader::new(line, most);
+    // The tag and the number are values, as they are to `read`.
+    let (_, number, name) = (reader.atom().ok()?, spaced(&mut reader)?, spaced(&mut reader)?);
+    if !name.eq_ignore_ascii_case(b"FETCH") || !number.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    reader.space().ok()?;
+    let message = body::message(&mut reader, self::number(number).ok()?).ok()?;
+    reader.end().ok()?;
+    Some((Value::Hash(message), reader.count, end + 1))
+}
+
+fn spaced<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
+    reader.space().ok()?;
+    reader.atom().ok()
 }
 
 fn read<'a>(reader: &mut Reader<'a>) -> Result<Fields<'a>> {
@@ -47,7 +108,7 @@ fn read<'a>(reader: &mut Reader<'a>) -> Result<Fields<'a>> {
     reader.space()?;
     let name = reader.atom()?;
     if let Some(status) = status(name) {
-        return Ok(spoken(reader, tag, status));
+        return spoken(reader, tag, status);
     }
     if tag != b"*" {
         return Err(Malformed("neither OK, NO nor BAD follows the tag"));
@@ -63,7 +124,7 @@ fn status(name: &[u8]) -> Option<&'static str> {
 }
 
 /// RFC 9051 section 7.1: `* OK [CODE …] text`.
-fn spoken<'a>(reader: &mut Reader<'a>, tag: &'a [u8], status: &'static str) -> Fields<'a> {
+fn spoken<'a>(reader: &mut Reader<'a>, tag: &'a [u8], status: &'static str) -> Result<Fields<'a>> {
     let mut text = reader.rest().trim_ascii_start();
     let mut fields = vec![field("kind", word("status")), field("status", word(status))];
     if tag != b"*" {
@@ -72,16 +133,20 @@ fn spoken<'a>(reader: &mut Reader<'a>, tag: &'a [u8], status: &'static str) -> F
     if let Some((code, rest)) = text.strip_prefix(b"[").and_then(token::bracketed) {
         text = rest.trim_ascii_start();
         let (name, arguments) = code.split_at(code.iter().position(|b| *b == b' ').unwrap_or(code.len()));
-        let mut inner = Reader::new(arguments.trim_ascii());
+        let mut inner = Reader::new(arguments.trim_ascii(), reader.left());
         let items = inner.items_until_end();
-        reader.items += inner.items;
-        // What is no list of tokens is a text for people.
-        let items = items.map_or_else(|_| vec![Value::Text(arguments.trim_ascii().into())], values);
+        reader.count += inner.count;
+        let items = match items {
+            Ok(items) => values(items),
+            Err(Fault::TooMany) => return Err(Fault::TooMany),
+            // What is no list of tokens is a text for people.
+            Err(Malformed(_)) => vec![Value::Text(arguments.trim_ascii().into())],
+        };
         fields.push(field("code", Value::Text(name.to_ascii_uppercase().into())));
         fields.push(field("arguments", Value::List(items)));
     }
     fields.push(field("text", Value::Text(text.into())));
-    fields
+    Ok(fields)
 }
 
 /// `* 23 EXISTS`, `* 5 FETCH (…)`.
@@ -132,14 +197,14 @@ fn data<'a>(reader: &mut Reader<'a>, name: &'a [u8]) -> Result<Fields<'a>> {
             fields.push(field("found", Value::Numbers(found)));
             fields
         }
-        b"ESEARCH" => extended(items)?,
+        b"ESEARCH" => extended(reader, items)?,
         b"LIST" | b"LSUB" | b"XLIST" => listed(items)?,
         b"STATUS" => mailbox_status(items)?,
         b"NAMESPACE" => namespaces(items)?,
         b"VANISHED" => {
             let earlier = matches!(items.first(), Some(Item::List(_)));
             let Some(Item::Atom(set)) = items.last() else { return Err(Malformed("VANISHED has no set of numbers")) };
-            let mut fields = vec![kind("vanished"), field("uids", Value::Numbers(expand(set)?))];
+            let mut fields = vec![kind("vanished"), field("uids", Value::Numbers(reader.numbers(set)?))];
             if earlier {
                 fields.push(field("earlier", Value::True));
             }
@@ -150,7 +215,7 @@ fn data<'a>(reader: &mut Reader<'a>, name: &'a [u8]) -> Result<Fields<'a>> {
 }
 
 /// RFC 9051 section 7.3.4: `* ESEARCH (TAG "A1") UID MIN 2 COUNT 3 ALL 2,10:11`.
-fn extended(items: Vec<Item<'_>>) -> Result<Fields<'_>> {
+fn extended<'a>(reader: &mut Reader<'a>, items: Vec<Item<'a>>) -> Result<Fields<'a>> {
     let mut fields = vec![field("kind", word("esearch"))];
     let mut items = items.into_iter().peekable();
     if let Some(Item::List(_)) = items.peek()
@@ -167,7 +232,7 @@ fn extended(items: Vec<Item<'_>>) -> Result<Fields<'_>> {
             continue;
         }
         let value = match (&*name.to_ascii_lowercase(), items.next()) {
-            (b"all", Some(Item::Atom(set))) => Value::Numbers(expand(set)?),
+            (b"all", Some(Item::Atom(set))) => Value::Numbers(reader.numbers(set)?),
             (b"min" | b"max" | b"count" | b"modseq", Some(Item::Atom(digits))) => Value::Number(number(digits)?),
             (_, Some(item)) => item.into(),
             (_, None) => return Err(Malformed("ESEARCH has a name without a value")),
@@ -280,8 +345,8 @@ fn small(digits: &[u8]) -> Result<u32> {
     number(digits)?.try_into().map_err(|_| Malformed("a number has more than 32 bits"))
 }
 
-/// The numbers of a set (RFC 9051 section 9, `sequence-set`), in its order: `2,10:11`. At most [`MAX_NUMBERS`].
-pub fn expand(set: &[u8]) -> Result<Vec<u32>> {
+/// The numbers of a set (RFC 9051 section 9, `sequence-set`), in its order: `2,10:11`. `most` of them at the most.
+pub fn expand(set: &[u8], most: usize) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for part in set.split(|b| *b == b',') {
         let (from, to) = match part.iter().position(|b| *b == b':') {
@@ -289,8 +354,9 @@ pub fn expand(set: &[u8]) -> Result<Vec<u32>> {
             None => (small(part)?, small(part)?),
         };
         let (from, to) = (from.min(to), from.max(to));
-        if (to - from) as usize >= MAX_NUMBERS - found.len() {
-            return Err(Malformed("a set names more than 4000000 numbers"));
+        // Ten bytes can name four billion.
+        if (to - from) as usize >= most - found.len() {
+            return Err(Fault::TooMany);
         }
         found.extend(from..=to);
     }

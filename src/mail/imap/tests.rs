@@ -21,11 +21,14 @@ fn show(value: &Value<'_>) -> String {
 }
 
 fn said(response: &str) -> String {
-    match parse(response.as_bytes()) {
+    match parse(response.as_bytes(), MANY_VALUES) {
         Ok((value, _)) => show(&value),
         Err(Malformed(why)) => format!("malformed: {why}"),
+        Err(Fault::TooMany) => "too many".into(),
     }
 }
+
+const MANY_VALUES: usize = 1_000_000;
 
 #[test]
 fn responses() {
@@ -72,7 +75,7 @@ fn responses() {
             "* ESEARCH (TAG \"A2\") UID COUNT 3 ALL 2,11:10\r\n",
             "{kind='esearch' tag='A2' uid=true count=3 all=[2, 10, 11]}",
         ),
-        ("* ESEARCH ALL 1:4294967295\r\n", "malformed: a set names more than 4000000 numbers"),
+        ("* ESEARCH ALL 1:4294967295\r\n", "too many"),
         ("* ESEARCH MIN\r\n", "malformed: ESEARCH has a name without a value"),
         ("* VANISHED (EARLIER) 3:4\r\n", "{kind='vanished' uids=[3, 4] earlier=true}"),
         (
@@ -184,13 +187,82 @@ fn structures() {
 #[test]
 fn lists_nest_so_deep_and_no_deeper() {
     let nested = |depth| format!("* X {}{}", "(".repeat(depth), ")".repeat(depth));
-    assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
+    assert!(parse(nested(MAX_DEPTH).as_bytes(), MANY_VALUES).is_ok());
     assert_eq!(said(&nested(MAX_DEPTH + 1)), "malformed: lists are nested too deeply");
     assert_eq!(said(&nested(1_000_000)), "malformed: lists are nested too deeply");
     assert_eq!(
         said(&format!("* 1 FETCH (BODYSTRUCTURE {}", "(".repeat(1_000_000))),
         "malformed: lists are nested too deeply"
     );
+}
+
+#[test]
+fn values_are_counted_while_they_are_read() {
+    // Words of ours, names in parentheses and each number of each set are values.
+    let rows = [
+        ("* VANISHED 1:4294967295", None),
+        ("* VANISHED (EARLIER) 1:999,2:3", None),
+        ("* VANISHED 1:900", Some(903)),
+        ("* VANISHED 1:500,1:500", None),
+        ("* ESEARCH (TAG \"A\") UID ALL 1:500 ALL 1:500", None),
+        ("* ESEARCH (TAG \"A\") UID ALL 1:400 ALL 1:400", Some(810)),
+        ("* SEARCH 1 2 3", Some(5)),
+        ("* OK [COPYUID 1 2:3 4:5] x", Some(5)),
+    ];
+    for (response, expected) in rows {
+        let count = parse(response.as_bytes(), 1000).map(|(_, count)| count);
+        assert_eq!(count.map_err(|fault| assert_eq!(fault, Fault::TooMany)).ok(), expected, "{response}");
+        if let Some(count) = expected {
+            assert!(parse(response.as_bytes(), count).is_ok(), "{response}");
+            assert_eq!(parse(response.as_bytes(), count - 1), Err(Fault::TooMany), "{response}");
+        }
+    }
+    assert_eq!(parse(format!("* X {}", "() ".repeat(1000)).as_bytes(), 1000), Err(Fault::TooMany));
+    assert_eq!(parse(format!("* OK [X {}] y", "a ".repeat(1000)).as_bytes(), 1000), Err(Fault::TooMany));
+    assert_eq!(parse(b"* 1 FETCH (UID 5)", 0), Err(Fault::TooMany));
+    assert_eq!(expand(b"1:5,7", 6), Ok(vec![1, 2, 3, 4, 5, 7]));
+    assert_eq!(expand(b"1:5,7", 5), Err(Fault::TooMany));
+    assert_eq!(expand(b"9:7", 3), Ok(vec![7, 8, 9]));
+    assert_eq!(expand(b"1", 0), Err(Fault::TooMany));
+}
+
+#[test]
+fn ordinary_responses_of_fetch_are_read_in_one_go() {
+    let one = "* 7 FETCH (UID 5 FLAGS (\\Seen))\r\n";
+    let rows = [
+        ("", 0, 0),
+        (one, 1, one.len()),
+        (&one[..one.len() - 1], 0, 0),
+        (&one[..one.len() - 2], 0, 0),
+        // What is out of the ordinary is left where it is.
+        ("* 7 FETCH (UID 5)\r\n* 8 FETCH (UID 6)\r\n* 9 EXPUNGE\r\n* 10 FETCH (UID 7)\r\n", 2, 38),
+        ("* 7 FETCH (UID 5)\r\nA1 OK done\r\n", 1, 19),
+        ("* 7 FETCH (UID 5)\n", 0, 0),
+        ("* 7 FETCH (UID \r5)\r\n", 0, 0),
+        ("* 7 FETCH (X \"\0\")\r\n", 0, 0),
+        ("* 7 FETCH (UID 5\r\n", 0, 0),
+        ("* 7 FETCH (UID 5) x\r\n", 0, 0),
+        ("* x FETCH (UID 5)\r\n", 0, 0),
+        ("* 7 FETCH (BODY[] {1}\r\nx)\r\n", 0, 0),
+        ("* 7 FETCH (BODY[] {0}\r\n)\r\n", 0, 0),
+        ("* 18446744073709551616 FETCH (UID 5)\r\n", 0, 0),
+        ("+ 7 FETCH (UID 5)\r\n", 0, 0),
+    ];
+    for (bytes, messages, length) in rows {
+        let found = fetched(bytes.as_bytes(), 1000, 1000);
+        assert_eq!((found.messages.len(), found.counts.len(), found.length), (messages, messages, length), "{bytes}");
+    }
+    // As `parse` has it, and within the same bounds.
+    let found = fetched(one.as_bytes(), one.len(), 1000);
+    let (Value::Hash(said), count) = parse(one.as_bytes(), MANY_VALUES).unwrap() else { panic!("{one}") };
+    assert!(said.iter().any(|(name, value)| **name == *b"message" && *value == found.messages[0]));
+    assert_eq!(found.counts, [count as u32]);
+    assert_eq!(fetched(one.as_bytes(), one.len(), count).messages.len(), 1);
+    assert_eq!(fetched(one.as_bytes(), one.len(), count - 1), Fetched::default());
+    assert_eq!(fetched(one.as_bytes(), one.len() - 1, count), Fetched::default());
+    let many = one.repeat(1000);
+    assert_eq!(fetched(many.as_bytes(), 1000, 3 * count).messages.len(), 3);
+    assert_eq!(fetched(many.as_bytes(), 1000, MANY_VALUES).messages.len(), MANY);
 }
 
 #[test]
@@ -239,9 +311,9 @@ fn mailboxes() {
 #[test]
 fn every_cut_of_every_response_is_an_answer() {
     let long = "* 1 FETCH (UID 5 FLAGS (\\Seen) ENVELOPE (\"d\" {1}\r\ns ((NIL NIL \"a\" \"b\")) NIL NIL NIL NIL NIL NIL NIL) BODYSTRUCTURE ((\"A\" \"B\" NIL NIL NIL NIL 1) \"M\") BODY[1]<0> ~{2}\r\nxy)\r\n";
-    assert!(parse(long.as_bytes()).is_ok());
+    assert!(parse(long.as_bytes(), MANY_VALUES).is_ok());
     // What is shorter is another response.
     for cut in "* 1 FETCH".len()..long.len() - 2 {
-        assert!(parse(&long.as_bytes()[..cut]).is_err(), "{cut}");
+        assert!(parse(&long.as_bytes()[..cut], MANY_VALUES).is_err(), "{cut}");
     }
 }

@@ -1,6 +1,6 @@
 //! The tokens of responses (RFC 9051 section 9): atoms, quoted strings, literals, lists; and where a response ends.
 
-use super::{Malformed, Result};
+use super::{Fault, Fault::Malformed, Result, expand};
 use std::borrow::Cow;
 
 /// How deep lists may nest. RFC 3501 sets no bound; a body of so many levels is nobody's mail.
@@ -41,13 +41,35 @@ pub enum Item<'a> {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// How many tokens were read.
-    pub items: usize,
+    /// How many values were read: tokens, and the numbers of sets.
+    pub count: usize,
+    most: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, at: 0, items: 0 }
+    /// Reads `most` values at the most.
+    pub fn new(bytes: &'a [u8], most: usize) -> Reader<'a> {
+        Reader { bytes, at: 0, count: 0, most }
+    }
+
+    /// How many values there may be yet.
+    pub fn left(&self) -> usize {
+        self.most - self.count
+    }
+
+    fn value(&mut self) -> Result<()> {
+        if self.left() == 0 {
+            return Err(Fault::TooMany);
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    /// The numbers of a set that was read.
+    pub fn numbers(&mut self, set: &[u8]) -> Result<Vec<u32>> {
+        let found = expand(set, self.left())?;
+        self.count += found.len();
+        Ok(found)
     }
 
     fn peek(&self) -> Option<u8> {
@@ -99,7 +121,7 @@ impl<'a> Reader<'a> {
             return Err(Malformed("a word is missing"));
         }
         self.at += length;
-        self.items += 1;
+        self.value()?;
         Ok(&rest[..length])
     }
 
@@ -112,7 +134,7 @@ impl<'a> Reader<'a> {
             return Err(Malformed("an attribute has no name"));
         }
         self.at += length;
-        self.items += 1;
+        self.value()?;
         if !self.starts(b"[") {
             return Ok((&rest[..length], None));
         }
@@ -141,7 +163,7 @@ impl<'a> Reader<'a> {
                         return Err(Malformed("lists are nested too deeply"));
                     }
                     self.at += 1;
-                    self.items += 1;
+                    self.value()?;
                     open.push(Vec::new());
                     continue;
                 }
@@ -176,7 +198,7 @@ impl<'a> Reader<'a> {
 
     /// RFC 9051 has UTF-8 here, and servers whatever a header had. A backslash makes any byte plain.
     fn quoted(&mut self) -> Result<Cow<'a, [u8]>> {
-        self.items += 1;
+        self.value()?;
         let start = self.at + 1;
         let (mut at, mut copy): (_, Option<Vec<u8>>) = (start, None);
         loop {
@@ -205,7 +227,7 @@ impl<'a> Reader<'a> {
     }
 
     fn literal(&mut self) -> Result<Cow<'a, [u8]>> {
-        self.items += 1;
+        self.value()?;
         let rest = &self.bytes[self.at..];
         let line = rest.iter().position(|b| *b == b'\r').ok_or(Malformed("a literal has no end"))?;
         let length = literal(&rest[..line], false).ok_or(Malformed("a literal is malformed"))?;

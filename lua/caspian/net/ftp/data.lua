@@ -12,7 +12,7 @@ local find, format, gsub = string.find, string.format, string.gsub
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local refusal = clients.refusal
+local fail, refusal = errors.fail, clients.refusal
 
 local M = {
   PIECE = 65536,   -- bytes that are read or written at a time
@@ -25,10 +25,6 @@ local M = {
 local function got(value, err)
   if value == nil then error(err, 0) end
   return value
-end
-
-local function fail(class, message, given)
-  error(errors.methods().made(class, message, nil, given), 0)
 end
 
 --- The control connection's socket.

@@ -3,8 +3,9 @@
 --
 -- An entry has name, type ("file", "dir", "link", "other"), and if known size (bytes), mtime (seconds since 1970),
 -- perm, unique, mode, owner, group, target (of a link). A name is one path segment: it cannot name another directory.
+local dates = require("caspian.net.dates")
 local replies = require("caspian.net.ftp.replies")
-local floor, next, setfenv, tonumber = math.floor, next, setfenv, tonumber
+local floor, setfenv, tonumber = math.floor, setfenv, tonumber
 local find, gmatch, lower, match, sub = string.find, string.gmatch, string.lower, string.match, string.sub
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -64,18 +65,13 @@ end
 
 -- LIST ----------------------------------------------------------------------------------------------------------------
 
-local MONTHS = {}
-for name, at in next, {
-  jan = 1, feb = 2, mar = 3, apr = 4, may = 5, jun = 6, jul = 7, aug = 8, sep = 9, oct = 10, nov = 11, dec = 12,
-} do MONTHS[name] = at end
-
 local DAY = 86400
 
 --- A date without a year is the last one that is not in the future, with a day for clocks and time zones that differ.
 local function recent(month, day, hour, minute, now)
   local year = 1970 + floor(now / 31556952)
   for back = -1, 4 do
-    local time = replies.seconds(year - back, month, day, hour, minute, 0)
+    local time = dates.seconds(year - back, month, day, hour, minute, 0)
     if time and time <= now + DAY then return time end
   end
 end
@@ -86,13 +82,13 @@ local function dated(text, now)
   local month, day, rest = match(text, "^(%a%a%a)%s+(%d%d?)%s+(.*)$")
   if not month then day, month, rest = match(text, "^(%d%d?)%.?%s+(%a%a%a)%s+(.*)$") end
   if month then
-    month, day = MONTHS[lower(month)], tonumber(day)
+    month, day = dates.MONTH[lower(month)], tonumber(day)
     if not month then return nil end
     local hour, minute, name = match(rest, "^(%d%d?):(%d%d) (.+)$")
     if hour then return recent(month, day, tonumber(hour), tonumber(minute), now), name end
     local year
     year, name = match(rest, "^(%d%d%d%d) (.+)$")
-    if year then return replies.seconds(tonumber(year), month, day, 0, 0, 0), name end
+    if year then return dates.seconds(tonumber(year), month, day, 0, 0, 0), name end
     return nil
   end
   local year, hour, minute
@@ -100,7 +96,7 @@ local function dated(text, now)
   if not year then return nil end
   rest = match(rest, "^ [+-]%d%d%d%d( .+)$") or rest
   local name = match(rest, "^ (.+)$")
-  return name and replies.seconds(tonumber(year), tonumber(month), tonumber(day), tonumber(hour), tonumber(minute), 0), name
+  return name and dates.seconds(tonumber(year), tonumber(month), tonumber(day), tonumber(hour), tonumber(minute), 0), name
 end
 
 local KINDS = { ["-"] = "file", d = "dir", l = "link" }
@@ -150,7 +146,7 @@ local function windows(line)
   if year < 100 then year = year + (year < 70 and 2000 or 1900) end
   half = lower(half)
   if half == "pm" and hour < 12 then hour = hour + 12 elseif half == "am" and hour == 12 then hour = 0 end
-  local entry = { name = name, mtime = replies.seconds(year, tonumber(month), tonumber(day), hour, tonumber(minute), 0) }
+  local entry = { name = name, mtime = dates.seconds(year, tonumber(month), tonumber(day), hour, tonumber(minute), 0) }
   if what == "<DIR>" then
     entry.type = "dir"
   elseif what == "<JUNCTION>" or what == "<SYMLINK>" or what == "<SYMLINKD>" then

@@ -1,5 +1,6 @@
 --- The meaning of replies of FTP servers (RFC 959, 2428, 3659), for `net.ftp` and for the drop-in's `socket.ftp`. Pure:
 -- texts in, values out; nil for a malformed one.
+local dates = require("caspian.net.dates")
 local floor, setfenv, tonumber, type = math.floor, setfenv, tonumber, type
 local find, format, gsub, match = string.find, string.format, string.gsub, string.match
 local _ENV = {} -- luacheck: ignore
@@ -51,44 +52,18 @@ function M.size(text)
   if digits and #digits <= 15 then return tonumber(digits) end
 end
 
-local CUMULATIVE = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 }
-local LENGTHS = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
-
---- Seconds since 1970 of a date in UTC; nil where there is no such date.
-function M.seconds(year, month, day, hour, minute, second)
-  if month < 1 or month > 12 or day < 1 or day > LENGTHS[month] or hour > 23 or minute > 59 or second > 60 then return nil end
-  local leap = year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
-  if month == 2 and day == 29 and not leap then return nil end
-  local before = year - 1
-  local days = before * 365 + floor(before / 4) - floor(before / 100) + floor(before / 400) - 719162
-  days = days + CUMULATIVE[month] + day - 1 + (leap and month > 2 and 1 or 0)
-  return days * 86400 + hour * 3600 + minute * 60 + second
-end
-
 --- A time of MDTM and MLSD in seconds since 1970: YYYYMMDDHHMMSS, with a fraction that may follow (RFC 3659 section 2.3).
 function M.time(text)
   local year, month, day, hour, minute, second, fraction = match(text, "^%s*(%d%d%d%d)(%d%d)(%d%d)(%d%d)(%d%d)(%d%d)(%.?%d*)%s*$")
   if not year or fraction ~= "" and not find(fraction, "^%.%d+$") or #fraction > 10 then return nil end
-  local seconds = M.seconds(tonumber(year), tonumber(month), tonumber(day), tonumber(hour), tonumber(minute), tonumber(second))
+  local seconds = dates.seconds(tonumber(year), tonumber(month), tonumber(day), tonumber(hour), tonumber(minute), tonumber(second))
   if seconds and fraction ~= "" then seconds = seconds + tonumber("0" .. fraction) end
   return seconds
 end
 
 --- Seconds since 1970 as MFMT has them.
 function M.stamp(seconds)
-  local days = floor(seconds / 86400)
-  local left = floor(seconds - days * 86400)
-  -- Howard Hinnant's civil_from_days: years begin in March, eras have 400 of them.
-  local z = days + 719468
-  local era = floor(z / 146097)
-  local of_era = z - era * 146097
-  local year = floor((of_era - floor(of_era / 1460) + floor(of_era / 36524) - floor(of_era / 146096)) / 365)
-  local of_year = of_era - (365 * year + floor(year / 4) - floor(year / 100))
-  local shifted = floor((5 * of_year + 2) / 153)
-  local day = of_year - floor((153 * shifted + 2) / 5) + 1
-  local month = shifted < 10 and shifted + 3 or shifted - 9
-  year = year + era * 400 + (month <= 2 and 1 or 0)
-  return format("%04d%02d%02d%02d%02d%02d", year, month, day, floor(left / 3600), floor(left / 60) % 60, left % 60)
+  return format("%04d%02d%02d%02d%02d%02d", dates.parts(seconds))
 end
 
 --- What the reply to FEAT lists (RFC 2389), by keyword in upper case: the parameters behind it, "" where there are none.

@@ -16,7 +16,6 @@ local M = {
   REPLY = 65536, -- bytes of a reply, all its lines together
   BREAKS = "it holds CR, LF or NUL, which would begin another command",
   MALFORMED = "invalid server reply",
-  OVERSIZED = "oversized",
   INJECTED = "the server sent more than its go-ahead for TLS: bytes from before the handshake may be anybody's",
 }
 
@@ -72,10 +71,9 @@ function M.over(transport, limits)
   }, CHANNEL)
   --- The next line of a reply, within what the reply may still take.
   function self.more()
-    local text = self:line()
+    local text = self:plain()
     self.left = self.left - #text - 2
     if self.left < 0 then self:fail("too_large", format("%s is longer than %d bytes", self:awaited(), self.most)) end
-    if find(text, "[%z\1-\8\10-\31\127]") then self:fail("protocol", self:awaited() .. " has control characters") end
     return text
   end
   return self
@@ -88,7 +86,7 @@ end
 
 --- Raises an error of a class by its last word. `given`: its other fields.
 function methods:fail(class, message, given) -- luacheck: ignore
-  error(errors.methods().made(class, message, nil, given), 0)
+  errors.fail(class, message, given)
 end
 
 --- Sends bytes as they are.
@@ -126,7 +124,15 @@ function methods:line(max)
   else
     self:fail("protocol", self:awaited() .. " has a line that ends in LF without CR")
   end
-  if find(text, "[%z\r]") then self:fail("protocol", self:awaited() .. " has a bare CR or NUL") end
+  -- Each is one look through memory, which a pattern is not.
+  if find(text, "\r", 1, true) or find(text, "\0", 1, true) then self:fail("protocol", self:awaited() .. " has a bare CR or NUL") end
+  return text
+end
+
+--- The next line, as `line`, of what people may be shown: a control character but TAB is an error.
+function methods:plain()
+  local text = self:line()
+  if find(text, "[%z\1-\8\10-\31\127]") then self:fail("protocol", self:awaited() .. " has control characters") end
   return text
 end
 

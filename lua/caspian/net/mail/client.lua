@@ -3,8 +3,9 @@
 local args = require("caspian.net.args")
 local errors = require("caspian.net.errors")
 local objects = require("caspian.net.objects")
-local abs, error, huge, setfenv, setmetatable, tostring, type = math.abs, error, math.huge, setfenv, setmetatable, tostring, type
+local abs, error, huge, next, setfenv, setmetatable, tostring, type = math.abs, error, math.huge, next, setfenv, setmetatable, tostring, type
 local find, format = string.find, string.format
+local io_type = io and io.type -- none in a sandbox without files
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -72,11 +73,8 @@ end
 
 --- Raises where a call cannot be made.
 function STATE:usable(op)
-  if self.busy then error(op .. ": the client is in use by another call", 3) end
-  if self.ended then
-    error(errors.methods().made("socket", format("%s: the connection is closed (%s)", op, self.ended), op,
-      { host = self.host, port = self.port }), 0)
-  end
+  local why = self.busy and "the client is in use by another call" or self.ended and "the connection is closed (" .. self.ended .. ")"
+  if why then errors.fail("socket", op .. ": " .. why, { op = op, host = self.host, port = self.port }) end
 end
 
 local function start(self, op, seconds)
@@ -112,8 +110,9 @@ end
 -- @param methods by name, each `function(self, …)`; `close` and `<close>` are `goodbye`
 -- @param fields by name, each `function(state)`
 -- @param goodbye `function(state)`: what is said before the connection is closed
+-- @param also another word for `close`. Defaults to none
 -- @return `function(state)` that makes an object, and `behind(self, name)` that answers an object's state
-function M.class(label, methods, fields, goodbye)
+function M.class(label, methods, fields, goodbye, also)
   --- The state behind an object, in a method that a script has called.
   local function behind(self, name)
     local state = states[self]
@@ -131,10 +130,12 @@ function M.class(label, methods, fields, goodbye)
     state:finish("it was closed")
   end
 
-  --- Says goodbye and closes the connection, whatever comes of it. Fine more than once.
-  function methods.close(self)
-    local state = behind(self, "close")
-    close(state)
+  for _, word in next, { "close", also } do
+    --- Says goodbye and closes the connection, whatever comes of it. Fine more than once.
+    methods[word] = function(self)
+      local state = behind(self, word)
+      close(state)
+    end
   end
 
   local metatable = { __name = "caspian.net." .. label, __metatable = false }
@@ -195,12 +196,24 @@ function M.hash(given)
   return setmetatable(given, objects.HASH)
 end
 
+--- A copy of such a table of ours, for scripts to keep.
+function M.copied(given)
+  local copy = {}
+  for name, value in next, given do copy[name] = value end
+  return M.hash(copy)
+end
+
 --- A list, which is one also where it is empty.
 function M.array(given)
   return setmetatable(given, objects.ARRAY)
 end
 
--- Words of callers ----------------------------------------------------------------------------------------------------
+-- What callers give ----------------------------------------------------------------------------------------------------
+
+--- True if a value is a file of Lua's that is open.
+function M.is_file(value)
+  return io_type ~= nil and io_type(value) == "file"
+end
 
 --- Checks a text that reaches a line of a command: a string of some bytes, without CR, LF and NUL.
 -- @param depth as in `args.bad`

@@ -53,15 +53,17 @@ end
 
 --- What was said before TLS, and before a login, may not hold any more.
 local function forget(state)
-  state.capabilities, state.alert, state.updates = nil, nil, clients.array{}
+  state.capabilities, state.alert = nil, nil
+  talk.updates(state)
 end
 
 local function start(state, opts)
   state.channel.max = opts.max_line_bytes or talk.LINE
   state.most_literal, state.most_reply = opts.max_literal_bytes or talk.LITERAL, opts.max_reply_bytes or talk.REPLY
-  state.updates, state.spent = clients.array{}, 0
+  state.spent = 0
+  talk.updates(state)
   local said = talk.greeting(state)
-  if said.status == "BYE" then return clients.refusal(said.code or "BYE", talk.spoken(said.text)) end
+  if said.status == "BYE" then return clients.refusal(talk.spoken(said.code or "BYE"), talk.spoken(said.text)) end
   if said.status ~= "OK" and said.status ~= "PREAUTH" then state.channel:fail("protocol", "the greeting is neither OK, PREAUTH nor BYE") end
   if said.code then talk.coded(state, said) end
   local known = said.status == "PREAUTH"
@@ -89,11 +91,12 @@ local function start(state, opts)
   if has["UTF8=ACCEPT"] and has.ENABLE and opts.user then
     talk.say(state, "ENABLE", "ENABLE UTF8=ACCEPT", function(response)
       if response.kind ~= "enabled" then return false end
-      for _, name in next, response.names do state.utf8 = state.utf8 or upper(name) == "UTF8=ACCEPT" end
+      for _, name in next, response.names do state.accepts_utf8 = state.accepts_utf8 or upper(name) == "UTF8=ACCEPT" end
       return true
     end)
+    state.utf8 = state.utf8 or state.accepts_utf8
   end
-  state.updates = clients.array{}
+  talk.updates(state)
 end
 
 -- Mailboxes -----------------------------------------------------------------------------------------------------------
@@ -137,7 +140,7 @@ local function choose(state, word, name, opts)
     talk.rest(state)
     -- What is selected is given up first, whatever comes (RFC 9051 section 6.3.2).
     state.box, state.opening = nil, { name = given, read_only = word == "EXAMINE" }
-    state.updates = clients.array{}
+    talk.updates(state)
     local said, no = talk.command(state, word, { word .. " ", mailbox })
     local box = state.opening
     state.opening = nil
@@ -250,7 +253,7 @@ end
 -- News ----------------------------------------------------------------------------------------------------------------
 
 --- What the server had to say: a list of { kind = "exists" | "recent", number }, { kind = "expunge", number }, { kind = "fetch", number, message },
--- { kind = "vanished", uids }. Its field `lost`: how many were dropped, where there were more than 10,000.
+-- { kind = "vanished", uids }. Its field `lost`: how many were dropped, where there were more than 10,000, or they took more than 16 MiB.
 function METHODS.noop(state, opts)
   opts = options(1, "noop", opts, TIMEOUT, 1)
   return state:call("noop", opts.timeout, function()
@@ -322,10 +325,7 @@ end
 
 --- The mailbox that is open, as it is now; nil where there is none.
 function FIELDS.selected(state)
-  if not state.box then return nil end
-  local copy = clients.hash{}
-  for name, value in next, state.box do copy[name] = value end
-  return copy
+  return state.box and clients.copied(state.box)
 end
 
 --- What the server wants people to read (ALERT), the last of it.
@@ -342,17 +342,12 @@ for name, method in next, METHODS do
   end
 end
 
---- Ends the session and closes the connection: another word for `close`.
-function public.logout(self)
-  public.close(self)
-end
-
 local object
 object, behind = clients.class("imap", public, FIELDS, function(state)
   talk.rest(state)
   state.leaving = true
   talk.say(state, "LOGOUT")
-end)
+end, "logout")
 
 --- The object, for which `net.poll` can wait: it is readable once the server says something, or has said it already.
 local function pollable(state)

@@ -11,7 +11,7 @@ local find, format = string.find, string.format
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local bad, merged, show = args.bad, sockets.merged, args.show
+local bad, fail, merged, show = args.bad, errors.fail, sockets.merged, args.show
 
 local M = {}
 
@@ -96,7 +96,9 @@ local function connect(door, opts, protocol, state)
   state.channel = channels.over(channels.sockets(core, socket), protocol.limits)
   --- Speaks TLS from here on: the server has agreed to it.
   function state.secure()
-    local done, wrong = state.channel:starttls(merged(tls_options(opts), { timeout = opts.timeout }), state.sessions)
+    -- A store of sessions has the options of TLS.
+    local options = merged(state.sessions and {} or tls_options(opts), { timeout = opts.timeout })
+    local done, wrong = state.channel:starttls(options, state.sessions)
     if not done then error({ ARGUMENT, wrong }, 0) end
     state.private = true
   end
@@ -136,14 +138,15 @@ end
 
 -- What the protocols' `start` have in common --------------------------------------------------------------------------
 
-local function fail(class, message)
-  error(errors.methods().made(class, message), 0)
-end
-
 --- Raises `tls` where the server has no STARTTLS, or does not want it: what was to be private is not said in the open.
 -- @param why "offers no STARTTLS", "refuses STARTTLS (454 …)"
 function M.unsecured(why)
   fail("tls", "the server " .. why .. ': nothing goes on in the clear (tls = "implicit" is for ports that speak TLS at once, tls = false for none)')
+end
+
+--- Raises `tls` where a password that goes out as it is would go out in the clear, and the caller has not allowed that.
+function M.confidential(state, opts)
+  if not (state.private or opts.insecure_auth) then fail("tls", sasl.exposed()) end
 end
 
 --- Logs in by SASL.

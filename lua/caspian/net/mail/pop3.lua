@@ -6,22 +6,18 @@ local clients = require("caspian.net.mail.client")
 local errors = require("caspian.net.errors")
 local opening = require("caspian.net.mail.opening")
 local sasl = require("caspian.net.mail.sasl")
-local error, next, setfenv, tonumber, tostring, type = error, next, setfenv, tonumber, tostring, type
+local error, setfenv, tonumber, tostring, type = error, setfenv, tonumber, tostring, type
 local concat, find, format, gmatch, match, sub, upper =
   table.concat, string.find, string.format, string.gmatch, string.match, string.sub, string.upper
-local io_type = io and io.type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
-local bad, show = args.bad, args.show
+local bad, fail, show = args.bad, errors.fail, args.show
 
 local BODY = 256 * 1024 * 1024   -- bytes of a message as a string
-local LISTING = 16 * 1024 * 1024 -- bytes of a reply in lines
+local LISTING = 64 * 1024 * 1024 -- bytes that a reply in lines takes
+local ENTRY = 128                -- bytes that a line of one takes in memory besides its own
 local PIECE = 65536
-
-local function fail(class, message, given)
-  error(errors.methods().made(class, message, nil, given), 0)
-end
 
 -- Replies -------------------------------------------------------------------------------------------------------------
 
@@ -30,7 +26,7 @@ end
 -- @return its text; nil and a refusal
 local function answer(state, more)
   local channel = state.channel
-  local line = channel:line()
+  local line = channel:plain()
   local text = match(line, "^%+OK ?(.*)$")
   if text then
     channel.underway = more or false
@@ -43,7 +39,6 @@ local function answer(state, more)
 end
 
 local function ask(state, more, ...)
-  state.channel.word = (...)
   state.channel:command(...)
   return answer(state, more)
 end
@@ -52,9 +47,9 @@ end
 local function lines(state, each)
   local channel, left = state.channel, LISTING
   while true do
-    local line = channel:line()
-    left = left - #line - 2
-    if left < 0 then fail("too_large", channel:awaited() .. " is longer than " .. LISTING .. " bytes") end
+    local line = channel:plain()
+    left = left - #line - ENTRY
+    if left < 0 then fail("too_large", format("%s takes more than %d bytes", channel:awaited(), LISTING)) end
     if line == "." then break end
     if sub(line, 1, 1) == "." then line = sub(line, 2) end
     each(line)
@@ -131,9 +126,7 @@ local function apop(state, opts)
 end
 
 local function user_and_pass(state, opts)
-  if not (state.private or opts.insecure_auth) then
-    fail("tls", "the password would cross the connection in the clear (tls = \"starttls\" or \"implicit\"; insecure_auth = true sends it all the same)")
-  end
+  opening.confidential(state, opts)
   local _, refused = ask(state, false, "USER", opts.user)
   if not refused then _, refused = ask(state, false, "PASS", opts.password) end
   return refused
@@ -145,11 +138,10 @@ local function by_sasl(state, opts, offered)
   local initial = #opts.user + #opts.password < 150
   return opening.authenticate(state, opts, offered, initial, function(mechanism, first)
     if first then channel:command("AUTH", mechanism, first) else channel:command("AUTH", mechanism) end
-    channel.word = "AUTH"
   end, function(text)
     channel:send(text .. "\r\n")
   end, function()
-    local line = channel:line()
+    local line = channel:plain()
     local challenge = match(line, "^%+ ?([%w+/=]*)$")
     if challenge then return "more", challenge end
     channel.underway = false
@@ -201,9 +193,7 @@ local METHODS, FIELDS = {}, {}
 
 --- What the server can (CAPA), by keyword in upper case: the parameters behind it, "" where there are none.
 function FIELDS.capabilities(state)
-  local copy = {}
-  for keyword, parameters in next, state.capabilities do copy[keyword] = parameters end
-  return clients.hash(copy)
+  return clients.copied(state.capabilities)
 end
 
 local object, behind = clients.class("pop3", METHODS, FIELDS, function(state)
@@ -279,7 +269,7 @@ local function message(state, name, into, most, ...)
   local text, refused = ask(state, true, ...)
   if not text then return nil, refused end
   local gathered, bytes = {}, 0
-  local file = into and io_type and io_type(into) == "file"
+  local file = clients.is_file(into)
   local function run()
     for piece in pieces(state.channel) do
       if file then
@@ -306,7 +296,7 @@ local function message(state, name, into, most, ...)
 end
 
 local function receives(name, into, opts, at)
-  if into ~= nil and type(into) ~= "function" and not (io_type and io_type(into) == "file") then
+  if into ~= nil and type(into) ~= "function" and not clients.is_file(into) then
     bad(at, name, "a function or an open file expected, or nothing for a string; got " .. show(into), 1)
   end
   return args.options(at + 1, name, opts, INTO, 1)

@@ -9,6 +9,8 @@ local concat, sort = table.concat, table.sort
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
+local fail = errors.fail
+
 local M = {
   --- Rounds of PBKDF2: fewer are too cheap to guess (RFC 7677 section 4), more would hold the program for seconds.
   FEWEST = 4096, MOST = 1000000,
@@ -38,8 +40,10 @@ M.NAMES = { auto = true }
 for name in next, BY_NAME do M.NAMES[name] = true end
 M.WORDS = '"auto", "plain", "login", "cram_md5", "xoauth2" or "scram"'
 
-local function fail(class, message)
-  error(errors.methods().made(class, message), 0)
+--- What is said where a password is not sent. why: besides that there is no TLS. Defaults to nothing
+function M.exposed(why)
+  return "the password would cross the connection in the clear" .. (why and ": " .. why or "")
+    .. ' (tls = "starttls" or "implicit"; insecure_auth = true sends it all the same)'
 end
 
 --- The mechanism to use.
@@ -67,8 +71,7 @@ function M.choose(offered, opts)
   sort(names)
   local shown = #names == 0 and "none" or sub((gsub(concat(names, " "), "[^%w%-_ ]", "?")), 1, 200)
   if clear then
-    return nil, "tls", "the password would cross the connection in the clear: the server offers " .. shown
-      .. " and there is no TLS (tls = \"starttls\" or \"implicit\"; insecure_auth = true sends it all the same)"
+    return nil, "tls", M.exposed("the server offers " .. shown .. " and there is no TLS")
   end
   return nil, "protocol", format("the server offers no way to log in that fits auth = %q: it offers %s", auth, shown)
 end

@@ -1,6 +1,7 @@
 --- SMTP (RFC 5321): `net.smtp` and its class.
 local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
+local errors = require("caspian.net.errors")
 local messages = require("caspian.net.mail.message")
 local opening = require("caspian.net.mail.opening")
 local error, next, pcall, rawget, select, setfenv, tonumber, type = error, next, pcall, rawget, select, setfenv, tonumber, type
@@ -93,9 +94,7 @@ local METHODS, FIELDS = {}, {}
 
 --- What the server offers, by keyword in upper case: the parameters behind it, "" where there are none.
 function FIELDS.extensions(state)
-  local copy = {}
-  for keyword, parameters in next, state.extensions do copy[keyword] = parameters end
-  return clients.hash(copy)
+  return clients.copied(state.extensions)
 end
 
 local object, behind = clients.class("smtp", METHODS, FIELDS, function(state)
@@ -191,6 +190,7 @@ local function data(state, letter)
     if out == nil then error(err, 0) end
     local ok, problem = pcall(channel.send, channel, out)
     if not ok then
+      if not (errors.fields[problem] and errors.methods().is(problem, "connection_reset")) then error(problem, 0) end
       -- A server that has had enough says why before it goes, or not.
       local heard, reply = pcall(channel.reply, channel, "DATA")
       if not (heard and reply.code >= 400) then error(problem, 0) end

@@ -4,7 +4,7 @@ local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
 local talk = require("caspian.net.mail.imap.talk")
 local words = require("caspian.net.mail.imap.words")
-local error, next, rawget, rawset, setfenv, tostring, type = error, next, rawget, rawset, setfenv, tostring, type
+local error, min, next, rawget, rawset, setfenv, tostring, type = error, math.min, next, rawget, rawset, setfenv, tostring, type
 local concat, find, format, lower, upper = table.concat, string.find, string.format, string.lower, string.upper
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
@@ -64,7 +64,7 @@ local function items_of(given)
   return "(" .. concat(list, " ") .. ")", wanted
 end
 
---- What takes the bytes of sections: a function, or an object with `write`, as Lua's files are.
+--- What takes the bytes of sections: a function, or a file of Lua's.
 local function sink_of(into)
   if into == nil or type(into) == "function" then return into end
   return function(bytes)
@@ -89,8 +89,8 @@ local METHODS = {}
 function METHODS.fetch(state, messages, items, opts)
   opts = options(3, "fetch", opts, FETCH, 1)
   if opts.each ~= nil and type(opts.each) ~= "function" then bad(3, "fetch", "each must be a function, got " .. show(opts.each), 1) end
-  if opts.into ~= nil and type(opts.into) ~= "function" and type(opts.into) ~= "userdata" and type(opts.into) ~= "table" then
-    bad(3, "fetch", "into must be a function or a file, got " .. show(opts.into), 1)
+  if opts.into ~= nil and type(opts.into) ~= "function" and not clients.is_file(opts.into) then
+    bad(3, "fetch", "into must be a function or an open file, got " .. show(opts.into), 1)
   end
   local set, list, wanted = words.set(1, "fetch", messages, 1), items_of(items)
   if set == "" then return opts.each and 0 or clients.array{} end
@@ -202,13 +202,10 @@ local function copied(state, said)
   local found = clients.hash{}
   if not said or said.code ~= "COPYUID" then return found end
   local validity, from, to = said.arguments[1], said.arguments[2], said.arguments[3]
-  if type(validity) ~= "string" or type(from) ~= "string" or type(to) ~= "string" then
-    state.channel:fail("protocol", "the server's COPYUID is malformed")
-  end
-  found.uid_validity = state.core.imap_expand(validity)
-  found.uid_validity = found.uid_validity and found.uid_validity[1]
-  found.from, found.to = state.core.imap_expand(from), state.core.imap_expand(to)
-  if not (found.uid_validity and found.from and found.to) then state.channel:fail("protocol", "the server's COPYUID is malformed") end
+  validity = talk.numbers(state, validity)
+  found.uid_validity = validity and validity[1]
+  found.from, found.to = talk.numbers(state, from), talk.numbers(state, to)
+  if not (validity and found.from and found.to) then state.channel:fail("protocol", "the server's COPYUID is malformed") end
   return found
 end
 
@@ -302,21 +299,28 @@ local function source(message, size)
   local read
   if type(message) == "function" then
     if not size then bad(3, "append", "size is missing: how many bytes the function gives", 2) end
-    read = message
-  elseif type(message) == "userdata" or type(message) == "table" then
-    local here = message:seek("cur")
-    size = size or message:seek("end") - here
-    message:seek("set", here)
-    read = function() return message:read(talk.PIECE) end
+    read = function() return message() end
+  elseif clients.is_file(message) then
+    if not size then
+      local last
+      local here, why = message:seek("cur")
+      if here then last, why = message:seek("end") end
+      if last then here, why = message:seek("set", here) end
+      if not (here and last) then
+        bad(3, "append", "size is missing: how many bytes the file gives, which cannot be sought (" .. tostring(why) .. ")", 2)
+      end
+      size = last - here
+    end
+    read = function(left) return message:read(min(left, talk.PIECE)) end
   else
-    bad(2, "append", "message must be a string, a file or a function, got " .. show(message), 2)
+    bad(2, "append", "message must be a string, an open file or a function, got " .. show(message), 2)
   end
   return {
     size = size,
     pour = function(channel)
       local left = size
       while left > 0 do
-        local piece = read()
+        local piece = read(left)
         if piece == nil or piece == "" then channel:fail("socket", format("append: the message ends %.0f bytes before its size", left)) end
         if type(piece) ~= "string" or #piece > left then channel:fail("socket", "append: the message is longer than its size") end
         channel:send(piece)
@@ -334,12 +338,16 @@ function METHODS.append(state, mailbox, message, opts)
   opts = options(3, "append", opts, APPEND, 1)
   local pieces = { "APPEND ", mailbox }
   local before = " "
-  if opts.flags ~= nil then before = before .. words.flags(3, "append", opts.flags, 1) .. " " end
+  if opts.flags ~= nil then
+    before = before .. words.flags(3, "append", opts.flags, 1) .. " "
+  elseif state.accepts_utf8 then
+    before = before .. "() " -- Courier knows UTF8 only behind flags
+  end
   if opts.date ~= nil then before = before .. words.date_time(3, "append", "date", opts.date, 1) .. " " end
   local from = source(message, opts.size)
   pieces[3] = before
   pieces[4] = from
-  if state.utf8 then
+  if state.accepts_utf8 then
     -- RFC 6855 section 4: the server is told that there may be UTF-8 in headers.
     pieces[3], pieces[5] = before .. "UTF8 (~", ")"
   end
@@ -349,9 +357,7 @@ function METHODS.append(state, mailbox, message, opts)
     if no then return nil, no end
     local found = clients.hash{}
     if said.code == "APPENDUID" then
-      local validity, number = said.arguments[1], said.arguments[2]
-      validity = type(validity) == "string" and state.core.imap_expand(validity)
-      number = type(number) == "string" and state.core.imap_expand(number)
+      local validity, number = talk.numbers(state, said.arguments[1]), talk.numbers(state, said.arguments[2])
       if not (validity and number) then state.channel:fail("protocol", "the server's APPENDUID is malformed") end
       found.uid_validity, found.uid = validity[1], number[1]
     end

@@ -1,13 +1,15 @@
 --- Commands and responses of IMAP (RFC 9051 section 2.2), and the state of the connection.
 --
 -- Fields of a state, beside a client's: capabilities (by name in upper case), utf8 (names of mailboxes are UTF-8 on the
--- line), box (the selected mailbox), updates (unsolicited data), idling (the tag of a running IDLE), limits.
+-- line), accepts_utf8 (so are messages, RFC 6855), box (the selected mailbox), updates (unsolicited data), held (bytes of
+-- those in memory), spent (bytes of the responses to this command), idling (the tag of a running IDLE), limits.
 local clients = require("caspian.net.mail.client")
+local errors = require("caspian.net.errors")
 local objects = require("caspian.net.objects")
-local next, setfenv, setmetatable, tonumber, type = next, setfenv, setmetatable, tonumber, type
+local error, floor, min, next, setfenv, setmetatable, tonumber, type =
+  error, math.floor, math.min, next, setfenv, setmetatable, tonumber, type
 local byte, concat, format, gsub, match, sub, upper =
   string.byte, table.concat, string.format, string.gsub, string.match, string.sub, string.upper
-local remove = table.remove
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -15,7 +17,8 @@ local M = {
   LINE = 1024 * 1024,          -- bytes of a line
   LITERAL = 64 * 1024 * 1024,  -- bytes of a literal in memory
   REPLY = 256 * 1024 * 1024,   -- bytes that all responses to one command may take in memory
-  UPDATES = 10000,             -- what the server said unasked and nobody has fetched
+  UPDATES = 10000,             -- what the server said unasked and nobody has fetched: so many, and
+  NEWS = 16 * 1024 * 1024,     -- bytes that it may take in memory
   VALUE = 64,                  -- bytes that a value takes in memory besides its own
   PIECE = 65536,               -- bytes of a literal that is streamed, at a time
   SMALL = 4096,                -- bytes of a literal that goes without asking, where LITERAL+ or LITERAL- is offered (RFC 7888)
@@ -23,11 +26,33 @@ local M = {
 
 -- Responses -----------------------------------------------------------------------------------------------------------
 
+local function excessive(state)
+  state.channel:fail("too_large", format("%s takes more than %.0f bytes (max_reply_bytes)", state.channel:awaited(), state.most_reply))
+end
+
 local function spend(state, bytes)
   state.spent = state.spent + bytes
-  if state.spent > state.most_reply then
-    state.channel:fail("too_large", format("%s takes more than %d bytes (max_reply_bytes)", state.channel:awaited(), state.most_reply))
+  if state.spent > state.most_reply then excessive(state) end
+end
+
+--- What the core's reader makes of a text: a value, and how many values that is, each number of a set among them. They are counted
+-- while it reads: ten bytes can name four billion numbers.
+-- @param read a function of the core: (text, how many values at the most)
+local function read(state, reader, text)
+  local left = floor((state.most_reply - state.spent) / M.VALUE)
+  local value, count = reader(text, left)
+  if not value then
+    if errors.methods().is(count, "too_large") then excessive(state) end
+    state.channel:fail("protocol", state.channel:awaited() .. ": " .. count.message)
   end
+  spend(state, M.VALUE * count)
+  return value
+end
+
+--- The numbers of a set in what a server said; nil for what is none.
+function M.numbers(state, set)
+  if type(set) ~= "string" or not match(set, "^[%d:,]+$") then return nil end
+  return read(state, state.core.imap_expand, set)
 end
 
 --- Hands the literal that follows to `sink`, in pieces.
@@ -49,11 +74,11 @@ local function section_of(line)
   if match(tail, "[ (]RFC822 {%d+%+?}$") then return "" end
 end
 
---- Reads one response with its literals: what it says.
--- @param sink takes the literals of sections, as `stream` gives them; in the response they are empty, and `lengths` of the response has
---   how many bytes they had, by section
+--- Reads one response with its literals: what it says, and how many bytes it takes.
+-- @param sink takes the literals of sections, as `stream` gives them; in the response they are empty, and the third result has how many
+--   bytes they had, by section
 local function response(state, sink)
-  local channel, core = state.channel, state.core
+  local channel, core, before = state.channel, state.core, state.spent
   local line = channel:line()
   local length = byte(line, -1) == 125 and core.imap_literal(line, true)
   local text, lengths = line, nil
@@ -84,12 +109,11 @@ local function response(state, sink)
     pieces[#pieces + 1] = line .. "\r\n"
     text = concat(pieces)
   end
-  local said, items = core.imap_parse(text)
-  if not said then channel:fail("protocol", channel:awaited() .. ": " .. items.message) end
-  spend(state, #line + M.VALUE * items)
+  spend(state, #line)
+  local said = read(state, core.imap_parse, text)
   -- ESEARCH names the tag of its command, and ends nothing.
   if said.kind == "esearch" then said.of, said.tag = said.tag, nil end
-  return said, lengths
+  return said, state.spent - before, lengths
 end
 
 local function learn(state, names)
@@ -104,13 +128,14 @@ local function spoken(text)
 end
 M.spoken = spoken
 
---- Keeps what the server says of the mailbox that is selected.
-local function keep(state, update)
+--- Keeps what the server says of the mailbox that is selected, where there is room: `lost` of the list says how many were dropped.
+local function keep(state, update, bytes)
   local updates = state.updates
-  if #updates >= M.UPDATES then
-    remove(updates, 1)
+  if #updates >= M.UPDATES or state.held + bytes > min(M.NEWS, state.most_reply) then
     updates.lost = (updates.lost or 0) + 1
+    return
   end
+  state.held = state.held + bytes
   updates[#updates + 1] = setmetatable(update, objects.HASH)
 end
 
@@ -134,7 +159,7 @@ local function coded(state, said)
 end
 
 --- Takes in what no command has asked for.
-local function unasked(state, said)
+local function unasked(state, said, bytes)
   local kind, box = said.kind, state.opening or state.box
   if kind == "status" then
     if said.status == "BYE" and not state.leaving then
@@ -151,26 +176,44 @@ local function unasked(state, said)
     if box then box.flags = said.flags end
   elseif kind == "exists" or kind == "recent" then
     if box then box[kind] = said.number end
-    if not state.opening then keep(state, { kind = kind, number = said.number }) end
+    if not state.opening then keep(state, { kind = kind, number = said.number }, bytes) end
   elseif kind == "expunge" then
     if box and box.exists and box.exists > 0 then box.exists = box.exists - 1 end
-    keep(state, { kind = kind, number = said.number })
+    keep(state, { kind = kind, number = said.number }, bytes)
   elseif kind == "vanished" then
     if box and box.exists and not said.earlier then box.exists = box.exists > #said.uids and box.exists - #said.uids or 0 end
-    keep(state, { kind = kind, uids = said.uids })
+    keep(state, { kind = kind, uids = said.uids }, bytes)
   elseif kind == "fetch" then
-    keep(state, { kind = kind, number = said.number, message = said.message })
+    keep(state, { kind = kind, number = said.number, message = said.message }, bytes)
   elseif kind == "go" then
     state.channel:fail("protocol", state.channel:awaited() .. " is a go-ahead that nobody waits for")
   end
   -- Everything else is an answer to a command of somebody else's, or an extension's: of no use here, and allowed (RFC 9051 section 7).
 end
 
+--- Takes the responses of FETCH that have arrived, as far as they are ordinary: in one step of the core, since a mailbox has thousands.
+local function many(state, on)
+  local channel = state.channel
+  local messages, counts, length =
+    state.core.imap_fetched(channel.transport.socket, channel.max, floor((state.most_reply - state.spent) / M.VALUE))
+  if messages == nil then error(counts, 0) end
+  if not messages then return end
+  local said, each = { kind = "fetch" }, floor(length / #messages)
+  for at = 1, #messages do
+    local bytes, message = each + M.VALUE * counts[at], messages[at]
+    spend(state, bytes)
+    -- Whoever takes it takes the message alone.
+    said.message, said.number = message, message.seq
+    if not on(said) then unasked(state, said, bytes) end
+  end
+end
+
 --- The next response that is no news of its own: the end of the command `tag`, or a go-ahead where `go` says so.
 -- @param on may take a response: true if it did
 local function await(state, tag, go, on, sink)
   while true do
-    local said, lengths = response(state, sink)
+    if on and not sink then many(state, on) end
+    local said, bytes, lengths = response(state, sink)
     if said.tag then
       if said.tag ~= tag then state.channel:fail("protocol", state.channel:awaited() .. " ends a command that nobody gave") end
       if said.code then coded(state, said) end
@@ -178,7 +221,7 @@ local function await(state, tag, go, on, sink)
     elseif said.kind == "go" and go then
       return said
     elseif not (on and on(said, lengths)) then
-      unasked(state, said)
+      unasked(state, said, bytes)
     end
   end
 end
@@ -188,11 +231,10 @@ end
 --- What refused a command, or nil. BAD is no refusal: the server did not understand.
 local function refused(state, said)
   if said.status == "OK" then return nil end
-  if said.status == "NO" then return clients.refusal(said.code or "NO", spoken(said.text)) end
+  if said.status == "NO" then return clients.refusal(spoken(said.code or "NO"), spoken(said.text)) end
   state.channel.underway = false
   state.channel:fail("protocol", format("the server takes %s for %s: %s", state.channel.word, said.status, spoken(said.text)))
 end
-M.refused = refused
 
 function M.tag(state)
   state.count = (state.count or 0) + 1
@@ -296,9 +338,9 @@ end
 --- Reads one response while an IDLE goes on; nil, or a refusal where the server has ended it.
 function M.listen(state)
   state.spent = 0
-  local said = response(state)
+  local said, bytes = response(state)
   if not said.tag then
-    unasked(state, said)
+    unasked(state, said, bytes)
   elseif said.tag == state.idling then
     state.idling = nil
     return refused(state, said)
@@ -307,10 +349,10 @@ function M.listen(state)
   end
 end
 
---- What the server said unasked since it was last asked for.
+--- What the server said unasked since it was last asked for; from now on it is the caller's.
 function M.updates(state)
   local updates = state.updates
-  state.updates = clients.array{}
+  state.updates, state.held = clients.array{}, 0
   return updates
 end
 

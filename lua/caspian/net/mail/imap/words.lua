@@ -4,6 +4,7 @@
 -- function }.
 local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
+local dates = require("caspian.net.dates")
 local error, floor, next, pcall, rawget, setfenv, type = error, math.floor, next, pcall, rawget, setfenv, type
 local concat, find, format, gmatch, gsub, match, sort, upper =
   table.concat, string.find, string.format, string.gmatch, string.gsub, string.match, table.sort, string.upper
@@ -111,20 +112,6 @@ function M.flags(index, name, value, depth)
   return "(" .. concat(parts, " ") .. ")"
 end
 
-local MONTHS = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
-
---- Year, month and day of a day since 1970 (Hinnant, "civil_from_days").
-local function civil(days)
-  days = days + 719468
-  local era = floor(days / 146097)
-  local of_era = days - era * 146097
-  local year = floor((of_era - floor(of_era / 1460) + floor(of_era / 36524) - floor(of_era / 146096)) / 365)
-  local of_year = of_era - (365 * year + floor(year / 4) - floor(year / 100))
-  local shifted = floor((5 * of_year + 2) / 153)
-  local month = shifted < 10 and shifted + 3 or shifted - 9
-  return year + era * 400 + (month <= 2 and 1 or 0), month, of_year - floor((153 * shifted + 2) / 5) + 1
-end
-
 --- Seconds since 1970 in range of a date of four digits.
 local function is_time(value)
   return type(value) == "number" and value == value and value >= -62135596800 and value < 253402300800
@@ -133,11 +120,8 @@ end
 --- A date and a time, in UTC: "17-Jul-1996 02:44:25 +0000".
 function M.date_time(index, name, what, value, depth)
   if not is_time(value) then bad(index, name, what .. " must be a Unix time, got " .. show(value), (depth or 0) + 1) end
-  value = floor(value)
-  local days = floor(value / 86400)
-  local year, month, day = civil(days)
-  local rest = value - days * 86400
-  return format('"%02d-%s-%04d %02d:%02d:%02d +0000"', day, MONTHS[month], year, floor(rest / 3600), floor(rest / 60) % 60, rest % 60)
+  local year, month, day, hour, minute, second = dates.parts(value)
+  return format('"%02d-%s-%04d %02d:%02d:%02d +0000"', day, dates.MONTHS[month], year, hour, minute, second)
 end
 
 --- What is wrong with criteria, on its way out of a protected call, to whoever is to blame.
@@ -151,13 +135,13 @@ end
 local function day_of(what, value)
   local year, month, day
   if is_time(value) then
-    year, month, day = civil(floor(value / 86400))
+    year, month, day = dates.parts(value)
   elseif type(value) == "string" then
     year, month, day = match(value, "^(%d%d%d%d)-(%d%d)-(%d%d)$")
     month = month and month + 0
   end
-  if not year or not MONTHS[month] then fail(what .. ' must be a day ("1996-07-17") or a Unix time, got ' .. show(value)) end
-  return format("%d-%s-%04d", day, MONTHS[month], year)
+  if not year or not dates.MONTHS[month] then fail(what .. ' must be a day ("1996-07-17") or a Unix time, got ' .. show(value)) end
+  return format("%d-%s-%04d", day, dates.MONTHS[month], year)
 end
 
 --- Keys of SEARCH (RFC 9051 section 6.4.4, RFC 5032) by what they are followed by.

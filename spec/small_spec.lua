@@ -1,0 +1,33 @@
+-- Contract 13: what a small build has of mail and files: FTP, which needs nothing but sockets, and words for the rest. SMALL says that
+-- this is one.
+
+local fails = require("spec.support.fails")
+local net = require("spec.support.subject").net
+local servers = require("spec.support.servers")
+local wire = require("spec.support.wire")
+
+local small = os.getenv("SMALL") ~= nil
+
+describe("a " .. (small and "small" or "full") .. " build", function()
+  wire.watch(before_each, after_each)
+
+  for _, name in ipairs{ "smtp", "imap", "pop3" } do
+    it((small and "says that it has no " or "has ") .. name, function()
+      local words = small and "built without mail" or "host is missing"
+      local text = fails.plainly(words, net[name], {})
+      if small then assert.truthy(text:find(name .. ": ", 1, true), text) end
+      fails.plainly(words, net.class("puck.uno/" .. name .. "/client").new, {})
+    end)
+  end
+
+  it((small and "says that it has no" or "has a") .. " parser of messages", function()
+    if small then fails.plainly("built without mail", net.mail.parse, "a: b") else assert.equal("b", net.mail.parse("a: b\r\n\r\n").headers.a) end
+  end)
+
+  it("has FTP", function()
+    fails.plainly("host is missing", net.ftp, {})
+    local ftp = assert(net.ftp{ host = "127.0.0.1", port = servers.mail_files.ftp, tls = false, user = "ftp", password = "x", insecure_auth = true })
+    assert.equal("array", net.kind(ftp:list()))
+    ftp:close()
+  end)
+end)
