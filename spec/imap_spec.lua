@@ -1,5 +1,6 @@
 -- Contract 10: imap against dovecot; Python's imaplib and email are the second opinion.
 
+local child = require("spec.support.child")
 local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
 local peer = require("spec.support.peer")
@@ -363,6 +364,46 @@ describe("idle", function()
     assert.is_true(imap.connected)
     assert.same({}, imap:noop())
     imap:close()
+  end)
+end)
+
+describe("the memory of clients of IMAP and POP3", function()
+  it("does not grow with a message of 100 MiB, there and back", function()
+    count = count + 1
+    local said = child.run(([[
+local net = launch{ "--allow-net=localhost" }
+local function peak()
+  for line in io.lines("/proc/self/status") do
+    local kilobytes = line:match("VmHWM:%%s+(%%d+)")
+    if kilobytes then return tonumber(kilobytes) end
+  end
+end
+local function options(port)
+  return { host = "localhost", port = port, user = "imap%d", password = "s3cret", ca_bundle = %q, timeout = 60 }
+end
+local imap = assert(net.imap(options(%d)))
+local head, line = "Subject: large\r\n\r\n", ("x"):rep(1022) .. "\r\n"
+assert(imap:append("INBOX", head .. line:rep(300)))
+assert(imap:select("INBOX"))
+assert(imap:fetch(1, "BODY.PEEK[]", { into = function() end }))
+local before, left = peak(), 100 * 1024
+assert(imap:append("INBOX", function()
+  left = left - 1
+  return left == 100 * 1024 - 1 and head .. line or line
+end, { size = #head + 100 * 1024 * #line }))
+local fetched, retrieved = 0, 0
+assert(imap:fetch(2, "BODY.PEEK[]", { into = function(piece) fetched = fetched + #piece end }))
+local pop = assert(net.pop3(options(%d)))
+assert(pop:retr(2, function(piece) retrieved = retrieved + #piece end))
+print(fetched - #head, retrieved - #head, peak() - before)
+assert(imap:store("1:2", "add", "\\Deleted"))
+assert(imap:expunge())
+imap:close()
+pop:close()
+]]):format(count, servers.ca, dovecot.imap, dovecot.pop3))
+    local fetched, retrieved, grown = said:match("^(%d+)%s+(%d+)%s+(%-?%d+)")
+    assert.same({ "104857600", "104857600" }, { fetched, retrieved }, said)
+    assert.truthy(tonumber(grown) < 16 * 1024, grown .. " KiB")
   end)
 end)
 
