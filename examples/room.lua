@@ -130,13 +130,20 @@ while true do
   for _, one in ipairs(ready) do
     if one == server then
       local ok, request = pcall(server.accept, server, { timeout = 0 })
+      ---@cast request caspian.net.Server_request?
       if ok and request then app:handle(request) end
     elseif talking[one] then
       local who = talking[one]
       local ok, text = pcall(one.recv, one, { timeout = 0 })
-      if ok and text then
+      local over = false
+      if not ok then
+        over = not text:is("timeout")
+      elseif text then
         tell(talking, "send", who .. ": " .. text)
-      elseif ok or not text:is("timeout") then
+      else
+        over = true
+      end
+      if over then
         talking[one] = nil
         pcall(one.close, one)
         count(who .. " leaves")

@@ -2,7 +2,7 @@
 -- part of: room.sh
 local base, many = ..., 100
 
-local visitors, streams, heard = {}, {}, 0
+local visitors, streams, heard = {}, {}, 0 ---@type caspian.net.Websocket[]
 for at = 1, many do
   streams[at] = net.events(base .. "/people", { timeout = 20 })
   visitors[at] = net.websocket((base:gsub("^http", "ws")) .. "/talk", { timeout = 20 })
@@ -14,7 +14,7 @@ while heard < many * many do
   local ready = net.poll(visitors, 20)
   if #ready == 0 then error("nobody says anything: " .. heard .. " heard") end
   for _, visitor in ipairs(ready) do
-    local number = visitor:recv():match("^somebody: (%d+)$")
+    local number = (visitor:recv() or ""):match("^somebody: (%d+)$")
     assert(number and not said[visitor][number], "twice, or nonsense")
     said[visitor][number] = true
     heard = heard + 1

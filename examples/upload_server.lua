@@ -7,7 +7,7 @@ io.stdout:flush()
 
 server:run(function(request)
   if request.method ~= "POST" or request.path ~= "/upload" then return { status = 404, body = "no such page\n" } end
-  local text = ("%d bytes of %s"):format(request.content_length, request.headers["content-type"]:match("^[^;]*"))
+  local text = ("%d bytes of %s"):format(request.content_length, (request.headers["content-type"] or ""):match("^[^;]*"))
   for _, part in ipairs(request:parts() or {}) do
     if part.filename then text = ("%s, with %s of %d bytes"):format(text, part.filename, part.size) end
   end

@@ -78,7 +78,7 @@ describe("a response", function()
     { function() response.new(200, nil, 5) end,
       "bad argument #3 to 'new' (body must be a string, or a function that returns the next piece, got 5)" },
     { function() response.html(200) end, "bad argument #2 to 'html' (body must be a string, got nil)" },
-    { function() response.json(200, print) end, "bad argument #2 to 'json' (value is a function, which JSON has not)" },
+    { function() response.json(200, print) end, "bad argument #2 to 'json' (value is a function, which JSON does not have)" },
     { function() response.redirect.see_other("/a\r\nSet-Cookie: b") end,
       "bad argument #1 to 'see_other' (url must be a string without blanks and control characters, got \"/a\\13\\\nSet-Cookie: b\")" },
     { function() response.empty(204).statuss = 1 end, "a response has status, headers, body and csp, not \"statuss\"" },

@@ -405,7 +405,7 @@ describe("net.smtp", function()
 
   local MESSAGE = { from = "a@spec.test", to = "b@spec.test" }
   for words, more in pairs{
-    ["from is missing"] = { from = false }, ["nobody would get it"] = { to = {} }, ["to[1] must be a string"] = { to = { 7 } },
+    ["from is missing"] = { from = false }, ["the message has no recipient"] = { to = {} }, ["to[1] must be a string"] = { to = { 7 } },
     ["to: \"b\": an address has an @"] = { to = "b" }, ["to[2]: "] = { to = { "b@x", "b@x, c" } }, ["to is a list with a hole"] = { to = { [2] = "a@x" } },
     ["to: it holds a control character (U+000D)"] = { to = "b@x\r\nRCPT TO:<c@x>" }, ["cc: "] = { cc = "<a@x> SIZE=1" },
     ["bcc: address is missing"] = { bcc = { name = "x" } }, ["sender must be one"] = { sender = "a@x, b@x" }, ["from has several"] = { from = "a@x, b@x" },

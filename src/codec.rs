@@ -151,7 +151,7 @@ pub fn build(parts: &Parts) -> Result<String> {
     let named = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     if !named {
-        return invalid(format!("scheme {scheme:?} is none"));
+        return invalid(format!("scheme {scheme:?} is malformed"));
     }
     let texts = [host, userinfo, query, fragment, &Some(path.clone())];
     let length: usize = texts.iter().map(|text| text.as_ref().map_or(0, String::len)).sum();
@@ -167,7 +167,7 @@ pub fn build(parts: &Parts) -> Result<String> {
         Some(host) => {
             let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
             if inner.contains(['/', '?', '#', '@', '\\', '[', ']', '%', ' ']) {
-                return invalid(format!("host {host:?} is none"));
+                return invalid(format!("host {host:?} is malformed"));
             }
             let address = if inner.contains(':') { format!("[{inner}]") } else { inner.to_owned() };
             read(&format!("{scheme}://{address}"), None)?

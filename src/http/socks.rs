@@ -155,7 +155,7 @@ impl Handshake {
                 self.at = At::Login;
                 Ok(Fed::Say(2, login))
             }
-            (0xff, Some(_)) => Err(refused("accepts none of the ways to log in that there are here").into()),
+            (0xff, Some(_)) => Err(refused("accepts none of the offered methods of authentication").into()),
             (0xff, None) => Err(refused("wants credentials; give them in the URL of the option `proxy`").into()),
             (other, _) => {
                 Err(broken(format!("the proxy chose method {other} of SOCKS5, which was not offered")).into())

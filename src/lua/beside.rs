@@ -39,7 +39,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // tls_sessions(capability, host, port, opts) -> sessions of a client, for `starttls`
     define(lua, core, "tls_sessions", |lua, (cap, host, port, opts): (AnyUserData, LuaString, u16, Option<Table>)| {
         let cap = held(&cap)?;
-        let Ok(dialled) = Zoned::parse(&host.to_string_lossy()) else { return argument(1, "host is none") };
+        let Ok(dialled) = Zoned::parse(&host.to_string_lossy()) else { return argument(1, "host is malformed") };
         let opts = Options::new(lua, opts, 1);
         let options = opts.client_options(&cap, "tls", port)?;
         let (tls, sessions) = cap.net.own_client_tls(&options).or_else(|why| argument(1, &why.fields().message))?;

@@ -122,7 +122,7 @@ fn boxed(other: &OtherError) -> String {
              (`openssl x509 -req` makes one with -extfile)"
         }
         Pki::MaximumPathDepthExceeded => {
-            "more than six certificates stand between the server's and a known authority, which is as far as is looked"
+            "the chain has more than six certificates between the server's and a known authority, which is the limit"
         }
         Pki::MaximumPathBuildCallsExceeded
         | Pki::MaximumSignatureChecksExceeded
@@ -188,7 +188,7 @@ fn incompatible(why: &PeerIncompatible) -> String {
         | P::SupportedVersionsExtensionRequired
         | P::Tls12NotOffered
         | P::Tls12NotOfferedOrEnabled => "no TLS version in common with the peer".into(),
-        other => format!("the peer lacks what is required ({other:?})"),
+        other => format!("the peer lacks a required feature ({other:?})"),
     }
 }
 

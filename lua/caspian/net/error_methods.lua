@@ -169,7 +169,7 @@ function M.malformed(err, url, streamed)
   if from and find(from, "@", 1, true) then from = nil end
   return M.altered(err, {
     message = (from and from .. ": " or "") .. own.message
-      .. (streamed and " (the response is streamed: json() and text() take what was not read yet)" or ""),
+      .. (streamed and " (the response is streamed: json() and text() return the part that was not read yet)" or ""),
     op = "json", url = from,
   })
 end

@@ -880,6 +880,9 @@ function Response.json() end
 ---@overload fun(self: caspian.net.Response): caspian.net.Cert?
 function Response.peer_cert() end
 
+--- An item of what `fetch_all` returns: a response or an error, which `net.kind` tells.
+---@class caspian.net.Result: caspian.net.Response, caspian.net.Error
+
 --- `fetch` for its hosts; it can be called itself.
 ---@class caspian.net.Jail
 ---@operator call(string): caspian.net.Response
@@ -933,7 +936,7 @@ function Client:events(url, opts) end
 --- Each item a URL or { url, … }; responses or errors, in order.
 ---@param list (string|table)[]
 ---@param opts? caspian.net.Batch_options
----@return (caspian.net.Response|caspian.net.Error)[]
+---@return caspian.net.Result[]
 function Client:fetch_all(list, opts) end
 --- What fetches from those hosts, and nothing else.
 ---@param ... string|string[]
@@ -1004,8 +1007,8 @@ function Http_client.events(url, opts) end
 --- Each item a URL or { url, … }; responses or errors, in order.
 ---@param list (string|table)[]
 ---@param opts? caspian.net.Batch_options
----@return (caspian.net.Response|caspian.net.Error)[]
----@overload fun(self: caspian.net.Http_client, list: (string|table)[], opts?: caspian.net.Batch_options): (caspian.net.Response|caspian.net.Error)[]
+---@return caspian.net.Result[]
+---@overload fun(self: caspian.net.Http_client, list: (string|table)[], opts?: caspian.net.Batch_options): caspian.net.Result[]
 function Http_client.fetch_all(list, opts) end
 --- What fetches from those hosts, and nothing else.
 ---@param ... string|string[]
@@ -1186,7 +1189,7 @@ function Server:close() end
 ---@field version "1.0"|"1.1"
 ---@field scheme "http"|"https"
 ---@field host? string  in lower case, without the port
----@field headers table<string, string|string[]>  found in any case
+---@field headers caspian.net.Headers  found in any case
 ---@field raw_headers string[][]
 ---@field cookies table<string, string>
 ---@field params table<string, string|caspian.net.Part>  query and form, the last of a name
@@ -1321,8 +1324,8 @@ function Net.fetch(url, opts) end
 --- Each item a URL or { url, … }; responses or errors, in order.
 ---@param list (string|table)[]
 ---@param opts? caspian.net.Batch_options
----@return (caspian.net.Response|caspian.net.Error)[]
----@overload fun(self: caspian.net.Net, list: (string|table)[], opts?: caspian.net.Batch_options): (caspian.net.Response|caspian.net.Error)[]
+---@return caspian.net.Result[]
+---@overload fun(self: caspian.net.Net, list: (string|table)[], opts?: caspian.net.Batch_options): caspian.net.Result[]
 function Net.fetch_all(list, opts) end
 ---@param host string
 ---@param port caspian.net.Port
@@ -1490,14 +1493,18 @@ function Sammy_class.new(opts) end
 ---@field on_error? fun(err: any, request: table, where: string, first?: any)  Defaults to a line on standard error
 ---@field on_warning? fun(words: string, request: table)  the same
 
----@alias caspian.net.Sammy_handler fun(request: table, transaction: caspian.net.Transaction): caspian.net.Sammy_response|table|nil
+---@alias caspian.net.Sammy_handler fun(request: caspian.net.Sammy_request, transaction: caspian.net.Transaction): caspian.net.Sammy_response|table|nil
+
+--- A request of an app.
+---@class caspian.net.Sammy_request: caspian.net.Server_request
+---@field steps table<integer|string, string>  the segments of the path, by position, and by name
 
 --- An app: routes, and handlers around them.
 ---@class caspian.net.Sammy
 ---@field handlers table[]      in the order in which they are asked; routes are among them
 ---@field csrf_guard boolean
 ---@field response caspian.net.Sammy_responses
----@field server? table         the server, while it listens
+---@field server? caspian.net.Server  while it listens
 local Sammy = {}
 ---@overload fun(self: caspian.net.Sammy, pattern: string, handler: caspian.net.Sammy_handler)
 ---@param pattern string  "/literal/{one segment}/*one_or_more"
@@ -1524,13 +1531,13 @@ function Sammy:reject(pattern, ...) end
 function Sammy:static(dir, opts) end
 ---@param host string|table  or `{ unix = path }`, or a listener
 ---@param port? caspian.net.Port
----@return table server
+---@return caspian.net.Server server
 function Sammy:listen(host, port) end
 --- Answers requests until `stop`: `run(host, port, fallback?)`, `run({ unix = path }, fallback?)`, `run(fallback?)` after `listen`.
 ---@param ... any
 function Sammy:run(...) end
 --- Answers one request of a server that the caller runs.
----@param request table
+---@param request caspian.net.Server_request
 ---@param fallback? caspian.net.Sammy_handler
 function Sammy:handle(request, fallback) end
 function Sammy:stop() end
@@ -1570,7 +1577,7 @@ Uds_client.patch = Uds_client.post
 function Uds_client.close() end
 
 ---@class caspian.net.Transaction
----@field request table                        read-only; with `steps`, by position and by name
+---@field request caspian.net.Sammy_request     read-only
 ---@field response caspian.net.Sammy_response  a draft, until somebody answers
 ---@field session any                          a table; nil ends it
 ---@field csrf_token string                    of the session

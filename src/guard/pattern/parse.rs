@@ -90,7 +90,7 @@ impl Reader<'_> {
             '*' if self.rest().starts_with("**") => {
                 self.at += 2;
                 if self.rest().starts_with(['*', ':', '+', '?']) {
-                    return fail(self.at, "`**` stands alone in its segment");
+                    return fail(self.at, "`**` must stand alone in its segment");
                 }
                 self.push(at, What::Many { least: 0, name: None });
             }
@@ -259,7 +259,7 @@ fn form(tokens: &[&Token], shared: &mut Shared) -> Result<Vec<Part>, BadPattern>
         for token in segment {
             match &token.what {
                 What::Piece(piece) => pieces.push(piece.clone()),
-                _ => return fail(token.at, "what spans several segments stands alone in its own"),
+                _ => return fail(token.at, "a wildcard over several segments must stand alone in its segment"),
             }
         }
         let made = Segment::new(pieces, shared).or_else(|why| fail(at, why.0))?;

@@ -78,7 +78,7 @@ impl Reader {
                 (b'\n', true) => At::Before(lines + 1, false),
                 (_, true) => return refuse(400, "a bare carriage return before the request line"),
                 (byte, false) if is_token(&[*byte]) => At::Head { line: EmptyLine::default(), text: Vec::new() },
-                _ => return refuse(400, "what was sent does not begin as a request"),
+                _ => return refuse(400, "the bytes are not the beginning of a request"),
             };
             used += usize::from(self.is_fresh());
         }

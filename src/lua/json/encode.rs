@@ -68,7 +68,7 @@ fn write(value: &Value, writer: &Writer, path: &mut Vec<String>, out: &mut Text)
         Value::Number(number) => write_number(*number, out),
         Value::String(text) => write_text(&text.as_bytes(), out),
         Value::Table(table) => write_table(table, writer, path, out),
-        other => Err(format!("is a {}, which JSON has not", other.type_name())),
+        other => Err(format!("is a {}, which JSON does not have", other.type_name())),
     }
 }
 
@@ -78,7 +78,7 @@ fn no_memory(error: Error) -> String {
 
 fn write_number(number: f64, out: &mut Text) -> Result<(), String> {
     if !number.is_finite() {
-        return Err(format!("is {number}, which JSON has not"));
+        return Err(format!("is {number}, which JSON does not have"));
     }
     // Where Lua has no integers a whole number is meant as one.
     if cfg!(any(feature = "lua51", feature = "lua52", feature = "luajit"))

@@ -191,7 +191,7 @@ fn data<'a>(reader: &mut Reader<'a>, name: &'a [u8]) -> Result<Fields<'a>> {
                     Item::Atom(atom) => found.push(small(atom)?),
                     // RFC 7162 section 3.1.5: `(MODSEQ 917162500)`
                     Item::List(_) => fields.push(field("more", item.into())),
-                    _ => return Err(Malformed("SEARCH has what is no number")),
+                    _ => return Err(Malformed("SEARCH has a word that is not a number")),
                 }
             }
             fields.push(field("found", Value::Numbers(found)));
@@ -289,7 +289,9 @@ fn namespaces(items: Vec<Item<'_>>) -> Result<Fields<'_>> {
         let mut found = Vec::new();
         if let Item::List(spaces) = item {
             for space in spaces {
-                let Item::List(space) = space else { return Err(Malformed("NAMESPACE has what is no list")) };
+                let Item::List(space) = space else {
+                    return Err(Malformed("NAMESPACE has an item that is not a list"));
+                };
                 let mut space = space.into_iter();
                 let Some(Item::Text(prefix)) = space.next() else { return Err(Malformed("NAMESPACE has no prefix")) };
                 let mut one = vec![field("prefix", Value::Text(prefix))];

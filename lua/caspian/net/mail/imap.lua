@@ -171,7 +171,7 @@ function METHODS.unselect(state, opts)
     local has = state.capabilities
     -- CLOSE deletes what is marked, but where the mailbox is read-only.
     local word = (has.UNSELECT or has.IMAP4REV2) and "UNSELECT" or state.box and state.box.read_only and "CLOSE"
-    if not word then return nil, clients.refusal("UNSUPPORTED", "the server has no UNSELECT, and CLOSE deletes what is marked") end
+    if not word then return nil, clients.refusal("UNSUPPORTED", "the server has no UNSELECT, and CLOSE deletes the marked messages") end
     local _, no = talk.say(state, word)
     if no then return nil, no end
     state.box = nil
@@ -203,7 +203,7 @@ function METHODS.status(state, name, items, opts)
       return true
     end)
     if no then return nil, no end
-    if not found then state.channel:fail("protocol", "the server says nothing of the mailbox that STATUS asks about") end
+    if not found then state.channel:fail("protocol", "the server does not answer STATUS for this mailbox") end
     return found
   end)
 end
@@ -245,7 +245,7 @@ function METHODS.namespace(state, opts)
       return true
     end)
     if no then return nil, no end
-    if not found then state.channel:fail("protocol", "the server says nothing of its namespaces") end
+    if not found then state.channel:fail("protocol", "the server does not answer NAMESPACE") end
     return found
   end)
 end

@@ -160,7 +160,7 @@ function M.checked(core, name, given, opts, depth)
     international = international or field ~= "bcc" and needs
   end
   to = M.unique(to)
-  if #to == 0 then bad(1, name, "to, cc and bcc are missing: nobody would get it", depth) end
+  if #to == 0 then bad(1, name, "to, cc and bcc are missing: the message has no recipient", depth) end
   local answers, _, needs = M.mailboxes(core, name, "reply_to", message.reply_to, depth)
   built.reply_to, international = answers, international or needs
   if message.headers then built.header_names, built.header_values = headers_of(core, name, message.headers, depth) end

@@ -250,7 +250,7 @@ function M.converse(core, exchange, initial, begin, send, receive)
       send(encoded(exchange.step(decoded(text))))
     end
   end
-  fail("protocol", "the server asks on and on")
+  fail("protocol", "the server sends too many challenges")
 end
 
 return M

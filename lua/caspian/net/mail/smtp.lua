@@ -331,7 +331,7 @@ function METHODS.send_raw(self, from, to, data_, opts)
     for at = 1, args.items(2, "send_raw", "to", to) do
       list[at] = messages.address(core, 2, "send_raw", "to[" .. at .. "]", rawget(to, at))
     end
-    if #list == 0 then args.bad(2, "send_raw", "to is empty: nobody would get it") end
+    if #list == 0 then args.bad(2, "send_raw", "to is empty: the message has no recipient") end
   else
     list[1] = messages.address(core, 2, "send_raw", "to", to)
   end

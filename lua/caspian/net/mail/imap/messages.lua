@@ -159,7 +159,7 @@ function METHODS.search(state, criteria, opts)
       return true
     end)
     if no then return nil, no end
-    if found and found[1] and found[1] ~= tag then state.channel:fail("protocol", "the server answers a search that nobody asked for") end
+    if found and found[1] and found[1] ~= tag then state.channel:fail("protocol", "the server answers a search that was not sent") end
     return found and found[2] or clients.array{}
   end)
 end

@@ -186,7 +186,7 @@ local function unasked(state, said, bytes)
   elseif kind == "fetch" then
     keep(state, { kind = kind, number = said.number, message = said.message }, bytes)
   elseif kind == "go" then
-    state.channel:fail("protocol", state.channel:awaited() .. " is a go-ahead that nobody waits for")
+    state.channel:fail("protocol", state.channel:awaited() .. " is an unexpected continuation request")
   end
   -- Everything else is an answer to a command of somebody else's, or an extension's: of no use here, and allowed (RFC 9051 section 7).
 end
@@ -215,7 +215,7 @@ local function await(state, tag, go, on, sink)
     if on and not sink then many(state, on) end
     local said, bytes, lengths = response(state, sink)
     if said.tag then
-      if said.tag ~= tag then state.channel:fail("protocol", state.channel:awaited() .. " ends a command that nobody gave") end
+      if said.tag ~= tag then state.channel:fail("protocol", state.channel:awaited() .. " ends an unknown command") end
       if said.code then coded(state, said) end
       return said
     elseif said.kind == "go" and go then
@@ -345,7 +345,7 @@ function M.listen(state)
     state.idling = nil
     return refused(state, said)
   else
-    state.channel:fail("protocol", "the server ends a command that nobody gave")
+    state.channel:fail("protocol", "the server ends an unknown command")
   end
 end
 
