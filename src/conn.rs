@@ -175,6 +175,15 @@ impl Conn {
         !matches!(self.stream, Stream::Plain(_))
     }
 
+    /// The application protocol that the innermost TLS session has agreed on.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.alpn(),
+            Stream::Nested(tls) => tls.alpn(),
+        }
+    }
+
     /// The certificate of the other end: of the innermost TLS session, if there is one.
     pub fn peer_cert(&self) -> Option<PeerCert> {
         match &self.stream {
@@ -428,6 +437,32 @@ impl Conn {
             Stream::Plain(wire) => Ok(wire.write_now(bytes)?.unwrap_or(0)),
             // What TLS has made of them waits for the transport to take all of it.
             Stream::Tls(_) | Stream::Nested(_) => Ok(0),
+        }
+    }
+
+    /// Takes what goes without a wait; how many bytes, `None` if none. Over TLS what was taken may still wait for the transport: see
+    /// [`Conn::is_behind`].
+    pub fn write_now(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        match &mut self.stream {
+            Stream::Plain(wire) => wire.write_now(bytes),
+            Stream::Tls(tls) => tls.write_now(bytes),
+            Stream::Nested(tls) => tls.write_now(bytes),
+        }
+    }
+
+    /// True if bytes that were taken wait for the transport.
+    pub fn is_behind(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(_) => false,
+            Stream::Tls(tls) => tls.is_behind(),
+            Stream::Nested(tls) => tls.is_behind() || tls.transport().is_behind(),
+        }
+    }
+
+    /// Sends of those what goes without a wait. A failure comes with the next bytes.
+    pub fn push_on(&mut self) {
+        if self.is_behind() {
+            let _ = self.write_now(&[]);
         }
     }
 

@@ -285,6 +285,18 @@ pub(crate) fn wait(fd: BorrowedFd<'_>, want: Want, deadline: &Deadline, what: im
     }
 }
 
+/// Waits until `fd` can be read or written, as far as that is wanted, or `time` has passed, or a signal came.
+#[cfg(feature = "http2")]
+pub(crate) fn stir(fd: BorrowedFd<'_>, read: bool, write: bool, time: Duration) -> Result<()> {
+    let mut flags = PollFlags::empty();
+    flags.set(PollFlags::IN, read);
+    flags.set(PollFlags::OUT, write);
+    match poll_for(&mut [PollFd::from_borrowed_fd(fd, flags)], time) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(e) => Err(Error::from_io("wait", &e.into())),
+    }
+}
+
 /// poll(2) for at most `time`.
 pub(crate) fn poll_for(fds: &mut [PollFd<'_>], time: Duration) -> std::result::Result<usize, Errno> {
     // Round up to the clock's grain: a wait that ends a hair early would be one more turn of the loop.

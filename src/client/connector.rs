@@ -4,11 +4,13 @@
 //! of the origin itself; so where `--deny-net` is about addresses, the name is resolved here, every address is
 //! permitted, and the proxy gets the address in place of the name.
 
+#[cfg(feature = "http2")]
+use crate::client::shared::Shared;
 use crate::{
     address::Host,
     client::{
-        Options, Timings,
-        pool::{Key, Link, Pool, PooledConnection, Proof},
+        Http2, Options, Timings,
+        pool::{Key, Link, Opening, Pool, PooledConnection, Proof},
     },
     conn::Conn,
     deadline::{Deadline, now},
@@ -53,6 +55,8 @@ pub(super) struct Connector<'a> {
     pub fresh: bool,
     /// The protocol is going to change: a proxy that forwards will not do.
     pub upgrade: bool,
+    /// The server has asked for HTTP/1.1.
+    pub http1: bool,
     pub deadline: &'a Deadline,
     /// When it begins.
     pub now: Instant,
@@ -62,7 +66,12 @@ impl Connector<'_> {
     /// The gate, then a connection.
     pub fn connect(&self, timings: &mut Timings) -> Result<Connected> {
         let tls = match self.origin.scheme {
-            Scheme::Https => Some(self.net.shared_tls(&self.options.tls)?),
+            Scheme::Https if self.http2() == self.options.http2 => Some(self.net.shared_tls(&self.options.tls)?),
+            Scheme::Https => {
+                let mut options = self.options.tls.clone();
+                options.change(|tls| tls.alpn = self.http2().alpn());
+                Some(self.net.shared_tls(&options)?)
+            }
             Scheme::Http => None,
         };
         let mut key = Key {
@@ -86,36 +95,95 @@ impl Connector<'_> {
         self.options.resolve.iter().find(|(at, _)| at.host == *host && at.port == port).map(|(_, ip)| *ip)
     }
 
-    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Option<Link> {
-        if self.fresh { None } else { self.pool.checkout(key, proof, self.now) }
+    fn http2(&self) -> Http2 {
+        if self.upgrade || self.http1 { Http2::Never } else { self.options.http2 }
+    }
+
+    /// True if a connection of this key may be a shared one.
+    fn may_share(&self, key: &Key) -> bool {
+        match self.http2() {
+            Http2::Never => false,
+            Http2::Offered => key.tls.is_some(),
+            Http2::Prior => true,
+        }
+    }
+
+    /// A connection that is open; else the right to open one, for which others wait that could share it.
+    fn idle(&self, key: &Key, proof: &Proof<'_>) -> Result<std::result::Result<Link, Opening>> {
+        loop {
+            let shares = cfg!(feature = "http2") && self.may_share(key);
+            #[cfg(feature = "http2")]
+            if shares && let Some(link) = self.pool.join(key, proof, self.now) {
+                return Ok(Ok(link));
+            }
+            if !self.fresh
+                && self.http2() != Http2::Prior
+                && let Some(link) = self.pool.checkout(key, proof, self.now)
+            {
+                return Ok(Ok(link));
+            }
+            if !shares {
+                return Ok(Err(Opening::default()));
+            }
+            if let Some(opening) = self.pool.open(key, self.deadline.slice()) {
+                return Ok(Err(opening));
+            }
+            self.deadline.check("wait for a connection")?;
+        }
+    }
+
+    fn opened(&self, key: &Key, conn: Conn) -> Result<Connected> {
+        let cert = conn.peer_cert().map(Arc::new);
+        self.spoken(key, conn, cert)
+    }
+
+    /// What the connection to the origin speaks.
+    fn spoken(&self, key: &Key, conn: Conn, cert: Option<Arc<PeerCert>>) -> Result<Connected> {
+        #[cfg(feature = "http2")]
+        if self.may_share(key) {
+            let chosen = conn.alpn() == Some(b"h2");
+            if chosen || key.tls.is_none() {
+                let shared = Shared::new(conn)?;
+                self.pool.share(key, &shared, cert.clone(), now());
+                return Ok(Connected { link: Link::Http2(shared, cert), reused: false, form: Form::Http2 });
+            }
+            if self.http2() == Http2::Prior {
+                return Err(broken("the server does not speak HTTP/2, and nothing else was offered"));
+            }
+            self.pool.is_plain(key);
+        }
+        let link = Link::Http1(Box::new(PooledConnection { key: key.clone(), cert, conn }));
+        Ok(Connected { link, reused: false, form: Form::Origin })
     }
 
     fn straight(&self, key: &Key, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Connected> {
         let granted = self.net.connect(self.op, &key.origin.host, key.origin.port)?;
-        if let Some(link) = self.idle(key, &Proof::Name(&granted)) {
-            return Ok(Connected::reused(link));
-        }
+        let _opening = match self.idle(key, &Proof::Name(&granted))? {
+            Ok(link) => return Ok(Connected::reused(link)),
+            Err(opening) => opening,
+        };
         let names = self.options.names.as_ref();
         let target = Target { op: self.op, granted: &granted, address: key.address, names, local: None, tls };
         let (conn, took) = dial(self.net, &target, self.deadline)?;
         add(timings, took);
-        Ok(Connected::new(key, conn))
+        self.opened(key, conn)
     }
 
     fn unix(&self, key: &mut Key, path: &str, tls: Option<&ClientTls>, timings: &mut Timings) -> Result<Connected> {
         let path = self.net.unix(self.op, path, false)?;
         key.unix = Some(path.clone());
-        if let Some(link) = self.idle(key, &Proof::Path(&path)) {
-            return Ok(Connected::reused(link));
-        }
+        let _opening = match self.idle(key, &Proof::Path(&path))? {
+            Ok(link) => return Ok(Connected::reused(link)),
+            Err(opening) => opening,
+        };
         let started = now();
         let conn = dial_unix(self.net, self.op, &path, self.deadline)?;
         timings.connect += started.elapsed();
-        let Some(tls) = tls else { return Ok(Connected::new(key, conn)) };
+        let Some(tls) = tls else { return self.opened(key, conn) };
         let started = now();
         let conn = conn.secured(tls, &key.origin.host, self.deadline)?;
         timings.tls += started.elapsed();
-        Ok(Connected::new(key, conn))
+        self.opened(key, conn)
     }
 
     fn through(
@@ -142,16 +210,18 @@ impl Connector<'_> {
         key.proxy = Some(Box::new((proxy.clone(), outer.as_ref().map(ClientTls::identity))));
         let watched = host.ip().is_none() && self.net.grants().denies_addresses();
         key.by_address = proxy.kind.by_address() || watched || key.address.is_some();
-        let forwarded = !proxy.kind.is_socks() && tls.is_none() && !key.by_address && !self.upgrade && !proxy.tunnel;
+        let asks = !key.by_address && !self.upgrade && self.http2() != Http2::Prior && !proxy.tunnel;
+        let forwarded = !proxy.kind.is_socks() && tls.is_none() && asks;
         let spoken = |mut connected: Connected| {
             if forwarded {
                 connected.form = Form::Absolute;
             }
             connected
         };
-        if let Some(link) = self.idle(key, &Proof::Through(&granted, &gate)) {
-            return Ok(spoken(Connected::reused(link)));
-        }
+        let _opening = match self.idle(key, &Proof::Through(&granted, &gate))? {
+            Ok(link) => return Ok(spoken(Connected::reused(link))),
+            Err(opening) => opening,
+        };
         let mut hosts = vec![host.clone()];
         if key.by_address || host.ip().is_some() {
             let address = key.address;
@@ -177,12 +247,12 @@ impl Connector<'_> {
         };
         let Some(tls) = tls else {
             // Over TLS to the proxy it is still http to the origin, which has shown no certificate.
-            return Ok(spoken(Connected::certified(key, conn, None)));
+            return Ok(spoken(self.spoken(key, conn, None)?));
         };
         let started = now();
         let conn = conn.secured(tls, host, self.deadline)?;
         timings.tls += started.elapsed();
-        Ok(Connected::new(key, conn))
+        self.opened(key, conn)
     }
 
     fn to_proxy(
@@ -240,18 +310,13 @@ impl Connector<'_> {
 }
 
 impl Connected {
-    fn new(key: &Key, conn: Conn) -> Connected {
-        let cert = conn.peer_cert().map(Arc::new);
-        Connected::certified(key, conn, cert)
-    }
-
-    fn certified(key: &Key, conn: Conn, cert: Option<Arc<PeerCert>>) -> Connected {
-        let link = Link::Http1(Box::new(PooledConnection { key: key.clone(), cert, conn }));
-        Connected { link, reused: false, form: Form::Origin }
-    }
-
     fn reused(link: Link) -> Connected {
-        Connected { link, reused: true, form: Form::Origin }
+        let form = match link {
+            Link::Http1(_) => Form::Origin,
+            #[cfg(feature = "http2")]
+            Link::Http2(..) => Form::Http2,
+        };
+        Connected { link, reused: true, form }
     }
 }
 

@@ -10,12 +10,14 @@ pub mod event_source;
 mod options;
 pub mod pool;
 mod reading;
+#[cfg(feature = "http2")]
+pub mod shared;
 pub mod stream;
 mod transaction;
 pub mod upload;
 pub mod websocket;
 
-pub use options::{Options, Timings};
+pub use options::{Http2, Options, Timings};
 pub use reading::came_short;
 
 use crate::{
@@ -38,6 +40,7 @@ use crate::{
         request::{Draft, Form, Request},
         response::Head,
         retry::Retry,
+        url::Scheme,
     },
     net::Net,
     tls::PeerCert,
@@ -98,6 +101,8 @@ pub struct Fetch {
     since: Instant,
     /// This hop found its reused connection dead and opened one of its own.
     retried: bool,
+    /// This hop's server wants HTTP/1.1.
+    http1: bool,
     /// Some hop got a connection.
     reached: bool,
     /// Tries that the option `retry` added.
@@ -150,6 +155,7 @@ impl Fetch {
             asked: started,
             since: started,
             retried: false,
+            http1: false,
             reached: false,
             tries: 0,
             records: Vec::new(),
@@ -187,6 +193,7 @@ impl Fetch {
             };
             if let Err(err) = done {
                 if self.may_retry(&err) {
+                    self.http1 |= self.transaction.as_ref().is_some_and(|transaction| transaction.wants_http1());
                     self.again();
                     self.retried = true;
                 } else if let Err(err) = self.retry_later(err) {
@@ -282,6 +289,7 @@ impl Fetch {
             // After one stale connection the others are as old: take a new one.
             fresh: self.retried,
             upgrade: self.request.fields().has("upgrade"),
+            http1: self.http1,
             deadline: &limited(&self.deadline, self.options.connect_timeout),
             now: asked,
         };
@@ -318,8 +326,9 @@ impl Fetch {
         let head = head.end();
         let asked = if self.request.method.as_str() == "HEAD" { Asked::Head } else { Asked::Other };
         let expecting = self.upload.is_some() && self.expects();
+        let secure = self.request.url.origin().scheme == Scheme::Https;
         let chunked = self.request.payload.as_ref().is_some_and(|payload| payload.length.is_none());
-        let transaction = self.transaction.insert(Transaction::new(link, reused, asked, chunked));
+        let transaction = self.transaction.insert(Transaction::new(link, secure, reused, asked, chunked));
         if self.options.record {
             self.records.push(Record::new(wall(), self.request.method.as_str(), &self.request.url, &head));
         }
@@ -475,7 +484,7 @@ impl Fetch {
             (Some(_), Some(upload)) => upload.rewind(),
             _ => self.upload = None,
         }
-        self.retried = false;
+        (self.retried, self.http1) = (false, false);
         self.at = At::Open;
         Ok(())
     }
@@ -549,11 +558,12 @@ impl Fetch {
     }
 
     /// A reused connection that died without a byte of answer is the server's idle timeout, not its answer: once, an
-    /// idempotent request may try again (RFC 9110 section 9.2.2).
+    /// idempotent request may try again (RFC 9110 section 9.2.2). So may any that the server has certainly not looked at.
     fn may_retry(&self, err: &Error) -> bool {
-        let stale = self.transaction.as_ref().is_some_and(|transaction| transaction.is_stale());
+        let Some(transaction) = self.transaction.as_ref().filter(|_| !self.retried) else { return false };
         let again = self.upload.as_deref().is_none_or(Upload::is_fresh);
-        stale && again && !self.retried && err.is(Kind::ConnectionReset) && self.request.method.is_idempotent()
+        let stale = transaction.is_stale() && self.request.method.is_idempotent();
+        again && err.is(Kind::ConnectionReset) && (stale || transaction.is_unprocessed())
     }
 
     /// Back to the start of this hop, body and all.

@@ -16,6 +16,29 @@ use crate::{
 };
 use std::{net::IpAddr, sync::LazyLock, time::Duration};
 
+/// Whether HTTP/2 is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http2 {
+    #[default]
+    Never,
+    /// Over TLS, where the server picks it (ALPN).
+    Offered,
+    /// Without asking in the clear, and nothing else over TLS.
+    Prior,
+}
+
+impl Http2 {
+    /// What is offered by ALPN.
+    pub fn alpn(self) -> Vec<Vec<u8>> {
+        let names: &[&[u8]] = match self {
+            Http2::Never => &[b"http/1.1"],
+            Http2::Offered => &[b"h2", b"http/1.1"],
+            Http2::Prior => &[b"h2"],
+        };
+        names.iter().map(|name| name.to_vec()).collect()
+    }
+}
+
 /// Request options, the same for all hops of a fetch.
 #[derive(Clone)]
 pub struct Options {
@@ -32,7 +55,10 @@ pub struct Options {
     /// Defaults to 10.
     pub max_redirects: usize,
     pub redirects: Rules,
+    /// Its `alpn` follows [`Options::http2`].
     pub tls: SharedOptions,
+    /// Defaults to never.
+    pub http2: Http2,
     /// The largest body that [`super::Fetch::body`] gathers. Defaults to 256 MiB.
     pub max_body_bytes: u64,
     /// Addresses to dial instead of asking DNS.
@@ -72,6 +98,7 @@ impl Default for Options {
             max_redirects: 10,
             redirects: Rules::default(),
             tls: plain_tls(),
+            http2: Http2::Never,
             max_body_bytes: 256 << 20,
             resolve: Vec::new(),
             unix: None,
@@ -92,7 +119,7 @@ impl Default for Options {
 /// What HTTP asks of TLS where the caller asks for nothing.
 fn plain_tls() -> SharedOptions {
     static PLAIN: LazyLock<SharedOptions> =
-        LazyLock::new(|| ClientOptions { alpn: vec![b"http/1.1".to_vec()], ..ClientOptions::default() }.into());
+        LazyLock::new(|| ClientOptions { alpn: Http2::Never.alpn(), ..ClientOptions::default() }.into());
     PLAIN.clone()
 }
 

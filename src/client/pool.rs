@@ -2,8 +2,10 @@
 //!
 //! A connection is handed out only for the same [`Key`] and against a fresh proof from the grants, and only if it is
 //! idle: open, with no byte to read. Does nothing on the network but this check; never hands a connection to a process
-//! other than its maker.
+//! other than its maker. A connection of HTTP/2 is shared: it is handed out, by the same rules, as long as it takes requests.
 
+#[cfg(feature = "http2")]
+use crate::client::shared::Shared;
 use crate::{
     conn::Conn,
     grants::{Granted, GrantedPath},
@@ -13,7 +15,7 @@ use crate::{
 };
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -87,6 +89,9 @@ pub struct PooledConnection {
 pub enum Link {
     /// A connection that is this request's alone until its answer has ended.
     Http1(Box<PooledConnection>),
+    /// One that others have requests on, and its peer's certificate.
+    #[cfg(feature = "http2")]
+    Http2(Arc<Shared>, Option<Arc<PeerCert>>),
 }
 
 impl Link {
@@ -94,24 +99,60 @@ impl Link {
     pub fn cert(&self) -> Option<&Arc<PeerCert>> {
         match self {
             Link::Http1(pooled) => pooled.cert.as_ref(),
+            #[cfg(feature = "http2")]
+            Link::Http2(_, cert) => cert.as_ref(),
         }
     }
 }
 
-/// The idle connections of one client. Clones are the same pool.
+/// The connections of one client that a request may go out on. Clones are the same pool.
 #[derive(Clone, Default)]
-pub struct Pool(Arc<Mutex<Shelf>>);
+pub struct Pool(Arc<Room>);
+
+#[derive(Default)]
+struct Room {
+    shelf: Mutex<Shelf>,
+    /// Somebody is done with opening a connection.
+    opened: Condvar,
+}
 
 /// A pool as its capability remembers it, to empty it at the end.
 #[derive(Clone)]
-pub struct WeakPool(Weak<Mutex<Shelf>>);
+pub struct WeakPool(Weak<Room>);
 
 #[derive(Default)]
 struct Shelf {
     /// The most recently used last. Short enough that a walk is faster than a map.
     idle: Vec<Idle>,
+    #[cfg(feature = "http2")]
+    shared: Vec<Open>,
+    /// Connections that are being opened and may turn out to be shared.
+    opening: Vec<Key>,
+    /// Origins that did not choose HTTP/2 when it was offered.
+    plain: Vec<Key>,
     closed: bool,
     limits: Limits,
+}
+
+/// A shared connection, until when it is kept without a request, and what its peer has shown.
+#[cfg(feature = "http2")]
+struct Open {
+    key: Key,
+    shared: Arc<Shared>,
+    until: Instant,
+    cert: Option<Arc<PeerCert>>,
+}
+
+/// A connection is being opened: others that could share it wait. Ends when it is dropped.
+#[derive(Default)]
+pub struct Opening(Option<(Pool, Key)>);
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let Some((pool, key)) = self.0.take() else { return };
+        pool.shelf().opening.retain(|other| *other != key);
+        pool.0.opened.notify_all();
+    }
 }
 
 struct Idle {
@@ -125,7 +166,7 @@ impl Pool {
     }
 
     pub fn with(limits: Limits) -> Pool {
-        Pool(Arc::new(Mutex::new(Shelf { limits, ..Shelf::default() })))
+        Pool(Arc::new(Room { shelf: Mutex::new(Shelf { limits, ..Shelf::default() }), opened: Condvar::new() }))
     }
 
     /// An idle connection that may carry a request of this key. `now` is when it is asked for.
@@ -143,6 +184,83 @@ impl Pool {
             if idle.until > now && idle.pooled.conn.is_idle_clean() {
                 return Some(Link::Http1(idle.pooled));
             }
+        }
+    }
+
+    /// A shared connection that takes a request of this key.
+    #[cfg(feature = "http2")]
+    pub fn join(&self, key: &Key, proof: &Proof<'_>, now: Instant) -> Option<Link> {
+        if !proof.covers(key) {
+            return None;
+        }
+        let mut at = 0;
+        loop {
+            // Looked at one by one, so that the lock is not held meanwhile.
+            let (shared, cert, until) = {
+                let shelf = self.shelf();
+                let (index, open) = shelf.shared.iter().enumerate().skip(at).find(|(_, open)| open.key == *key)?;
+                at = index + 1;
+                (open.shared.clone(), open.cert.clone(), open.until)
+            };
+            if until > now || shared.streams() > 0 {
+                if shared.is_free() {
+                    let mut shelf = self.shelf();
+                    let limits = shelf.limits;
+                    if let Some(open) = shelf.shared.iter_mut().find(|open| Arc::ptr_eq(&open.shared, &shared)) {
+                        open.until = now.checked_add(limits.lifetime).unwrap_or(until);
+                    }
+                    return Some(Link::Http2(shared, cert));
+                }
+                if shared.is_usable() {
+                    continue;
+                }
+            }
+            // It takes no more requests; those that it has go on.
+            self.shelf().shared.retain(|open| !Arc::ptr_eq(&open.shared, &shared));
+            at = at.saturating_sub(1);
+        }
+    }
+
+    /// Has others share a connection.
+    #[cfg(feature = "http2")]
+    pub fn share(&self, key: &Key, shared: &Arc<Shared>, cert: Option<Arc<PeerCert>>, now: Instant) {
+        let mut shelf = self.shelf();
+        let limits = shelf.limits;
+        let Some(until) = now.checked_add(limits.lifetime).filter(|_| !shelf.closed) else { return };
+        if limits.lifetime.is_zero() || limits.idle.min(limits.per_origin) == 0 {
+            return;
+        }
+        let gone = (shelf.shared.len() >= limits.idle).then(|| shelf.shared.remove(0));
+        shelf.shared.push(Open { key: key.clone(), shared: shared.clone(), until, cert });
+        drop(shelf);
+        drop(gone);
+    }
+
+    /// Before a connection is opened that may turn out to be shared: `None` after a moment's wait, if another one of its kind is being
+    /// opened.
+    pub fn open(&self, key: &Key, time: Duration) -> Option<Opening> {
+        let mut shelf = self.shelf();
+        if shelf.plain.contains(key) {
+            return Some(Opening(None));
+        }
+        if shelf.opening.contains(key) {
+            drop(self.0.opened.wait_timeout(shelf, time).unwrap_or_else(PoisonError::into_inner));
+            return None;
+        }
+        shelf.opening.push(key.clone());
+        Some(Opening(Some((self.clone(), key.clone()))))
+    }
+
+    /// Connections of this key are not shared: nobody has to wait for another.
+    pub fn is_plain(&self, key: &Key) {
+        /// Forgotten all at once: they are found out again.
+        const KEPT: usize = 64;
+        let mut shelf = self.shelf();
+        if !shelf.plain.contains(key) {
+            if shelf.plain.len() >= KEPT {
+                shelf.plain.clear();
+            }
+            shelf.plain.push(key.clone());
         }
     }
 
@@ -183,6 +301,11 @@ impl Pool {
     pub fn empty(&self) {
         let gone = std::mem::take(&mut self.shelf().idle);
         drop(gone);
+        #[cfg(feature = "http2")]
+        {
+            let gone = std::mem::take(&mut self.shelf().shared);
+            drop(gone);
+        }
     }
 
     /// Closes what is idle, and keeps nothing from now on.
@@ -193,7 +316,11 @@ impl Pool {
 
     /// How many connections are idle.
     pub fn len(&self) -> usize {
-        self.shelf().idle.len()
+        let shelf = self.shelf();
+        #[cfg(feature = "http2")]
+        return shelf.idle.len() + shelf.shared.len();
+        #[cfg(not(feature = "http2"))]
+        shelf.idle.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -206,7 +333,7 @@ impl Pool {
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         // A panic with the lock held leaves whole entries: nothing is half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

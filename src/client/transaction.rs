@@ -3,6 +3,8 @@
 //! Knows nothing of grants, redirects or callers; every wait has a deadline.
 
 mod http1;
+#[cfg(feature = "http2")]
+mod http2;
 
 use crate::{
     client::pool::{Link, Pool},
@@ -15,6 +17,8 @@ use crate::{
     },
 };
 use http1::Http1;
+#[cfg(feature = "http2")]
+use http2::Http2;
 use std::{
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
@@ -23,6 +27,8 @@ use std::{
 /// A request under way. Lives in a box.
 pub(super) enum Transaction {
     Http1(Http1),
+    #[cfg(feature = "http2")]
+    Http2(Http2),
 }
 
 /// Does the same with either.
@@ -30,16 +36,26 @@ macro_rules! either {
     ($self:expr, $one:ident => $done:expr) => {
         match $self {
             Transaction::Http1($one) => $done,
+            #[cfg(feature = "http2")]
+            Transaction::Http2($one) => $done,
         }
     };
 }
 
 impl Transaction {
-    /// `chunked`: the body comes in pieces whose sum nobody knows. `reused`: the connection was open already.
-    pub fn new(link: Link, reused: bool, asked: Asked, chunked: bool) -> Box<Transaction> {
+    /// `secure`: the URL is of the scheme https. `chunked`: the body comes in pieces whose sum nobody knows. `reused`: the connection
+    /// was open already.
+    pub fn new(link: Link, secure: bool, reused: bool, asked: Asked, chunked: bool) -> Box<Transaction> {
+        #[cfg(not(feature = "http2"))]
+        let _ = secure;
         let place = Box::new_uninit();
         let transaction = match link {
             Link::Http1(pooled) => Transaction::Http1(Http1::new(pooled, reused, asked, chunked)),
+            #[cfg(feature = "http2")]
+            Link::Http2(shared, _) => {
+                let scheme = if secure { "https" } else { "http" };
+                Transaction::Http2(Http2::new(shared, scheme, reused, asked, chunked))
+            }
         };
         Box::write(place, transaction)
     }
@@ -47,7 +63,11 @@ impl Transaction {
     /// Sends the head and the beginning of the body, unless the server answers before that: then true, and the answer is to be
     /// received.
     pub fn start(&mut self, head: Vec<u8>, body: &[u8], deadline: &Deadline) -> Result<bool> {
-        either!(self, one => one.start(head, body, deadline))
+        match self {
+            Transaction::Http1(one) => one.start(head, body, deadline),
+            #[cfg(feature = "http2")]
+            Transaction::Http2(one) => one.start(&head, body, deadline),
+        }
     }
 
     /// The same for a further piece of the body; an empty one ends a body of unknown length.
@@ -102,6 +122,24 @@ impl Transaction {
         either!(self, one => one.is_stale())
     }
 
+    /// True if the peer has certainly not looked at the request.
+    pub fn is_unprocessed(&self) -> bool {
+        match self {
+            Transaction::Http1(_) => false,
+            #[cfg(feature = "http2")]
+            Transaction::Http2(one) => one.is_unprocessed(),
+        }
+    }
+
+    /// True if the peer wants the request over HTTP/1.1 (RFC 9113 section 7).
+    pub fn wants_http1(&self) -> bool {
+        match self {
+            Transaction::Http1(_) => false,
+            #[cfg(feature = "http2")]
+            Transaction::Http2(one) => one.wants_http1(),
+        }
+    }
+
     /// True if this process made the connection.
     pub fn is_ours(&self) -> bool {
         either!(self, one => one.is_ours())
@@ -116,6 +154,8 @@ impl Transaction {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Transaction::Http1(one) => Some(one.conn().as_fd()),
+            #[cfg(feature = "http2")]
+            Transaction::Http2(one) => Some(one.fd()),
         }
     }
 
@@ -124,6 +164,8 @@ impl Transaction {
     pub fn finish(self: Box<Self>, pool: &Pool, sent: bool, now: Instant) -> Fields {
         match *self {
             Transaction::Http1(one) => one.finish(pool, sent, now),
+            #[cfg(feature = "http2")]
+            Transaction::Http2(one) => one.finish(),
         }
     }
 }

@@ -527,11 +527,14 @@ fn open(net: &Net, handshake: &Handshake, options: &Options, deadline: &Deadline
         origin: handshake.request.url.origin(),
         fresh: true,
         upgrade: true,
+        http1: false,
         deadline,
         now: now(),
     };
     match connector.connect(&mut Timings::default())?.link {
         Link::Http1(pooled) => Ok(pooled.conn),
+        #[cfg(feature = "http2")]
+        Link::Http2(..) => Err(broken("HTTP/2 was not offered")),
     }
 }
 

@@ -97,6 +97,8 @@ pub enum Form {
     Origin,
     /// To a proxy that forwards.
     Absolute,
+    /// Over HTTP/2, which has other words for the same (RFC 9113 section 8.3.1) and no transfer codings.
+    Http2,
 }
 
 impl Request {
@@ -174,12 +176,13 @@ impl Request {
         let mut draft = Draft {
             request: self,
             payload: self.payload.as_ref(),
+            chunks: form != Form::Http2,
             bodiless: self.method.expects_body(),
             out: Vec::with_capacity(256),
         };
         let absolute;
         let target = match form {
-            Form::Origin => self.url.target(),
+            Form::Origin | Form::Http2 => self.url.target(),
             Form::Absolute => {
                 absolute = self.url.absolute_form();
                 &absolute
@@ -187,7 +190,8 @@ impl Request {
         };
         // Host goes first (RFC 9110 section 7.2).
         let host = self.fields.first("host").unwrap_or(self.url.authority().as_bytes());
-        draft.put(&[self.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\nHost: ", host, b"\r\n"]);
+        let version = if form == Form::Http2 { &b" HTTP/2\r\nHost: "[..] } else { b" HTTP/1.1\r\nHost: " };
+        draft.put(&[self.method.as_str().as_bytes(), b" ", target.as_bytes(), version, host, b"\r\n"]);
         for (name, value) in self.fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(b"host")) {
             draft.put(&[name, b": ", value, b"\r\n"]);
         }
@@ -201,6 +205,8 @@ impl Request {
 pub struct Draft<'a> {
     request: &'a Request,
     payload: Option<&'a Payload>,
+    /// A body of unknown length comes in chunks.
+    chunks: bool,
     /// Without a payload its length is said to be 0.
     bodiless: bool,
     out: Vec<u8>,
@@ -230,7 +236,8 @@ impl Draft<'_> {
                 }
                 match payload.length {
                     Some(length) => self.put(&[b"Content-Length: ", length.to_string().as_bytes(), b"\r\n"]),
-                    None => self.put(&[b"Transfer-Encoding: chunked\r\n"]),
+                    None if self.chunks => self.put(&[b"Transfer-Encoding: chunked\r\n"]),
+                    None => (),
                 }
             }
             None if self.bodiless => self.put(&[b"Content-Length: 0\r\n"]),

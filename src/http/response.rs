@@ -46,7 +46,7 @@ impl Head {
     /// True where the `Connection` field, or its absence, lets the connection live on (RFC 9112 section 9.3).
     pub fn keeps_alive(&self) -> bool {
         let connection = |token| self.fields.lists("Connection", token);
-        !connection("close") && (self.version == Version::Http11 || connection("keep-alive"))
+        !connection("close") && (self.version >= Version::Http11 || connection("keep-alive"))
     }
 
     /// The `charset` of the `Content-Type`, without quotes.
@@ -93,7 +93,13 @@ impl Budget {
         broken("the head and trailers are more than 64 KiB")
     }
 
-    fn take(&mut self, bytes: usize, fields: usize) -> Result<()> {
+    /// How many fields more fit.
+    #[cfg(feature = "http2")]
+    pub(crate) fn fields(&self) -> usize {
+        self.fields
+    }
+
+    pub(crate) fn take(&mut self, bytes: usize, fields: usize) -> Result<()> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(Self::spent)?;
         // The parser was given room for no more than are left.
         self.fields = self.fields.saturating_sub(fields);

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     address::{Endpoint, Host},
-    client,
+    client::{self, Http2},
     deadline::DEFAULT,
     files::Files,
     http::{
@@ -57,7 +57,7 @@ pub(super) fn options(
 ) -> Answer<RequestOptions> {
     let mut request_options = base.clone();
     let options = Arc::make_mut(&mut request_options.options);
-    let mut trust = false;
+    let (mut trust, mut spoken) = (false, None);
     for name in opts.names()? {
         match &*name.as_bytes() {
             b"timeout" => (options.timeout, request_options.timed) = (opts.timeout()?, true),
@@ -83,6 +83,7 @@ pub(super) fn options(
             b"unix" => options.unix = opts.text("unix")?,
             b"proxy" => options.proxy = proxy(opts)?,
             b"retry" => options.retry = retry(opts)?,
+            b"http2" => spoken = Some(http2(opts)?),
             b"paced" => options.paced = opts.flag("paced", false)?,
             b"record" => options.record = opts.flag("record", false)?,
             b"decompress" => options.decompress = opts.flag("decompress", true)?,
@@ -95,6 +96,10 @@ pub(super) fn options(
     }
     if options.proxy.is_some() && options.unix.is_some() {
         return argument(opts.index, "proxy and unix exclude each other");
+    }
+    if let Some(spoken) = spoken.filter(|spoken| *spoken != options.http2) {
+        options.http2 = spoken;
+        options.tls.change(|tls| tls.alpn = spoken.alpn());
     }
     if trust {
         options.tls = opts.trust(files, &options.tls)?.into();
@@ -159,6 +164,20 @@ fn retry(opts: &Options<'_>) -> Answer<Option<Retry>> {
         }
         Some(_) => Ok(Some(Retry { attempts: number(opts.find("retry")?.unwrap_or_default()), ..Retry::default() })),
     }
+}
+
+/// `http2 = true`, `false` or `"prior"`.
+fn http2(opts: &Options<'_>) -> Answer<Http2> {
+    let spoken = match opts.find::<Value>("http2")? {
+        None | Some(Value::Boolean(false)) => Http2::Never,
+        Some(Value::Boolean(true)) => Http2::Offered,
+        Some(Value::String(text)) if text.as_bytes() == b"prior" => Http2::Prior,
+        Some(_) => return argument(opts.index, "http2 must be true, false or \"prior\""),
+    };
+    if spoken != Http2::Never && !cfg!(feature = "http2") {
+        return argument(opts.index, "http2 needs a build of the feature `full`: this one has HTTP/1.1 only");
+    }
+    Ok(spoken)
 }
 
 /// `proxy = "[SCHEME://][USER:PASSWORD@]HOST[:PORT]"`, or what the front has made of a table.

@@ -746,6 +746,7 @@ function Websocket:close(code, reason, opts) end
 ---@field resolve? table<string, string> { ["host:port"] = ip }
 ---@field unix? string path of a socket
 ---@field proxy? string|caspian.net.Proxy|false [http://][user:password@]host[:port], or https, socks4, socks4a, socks5, socks5h
+---@field http2? boolean|"prior" false; `true` offers HTTP/2 over TLS, `"prior"` speaks it without asking
 ---@field decompress? boolean true
 ---@field cookies? boolean|caspian.net.Jar false
 ---@field auth? string[]|caspian.net.Auth|false  { user, password }, or a table with names

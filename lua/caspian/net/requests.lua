@@ -36,6 +36,7 @@ local CLIENT = merged({
   decompress = "boolean",         -- true; gzip, deflate, br, zstd
   cookies = "any",                -- true: a jar that is the client's own; or a jar
   auth = "any",                   -- { user, password }, { bearer = token }
+  http2 = "any",                  -- false; true: offered over TLS; "prior": spoken without asking
   retry = "any",                  -- a number of further tries, or RETRY
   verify = "boolean", ca_bundle = "string", client_cert = "string", client_key = "string", client_key_password = "string",
   pins = "strings", protocols = "strings",

@@ -1,9 +1,18 @@
 //! HTTP/2 (RFC 9113) without I/O: the crate `h2` has frames, HPACK, streams and windows, and is driven by polling it after bytes were
 //! moved in and out of a [`pipe`]. No runtime and no thread; nobody is woken, since whoever moves bytes polls.
+//!
+//! [`serve`] is a server's side of a connection. [`session`] is a client's, [`answer`] one request on it; `census` counts the frames
+//! that `h2` leaves uncounted there.
 
+pub mod answer;
+mod census;
+mod client_head;
 mod head;
 mod meter;
 pub mod pipe;
 pub mod serve;
+pub mod session;
+#[cfg(test)]
+mod tests;
 
 pub use h2::Reason;

@@ -1,0 +1,298 @@
+//! One HTTP/2 connection that requests share: bytes go between the socket and the [`Session`], under the deadline of whoever waits.
+//!
+//! There is no thread of its own. Who waits for an answer moves the bytes of all; where several threads wait (`fetch_all`), one of them
+//! waits for the socket and the others for it. Nothing is sent or answered while no call waits: a peer's PING neither.
+
+use crate::{
+    conn::Conn,
+    deadline::{Deadline, check_interrupt},
+    error::{Error, Kind, Result},
+    fork,
+    http::http2::{
+        answer::Answer,
+        session::{Fault, Session},
+    },
+    panics::{contained, point},
+    wire::stir,
+};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+/// Reads in a row before whoever waits looks at what has come.
+const MAX_READS: usize = 16;
+
+/// A connection. Clones of the `Arc` are its users.
+pub struct Shared {
+    state: Mutex<State>,
+    /// Something was moved, or nobody waits for the socket any more.
+    changed: Condvar,
+    /// The socket's, for waits without the lock.
+    fd: OwnedFd,
+    peer: String,
+    born: u64,
+}
+
+/// What the lock guards.
+pub struct State {
+    conn: Conn,
+    pub session: Session,
+    /// Somebody waits for the socket.
+    waited: bool,
+    /// Bytes that have come, in all: to tell a silent connection.
+    heard: u64,
+    /// No further requests: it was silent for too long.
+    retired: bool,
+}
+
+impl Shared {
+    /// A connection whose peer is known to speak HTTP/2.
+    pub fn new(conn: Conn) -> Result<Arc<Shared>> {
+        let fd = conn.as_fd().try_clone_to_owned().map_err(|e| Error::from_io("duplicate a descriptor", &e))?;
+        let peer = conn.wire().peer().to_owned();
+        let state = State { conn, session: Session::new()?, waited: false, heard: 0, retired: false };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Ok(Arc::new(Shared { state, changed, fd, peer, born: fork::generation() }))
+    }
+
+    /// True if this process made the connection.
+    pub fn is_ours(&self) -> bool {
+        self.born == fork::generation()
+    }
+
+    /// True if it can carry one more request now. Looks at what has come meanwhile.
+    pub fn is_free(&self) -> bool {
+        if !self.is_ours() {
+            return false;
+        }
+        let mut state = self.lock();
+        let alone = !state.waited;
+        if alone && state.pump(true).is_err() {
+            return false;
+        }
+        state.is_usable() && state.session.has_room()
+    }
+
+    /// True as long as further requests may be made, when there is room.
+    pub fn is_usable(&self) -> bool {
+        self.is_ours() && self.lock().is_usable()
+    }
+
+    /// Requests under way.
+    pub fn streams(&self) -> usize {
+        self.lock().session.streams()
+    }
+
+    /// What stirs when something comes.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Does something with the session, and sends what it has to say as far as that goes without a wait.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Session) -> T) -> T {
+        let mut state = self.lock();
+        let done = act(&mut state.session);
+        // What goes wrong here, the next wait tells.
+        let _ = state.pump(false);
+        self.told(&state);
+        done
+    }
+
+    /// The same, and reads what is there before.
+    pub fn glance<T>(&self, act: impl FnOnce(&mut Session) -> T) -> T {
+        let mut state = self.lock();
+        let _ = state.pump(true);
+        self.told(&state);
+        act(&mut state.session)
+    }
+
+    /// Waits until `look` finds what it looks for: moves bytes meanwhile, or lets another thread do so.
+    pub fn wait<T>(
+        &self,
+        deadline: &Deadline,
+        mut look: impl FnMut(&mut Session) -> std::result::Result<Option<T>, Fault>,
+    ) -> std::result::Result<T, Fault> {
+        let mut state = self.lock();
+        let heard = state.heard;
+        // What is here already counts, whatever the clock says.
+        let mut read = deadline.is_now();
+        loop {
+            let moved = state.pump(read);
+            let found = look(&mut state.session);
+            // What was found may have made room, for the peer or for us.
+            let more = state.pump(false);
+            self.told(&state);
+            match found {
+                Ok(None) => {
+                    moved.and(more)?;
+                    state.session.over().map_or(Ok(()), Err)?;
+                }
+                Ok(Some(found)) => return Ok(found),
+                Err(fault) => return Err(fault),
+            }
+            if deadline.is_past() {
+                // A connection that said nothing all the while may be a dead one.
+                state.retired |= state.heard == heard && !deadline.is_now();
+                return Err(deadline.error(&format!("recv from {}", self.peer)).into());
+            }
+            check_interrupt("recv")?;
+            (state, read) = self.pause(state, deadline);
+        }
+    }
+
+    /// Waits for the socket, or for who waits for it; whether there may be something to read.
+    fn pause<'a>(&'a self, mut state: MutexGuard<'a, State>, deadline: &Deadline) -> (MutexGuard<'a, State>, bool) {
+        let slice = deadline.slice();
+        let blocked = state.session.pending() > 0 || state.conn.is_behind();
+        if state.waited && !blocked {
+            let (state, _) = self.changed.wait_timeout(state, slice).unwrap_or_else(PoisonError::into_inner);
+            return (state, false);
+        }
+        if state.conn.ready() && state.session.room() > 0 {
+            return (state, true);
+        }
+        let leads = !std::mem::replace(&mut state.waited, true);
+        // No more is read than there is room for.
+        let wants = leads && state.session.room() > 0;
+        drop(state);
+        let stirred = stir(self.fd.as_fd(), wants, blocked, slice);
+        let mut state = self.lock();
+        if leads {
+            state.waited = false;
+            self.changed.notify_all();
+        }
+        if let Err(err) = stirred {
+            state.session.fail(err);
+        }
+        (state, wants)
+    }
+
+    /// Tells the others that there may be something for them.
+    fn told(&self, state: &State) {
+        if state.session.streams() > 1 {
+            self.changed.notify_all();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| {
+            let mut state = poisoned.into_inner();
+            state.session.fail(Error::new(Kind::Socket, "the connection was in the middle of a failure"));
+            self.state.clear_poison();
+            state
+        })
+    }
+}
+
+impl State {
+    fn is_usable(&self) -> bool {
+        self.session.is_open() && !self.retired
+    }
+
+    /// Moves what can be moved without a wait; bytes of the peer's only with `read`.
+    fn pump(&mut self, read: bool) -> Result<()> {
+        point("http2");
+        self.write();
+        for _ in 0..if read { MAX_READS } else { 0 } {
+            if self.session.room() == 0 {
+                break;
+            }
+            if self.conn.buffered().is_empty() {
+                match self.conn.fill_now() {
+                    Ok(None) => break,
+                    Ok(Some(0)) => {
+                        self.session.end();
+                        break;
+                    }
+                    Ok(Some(count)) => self.heard += count as u64,
+                    Err(err) if err.is(Kind::ConnectionReset) => {
+                        // As an end: what came before is worth having.
+                        self.session.end();
+                        break;
+                    }
+                    Err(err) => {
+                        self.session.fail(err.clone());
+                        return Err(err);
+                    }
+                }
+            }
+            let count = self.session.feed(self.conn.buffered());
+            self.conn.consume(count);
+            self.write();
+            if !self.conn.ready() {
+                // Another look costs a system call, and the wait that follows is one anyway.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what the transport takes.
+    fn write(&mut self) {
+        while self.session.pending() > 0 {
+            let conn = &mut self.conn;
+            match self.session.send(|bytes| Ok(conn.write_now(bytes)?.unwrap_or(0))) {
+                Ok(0) => break,
+                Ok(_) => (),
+                Err(_) => {
+                    // Nobody will read it. What the peer said before it went away is read still.
+                    let _ = self.session.send(|bytes| Ok(bytes.len()));
+                }
+            }
+        }
+        self.conn.push_on();
+    }
+}
+
+/// A request on a shared connection: released, whatever becomes of it.
+pub struct Stream {
+    pub shared: Arc<Shared>,
+    answer: Option<Answer>,
+}
+
+impl Stream {
+    pub fn new(shared: Arc<Shared>, answer: Answer) -> Stream {
+        Stream { shared, answer: Some(answer) }
+    }
+
+    pub fn answer(&self) -> Option<&Answer> {
+        self.answer.as_ref()
+    }
+
+    pub fn answer_mut(&mut self) -> Option<&mut Answer> {
+        self.answer.as_mut()
+    }
+
+    /// See [`Shared::wait`].
+    pub fn wait<T>(
+        &mut self,
+        deadline: &Deadline,
+        mut look: impl FnMut(&mut Answer, &mut Session) -> std::result::Result<Option<T>, Fault>,
+    ) -> std::result::Result<T, Fault> {
+        let Some(answer) = &mut self.answer else { return Err(gone().into()) };
+        self.shared.wait(deadline, |session| look(answer, session))
+    }
+
+    /// See [`Shared::glance`].
+    pub fn glance<T>(
+        &mut self,
+        look: impl FnOnce(&mut Answer, &mut Session) -> std::result::Result<T, Fault>,
+    ) -> std::result::Result<T, Fault> {
+        let Some(answer) = &mut self.answer else { return Err(gone().into()) };
+        self.shared.glance(|session| look(answer, session))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Some(answer) = self.answer.take() else { return };
+        if self.shared.is_ours() {
+            contained(|| self.shared.with(|session| session.release(answer)));
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Socket, "the request was closed")
+}
