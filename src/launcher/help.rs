@@ -209,8 +209,17 @@ pub fn page(topic: &str) -> Result<&'static str, String> {
     PAGES.iter().find(|(name, _)| *name == wanted).map(|(_, text)| *text).ok_or_else(|| {
         let meant = nearest(wanted, PAGES.iter().map(|(name, _)| *name));
         let meant = meant.map(|meant| format!("did you mean {meant}? "));
-        format!("--help has no topic {topic:?} ({}topics: {})", meant.unwrap_or_default(), topics())
+        let found = about(wanted);
+        let found = if found.is_empty() { found } else { format!("the word is in {found}; ") };
+        format!("--help has no topic {topic:?} ({}{found}topics: {})", meant.unwrap_or_default(), topics())
     })
+}
+
+/// The pages that have a word among their headings, options and fields: those of their code (`retry`).
+fn about(word: &str) -> String {
+    let marked = format!("`{word}`");
+    let pages = PAGES.iter().filter(|(_, text)| !word.is_empty() && text.contains(&marked));
+    pages.map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
 }
 
 fn topics() -> String {

@@ -170,7 +170,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let call = peek(lua, &call)?;
         let Ok(place) = place.borrow::<HeldPlace>() else { return argument(0, "not a place") };
         match call.keep(&place.0, count as usize) {
-            Ok(Some(count)) => Ok(Value::Number(count as f64)),
+            Ok(Some(count)) => Ok(Value::Integer(count as _)),
             Ok(None) => Ok(Value::Boolean(false)),
             Err(why) => {
                 Ends::end(&*call);

@@ -49,6 +49,7 @@ fn runs_and_says_how_it_went() {
                 "",
                 &["no topic \"sokets\" (did you mean sockets? topics: getting-started "],
             ),
+            Row(&["--help", "retry"], "", 2, "", &["(the word is in recipes http-client", "topics: getting-started "]),
             // exit status
             Row(&["exit.lua", "0"], "", 0, "out", &[]),
             Row(&["exit.lua", "7"], "", 7, "out", &[]),
