@@ -68,6 +68,17 @@ local PLANTS = {
   denied_proxy = function() return { proxy = "http://user:S3CRET@denied.test:1" } end,
   wrong_proxy = function() return { proxy = "gopher://user:S3CRET@127.0.0.1:1" } end,
   odd_proxy = function() return { proxy = "http://user:S3CRET@127.0.0.1:1/path" } end,
+  proxy_auth = function() return { proxy = { url = "127.0.0.1:" .. proxy_port, auth = { "user", "S3CRET" }, tunnel = true } } end,
+  proxy_digest = function()
+    return { proxy = { url = "127.0.0.1:" .. servers.proxy.http_digest, auth = { "user", "S3CRET", scheme = "digest" } } }
+  end,
+  proxy_header = function()
+    return { proxy = { url = "127.0.0.1:" .. proxy_port, headers = { ["Proxy-Authorization"] = "Bearer S3CRET" } } }
+  end,
+  odd_proxy_auth = function() return { proxy = { url = "127.0.0.1:1", auth = { "us:er", "S3CRET" } } } end,
+  odd_proxy_header = function() return { proxy = { url = "127.0.0.1:1", headers = { ["X Y"] = "S3CRET" } } } end,
+  odd_proxy_url = function() return { proxy = { url = { "S3CRET" } } } end,
+  base = function() return { base_url = "http://user:S3CRET@127.0.0.1/" } end,
   key = function() return { client_key = key, client_cert = "no certificate" } end,
   bare_key = function() return { client_key = "S3CRET", client_cert = "/no.pem" } end,
   body = function() return { method = "POST", body = "S3CRET" } end,

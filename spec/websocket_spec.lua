@@ -164,7 +164,10 @@ describe("a handshake", function()
   end)
 
   it("goes through a proxy", function()
-    for _, proxy in ipairs{ "http://127.0.0.1:" .. servers.proxy.http, "socks5h://127.0.0.1:" .. servers.proxy.socks } do
+    for _, proxy in ipairs{
+      "http://127.0.0.1:" .. servers.proxy.http, "socks5h://127.0.0.1:" .. servers.proxy.socks, "socks4://127.0.0.1:" .. servers.proxy.socks4,
+      { url = "127.0.0.1:" .. servers.proxy.http_digest, auth = { "user", "s3cret", scheme = "digest" }, headers = { X = "1" } },
+    } do
       for _, url in ipairs{ base, secure } do
         local ws = net.websocket(url .. "/echo", { proxy = proxy, ca_bundle = servers.ca })
         ws:send("around")
