@@ -70,7 +70,7 @@ local PLANTS = {
   odd_proxy = function() return { proxy = "http://user:S3CRET@127.0.0.1:1/path" } end,
   proxy_auth = function() return { proxy = { url = "127.0.0.1:" .. proxy_port, auth = { "user", "S3CRET" }, tunnel = true } } end,
   proxy_digest = function()
-    return { proxy = { url = "127.0.0.1:" .. servers.proxy.http_digest, auth = { "user", "S3CRET", scheme = "digest" } } }
+    return { proxy = { url = "127.0.0.1:" .. proxy_port, auth = { "user", "S3CRET", scheme = "digest" } } }
   end,
   proxy_header = function()
     return { proxy = { url = "127.0.0.1:" .. proxy_port, headers = { ["Proxy-Authorization"] = "Bearer S3CRET" } } }

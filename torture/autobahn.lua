@@ -11,7 +11,8 @@ while true do
     if one == server then
       local ok, request = pcall(server.accept, server, { timeout = 0 })
       if ok and request then
-        local opened, socket = pcall(request.websocket, request, { timeout = 60, max_message_bytes = 64 * 1024 * 1024 })
+        local opened, socket = pcall(request.websocket, request,
+          { timeout = 60, max_message_bytes = 64 * 1024 * 1024, compress = { threshold = 0 } })
         if opened then sockets[socket] = true end
       end
     else
