@@ -60,7 +60,7 @@ describe("http server refuses", function()
 
   it("what is ambiguous or broken, with its status and a close", function()
     local all, good, refusals = rows(), 0, {}
-    server = net.http.server("127.0.0.1", 0, { on_refused = function(info) refusals[#refusals + 1] = info end })
+    server = net.http.server("127.0.0.1", 0, { http2 = false, on_refused = function(info) refusals[#refusals + 1] = info end })
     local port = server.local_port
     local p = peer.client(port, CLIENT:format(port))
     local expected = 0

@@ -239,7 +239,7 @@ describe("http server life", function()
       for _, tls in ipairs{ false, { cert = servers.server.cert, key = servers.server.key } } do
         open{ tls = tls or nil }
         local url = (tls and "--cacert " .. servers.ca .. " https" or "http") .. "://localhost:" .. server.local_port
-        local client = curl(("-i %s/1"):format(url))
+        local client = curl(("-i --http1.1 %s/1"):format(url))
         local request = server:accept()
         local id = unistd.fork()
         if id == 0 then

@@ -282,7 +282,8 @@ impl Engine {
 
     /// True if [`Engine::request`] or [`Engine::note`] has something, or nothing will come any more.
     pub fn is_ready(&self) -> bool {
-        !self.queue.is_empty() || !self.notes.is_empty() || self.is_over()
+        let mut queue = self.queue.iter().map(|request| request.ticket);
+        queue.any(|ticket| ticket.stream == 0 || self.may_hand_out(ticket)) || !self.notes.is_empty() || self.is_over()
     }
 
     /// True once the server has stopped and nothing is under way that could still be handed out or written.

@@ -34,6 +34,10 @@ impl Engine {
         match streams {}
     }
 
+    pub(super) fn may_hand_out(&self, _: Ticket) -> bool {
+        false
+    }
+
     pub(super) fn hand_out(&mut self, _: Ticket) -> Option<bool> {
         Some(false)
     }

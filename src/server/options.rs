@@ -33,7 +33,7 @@ pub struct Options {
     pub connections: usize,
     /// Requests on one connection. Defaults to 1,000.
     pub requests: u32,
-    /// HTTP/2 is spoken: where ALPN has chosen it, and over cleartext with a client that begins with it. Defaults to no.
+    /// HTTP/2 is spoken: where ALPN has chosen it, and over cleartext with a client that begins with it. Defaults to yes where it is built in.
     pub http2: bool,
     /// Whoever runs the server wants to know of refusals, and of answers.
     pub tells_refusals: bool,
@@ -57,7 +57,7 @@ impl Default for Options {
             drain_timeout: Duration::from_secs(10),
             connections: 10_000,
             requests: 1000,
-            http2: false,
+            http2: cfg!(feature = "http2"),
             tells_refusals: false,
             tells_answers: false,
         }

@@ -41,8 +41,10 @@ pub(super) struct Streams {
     exchanges: BTreeMap<u32, Exchange>,
     /// Answers that are all given, until the kernel has them, and whether they are whole.
     leaving: Vec<(Talk, bool)>,
-    /// Since when bytes wait for the client without a break, and how many bytes of bodies it has taken since.
+    /// Since when bytes wait for the client without a break, and how many it has taken since: of bodies into its windows, and any where it is
+    /// the kernel that had no room.
     waited: Option<(Duration, u64)>,
+    blocked: bool,
     /// A GOAWAY has said that it is the last of them.
     draining: bool,
     /// The client has ended its direction.
@@ -92,6 +94,7 @@ impl Streams {
             exchanges: BTreeMap::new(),
             leaving: Vec::new(),
             waited: None,
+            blocked: false,
             draining: false,
             ended: false,
         }))
@@ -206,10 +209,21 @@ impl Streams {
     }
 }
 
+/// Takes the streams of a connection, to be put back.
+fn lift(connection: &mut Connection) -> Option<Box<Streams>> {
+    if !matches!(connection.phase, Phase::Streams(_)) {
+        return None;
+    }
+    match mem::replace(&mut connection.phase, Phase::Rest) {
+        Phase::Streams(streams) => Some(streams),
+        _ => None,
+    }
+}
+
 impl Engine {
     /// Goes on with a connection as far as it goes without a wait; false once it is over.
     pub(super) fn converse(&mut self, index: usize, connection: &mut Connection, now: Duration) -> Result<bool> {
-        let Phase::Streams(mut streams) = mem::replace(&mut connection.phase, Phase::Rest) else { return Ok(true) };
+        let Some(mut streams) = lift(connection) else { return Ok(true) };
         let next = self.proceed(index, connection, &mut streams, now);
         match next {
             Ok(Next::Lingers) => {
@@ -369,9 +383,14 @@ impl Engine {
             let wrote = streams.session.take(|bytes| stream.write(bytes).map(|count| count.unwrap_or(0)))?;
             if wrote == 0 {
                 connection.writable = false;
+                streams.blocked = true;
                 break false;
             }
+            if let Some((_, taken)) = streams.waited.as_mut().filter(|_| streams.blocked) {
+                *taken += wrote as u64;
+            }
         };
+        streams.blocked &= !gone;
         for id in hungry {
             let ticket = Ticket { stream: id, ..self.ticket(index) };
             self.tell(Note::Hungry(ticket));
@@ -535,6 +554,15 @@ impl Engine {
         }
     }
 
+    /// True if a request that waits may be handed out.
+    pub(super) fn may_hand_out(&self, ticket: Ticket) -> bool {
+        let slot = self.slots.get(ticket.index).filter(|slot| slot.turn == ticket.turn);
+        match slot.and_then(|slot| slot.connection.as_deref()).map(|connection| &connection.phase) {
+            Some(Phase::Streams(streams)) => streams.exchanges.contains_key(&ticket.stream) && !streams.is_frozen(),
+            _ => false,
+        }
+    }
+
     /// Whether a request that waited may be handed out: it may have been taken back, or be another process's. `None`: not yet.
     pub(super) fn hand_out(&mut self, ticket: Ticket) -> Option<bool> {
         let Some(streams) = self.streams(ticket) else { return Some(false) };
@@ -683,19 +711,14 @@ impl Engine {
     /// [`Engine::abort`] for a stream.
     pub(super) fn abort_stream(&mut self, ticket: Ticket) {
         let now = self.clock.now();
-        let Some(mut connection) = self.take(ticket.index) else { return };
-        let mut over = None;
-        if let Phase::Streams(streams) = &mut connection.phase
-            && self.slots.get(ticket.index).is_some_and(|slot| slot.turn == ticket.turn)
-        {
-            over = streams.exchanges.remove(&ticket.stream);
-            streams.session.reset(ticket.stream, Reason::INTERNAL_ERROR);
-            streams.session.poll();
-        }
-        if let Some(one) = over {
+        let Some(streams) = self.streams(ticket) else { return };
+        let over = streams.exchanges.remove(&ticket.stream);
+        streams.session.reset(ticket.stream, Reason::INTERNAL_ERROR);
+        streams.session.poll();
+        if let (Some(one), Some(connection)) = (over, self.take(ticket.index)) {
             self.log(&connection, &one.talk, false, now);
+            self.put(ticket.index, connection);
         }
-        self.put(ticket.index, connection);
         let _ = self.settle(ticket, now);
     }
 
@@ -715,7 +738,7 @@ impl Engine {
     /// Writes what the kernel takes of a connection that was spoken to; false if the client is gone.
     fn settle(&mut self, ticket: Ticket, now: Duration) -> Result<bool> {
         let Some(mut connection) = self.take(ticket.index) else { return Ok(false) };
-        let Phase::Streams(mut streams) = mem::replace(&mut connection.phase, Phase::Rest) else {
+        let Some(mut streams) = lift(&mut connection) else {
             self.put(ticket.index, connection);
             return Ok(false);
         };
@@ -741,12 +764,11 @@ impl Engine {
     pub(super) fn dismiss(&mut self, index: usize) {
         let now = self.clock.now();
         let Some(mut connection) = self.take(index) else { return };
-        let mut over = false;
         if let Phase::Streams(streams) = &mut connection.phase
             && !streams.is_frozen()
         {
-            over = streams.is_idle();
-            match over {
+            match streams.is_idle() {
+                // It lingers: the client may have sent windows for what it still reads, and a close with these unread is a reset.
                 true => streams.session.go_away(Reason::NO_ERROR),
                 false => streams.drain(),
             }
@@ -754,14 +776,11 @@ impl Engine {
         let ticket = self.ticket(index);
         self.put(index, connection);
         let _ = self.settle(ticket, now);
-        if over {
-            self.drop_connection(index);
-        }
     }
 
     /// The last words at [`Engine::close`]: what was answered, as far as the kernel takes it, and that there is no more.
     pub(super) fn part(&mut self, index: usize, connection: &mut Connection, now: Duration) {
-        let Phase::Streams(mut streams) = mem::replace(&mut connection.phase, Phase::Rest) else { return };
+        let Some(mut streams) = lift(connection) else { return };
         if !streams.is_frozen() && self.flush(index, connection, &mut streams, now).is_ok() {
             streams.session.go_away(Reason::NO_ERROR);
             let _ = self.flush(index, connection, &mut streams, now);
@@ -772,9 +791,7 @@ impl Engine {
     /// The timers of a connection. `late`: the server has waited for it long enough.
     pub(super) fn sweep_streams(&mut self, index: usize, now: Duration, late: bool) {
         let Some(mut connection) = self.take(index) else { return };
-        let Phase::Streams(mut streams) = mem::replace(&mut connection.phase, Phase::Rest) else {
-            return self.put(index, connection);
-        };
+        let Some(mut streams) = lift(&mut connection) else { return self.put(index, connection) };
         let mut ends = late;
         if !late && !streams.is_frozen() {
             let o = &self.options;

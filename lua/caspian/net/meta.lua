@@ -1126,7 +1126,7 @@ function Http_client.jail(...) end
 ---@field drain_timeout? number      10; for what is under way at `stop`
 ---@field max_connections? integer   10,000
 ---@field max_requests? integer      1,000 on one connection
----@field http2? boolean           false; HTTP/2 where ALPN chooses it, and over cleartext with a client that begins with it
+---@field http2? boolean           true where it is built in; HTTP/2 where ALPN chooses it, and over cleartext with a client that begins with it
 ---@field log? caspian.net.File|fun(entry: table)  an open file gets the common log format
 ---@field on_refused? fun(refusal: table)
 ---@field on_error? fun(err: any, request?: caspian.net.Server_request)

@@ -180,8 +180,7 @@ impl Session {
                 Poll::Ready(Err(_)) => State::Over,
             };
         }
-        loop {
-            let State::Open(connection) = &mut self.state else { break };
+        while let State::Open(connection) = &mut self.state {
             match connection.poll_accept(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok((request, respond)))) => self.open(request, respond),

@@ -26,6 +26,7 @@ use crate::{
     http::{
         answer::log_date,
         incoming::{Limits, MOST_FIELDS},
+        response::Version,
     },
     listen::{BACKLOG, Listener},
     panics::contained,
@@ -290,9 +291,9 @@ fn settings(opts: &Options<'_>, files: &Files) -> Answer<server::Options> {
     })
 }
 
-/// Whether HTTP/2 is spoken. Defaults to no.
+/// Whether HTTP/2 is spoken. Defaults to yes where it is built in.
 fn http2(opts: &Options<'_>) -> Answer<bool> {
-    let asked = opts.flag("http2", false)?;
+    let asked = opts.flag("http2", cfg!(feature = "http2"))?;
     if asked && cfg!(not(feature = "http2")) {
         return argument(opts.index, "http2: this build has no HTTP/2");
     }
@@ -400,12 +401,13 @@ fn answered(lua: &Lua, entry: &Entry) -> mlua::Result<Table> {
     let now = crate::deadline::wall();
     let (host, head) = (entry.remote.map(zone::host), &entry.head);
     let target = head.target.as_str().replace('"', "%22");
+    // As other servers write it.
+    let version = if head.version == Version::Http2 { "2.0" } else { head.version.number() };
     let line = format!(
-        "{} - - [{}] \"{} {target} HTTP/{}\" {} {}",
+        "{} - - [{}] \"{} {target} HTTP/{version}\" {} {}",
         host.as_deref().unwrap_or("-"),
         log_date(now.as_secs()),
         head.method,
-        head.version.number(),
         entry.status,
         entry.bytes
     );
