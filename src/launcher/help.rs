@@ -74,13 +74,13 @@ const SECTIONS: &[(&str, &[Row])] = &[
             (
                 "--ca=FILE",
                 "caspian-net --allow-net=intranet.example --ca=corporate-ca.pem sync.lua",
-                "believe the authorities in FILE (PEM), beside the machine's, for every TLS connection that names no \
+                "trust the authorities in FILE (PEM) in addition to the system's, for every TLS connection without its own \
                  `ca_bundle`",
             ),
         ],
     ),
     (
-        "The sandbox (a script that is trusted with these flags can walk around its network grants)",
+        "The sandbox (a script with --allow-run, --allow-native or --allow-fs can bypass its network grants)",
         &[
             (
                 "--allow-run",
@@ -108,16 +108,12 @@ const SECTIONS: &[(&str, &[Row])] = &[
                 "caspian-net --allow-env -e 'print(os.getenv(\"HOME\"))'",
                 "os.getenv: every variable of the environment",
             ),
-            (
-                "--allow-env=NAME",
-                "--allow-env=API_TOKEN,HOME",
-                "os.getenv for that variable; every other one is as if it were not set",
-            ),
+            ("--allow-env=NAME", "--allow-env=API_TOKEN,HOME", "os.getenv for that variable; others read as unset"),
             (
                 "--allow-all, -A",
                 "caspian-net -A script.lua",
                 "all of them: --allow-net --allow-listen --allow-run --allow-native --allow-fs --allow-env; --deny-net still \
-                 holds for `net`, and binds a script no more that can walk around it",
+                 holds for `net`, but such a script can bypass it",
             ),
         ],
     ),
@@ -150,9 +146,8 @@ Usage: caspian-net [FLAG…] [SCRIPT | -e CODE | -] [ARG…]
 
 Runs a Lua 5.4 script that has network access only through the grants named here. The script finds
 the network as `net` (and as _ENV[\"%net\"]; nil when nothing is granted) and its arguments as `...`
-and `arg`. Without a script there is a REPL at a terminal (Tab completes, the arrows edit and
-recall; a text goes on over several lines until it is whole; values are printed), and elsewhere it
-is as `-`.
+and `arg`. Without a script, a terminal gets a REPL (Tab completes, the arrows edit and recall, an
+unfinished text continues on the next line, values are printed); other input is read as with `-`.
 
   caspian-net --allow-net=example.com -e 'print(net.fetch(\"https://example.com/\").status)'
 ";
@@ -174,7 +169,7 @@ In the sandbox, without the flags above:
   os               clock, date, difftime, exit, time
   debug            traceback
   collectgarbage   collect, count, isrunning, step
-  not there        string.dump, os.setlocale, package.loadlib, package.cpath
+  absent           string.dump, os.setlocale, package.loadlib, package.cpath
   never            /proc and /sys, not even with --allow-fs
 
 The REPL keeps its history in $XDG_STATE_HOME/caspian-net/history (by default in ~/.local/state); a
