@@ -163,7 +163,7 @@ fn text(escaped: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = escaped;
     while let Some(at) = rest.find('\\') {
-        out.extend_from_slice(rest[..at].as_bytes());
+        out.extend_from_slice(&rest.as_bytes()[..at]);
         match &rest[at + 1..at + 2] {
             "r" => out.push(b'\r'),
             "n" => out.push(b'\n'),

@@ -455,7 +455,10 @@ impl Engine {
             let Some(listener) = &self.listener else { return };
             match listener.accept_now() {
                 Ok(Some(wire)) => {
-                    if let Err(panic) = caught(|| Ok(self.welcome(wire, now))) {
+                    if let Err(panic) = caught(|| {
+                        self.welcome(wire, now);
+                        Ok(())
+                    }) {
                         self.failed(None, &panic);
                     }
                 }

@@ -351,7 +351,7 @@ impl Reader {
                     true => (self.taken, SPARE),
                     false => (self.filled as u64, 0),
                 };
-                let cap = |most: u64| if spare == 0 { most } else { (most + most / spare).saturating_add(1024) };
+                let cap = |most: u64| most.checked_div(spare).map_or(most, |part| (most + part).saturating_add(1024));
                 let whole = length.checked_add(before);
                 if length > cap(self.limits.frame) {
                     return Err(too_large(format!("a frame of {length} bytes (max_frame_bytes)"), self.limits.frame));
