@@ -1,7 +1,9 @@
-//! One HTTP/2 connection that requests share: bytes go between the socket and the [`Session`], under the deadline of whoever waits.
+//! One HTTP/2 connection that requests share: bytes go between the socket and the [`Session`], under the deadline of
+//! the waiting call.
 //!
-//! There is no thread of its own. Who waits for an answer moves the bytes of all; where several threads wait (`fetch_all`), one of them
-//! waits for the socket and the others for it. Nothing is sent or answered while no call waits: a peer's PING neither.
+//! There is no thread of its own. A call that waits for an answer moves the bytes of all; if several threads wait
+//! (`fetch_all`), one waits for the socket and the others for it. While no call waits, nothing is sent or answered, not
+//! even a peer's PING.
 
 use crate::{
     conn::Conn,

@@ -1,7 +1,7 @@
 //! Proxies that a caller names: the URL of the option `proxy`, and the head of a CONNECT (RFC 9110 section 9.3.6).
 //!
-//! Bytes and types only; connections through a proxy are made by `client::connector`. Credentials are in here and come out
-//! in exactly two places, [`Proxy::credentials`] and [`Proxy::login`]: no message, log or `Debug` ever has them, nor the
+//! Bytes and types only; connections through a proxy are made by `client::connector`. Credentials leave this room in
+//! exactly two places, [`Proxy::credentials`] and [`Proxy::login`]: no message, log or `Debug` contains them, or the
 //! values of a proxy's headers.
 
 use super::{

@@ -1,8 +1,7 @@
-//! SOCKS5 as a client speaks it (RFC 1928, RFC 1929), and SOCKS4 with 4a (by the notes of their authors), without I/O:
-//! bytes in, bytes to say out.
+//! The client side of SOCKS5 (RFC 1928, RFC 1929), and of SOCKS4 and 4a (by the notes of their authors), without I/O:
+//! bytes in, bytes to send out.
 //!
-//! Takes nothing on trust: a version, a length or a code that is not in them is an error. Never sees a socket, never
-//! puts a credential in a message.
+//! A version, a length or a code that is not in these documents is an error. No message contains a credential.
 
 use super::{
     broken,

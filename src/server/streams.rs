@@ -1,7 +1,7 @@
-//! Connections of many streams (HTTP/2): requests that come in side by side, and answers that leave side by side.
+//! Connections of many streams (HTTP/2): requests and answers side by side.
 //!
-//! `http::http2::serve` knows the protocol; here are the limits of requests, the clocks, and what waits for windows. A ticket whose
-//! `stream` is not 0 leads here.
+//! `http::http2::serve` knows the protocol; here are the limits of requests, the clocks, and data that waits for
+//! windows. A ticket with a `stream` other than 0 belongs here.
 
 use super::{
     Body, Connection, Content, Engine, HIGH, Note, Phase, Request, State, Talk, Ticket, body::Share, connection::Out,

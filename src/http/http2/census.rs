@@ -1,8 +1,9 @@
-//! What kinds of frames come, and how many: the limits that `h2` leaves open.
+//! Counts of incoming frames by kind: the limits that `h2` leaves open.
 //!
-//! Sees the bytes before `h2` does, however they are cut; reads heads of frames (RFC 9113 section 4.1) and nothing of what they hold but
-//! the length of padding and the two numbers of GOAWAY. `h2` bounds frames' and header blocks' sizes, CONTINUATION, resets and memory of
-//! small DATA; interim heads, PING, SETTINGS, PRIORITY, WINDOW_UPDATE and frames of no known type are bounded here.
+//! Reads the bytes before `h2` does, however they are cut: the heads of frames (RFC 9113 section 4.1), and of their
+//! payload only the length of padding and the two numbers of GOAWAY. `h2` bounds frames' and header blocks' sizes,
+//! CONTINUATION, resets and memory of small DATA; interim heads, PING, SETTINGS, PRIORITY, WINDOW_UPDATE and frames of
+//! no known type are bounded here.
 
 use crate::{error::Result, http::broken};
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Heads in the form that `h2` takes and gives, and the rules of RFC 9113 section 8 that it leaves to its users.
+//! Heads in the form of `h2`, and the rules of RFC 9113 section 8 that it leaves to its users.
 
 use crate::{
     error::{Error, Kind, Result},

@@ -1,8 +1,9 @@
-//! Heads between HTTP/2 and the words of the server: what `h2` has read becomes a [`Head`], an [`Answer`] what `h2` writes.
+//! Heads between HTTP/2 and the types of the server: a head of `h2` becomes a [`Head`], an [`Answer`] becomes a head of
+//! `h2`.
 //!
-//! `h2` has refused before what no request may have (RFC 9113 sections 8.2 and 8.3): fields of the connection, upper case, controls,
-//! pseudo-fields that are missing, doubled, unknown or late, a Content-Length that the body belies. What is left is decided as
-//! for HTTP/1.1.
+//! `h2` refuses malformed requests before (RFC 9113 sections 8.2 and 8.3): fields of the connection, upper case,
+//! controls, pseudo-fields that are missing, doubled, unknown or late, a Content-Length that differs from the body. The
+//! remaining checks are those of HTTP/1.1.
 
 use crate::http::{
     answer::{Answer, Ends, Exchange},

@@ -1,8 +1,8 @@
-//! What a peer's frames cost beside what they are good for, and how long a head is under way.
+//! The cost of a peer's frames compared with their use, and the time that a head takes.
 //!
-//! Looks at the heads of frames alone (RFC 9113 section 4.1), before `h2` does. `h2` bounds what a frame can make it keep;
-//! that a peer may send frames for ever which ask for nothing but work (PING, SETTINGS, PRIORITY, unknown types, empty DATA) is
-//! bounded here. The time is passed in.
+//! Looks at the heads of frames alone (RFC 9113 section 4.1), before `h2` does. `h2` bounds the memory of a frame; an
+//! endless sequence of frames that only cause work (PING, SETTINGS, PRIORITY, unknown types, empty DATA) is bounded
+//! here. The time is passed in.
 
 use std::time::Duration;
 

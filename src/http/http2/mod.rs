@@ -1,8 +1,8 @@
-//! HTTP/2 (RFC 9113) without I/O: the crate `h2` has frames, HPACK, streams and windows, and is driven by polling it after bytes were
-//! moved in and out of a [`pipe`]. No runtime and no thread; nobody is woken, since whoever moves bytes polls.
+//! HTTP/2 (RFC 9113) without I/O: the crate `h2` has frames, HPACK, streams and windows, and is polled after bytes were
+//! moved in and out of a [`pipe`]. No runtime, no thread and no wakers: the code that moves bytes polls.
 //!
-//! [`serve`] is a server's side of a connection. [`session`] is a client's, [`answer`] one request on it; `census` counts the frames
-//! that `h2` leaves uncounted there.
+//! [`serve`] is a server's side of a connection. [`session`] is a client's, [`answer`] one request on it; `census`
+//! counts the frames that `h2` does not.
 
 pub mod answer;
 mod census;

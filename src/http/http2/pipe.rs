@@ -1,7 +1,7 @@
 //! A connection in memory: the end that `h2` reads and writes as a stream, and ours, which moves its bytes to and from a socket.
 //!
-//! Both directions are capped: what does not fit is not taken, and `h2` goes on when it is polled after there is room. A pipe
-//! with nothing in it holds no memory worth a word.
+//! Both directions are capped: bytes that do not fit are not taken, and `h2` continues when it is polled after there is
+//! room. An empty pipe holds almost no memory.
 
 use std::{
     io,

@@ -1,7 +1,7 @@
 //! The server's side of one connection (RFC 9113): bytes in, events and bytes out.
 //!
-//! What a client may do to us is bounded here: streams at a time, resets, frames that only ask for work (`Meter`), the size of a
-//! head; what belongs to requests and answers is decided by whoever holds the session. Knows no socket and no clock.
+//! The limits on a client are here: streams at a time, resets, frames that only cause work (`Meter`), the size of a
+//! head. The owner of the session decides about requests and answers. Knows no socket and no clock.
 
 use super::{
     head,

@@ -1,7 +1,7 @@
 //! A client's side of one connection, without I/O: bytes in, bytes out, and [`Answer`]s to requests, polled after bytes came in.
 //!
-//! Memory is bounded whatever the peer does: a header list by 64 KiB, what is buffered of a body by a window of 1 MiB for each request under way,
-//! frames that bring nothing by `census`. Push is refused (RFC 9113 section 8.4).
+//! Memory is bounded whatever the peer does: a header list by 64 KiB, the buffered part of a body by a window of 1 MiB
+//! for each running request, useless frames by `census`. Push is refused (RFC 9113 section 8.4).
 
 use super::{
     answer::Answer,

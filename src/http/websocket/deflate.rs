@@ -1,10 +1,10 @@
 //! Messages compressed and restored (RFC 7692 section 7.2), without I/O: each is a stretch of one raw DEFLATE stream, cut at
 //! a flush whose last four bytes are left out.
 //!
-//! What comes out is held to its cap while it comes out. Memory for a peer's messages is the window of a stream (32 KiB,
-//! and its tables), whatever it sends; it is taken when the first compressed message comes, and given back after each
-//! where no context is taken over. zlib-rs keeps a full window for reading, so a distance is judged the same however the
-//! bytes are cut.
+//! The cap on the output is checked while it is produced. The memory for a peer's messages is the window of a stream
+//! (32 KiB, and its tables), whatever it sends; it is allocated for the first compressed message, and freed after each
+//! if there is no context takeover. zlib-rs keeps a full window for reading, so a distance is checked equally however
+//! the bytes are cut.
 
 use super::{super::broken, extension::Way, frames::too_large};
 use crate::{error::Result, pages};

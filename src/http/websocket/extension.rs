@@ -1,5 +1,5 @@
-//! The negotiation of permessage-deflate (RFC 7692 section 7.1): what a client offers, what a server accepts of it, and
-//! whether what it accepted is what was offered. Pure: the fields of heads.
+//! The negotiation of permessage-deflate (RFC 7692 section 7.1): the client's offer, the server's answer, and the check
+//! of the answer against the offer. Pure: the fields of heads.
 
 use super::super::{fields::Fields, fields::trim, is_token};
 
