@@ -54,10 +54,10 @@ function M.registrar() end
 ---@field partial? string   bytes that had arrived and that no later call can give
 ---@field sent? integer     bytes of the caller's that were sent
 ---@field cause? string
----@field outcome? table    what was known of a message when a client's `send` ended: { accepted, refused, handed }
+---@field outcome? table    the outcome of a message at the end of `send`: { accepted, refused, handed }
 local Error = {}
 
---- True if the error is of that class, or a special case of it. A class that there is not raises.
+--- True if the error is of that class, or a special case of it. An unknown class raises.
 ---@param class string  "timeout", "network/timeout", or the whole name; "network" is every error of ours
 ---@return boolean
 function Error:is(class) end
@@ -94,7 +94,7 @@ function Error:is(class) end
 
 ---@class caspian.net.Ssl_options: caspian.net.Tcp_options, caspian.net.Client_tls
 
---- What the clients of mail and files share.
+--- Common options of the clients of mail and files.
 ---@class caspian.net.Mail_options: caspian.net.Client_tls
 ---@field host string
 ---@field port? caspian.net.Port            Defaults to the protocol's own
@@ -105,7 +105,7 @@ function Error:is(class) end
 ---@field auth? "auto"|"plain"|"login"|"cram_md5"|"xoauth2"|"scram"  Defaults to "auto", the best of those that the server offers
 ---@field insecure_auth? boolean   may a password cross the connection in the clear? Defaults to false
 
---- What a server says who refuses. `tostring` gives both.
+--- A refusal by a server. `tostring` gives both fields.
 ---@class caspian.net.Refusal
 ---@field code integer|string
 ---@field text string
@@ -118,7 +118,7 @@ function Error:is(class) end
 ---@field connected boolean
 ---@field ["connected?"] boolean
 local Mail_client = {}
---- Says goodbye and closes the connection, whatever comes of it. Fine more than once.
+--- Logs out and closes the connection, also if that fails. May be called again.
 function Mail_client:close() end
 
 ---@class caspian.net.Smtp_options: caspian.net.Mail_options
@@ -160,10 +160,10 @@ function Mail_client:close() end
 ---@field from? string      the envelope's sender, where it is another than the message's; "" for none
 
 ---@class caspian.net.Send_outcome
----@field ok boolean                 everybody is in `accepted`
+---@field ok boolean                 all recipients are in `accepted`
 ---@field accepted string[]
 ---@field refused table<string, caspian.net.Refusal>  by address
----@field code integer               what the server has said last
+---@field code integer               the server's last reply
 ---@field text string
 
 ---@class caspian.net.Smtp: caspian.net.Mail_client
@@ -175,7 +175,7 @@ local Smtp = {}
 ---@return caspian.net.Send_outcome
 function Smtp:send(message, opts) end
 --- Sends a message that is ready, headers and all. Its line ends become CRLF.
----@param from string  "" for a message that nobody is to answer
+---@param from string  "" for a message without a return address
 ---@param to string|string[]
 ---@param data string|fun(): string?
 ---@param opts? caspian.net.Send_raw_options
@@ -494,7 +494,7 @@ function Imap:logout() end
 ---@field peer? caspian.net.Peer  the process at the other end of a Unix socket (Linux)
 local Stream = {}
 
---- Sends what is taken at once; how many bytes.
+--- Sends as much as the system accepts at once; the number of bytes.
 ---@param bytes string
 ---@param opts? caspian.net.Timeout
 ---@return integer
@@ -506,7 +506,7 @@ function Stream:send(bytes, opts) end
 ---@return true
 function Stream:send_all(bytes, opts) end
 
---- What is there, at most `max` bytes (64 KiB); nil at end of stream.
+--- The available bytes, at most `max` (64 KiB); nil at end of stream.
 ---@param max? integer
 ---@param opts? caspian.net.Timeout
 ---@return string?
@@ -547,7 +547,7 @@ local Tcp = {}
 ---@field key? string
 ---@field client_ca? string
 
---- Speaks TLS from here on; this socket is spent.
+--- Starts TLS; this socket cannot be used any more.
 ---@param opts? caspian.net.Starttls_options
 ---@return caspian.net.Ssl
 function Tcp:starttls(opts) end
@@ -1438,7 +1438,7 @@ function Net.pop3(opts) end
 ---@return caspian.net.Refusal? refusal
 ---@overload fun(self: caspian.net.Net, opts: caspian.net.Ftp_options): caspian.net.Ftp?, caspian.net.Refusal?
 function Net.ftp(opts) end
---- Waits, and does nothing else.
+--- Waits for that many seconds.
 ---@param seconds number
 ---@overload fun(self: caspian.net.Net, seconds: number)
 function Net.sleep(seconds) end
@@ -1465,7 +1465,7 @@ function Net.array(list) end
 ---@return any ...
 ---@overload fun(self: caspian.net.Net, seconds: number, f: function, ...: any): any
 function Net.within(seconds, f, ...) end
---- What a value of ours is: "array", "hash", "null", "response", "tcp", "error" …; nil for every other value.
+--- The kind of one of our values: "array", "hash", "null", "response", "tcp", "error" …; nil for every other value.
 ---@param value any
 ---@return string?
 ---@overload fun(self: caspian.net.Net, value: any): string?
@@ -1579,7 +1579,7 @@ function Uds_client.close() end
 
 ---@class caspian.net.Transaction
 ---@field request caspian.net.Sammy_request     read-only
----@field response caspian.net.Sammy_response  a draft, until somebody answers
+---@field response caspian.net.Sammy_response  a draft, until a handler answers
 ---@field session any                          a table; nil ends it
 ---@field csrf_token string                    of the session
 
