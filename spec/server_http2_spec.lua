@@ -202,6 +202,11 @@ describe("http server over HTTP/2", function()
     assert.equal(("x"):rep(5000), request:read())
     request:respond(200)
     assert.equal("200", running:rest())
+    -- curl hears why, though it is not done with its body.
+    running = curl(("-H Expect: -d %s %s/ -w '%%{http_code}'"):format(("x"):rep(110000), url))
+    turn(function() return #refused == 1 end)
+    assert.equal("413 Content Too Large\n413", running:rest())
+    refused = {}
     -- With and without its length.
     local one = client("H:4:1:$P,content-length=100001 H:4:3:$P 7x[D:0:3:{16000*a}] H:5:5:$")
     turn(function() return one.said() == "1=413 3=413 5=200" end)

@@ -332,6 +332,54 @@ fn every_cut_is_met_the_same() {
     }
 }
 
+/// Whatever the bytes are, nothing panics, and no more waits to go out than may.
+#[test]
+fn mutations_of_rows_end_well() {
+    let mut seed = 1u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below.max(1)
+    };
+    for Row { bytes, .. } in rows().into_iter().filter(|row| row.bytes.len() < 2000) {
+        for _ in 0..100 {
+            let mut bytes = bytes.clone();
+            for _ in 0..=random(3) {
+                // Mostly behind the preface.
+                let at =
+                    if random(10) == 0 { random(bytes.len()) } else { 24 + random(bytes.len().saturating_sub(24)) };
+                let at = at.min(bytes.len() - 1);
+                match random(4) {
+                    0 => bytes[at] = random(256) as u8,
+                    1 => bytes[at] ^= 1 << random(8),
+                    2 => drop(bytes.remove(at)),
+                    _ => {
+                        let end = (at + random(40)).min(bytes.len());
+                        let again = bytes[at..end].to_vec();
+                        bytes.splice(at..at, again);
+                    }
+                }
+            }
+            let mut session = Session::new(Limits::default(), false, Duration::ZERO);
+            for piece in bytes.chunks(1 + random(bytes.len())) {
+                session.feed(piece, Duration::ZERO);
+                while let Some(event) = session.event() {
+                    let (Event::Request { stream: id, .. } | Event::End(id) | Event::Refused(id, _)) = event else {
+                        continue;
+                    };
+                    let known = Exchange { version: Version::Http2, head_only: false, keeps_alive: true, date: "D" };
+                    let _ = session.respond(id, &Answer::new(200).unwrap(), &known, Ends::After(2), false);
+                    let count = session.window(id, 2);
+                    session.data(id, &b"ok"[..count], count == 2);
+                }
+                session.poll();
+            }
+            session.tick(Duration::from_secs(1));
+            session.tick(Duration::from_secs(9));
+            assert!(session.pending() <= 64 * 1024);
+        }
+    }
+}
+
 /// A hundred streams at a time: those beyond are refused, and may be asked again elsewhere (RFC 9113 section 5.1.2).
 #[test]
 fn streams_beyond_the_limit_are_refused() {

@@ -254,10 +254,13 @@ impl Engine {
         for _ in 0..TURNS {
             let gone = self.flush(index, connection, streams, now)?;
             if streams.session.has_events() {
+                let mut said = false;
                 while let Some(event) = streams.session.event() {
-                    self.hear(index, connection, streams, event, now);
+                    said |= self.hear(index, connection, streams, event, now);
                 }
-                streams.session.poll();
+                if said {
+                    streams.session.poll();
+                }
                 continue;
             }
             if streams.session.is_over() {
@@ -409,14 +412,23 @@ impl Engine {
         Ok(gone)
     }
 
-    /// What has happened to a stream.
-    fn hear(&mut self, index: usize, connection: &mut Connection, streams: &mut Streams, event: Event, now: Duration) {
+    /// What has happened to a stream; true if the client is to hear something of us.
+    fn hear(
+        &mut self,
+        index: usize,
+        connection: &mut Connection,
+        streams: &mut Streams,
+        event: Event,
+        now: Duration,
+    ) -> bool {
         match event {
             Event::Request { stream, head, ends } => {
                 let head = Rc::from(head);
-                if self.meet(connection, streams, stream, &head, now) && ends {
+                let met = self.meet(connection, streams, stream, &head, now);
+                if met && ends {
                     self.complete_stream(index, connection, streams, stream);
                 }
+                return !met || head.expects;
             }
             Event::Refused(id, refusal) => {
                 connection.served = connection.served.saturating_add(1);
@@ -425,8 +437,8 @@ impl Engine {
             Event::Data(id, bytes) => {
                 let o = &self.options;
                 let share = Share { each: o.memory, all: o.buffered };
-                let Some(one) = streams.exchanges.get_mut(&id) else { return };
-                let Some(coming) = &mut one.coming else { return };
+                let Some(one) = streams.exchanges.get_mut(&id) else { return true };
+                let Some(coming) = &mut one.coming else { return true };
                 let taken = match coming.body.len() + bytes.len() as u64 > o.limits.body {
                     true => Err(Refusal::new(413, "the body is longer than max_body_bytes")),
                     false => coming.body.push(&bytes, share, o.spill.as_ref()),
@@ -444,6 +456,7 @@ impl Engine {
                 }
             }
         }
+        true
     }
 
     /// A request has a head; false if that is the end of it.
