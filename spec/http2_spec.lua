@@ -245,6 +245,36 @@ describe("HTTP/2", function()
     assert.same({ "1.1", "1.1", "2", "2", "1.1" }, versions)
   end)
 
+  it("waits for many at once", function()
+    local list = {}
+    for i = 1, 150 do list[i] = h2 .. "/soon" end
+    -- Some that are slow, or that never answer, stand in nobody's way.
+    list[1] = { h2 .. "/never", timeout = 1 }
+    list[2] = { h2 .. "/half", timeout = 1 }
+    list[3] = h2 .. "/files/3m"
+    list[4] = { h2 .. "/echo", method = "POST", body = ("x"):rep(1000000) }
+    list[5] = { h2 .. "/redirect/302" }
+    list[6] = { h2 .. "/inspect", headers = { Upgrade = "none" } }
+    list[7] = "http://127.0.0.1:1/"
+    local results = client:fetch_all(list)
+    assert.truthy(results[1]:is("network/timeout"))
+    assert.truthy(results[2]:is("network/timeout"))
+    assert.equal("first\n", results[2].partial)
+    assert.equal(3145731, #results[3].body)
+    assert.equal(1000000, #results[4].body)
+    assert.equal(1, #results[5].redirect_chain)
+    assert.equal("1.1", results[6].version)
+    assert.truthy(results[7]:is("network/connection_refused"))
+    for i = 8, 150 do assert.equal("soon\n", results[i].body, i) end
+    -- As many as are allowed.
+    for _, r in ipairs(client:fetch_all({ h2 .. "/soon", h2 .. "/hello", h2 .. "/soon" }, { parallel = 1 })) do
+      assert.equal(200, r.status)
+    end
+    results = client:fetch_all({ h2 .. "/never", h2 .. "/never", h2 .. "/hello" }, { timeout = 0.5 })
+    assert.truthy(results[1]:is("network/timeout") and results[2]:is("network/timeout"))
+    assert.equal("hello\n", results[3].body)
+  end)
+
   it("lets one of many fail by itself", function()
     local results = client:fetch_all{
       h2 .. "/hello", { h2 .. "/never", timeout = 0.3 }, h2 .. "/loop", { h2 .. "/files/1m", max_body_bytes = 10 }, h2 .. "/hello",
@@ -446,3 +476,32 @@ describe("a server of HTTP/2 that", function()
     server:finish()
   end)
 end)
+
+local posix, unistd = pcall(require, "posix.unistd") -- Debian has lua-posix for some of the Luas
+if posix then
+  describe("HTTP/2 in a fork", function()
+    fresh(before_each, after_each)
+
+    it("has connections of its own, and leaves its parent's alone", function()
+      local open = client:fetch(h2 .. "/files/3m", { stream = true })
+      assert.equal(1000, #open:read(1000))
+      local id = unistd.fork()
+      if id == 0 then
+        local ok, good = pcall(function()
+          local r = client:fetch(h2 .. "/hello")
+          local lost = pcall(open.read, open, 3000000)
+          open:close()
+          client:close()
+          return r.body == "hello\n" and r.version == "2" and not r.timings.reused and not lost
+        end)
+        unistd._exit(ok and good and 0 or 1)
+      end
+      local _, _, status = require("posix.sys.wait").wait(id)
+      assert.equal(0, status)
+      local size = 1000
+      for piece in open:chunks() do size = size + #piece end
+      assert.equal(3145731, size)
+      assert.is_true(client:fetch(h2 .. "/hello").timings.reused)
+    end)
+  end)
+end

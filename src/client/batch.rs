@@ -3,6 +3,8 @@
 //! The threads end with the call. Only the calling thread can see an interrupt (Ctrl-C); the workers learn of it at the
 //! next slice of their waits.
 
+#[cfg(feature = "http2")]
+use crate::client::{self, Http2};
 use crate::{
     client::{Step, stream::Stream},
     deadline::{Deadline, SLICE, check_interrupt, set_probe},
@@ -37,13 +39,15 @@ pub struct Limits {
     pub parallel: usize,
     /// To one origin, as far as the first hop goes. Defaults to 6.
     pub per_origin: usize,
+    /// To one origin whose connection is shared (HTTP/2), by one of those. Defaults to 100.
+    pub streams: usize,
     /// Of everything together; each fetch has its own besides. Defaults to `None`.
     pub timeout: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { parallel: 16, per_origin: 6, timeout: None }
+        Limits { parallel: 16, per_origin: 6, streams: 100, timeout: None }
     }
 }
 
@@ -87,7 +91,7 @@ pub fn gather(streams: Vec<&mut Stream>, limits: &Limits) -> Result<Vec<Result<(
                 break;
             }
             let (shared, whole) = (&shared, whole.clone());
-            let work = move || contained(|| shared.work(limits.per_origin.max(1), &whole));
+            let work = move || contained(|| shared.work(limits, &whole));
             match thread::Builder::new().name(OP.into()).stack_size(STACK).spawn_scoped(scope, work) {
                 Ok(_) => running += 1,
                 Err(e) => none = Some(Error::from_io("fetch_all: start a thread", &e)),
@@ -132,25 +136,83 @@ impl<'a> Shared<'a> {
     }
 
     /// What each thread does.
-    fn work(&self, per_origin: usize, whole: &Deadline) {
+    fn work(&self, limits: &Limits, whole: &Deadline) {
         let _leave = Leave(self);
         CANCELLED.with(|flag| flag.replace(Some(Arc::clone(&self.cancelled))));
         set_probe(|| CANCELLED.with(|flag| flag.borrow().as_ref().is_some_and(|flag| flag.load(Relaxed))));
-        while let Some((index, stream, origin)) = self.next(per_origin) {
-            let done = match whole.is_past() {
-                true => Err(whole.error(OP)),
-                false => caught(|| fetch(stream, whole)),
-            };
-            let mut state = self.state();
-            if let Some(place) = state.done.get_mut(index) {
-                *place = Some(done);
+        while let Some((index, stream, origin)) = self.next(limits.per_origin.max(1)) {
+            if whole.is_past() {
+                self.ended(index, &origin, Err(whole.error(OP)));
+                continue;
             }
-            if let Some(count) = state.busy.get_mut(&origin) {
-                *count -= 1;
+            #[cfg(feature = "http2")]
+            if stream.fetch.options().http2 != Http2::Never {
+                self.together((index, stream), &origin, limits.streams, whole);
+                continue;
             }
-            drop(state);
-            self.changed.notify_all();
+            let done = caught(|| fetch(stream, whole));
+            self.ended(index, &origin, done);
         }
+    }
+
+    /// The request `index` is done with.
+    fn ended(&self, index: usize, origin: &Origin, done: Result<()>) {
+        let mut state = self.state();
+        if let Some(place) = state.done.get_mut(index) {
+            *place = Some(done);
+        }
+        if let Some(count) = state.busy.get_mut(origin) {
+            *count -= 1;
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Makes a request; where it goes over a connection that others share, makes more of them at once, up to `most`, and takes
+    /// the answers as they come.
+    #[cfg(feature = "http2")]
+    fn together(&self, first: (usize, &'a mut Stream), origin: &Origin, most: usize, whole: &Deadline) {
+        let (mut under_way, mut next, mut shares) = (Vec::new(), Some(first), false);
+        loop {
+            while let Some((index, stream)) = next.take() {
+                match caught(|| launch(stream, whole)) {
+                    Ok(()) => {
+                        shares = stream.fetch.is_shared();
+                        under_way.push((index, stream));
+                    }
+                    Err(err) => self.ended(index, origin, Err(err)),
+                }
+                if shares && !self.cancelled.load(Relaxed) && !whole.is_past() {
+                    next = self.alike(origin, most);
+                }
+            }
+            if under_way.is_empty() {
+                return;
+            }
+            let at = client::first_answered(under_way.iter_mut().map(|(_, stream)| &mut *stream.fetch)).unwrap_or(0);
+            let (index, stream) = under_way.swap_remove(at.min(under_way.len() - 1));
+            let done = caught(|| finish(stream));
+            self.ended(index, origin, done);
+            if shares && !self.cancelled.load(Relaxed) && !whole.is_past() {
+                next = self.alike(origin, most);
+            }
+        }
+    }
+
+    /// One more request to that origin that may go over a shared connection, where fewer than `most` are under way.
+    #[cfg(feature = "http2")]
+    fn alike(&self, origin: &Origin, most: usize) -> Option<(usize, &'a mut Stream)> {
+        let mut state = self.state();
+        if state.busy.get(origin).is_some_and(|count| *count >= most) {
+            return None;
+        }
+        let like = |(_, stream): &(usize, &mut Stream)| {
+            stream.fetch.options().http2 != Http2::Never && stream.fetch.request().url.origin() == origin
+        };
+        let at = state.waiting.iter().position(like)?;
+        let found = state.waiting.remove(at)?;
+        *state.busy.entry(origin.clone()).or_default() += 1;
+        Some(found)
     }
 
     /// The first that waits for an origin with room, once there is one; `None` when none is left.
@@ -194,6 +256,18 @@ thread_local! {
 fn fetch(stream: &mut Stream, whole: &Deadline) -> Result<()> {
     stream.fetch.begin(whole);
     point("fetch_all");
+    finish(stream)
+}
+
+/// Sends the request, and waits for nothing more.
+#[cfg(feature = "http2")]
+fn launch(stream: &mut Stream, whole: &Deadline) -> Result<()> {
+    stream.fetch.begin(whole);
+    point("fetch_all");
+    stream.fetch.launch()
+}
+
+fn finish(stream: &mut Stream) -> Result<()> {
     match stream.fetch.step()? {
         Step::Head => stream.gather(),
         Step::Piece | Step::Sent => {

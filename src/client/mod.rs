@@ -179,28 +179,52 @@ impl Fetch {
     /// Goes on until the response's head is here or a piece of body is asked for.
     pub fn step(&mut self) -> Result<Step> {
         loop {
-            self.usable()?;
-            let done = match self.at {
-                At::Open => self.open(),
-                At::Expecting => self.expect(),
-                At::Sending => match self.send() {
-                    Ok(Some(step)) => return Ok(step),
-                    other => other.map(|_| ()),
-                },
-                At::Waiting => self.wait(),
-                At::Body => return Ok(Step::Head),
-                At::Failed => Err(Error::new(Kind::Socket, "the request failed before")),
-            };
-            if let Err(err) = done {
-                if self.may_retry(&err) {
-                    self.http1 |= self.transaction.as_ref().is_some_and(|transaction| transaction.wants_http1());
-                    self.again();
-                    self.retried = true;
-                } else if let Err(err) = self.retry_later(err) {
-                    return Err(self.fail(err));
-                }
+            if let Some(step) = self.advance()? {
+                return Ok(step);
             }
         }
+    }
+
+    /// Sends the request, as far as that goes without the caller: [`Fetch::step`] goes on from there.
+    #[cfg(feature = "http2")]
+    pub fn launch(&mut self) -> Result<()> {
+        while matches!(self.at, At::Open | At::Expecting | At::Sending) {
+            if self.advance()?.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self) -> Result<Option<Step>> {
+        self.usable()?;
+        let done = match self.at {
+            At::Open => self.open(),
+            At::Expecting => self.expect(),
+            At::Sending => match self.send() {
+                Ok(Some(step)) => return Ok(Some(step)),
+                other => other.map(|_| ()),
+            },
+            At::Waiting => self.wait(),
+            At::Body => return Ok(Some(Step::Head)),
+            At::Failed => Err(Error::new(Kind::Socket, "the request failed before")),
+        };
+        if let Err(err) = done {
+            if self.may_retry(&err) {
+                self.http1 |= self.transaction.as_ref().is_some_and(|transaction| transaction.wants_http1());
+                self.again();
+                self.retried = true;
+            } else if let Err(err) = self.retry_later(err) {
+                return Err(self.fail(err));
+            }
+        }
+        Ok(None)
+    }
+
+    /// True if its request is under way on a connection that others share.
+    #[cfg(feature = "http2")]
+    pub fn is_shared(&self) -> bool {
+        self.transaction.as_deref().is_some_and(|transaction| transaction.shared().is_some())
     }
 
     /// Sends a piece of the request's body; an empty one is its end.
@@ -631,6 +655,12 @@ impl Fetch {
         self.options.retry.as_ref().filter(|_| self.upload.as_deref().is_none_or(Upload::is_fresh))
     }
 
+    /// The deadline of the wait for its answer.
+    #[cfg(feature = "http2")]
+    fn patience(&self) -> Deadline {
+        limited(&self.deadline, self.options.read_timeout)
+    }
+
     /// A wait that would end past the deadline is not begun.
     fn fits(&self, wait: Duration) -> bool {
         self.deadline.left().is_none_or(|left| wait < left)
@@ -691,6 +721,28 @@ fn signed(auth: &Auth, upload: Option<&mut Upload>, deadline: &Deadline) -> Resu
     }
     upload.rewind();
     Ok(Some(hash))
+}
+
+/// Waits until one of those that share the first one's connection has an answer, or has failed: its place. `None` where there is no telling
+/// without going on with one.
+#[cfg(feature = "http2")]
+pub fn first_answered<'a>(fetches: impl Iterator<Item = &'a mut Fetch>) -> Option<usize> {
+    let mut fetches: Vec<&mut Fetch> = fetches.collect();
+    let shared = fetches.first()?.transaction.as_deref()?.shared()?.clone();
+    if fetches.len() == 1 || !shared.is_ours() {
+        return None;
+    }
+    let nearest = fetches.iter().enumerate().min_by_key(|(_, fetch)| fetch.patience().left().unwrap_or(Duration::MAX));
+    let (late, deadline) = nearest.map(|(at, fetch)| (at, fetch.patience()))?;
+    let found = shared.wait(&deadline, None, |session| {
+        let mut answered = fetches.iter_mut().map(|fetch| match fetch.transaction.as_deref_mut() {
+            Some(transaction) => transaction.look(&shared, session),
+            None => true,
+        });
+        Ok(answered.position(|answered| answered))
+    });
+    // The one whose time is up says so itself.
+    Some(found.unwrap_or(late))
 }
 
 /// Any number, so that clients that failed together do not come back together.

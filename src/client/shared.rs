@@ -109,14 +109,15 @@ impl Shared {
         act(&mut state.session)
     }
 
-    /// Waits until `look` finds what it looks for: moves bytes meanwhile, or lets another thread do so.
+    /// Waits until `look` finds what it looks for: moves bytes meanwhile, or lets another thread do so. `since`: what had been heard of
+    /// the peer when the request was made; where nothing has been since, and time is up, no further requests are made here.
     pub fn wait<T>(
         &self,
         deadline: &Deadline,
+        since: Option<u64>,
         mut look: impl FnMut(&mut Session) -> std::result::Result<Option<T>, Fault>,
     ) -> std::result::Result<T, Fault> {
         let mut state = self.lock();
-        let heard = state.heard;
         // What is here already counts, whatever the clock says.
         let mut read = deadline.is_now();
         loop {
@@ -135,7 +136,7 @@ impl Shared {
             }
             if deadline.is_past() {
                 // A connection that said nothing all the while may be a dead one.
-                state.retired |= state.heard == heard && !deadline.is_now();
+                state.retired |= since == Some(state.heard) && !deadline.is_now();
                 return Err(deadline.error(&format!("recv from {}", self.peer)).into());
             }
             check_interrupt("recv")?;
@@ -251,11 +252,14 @@ impl State {
 pub struct Stream {
     pub shared: Arc<Shared>,
     answer: Option<Answer>,
+    /// What had been heard when it began.
+    since: u64,
 }
 
 impl Stream {
     pub fn new(shared: Arc<Shared>, answer: Answer) -> Stream {
-        Stream { shared, answer: Some(answer) }
+        let since = shared.lock().heard;
+        Stream { shared, answer: Some(answer), since }
     }
 
     pub fn answer(&self) -> Option<&Answer> {
@@ -273,7 +277,7 @@ impl Stream {
         mut look: impl FnMut(&mut Answer, &mut Session) -> std::result::Result<Option<T>, Fault>,
     ) -> std::result::Result<T, Fault> {
         let Some(answer) = &mut self.answer else { return Err(gone().into()) };
-        self.shared.wait(deadline, |session| look(answer, session))
+        self.shared.wait(deadline, Some(self.since), |session| look(answer, session))
     }
 
     /// See [`Shared::glance`].

@@ -16,9 +16,13 @@ use crate::{
         response::Head,
     },
 };
+#[cfg(feature = "http2")]
+use crate::{client::shared::Shared, http::http2::session::Session};
 use http1::Http1;
 #[cfg(feature = "http2")]
 use http2::Http2;
+#[cfg(feature = "http2")]
+use std::sync::Arc;
 use std::{
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
@@ -156,6 +160,24 @@ impl Transaction {
             Transaction::Http1(one) => Some(one.conn().as_fd()),
             #[cfg(feature = "http2")]
             Transaction::Http2(one) => Some(one.fd()),
+        }
+    }
+
+    /// The connection that it shares.
+    #[cfg(feature = "http2")]
+    pub fn shared(&self) -> Option<&Arc<Shared>> {
+        match self {
+            Transaction::Http1(_) => None,
+            Transaction::Http2(one) => Some(one.shared()),
+        }
+    }
+
+    /// True if it is on `shared`, and the final head or a failure is here: the next call does not wait for it.
+    #[cfg(feature = "http2")]
+    pub fn look(&mut self, shared: &Arc<Shared>, session: &mut Session) -> bool {
+        match self {
+            Transaction::Http1(_) => false,
+            Transaction::Http2(one) => Arc::ptr_eq(one.shared(), shared) && one.look(session),
         }
     }
 

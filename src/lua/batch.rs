@@ -23,6 +23,8 @@ fn all(lua: &Lua, (calls, parallel, per_origin, timeout): Given) -> super::answe
     let limits = Limits {
         parallel: parallel.map_or(default.parallel, |n| n as usize),
         per_origin: per_origin.map_or(default.per_origin, |n| n as usize),
+        // Who says how many, says so of these, too.
+        streams: parallel.into_iter().chain(per_origin).fold(default.streams, |most, n| most.min(n as usize)),
         timeout: timeout.and_then(seconds).flatten(),
     };
     let calls = calls.iter().map(|call| peek(lua, call)).collect::<Result<Vec<_>, _>>()?;

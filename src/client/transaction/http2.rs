@@ -31,6 +31,8 @@ pub struct Http2 {
     /// A final head that came while the request was still being sent.
     early: Option<Box<Head>>,
     continued: bool,
+    /// What [`Http2::look`] came upon, until it is told.
+    found: Option<Fault>,
     failure: Option<Error>,
     /// What the last fault said.
     unprocessed: bool,
@@ -48,6 +50,7 @@ impl Http2 {
             stream: None,
             early: None,
             continued: false,
+            found: None,
             failure: None,
             unprocessed: false,
             downgrade: false,
@@ -135,6 +138,9 @@ impl Http2 {
             if let Some(head) = self.early.take() {
                 return Ok(head);
             }
+            if let Some(fault) = self.found.take() {
+                return self.told(Err(fault));
+            }
             let stream = self.stream.as_mut().ok_or_else(closed)?;
             let found = stream.wait(&limited(deadline, silence), |answer, session| answer.head(session));
             match self.told(found)? {
@@ -142,6 +148,22 @@ impl Http2 {
                 Found::Final(head) => return Ok(head),
             }
         }
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// See [`super::Transaction::look`].
+    pub fn look(&mut self, session: &mut Session) -> bool {
+        if self.early.is_none() && self.found.is_none() {
+            match self.stream.as_mut().and_then(Stream::answer_mut).map(|answer| final_head(answer, session)) {
+                Some(Ok(head)) => self.early = head,
+                Some(Err(fault)) => self.found = Some(fault),
+                None => return true,
+            }
+        }
+        self.early.is_some() || self.found.is_some()
     }
 
     pub fn read(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
