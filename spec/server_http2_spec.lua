@@ -351,6 +351,31 @@ describe("http server over HTTP/2", function()
     for _, which in ipairs{ busy, idle } do assert.equal(0, which.all(7)[1].payload:byte(8)) end
   end)
 
+  it("ends when it is closed, and with its capability", function()
+    local function ended(one)
+      local late = os.time() + 10
+      repeat one.read() until one.ended or os.time() > late
+      return one.ended
+    end
+    open()
+    local one = client("H:5:1:$ H:5:3:$")
+    local first, second = server:accept(), server:accept()
+    first:respond(200, nil, ("x"):rep(10000))
+    server:close()
+    assert.is_true(ended(one))
+    assert.equal(10000, #one.body(1))
+    assert.equal(0, one.all(7)[1].payload:byte(8))
+    assert.is_false(pcall(second.respond, second, 200))
+    local mine = net.narrow{ "--allow-listen=127.0.0.1:0" }
+    server = serving.keep(mine.http.server("127.0.0.1", 0, { timeout = 10 }))
+    one = client("H:5:1:$")
+    server:accept()
+    mine.revoke()
+    assert.is_false(pcall(server.accept, server))
+    assert.is_true(ended(one))
+    assert.equal(0, #one.all(1))
+  end)
+
   it("answers a client that has ended its direction", function()
     open()
     local one = client("H:5:1:$ H:4:3:$P")
