@@ -192,6 +192,21 @@ describe("http server over HTTP/2", function()
     assert.equal(1, one.all(0, 3)[#one.all(0, 3)].flags)
   end)
 
+  it("gives producers less room where there are many streams", function()
+    open{ send_grace = 60 }
+    client("S:0:0:#000400000000 20x[H:5:+:$]")
+    local asked = 0
+    for _ = 1, 20 do
+      server:accept():respond{ body = function()
+        asked = asked + 1
+        return ("x"):rep(8192)
+      end }
+    end
+    for _ = 1, 5 do pcall(server.accept, server, { timeout = 0.02 }) end
+    -- The first ones had no company yet: 4 of 33 pieces, and then 5 each.
+    assert.is_true(asked >= 20 and asked <= 4 * 34 + 16 * 6, asked)
+  end)
+
   it("keeps bodies in memory or in files, within the same limits", function()
     local refused = {}
     local url = open{ max_memory_bytes = 1000, max_body_bytes = 100000, spill = "/tmp", on_refused = function(info) refused[#refused + 1] = info end }

@@ -46,8 +46,8 @@ impl Engine {
         false
     }
 
-    pub(super) fn stream_holds(&self, _: Ticket) -> Option<usize> {
-        None
+    pub(super) fn stream_is_roomy(&self, _: Ticket) -> bool {
+        true
     }
 
     pub(super) fn stream_has_room(&mut self, _: Ticket) -> bool {

@@ -156,11 +156,18 @@ impl Streams {
             return false;
         }
         let piece = if self.exchanges.len() > MANY { SMALL } else { PIECE };
+        let high = self.high();
         let mut over = Vec::new();
         let mut moved = false;
         for (id, one) in &mut self.exchanges {
             let last = one.talk.state == State::Given;
             if one.talk.state == State::Asked || one.out.is_empty() && !last {
+                continue;
+            }
+            // A file is not read before there is a window for it.
+            let want = if one.out.held() > 0 { one.out.held().min(piece) } else { piece };
+            let room = if one.out.is_empty() { 0 } else { self.session.window(*id, want) };
+            if room == 0 && !one.out.is_empty() {
                 continue;
             }
             if one.out.fill().is_err() {
@@ -169,11 +176,7 @@ impl Streams {
                 over.push((*id, false));
                 continue;
             }
-            let want = one.out.held().min(piece);
-            let room = if want > 0 { self.session.window(*id, want) } else { 0 };
-            if room == 0 && want > 0 {
-                continue;
-            }
+            let room = room.min(one.out.held());
             let ends = last && one.out.is_only(room);
             if self.session.data(*id, one.out.front(room), ends) && ends {
                 over.push((*id, true));
@@ -184,7 +187,7 @@ impl Streams {
             if let Some((_, taken)) = &mut self.waited {
                 *taken += room as u64;
             }
-            if one.talk.hungry && one.out.held() <= HIGH / 2 {
+            if one.talk.hungry && one.out.held() <= high / 2 {
                 one.talk.hungry = false;
                 hungry.push(*id);
             }
@@ -198,6 +201,11 @@ impl Streams {
             self.session.poll();
         }
         moved
+    }
+
+    /// How many bytes may wait for a stream before whoever streams to it waits: less where there are many.
+    fn high(&self) -> usize {
+        if self.exchanges.len() > MANY { HIGH / 8 } else { HIGH }
     }
 
     /// True if the client takes what waits for it more slowly than `rate`, in bytes a second, after `grace`.
@@ -569,11 +577,8 @@ impl Engine {
 
     /// True if a request that waits may be handed out.
     pub(super) fn may_hand_out(&self, ticket: Ticket) -> bool {
-        let slot = self.slots.get(ticket.index).filter(|slot| slot.turn == ticket.turn);
-        match slot.and_then(|slot| slot.connection.as_deref()).map(|connection| &connection.phase) {
-            Some(Phase::Streams(streams)) => streams.exchanges.contains_key(&ticket.stream) && !streams.is_frozen(),
-            _ => false,
-        }
+        let streams = self.all_streams(ticket);
+        streams.is_some_and(|streams| streams.exchanges.contains_key(&ticket.stream) && !streams.is_frozen())
     }
 
     /// Whether a request that waited may be handed out: it may have been taken back, or be another process's. `None`: not yet.
@@ -597,28 +602,34 @@ impl Engine {
         }
     }
 
-    fn stream(&self, ticket: Ticket) -> Option<&Exchange> {
+    fn all_streams(&self, ticket: Ticket) -> Option<&Streams> {
         let slot = self.slots.get(ticket.index).filter(|slot| slot.turn == ticket.turn)?;
         match &slot.connection.as_deref()?.phase {
-            Phase::Streams(streams) => streams.exchanges.get(&ticket.stream),
+            Phase::Streams(streams) => Some(streams),
             _ => None,
         }
+    }
+
+    fn stream(&self, ticket: Ticket) -> Option<&Exchange> {
+        self.all_streams(ticket)?.exchanges.get(&ticket.stream)
     }
 
     pub(super) fn has_stream(&self, ticket: Ticket) -> bool {
         self.stream(ticket).is_some()
     }
 
-    /// How many bytes wait for the client of an exchange; `None` if it is over.
-    pub(super) fn stream_holds(&self, ticket: Ticket) -> Option<usize> {
-        self.stream(ticket).map(|one| one.out.held())
+    /// [`Engine::is_roomy`] for a stream.
+    pub(super) fn stream_is_roomy(&self, ticket: Ticket) -> bool {
+        let Some(streams) = self.all_streams(ticket) else { return true };
+        streams.exchanges.get(&ticket.stream).is_none_or(|one| one.out.held() <= streams.high())
     }
 
     /// [`Engine::has_room`] for a stream.
     pub(super) fn stream_has_room(&mut self, ticket: Ticket) -> bool {
-        let streams = self.streams(ticket);
-        let Some(one) = streams.and_then(|streams| streams.exchanges.get_mut(&ticket.stream)) else { return true };
-        let full = one.out.held() > HIGH;
+        let Some(streams) = self.streams(ticket) else { return true };
+        let high = streams.high();
+        let Some(one) = streams.exchanges.get_mut(&ticket.stream) else { return true };
+        let full = one.out.held() > high;
         one.talk.hungry |= full;
         !full
     }

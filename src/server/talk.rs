@@ -194,7 +194,7 @@ impl Engine {
     /// True if little waits for the client of an exchange.
     pub fn is_roomy(&self, ticket: Ticket) -> bool {
         if ticket.stream != 0 {
-            return self.stream_holds(ticket).is_none_or(|held| held <= HIGH);
+            return self.stream_is_roomy(ticket);
         }
         let slot = self.slots.get(ticket.index).filter(|slot| slot.turn == ticket.turn);
         slot.and_then(|slot| slot.connection.as_deref()).is_none_or(|connection| connection.out.held() <= HIGH)
