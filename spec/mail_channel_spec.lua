@@ -86,7 +86,7 @@ describe("the channel of mail", function()
       c:send("552 too much\r\n")]]
     local function try(ending)
       local p = peer.tcp(opened .. ending)
-      local mail, pieces = open(p.port, { timeout = 1 }), 0
+      local mail, pieces = open(p.port, { timeout = 5 }), 0
       local ok, outcome = pcall(mail.send_raw, mail, "a@x.example", "b@y.example", function()
         pieces = pieces + 1
         return pieces < 2000 and ("x"):rep(65536) or nil

@@ -265,7 +265,7 @@ fn talk<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (usize, String) {
                     (stream, 200)
                 }
                 Event::End(id) if heads.contains(&id) => (id, 200),
-                Event::Refused(id, refusal) => (id, refusal.status),
+                Event::Refused { stream, refusal, .. } => (stream, refusal.status),
                 Event::Reset(id) => {
                     heads.remove(&id);
                     continue;
@@ -363,7 +363,7 @@ fn mutations_of_rows_end_well() {
             for piece in bytes.chunks(1 + random(bytes.len())) {
                 session.feed(piece, Duration::ZERO);
                 while let Some(event) = session.event() {
-                    let (Event::Request { stream: id, .. } | Event::End(id) | Event::Refused(id, _)) = event else {
+                    let (Event::Request { stream: id, .. } | Event::End(id) | Event::Refused { stream: id, .. }) = event else {
                         continue;
                     };
                     let known = Exchange { version: Version::Http2, head_only: false, keeps_alive: true, date: "D" };

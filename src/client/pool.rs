@@ -230,7 +230,11 @@ impl Pool {
         if limits.lifetime.is_zero() || limits.idle.min(limits.per_origin) == 0 {
             return;
         }
-        let gone = (shelf.shared.len() >= limits.idle).then(|| shelf.shared.remove(0));
+        let gone = (shelf.shared.len() >= limits.idle).then(|| {
+            // One that is over or has no request, before one that has.
+            let spare = shelf.shared.iter().position(|open| open.until <= now || open.shared.streams() == 0);
+            shelf.shared.remove(spare.unwrap_or(0))
+        });
         shelf.shared.push(Open { key: key.clone(), shared: shared.clone(), until, cert });
         drop(shelf);
         drop(gone);

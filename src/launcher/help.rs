@@ -31,6 +31,7 @@ const FEATURES: &[(&str, bool)] = &[
     ("full", cfg!(feature = "full")),
     ("small", cfg!(feature = "small")),
     ("mail", cfg!(feature = "mail")),
+    ("http2", cfg!(feature = "http2")),
     ("embedded", cfg!(feature = "embedded")),
     ("panics", cfg!(feature = "panics")),
 ];

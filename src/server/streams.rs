@@ -174,11 +174,16 @@ impl Streams {
                 // The file was cut meanwhile: the client must see that.
                 self.session.reset(*id, Reason::INTERNAL_ERROR);
                 over.push((*id, false));
+                moved = true;
                 continue;
             }
             let room = room.min(one.out.held());
             let ends = last && one.out.is_only(room);
-            if self.session.data(*id, one.out.front(room), ends) && ends {
+            if !self.session.data(*id, one.out.front(room), ends) {
+                // The client has taken it back: that is among the events, which are heard after this.
+                continue;
+            }
+            if ends {
                 over.push((*id, true));
             }
             one.out.advance(room);
@@ -343,6 +348,7 @@ impl Engine {
                 self.lose(index, connection, id, &one, now);
             }
         }
+        streams.session.poll();
     }
 
     /// An exchange that is over before its end.
@@ -438,9 +444,10 @@ impl Engine {
                 }
                 return !met || head.expects;
             }
-            Event::Refused(id, refusal) => {
-                connection.served = connection.served.saturating_add(1);
-                self.refuse_stream(connection, streams, id, None, refusal);
+            Event::Refused { stream, refusal, head_only } => {
+                if self.admit(connection, streams, now) {
+                    self.refuse_stream(connection, streams, stream, None, head_only, refusal);
+                }
             }
             Event::Data(id, bytes) => {
                 let o = &self.options;
@@ -453,7 +460,7 @@ impl Engine {
                 };
                 if let Err(refusal) = taken {
                     let one = streams.exchanges.remove(&id);
-                    self.refuse_stream(connection, streams, id, one, refusal);
+                    self.refuse_stream(connection, streams, id, one, false, refusal);
                 }
             }
             Event::End(id) => self.complete_stream(index, connection, streams, id),
@@ -476,14 +483,7 @@ impl Engine {
         head: &Rc<Head>,
         now: Duration,
     ) -> bool {
-        connection.served = connection.served.saturating_add(1);
-        connection.since = now;
-        if connection.served >= self.options.requests {
-            streams.drain();
-        }
-        if connection.served > self.options.requests.saturating_add(STREAMS) {
-            // It was told to go, and has had the time to hear it.
-            streams.session.go_away(Reason::ENHANCE_YOUR_CALM);
+        if !self.admit(connection, streams, now) {
             return false;
         }
         let talk = Talk::new(Rc::clone(head), now, true);
@@ -500,10 +500,25 @@ impl Engine {
                 true
             }
             Err(refusal) => {
-                self.refuse_stream(connection, streams, id, Some(one), refusal);
+                self.refuse_stream(connection, streams, id, Some(one), false, refusal);
                 false
             }
         }
+    }
+
+    /// Counts a request; false where the connection ends with it.
+    fn admit(&self, connection: &mut Connection, streams: &mut Streams, now: Duration) -> bool {
+        connection.served = connection.served.saturating_add(1);
+        connection.since = now;
+        if connection.served >= self.options.requests {
+            streams.drain();
+        }
+        if connection.served > self.options.requests.saturating_add(STREAMS) {
+            // It was told to go, and has had the time to hear it.
+            streams.session.go_away(Reason::ENHANCE_YOUR_CALM);
+            return false;
+        }
+        true
     }
 
     fn judge(&self, connection: &Connection, head: &Head, one: &mut Exchange) -> std::result::Result<(), Refusal> {
@@ -528,7 +543,7 @@ impl Engine {
         let mut body = coming.body;
         if let Err(refusal) = body.rewind() {
             let one = streams.exchanges.remove(&id);
-            return self.refuse_stream(connection, streams, id, one, refusal);
+            return self.refuse_stream(connection, streams, id, one, false, refusal);
         }
         one.talk.forks = fork::forks();
         self.numbers += 1;
@@ -551,12 +566,13 @@ impl Engine {
         streams: &mut Streams,
         id: u32,
         one: Option<Exchange>,
+        head_only: bool,
         refusal: Refusal,
     ) {
         let date = self.date();
         let words = format!("{} {}\n", refusal.status, reason(refusal.status));
         let head = one.as_ref().map(|one| &one.talk.head);
-        let head_only = head.is_some_and(|head| &*head.method == "HEAD");
+        let head_only = head_only || head.is_some_and(|head| &*head.method == "HEAD");
         let known = Known { version: Version::Http2, head_only, keeps_alive: true, date: &date };
         if let Ok(mut answer) = Answer::new(refusal.status) {
             answer.default_field("Content-Type", b"text/plain");
@@ -716,6 +732,10 @@ impl Engine {
         if one.talk.state != State::Chunked {
             return Ok(true);
         }
+        if one.out.is_empty() {
+            // The client has taken all that there was, however long ago: its time begins now.
+            one.since = now;
+        }
         pages::append(one.out.bytes(), bytes)?;
         one.talk.sent += bytes.len() as u64;
         self.settle(ticket, now)
@@ -746,8 +766,8 @@ impl Engine {
         let _ = self.settle(ticket, now);
     }
 
-    /// Whether nobody will answer: [`Engine::abandon`] for a stream. `None` where a child may be answering: then this end lets go of all of
-    /// the connection.
+    /// Whether nobody will answer: [`Engine::abandon`] for a stream. Where a child may be answering, this end lets go of all of the
+    /// connection.
     pub(super) fn abandon_stream(&mut self, ticket: Ticket) -> bool {
         if !self.stream(ticket).is_some_and(Exchange::is_asked) {
             return false;
@@ -844,7 +864,7 @@ impl Engine {
             for id in slow {
                 let one = streams.exchanges.remove(&id);
                 let refusal = Refusal::new(408, "the body came more slowly than min_body_rate");
-                self.refuse_stream(&connection, &mut streams, id, one, refusal);
+                self.refuse_stream(&connection, &mut streams, id, one, false, refusal);
             }
             for id in stuck {
                 streams.session.reset(id, Reason::CANCEL);

@@ -175,7 +175,7 @@ fn rows() -> Vec<Row> {
             "seven intermediates",
             "localhost",
             Box::new(|pki| tall(pki, 7)),
-            Err("more than six certificates stand between"),
+            Err("more than six certificates between"),
         ),
         (
             "unknown critical extension",

@@ -50,6 +50,8 @@ pub(super) fn request(scheme: &str, text: &[u8]) -> Result<Request<()>> {
         if dropped.contains(&lower) || lower == b"te" && !value.eq_ignore_ascii_case(b"trailers") {
             continue;
         }
+        // In the case in which it is allowed (RFC 9113 section 8.2.2).
+        let value = if lower == b"te" { b"trailers" } else { *value };
         let name = HeaderName::from_bytes(&lower).map_err(|why| unfit("a header's name", &why))?;
         let mut value = HeaderValue::from_bytes(value).map_err(|why| unfit("a header's value", &why))?;
         value.set_sensitive(SENSITIVE.contains(&name.as_str()));

@@ -62,6 +62,9 @@ pub fn request(request: &Request<()>, ends: bool, limits: &Limits) -> Result<Hea
     Head::of(request.method().as_str(), target, fields, ends, limits)
 }
 
+/// Fields of a script's answer that are about the connection: left out.
+const CONNECTION: [&str; 4] = ["keep-alive", "proxy-connection", "te", "upgrade"];
+
 /// The head of a response. `None` for a field that HTTP/2 cannot carry: a control character, or more fields than anybody takes.
 pub fn response(answer: &Answer, exchange: &Exchange<'_>, ends: Ends) -> Option<Response<()>> {
     let mut response = Response::new(());
@@ -69,8 +72,8 @@ pub fn response(answer: &Answer, exchange: &Exchange<'_>, ends: Ends) -> Option<
     let headers = response.headers_mut();
     headers.try_insert("date", HeaderValue::from_str(exchange.date).ok()?).ok()?;
     for (name, value) in answer.fields().iter() {
-        // Fields of the connection (RFC 9113 section 8.2.2): those that an answer can have, the others are ours and left out.
-        if name.eq_ignore_ascii_case(b"upgrade") || name.eq_ignore_ascii_case(b"proxy-connection") {
+        // Fields of the connection (RFC 9113 section 8.2.2): those that an answer can have, the others are ours.
+        if CONNECTION.iter().any(|field| field.as_bytes().eq_ignore_ascii_case(name)) {
             continue;
         }
         headers.try_append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?).ok()?;

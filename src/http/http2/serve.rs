@@ -50,7 +50,7 @@ pub enum Event {
     /// A new one has a head. `ends`: that is all of the request.
     Request { stream: u32, head: Box<Head>, ends: bool },
     /// A new one has a head that is refused. It can be answered.
-    Refused(u32, Refusal),
+    Refused { stream: u32, refusal: Refusal, head_only: bool },
     /// Bytes of the body.
     Data(u32, Bytes),
     /// The request is whole. Trailers are dropped: they never become fields.
@@ -200,9 +200,10 @@ impl Session {
         }
         let stream = respond.stream_id().as_u32();
         let ends = receive.is_end_stream();
+        let head_only = parts.method == http::Method::HEAD;
         let event = match head::request(&Request::from_parts(parts, ()), ends, &self.limits) {
             Ok(head) => Event::Request { stream, head: Box::new(head), ends },
-            Err(refusal) => Event::Refused(stream, refusal),
+            Err(refusal) => Event::Refused { stream, refusal, head_only },
         };
         let receive = (!ends).then_some(receive);
         self.streams.insert(stream, Stream { respond, receive, send: None });
