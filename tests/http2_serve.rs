@@ -363,7 +363,9 @@ fn mutations_of_rows_end_well() {
             for piece in bytes.chunks(1 + random(bytes.len())) {
                 session.feed(piece, Duration::ZERO);
                 while let Some(event) = session.event() {
-                    let (Event::Request { stream: id, .. } | Event::End(id) | Event::Refused { stream: id, .. }) = event else {
+                    let (Event::Request { stream: id, .. } | Event::End(id) | Event::Refused { stream: id, .. }) =
+                        event
+                    else {
                         continue;
                     };
                     let known = Exchange { version: Version::Http2, head_only: false, keeps_alive: true, date: "D" };

@@ -171,12 +171,7 @@ fn rows() -> Vec<Row> {
             Err("may issue for certain directory names only, which cannot be checked here"),
         ),
         ("six intermediates", "localhost", Box::new(|pki| tall(pki, 6)), Ok(())),
-        (
-            "seven intermediates",
-            "localhost",
-            Box::new(|pki| tall(pki, 7)),
-            Err("more than six certificates between"),
-        ),
+        ("seven intermediates", "localhost", Box::new(|pki| tall(pki, 7)), Err("more than six certificates between")),
         (
             "unknown critical extension",
             "localhost",
