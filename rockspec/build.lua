@@ -45,8 +45,10 @@ local function check()
     return first * 1000 + second
   end
   if number(here) < number(wanted) then fail("cargo is version " .. here .. ".\n" .. remedy) end
-  local cc = os.getenv("CC") or "cc"
-  if output("command -v " .. cc:match("%S*")) == "" then
+  -- Empty is not set, as for make and for the crate `cc`.
+  local cc = (os.getenv("CC") or ""):match("^%s*(.-)%s*$")
+  if cc == "" then cc = "cc" end
+  if output("command -v " .. cc:match("%S+")) == "" then
     fail("there is no C compiler: `" .. cc .. "` is not on PATH.\n" ..
       "Install one (Debian: apt-get install gcc libc6-dev; Fedora: dnf install gcc; Alpine: apk add gcc musl-dev; " ..
       "macOS: xcode-select --install), or name it in CC.")

@@ -44,4 +44,15 @@ describe("rockspec/build.lua", function()
     assert.truthy(said:find("\ngot rustc .*%-%-features full,module," .. lua .. "\n"), said)
     assert.truthy(said:find("status 0$"), said)
   end)
+
+  for _, row in ipairs{ { "''", "cc" }, { "' '", "cc" }, { "' mycc -m64 '", "mycc" } } do
+    it("the compiler that CC=" .. row[1] .. " means", function()
+      local commands = { cargo = 'case $1 in --version) ' .. NEW .. ' ;; *) echo "got $*" ;; esac', [row[2]] = "" }
+      local said = build(commands, "CC=" .. row[1])
+      assert.truthy(said:find("status 0$"), said)
+      commands[row[2]] = nil
+      said = build(commands, "CC=" .. row[1])
+      assert.truthy(said:find("no C compiler: `" .. row[2], 1, true) and said:find("status 1$"), said)
+    end)
+  end
 end)

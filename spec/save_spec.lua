@@ -160,14 +160,118 @@ describe("base_url", function()
 
   it("opens nothing: what is joined is asked about at the gate", function()
     local client = mine.http.client.new{ base_url = http .. "/files/" }
-    fails.with("network/port_not_allowed", client.get, client, "//127.0.0.1:1/")
+    fails.with("network/port_not_allowed", client.get, client, "http://127.0.0.1:1/")
     fails.with("network/host_not_allowed", client.get, client, "http://localhost/")
-    fails.with("network/host_not_allowed", client.get, client, "\\\\elsewhere.example\\x")
     client:close()
     client = mine.http.client.new{ base_url = "http://elsewhere.example/" }
     local err = fails.with("network/host_not_allowed", client.get, client, "x")
     assert.equal("http://elsewhere.example/x", err.url)
     client:close()
+  end)
+
+  describe("and other origins:", function()
+    local other = "http://127.0.0.1:" .. servers.other
+    local ours
+    before_each(function() ours = net.narrow{ "--allow-net" } end)
+    after_each(function() ours.revoke() ours = nil end)
+
+    it("nothing relative leads to one", function()
+      local place = "127.0.0.1:" .. servers.other
+      local client = ours.http.client.new{ base_url = http .. "/files/" }
+      for _, url in ipairs{
+        "//" .. place .. "/inspect", "/\\" .. place .. "/inspect", "\\\\" .. place .. "\\inspect", "\\/" .. place .. "/inspect",
+        " //" .. place .. "/inspect", "//localhost:" .. servers.http .. "/inspect", "//127.0.0.1/",
+      } do
+        for _, call in ipairs{
+          function() client:get(url) end, function() client:fetch(url, { headers = { X = "1" } }) end,
+          function() client:post(url, "x") end, function() client:get(url, { stream = true }) end,
+          function() client:get(url, { query = { a = 1 } }) end, function() client:events(url) end,
+          function() client:jail("127.0.0.1").fetch(url) end,
+        } do
+          local text = fails.plainly("leaves the origin of base_url, for http://", call)
+          assert.truthy(text:find("give an absolute URL", 1, true), text)
+        end
+        fails.plainly("leaves the origin", client.fetch_all, client, { url })
+      end
+      -- With the same origin it may say the host.
+      assert.equal(200, client:get("//127.0.0.1:" .. servers.http .. "/hello").status)
+      client:close()
+    end)
+
+    it("what is the client's own does not go to one, as after a redirect", function()
+      local told = {
+        base_url = http .. "/", auth = { "user", "s3cret" }, query = { key = "s3cret" },
+        headers = { ["X-One"] = "s3cret", Cookie = "s3cret", Accept = "a/b", ["User-Agent"] = "me", ["X-Two"] = "two" },
+        forward_headers = { "X-Two" },
+      }
+      local function all(of, own)
+        local function with(more)
+          for name, value in pairs(own or {}) do more[name] = value end
+          return more
+        end
+        local stream = of:get(other .. "/inspect", with{ stream = true })
+        local found = {
+          of:get(other .. "/inspect", own).body, of:post(other .. "/inspect", "x", own).body,
+          of:fetch_all{ with{ other .. "/inspect" } }[1].body, of:jail("127.0.0.1").fetch(other .. "/inspect", own).body,
+          table.concat{ stream:read() },
+        }
+        stream:close()
+        assert.equal(5, #found)
+        return found
+      end
+      for _, har in ipairs{ false, true } do
+        told.har = har
+        local client = ours.http.client.new(told)
+        local body = client:get("inspect").body
+        for _, line in ipairs{ "^GET /inspect%?key=s3cret ", "x%-one: s3cret", "cookie: s3cret", "authorization: Basic ", "x%-two: two" } do
+          assert.truthy(body:find(line), body)
+        end
+        for _, found in ipairs(all(client)) do
+          assert.truthy(found:find("^%u+ /inspect HTTP"), found)
+          assert.is_nil(found:find("s3cret", 1, true), found)
+          for _, line in ipairs{ "x-one: \n", "authorization: \n", "cookie: \n", "accept: a/b\n", "user-agent: me\n", "x-two: two\n" } do
+            assert.truthy(found:find(line, 1, true), line .. found)
+          end
+        end
+        -- What a request says goes where it says.
+        local own = { headers = { ["X-One"] = "mine" }, auth = { bearer = "t0ken" }, query = { a = "b" } }
+        for _, found in ipairs(all(client, own)) do
+          assert.is_nil(found:find("s3cret", 1, true), found)
+          for _, line in ipairs{ " /inspect?a=b HTTP", "x-one: mine\n", "authorization: Bearer t0ken\n" } do
+            assert.truthy(found:find(line, 1, true), line .. found)
+          end
+        end
+        -- And the client is as it was.
+        assert.truthy(client:get("inspect").body:find("x-one: s3cret", 1, true))
+        client:close()
+      end
+      -- Headers alone: a request in one step.
+      local client = ours.http.client.new{ base_url = http, headers = { ["X-One"] = "s3cret" } }
+      for _ = 1, 2 do
+        assert.truthy(client:get(other .. "/inspect").body:find("x-one: \n", 1, true))
+        assert.truthy(client:get("inspect").body:find("x-one: s3cret\n", 1, true))
+        assert.truthy(client:get(other .. "/inspect", { timeout = 20 }).body:find("x-one: \n", 1, true))
+      end
+      client:close()
+      -- Without base_url it has no origin: what it says is for every URL.
+      client = ours.http.client.new{ headers = { ["X-One"] = "s3cret" } }
+      assert.truthy(client:get(other .. "/inspect").body:find("x-one: s3cret\n", 1, true))
+      client:close()
+    end)
+
+    it("nor does its certificate", function()
+      local ca, cert, key = read(servers.ca), read(servers.client.cert), read(servers.client.key)
+      local there = "https://localhost:" .. servers.mutual
+      local client = ours.http.client.new{ base_url = there, ca_bundle = ca, client_cert = cert, client_key = key }
+      assert.truthy(client:get("/tls").body:find("SUCCESS CN=a client", 1, true))
+      client:close()
+      client = ours.http.client.new{ base_url = http, ca_bundle = ca, client_cert = cert, client_key = key }
+      for _, own in ipairs{ {}, { timeout = 20 }, { decompress = false } } do
+        assert.equal(400, client:get(there .. "/tls", next(own) and own or nil).status)
+      end
+      assert.equal(200, client:get(there .. "/tls", { client_cert = cert, client_key = key }).status)
+      client:close()
+    end)
   end)
 
   it("is told where it is wrong", function()

@@ -24,6 +24,19 @@ describe("a " .. (small and "small" or "full") .. " build", function()
     if small then fails.plainly("built without mail", net.mail.parse, "a: b") else assert.equal("b", net.mail.parse("a: b\r\n\r\n").headers.a) end
   end)
 
+  it(small and "says that it has no HTTP/2" or "has HTTP/2", function()
+    local words = "(http2: built without HTTP/2"
+    local function check(...)
+      if small then fails.plainly(words, ...) else assert((...)(select(2, ...))):close() end
+    end
+    for _, value in ipairs{ true, "prior" } do check(net.http.client.new, { http2 = value }) end
+    check(net.http.server, "127.0.0.1", 0, { http2 = true })
+    -- Not asked for, nothing is missing.
+    net.http.client.new{ http2 = false }:close()
+    net.http.server("127.0.0.1", 0):close()
+    if small then fails.plainly(words, net.fetch, "http://127.0.0.1:1/", { http2 = true }) end
+  end)
+
   it("has FTP", function()
     fails.plainly("host is missing", net.ftp, {})
     local ftp = assert(net.ftp{ host = "127.0.0.1", port = servers.mail_files.ftp, tls = false, user = "ftp", password = "x", insecure_auth = true })

@@ -140,6 +140,11 @@ pub fn join(base: &str, reference: &str) -> Result<String> {
     Ok(read(reference, Some(&read(base, None)?))?.into())
 }
 
+/// True for what is a URL only beside a base.
+pub fn is_relative(text: &str) -> bool {
+    matches!(Url::parse(text), Err(url::ParseError::RelativeUrlWithoutBase))
+}
+
 /// True where a URL without a host is none (the special schemes of the WHATWG, but `file`).
 fn has_host(scheme: &str) -> bool {
     ["http", "https", "ws", "wss", "ftp"].iter().any(|special| scheme.eq_ignore_ascii_case(special))

@@ -493,13 +493,7 @@ impl Fetch {
                 return Err(broken("the redirect leads to another origin, away from the socket of the option `unix`"));
             }
             self.auth = None;
-            // A certificate says who we are, to whom it was meant for.
-            if self.options.tls.client_cert.is_some() {
-                let options = Arc::make_mut(&mut self.options);
-                options.tls.change(|tls| {
-                    (tls.client_cert, tls.client_key, tls.client_key_password) = (None, None, None);
-                });
-            }
+            Options::forget_certificate(&mut self.options);
         }
         self.drain();
         self.chain.push(self.request.url.to_text());

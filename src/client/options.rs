@@ -14,7 +14,11 @@ use crate::{
     names::Lookup,
     tls::{ClientOptions, SharedOptions},
 };
-use std::{net::IpAddr, sync::LazyLock, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 /// Whether HTTP/2 is spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +89,17 @@ pub struct Options {
     pub names: Option<Lookup>,
     /// A field for requests to that origin only, on whichever hop: it comes from there.
     pub bound: Option<(Origin, &'static str, Vec<u8>)>,
+}
+
+impl Options {
+    /// For another origin: a client certificate says who we are, to whom it was meant for.
+    pub fn forget_certificate(options: &mut Arc<Options>) {
+        if options.tls.client_cert.is_some() {
+            Arc::make_mut(options).tls.change(|tls| {
+                (tls.client_cert, tls.client_key, tls.client_key_password) = (None, None, None);
+            });
+        }
+    }
 }
 
 impl Default for Options {

@@ -80,9 +80,14 @@ pub fn next(request: &Request, head: &Head, rules: &Rules) -> Result<Option<Hop>
         )));
     }
     if crossed {
-        next.fields_mut().retain(|name| is_in(&SAFE, name) || is_in(&rules.forward_headers, name));
+        next.fields_mut().retain(|name| follows(name, rules));
     }
     Ok(Some(Hop { request: next, crossed }))
+}
+
+/// True for headers that go to another origin, too.
+pub fn follows(name: &[u8], rules: &Rules) -> bool {
+    is_in(&SAFE, name) || is_in(&rules.forward_headers, name)
 }
 
 /// Fetch standard, "HTTP-redirect fetch", step 12.

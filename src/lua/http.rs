@@ -30,9 +30,9 @@ use crate::{
         Invalid,
         auth::Logins,
         cookies::SharedJar,
-        form, multipart,
+        form, multipart, redirect,
         request::{Method, Request},
-        url::HttpUrl,
+        url::{HttpUrl, Origin},
     },
     names::Lookup,
     net::Net,
@@ -50,6 +50,12 @@ use std::{
 /// Names and values, as the caller gave them; without a value what the client does not add by itself.
 type Headers = Rc<[(Box<[u8]>, Option<Box<[u8]>>)]>;
 
+/// A client's `base_url`. What the client says of itself is for its origin.
+pub(super) struct Base {
+    text: String,
+    origin: Origin,
+}
+
 /// A client: a capability, maybe narrowed, and a pool of its own.
 pub(super) struct Client {
     cap: Rc<Capability>,
@@ -64,7 +70,7 @@ pub(super) struct Client {
     /// The headers of its requests; a request's own of the same name take their place.
     headers: Headers,
     /// What the URLs of its requests are relative to.
-    base: Option<Rc<str>>,
+    base: Option<Rc<Base>>,
     /// The URL that was asked for last, as the caller wrote it and as it was read: who asks again and again asks for the
     /// same one.
     last: RefCell<Option<(Box<[u8]>, HttpUrl)>>,
@@ -103,7 +109,17 @@ impl Client {
 
     /// The client's defaults with these options over them.
     pub(super) fn request_options(&self, opts: &Options<'_>) -> Answer<RequestOptions> {
-        options(opts, &self.net.borrow(), &self.files, &self.jar, &self.request_options)
+        self.over(opts, &self.request_options)
+    }
+
+    fn over(&self, opts: &Options<'_>, defaults: &RequestOptions) -> Answer<RequestOptions> {
+        options(opts, &self.net.borrow(), &self.files, &self.jar, defaults)
+    }
+
+    /// True for another origin than that of `base_url`. As after a redirect, nothing that says who the client is goes there:
+    /// headers and certificate stay behind here, `auth` and `query` in the front, which has them.
+    fn leaves(&self, url: &HttpUrl) -> bool {
+        self.base.as_ref().is_some_and(|base| base.origin != *url.origin())
     }
 
     /// What every request begins with: a live capability, an open client, a URL (the first argument) and a method.
@@ -127,10 +143,13 @@ impl Client {
         let content_type = own.content_type.and_then(|kind| std::str::from_utf8(kind).ok());
         let payload = source.as_ref().map(|source| source.payload(content_type.map(str::to_owned)));
         let request = self.request(Request::new(method, url, payload), content_type, own.names, own.values)?;
-        let options = match own.timeout {
+        let mut options = match own.timeout {
             Some(timeout) => self.within(timeout),
             None => Arc::clone(&self.request_options.options),
         };
+        if self.leaves(&request.url) {
+            client::Options::forget_certificate(&mut options);
+        }
         refuse_proxy_authorization(&request, &options)?;
         Ok(Fetch::new(&net, &self.pool, request, source, options))
     }
@@ -154,6 +173,7 @@ impl Client {
         names: &[&[u8]],
         values: &[&[u8]],
     ) -> Answer<Request> {
+        let (leaves, rules) = (self.leaves(&request.url), &self.request_options.options.redirects);
         let mut add = |name: &[u8], value: &[u8]| {
             let bounded = match content_type {
                 Some(own) if name.eq_ignore_ascii_case(b"content-type") => multipart::bounded(value, own),
@@ -162,7 +182,8 @@ impl Client {
             request.field(name, bounded.as_deref().unwrap_or(value)).or_else(wrong)
         };
         let replaced = |name: &[u8]| names.iter().any(|own| own.eq_ignore_ascii_case(name));
-        let inherited = || self.headers.iter().filter(|(name, _)| !replaced(name));
+        let stays = |name: &[u8], value: &Option<_>| leaves && value.is_some() && !redirect::follows(name, rules);
+        let inherited = || self.headers.iter().filter(|(name, value)| !replaced(name) && !stays(name, value));
         for (name, value) in inherited() {
             if let Some(value) = value {
                 add(name, value)?;
@@ -182,9 +203,16 @@ impl Client {
             return Ok(url.clone());
         }
         let Ok(words) = std::str::from_utf8(text) else { return argument(1, "URL is not valid UTF-8") };
-        let joined = self.base.as_ref().map(|base| codec::join(base, words)).transpose();
+        let joined = self.base.as_ref().map(|base| codec::join(&base.text, words)).transpose();
         let joined = joined.or_else(|why| argument(1, why.0))?;
         let url = HttpUrl::parse(joined.as_deref().unwrap_or(words)).or_else(|why| argument(1, why))?;
+        // `//host/x` and `\\host\x` pass for paths, where URLs are made of names that others choose.
+        if self.leaves(&url) && codec::is_relative(words) {
+            return argument(
+                1,
+                format!("URL leaves the origin of base_url, for {}; give an absolute URL", url.origin()),
+            );
+        }
         self.last.replace(Some((text.into(), url.clone())));
         Ok(url)
     }
@@ -300,6 +328,11 @@ fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
         of.net.replace(net);
         Ok(true)
     })?;
+    // http_leaves(client, url): is that another origin than the one of `base_url`?
+    define(lua, core, "http_leaves", |lua, (of, url): (AnyUserData, LuaString)| {
+        let of = owner(lua, &of)?;
+        Ok(of.leaves(&of.parse(&url.as_bytes())?))
+    })?;
     // http_jar(client) -> the jar for `cookies = true`
     define(lua, core, "http_jar", |lua, of: AnyUserData| Ok(cookies::HeldJar(owner(lua, &of)?.jar.clone())))?;
     define(lua, core, "http_close", |lua, of: AnyUserData| {
@@ -330,7 +363,7 @@ fn open(lua: &Lua, (cap, limits, request_options, names, values): Opening) -> An
     let base = match given.text("base_url")? {
         None => None,
         Some(base) => match HttpUrl::parse(&base) {
-            Ok(_) => Some(base.into()),
+            Ok(url) => Some(Rc::new(Base { origin: url.origin().clone(), text: base })),
             Err(why) => return argument(1, format!("base_url: {why}")),
         },
     };
@@ -344,7 +377,7 @@ pub(super) fn client(
     limits: Limits,
     mut request_options: RequestOptions,
     headers: Headers,
-    base: Option<Rc<str>>,
+    base: Option<Rc<Base>>,
 ) -> Rc<Client> {
     // What one client has learnt of servers' challenges is not for another.
     Arc::make_mut(&mut request_options.options).logins = Logins::default();
@@ -416,10 +449,13 @@ pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepa
     let (names, values): (Vec<&[u8]>, Vec<&[u8]>) =
         (names.iter().map(|b| &**b).collect(), values.iter().map(|b| &**b).collect());
     let request = of.request(Request::new(method, url, payload), content_type.as_deref(), &names, &values)?;
-    let request_options = match opts {
-        Some(opts) => of.request_options(&Options::new(lua, Some(opts), 2))?,
-        None => of.request_options.clone(),
-    };
+    let mut request_options = of.request_options.clone();
+    if of.leaves(&request.url) {
+        client::Options::forget_certificate(&mut request_options.options);
+    }
+    if let Some(opts) = opts {
+        request_options = of.over(&Options::new(lua, Some(opts), 2), &request_options)?;
+    }
     refuse_proxy_authorization(&request, &request_options.options)?;
     Ok(Prepared { cap: Rc::clone(&of.cap), net, pool: of.pool.clone(), request, source, request_options })
 }

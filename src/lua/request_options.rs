@@ -21,6 +21,10 @@ use crate::{
 use mlua::{LuaString, Table, Value};
 use std::{sync::Arc, time::Duration};
 
+/// What a build says of the option `http2` that does not have it.
+pub(super) const NO_HTTP2: &str =
+    "http2: built without HTTP/2 (the Cargo feature `http2`, which `full` turns on and `small` does not)";
+
 /// Request options: a client's defaults, or those with one request's own options over them.
 #[derive(Clone, Default)]
 pub(super) struct RequestOptions {
@@ -175,7 +179,7 @@ fn http2(opts: &Options<'_>) -> Answer<Http2> {
         Some(_) => return argument(opts.index, "http2 must be true, false or \"prior\""),
     };
     if spoken != Http2::Never && !cfg!(feature = "http2") {
-        return argument(opts.index, "http2 needs a build of the feature `full`: this one has HTTP/1.1 only");
+        return argument(opts.index, NO_HTTP2);
     }
     Ok(spoken)
 }

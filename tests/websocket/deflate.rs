@@ -122,6 +122,30 @@ fn rows() -> Vec<Row> {
             frame(TEXT | Z, b"\xf3\x48\xcd\xc9\xc9\x07\x00"),
             &["text Hello"],
         ),
+        ("last blocks without content", true, frame(BINARY | Z, &b"\x03\x00".repeat(256)), &["binary "]),
+        (
+            "one more than a message may have",
+            true,
+            frame(BINARY | Z, &b"\x03\x00".repeat(257)),
+            &["protocol: a compressed message: too many last blocks"],
+        ),
+        (
+            "in fragments, and each message anew",
+            true,
+            frames(&[
+                (0x02 | Z, &b"\x03\x00".repeat(200)),
+                (0x80, b""),
+                (0x02 | Z, &b"\x03\x00".repeat(200)),
+                (0x80, &b"\x03\x00".repeat(57)),
+            ]),
+            &["binary ", "protocol: a compressed message: too many last blocks"],
+        ),
+        (
+            "with content there may be more of them",
+            true,
+            frame(TEXT | Z, &b"\xf3\x48\xcd\xc9\xc9\x07\x00".repeat(300)),
+            &["text of 1500"],
+        ),
         (
             "7.2.3.5 two blocks",
             true,

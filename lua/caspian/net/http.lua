@@ -129,7 +129,8 @@ local function jail(client, hosts, listed)
     while not listed and hosts[index + 1] and core.http_jail(client.client, { hosts[index] }) do index = index + 1 end
     bad(index, "jail", err, 1)
   end
-  local jailed = { core = core, client = inner, inherit = client.inherit, plain = requests.is_plain(client.inherit.__index) }
+  local jailed = { core = core, client = inner, inherit = client.inherit, base = client.base,
+    plain = requests.is_plain(client.inherit.__index) }
   local members, object = {}, nil
   local function fetch(...)
     local url, opts = own(object, ...)
@@ -364,7 +365,7 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
     local inner, err, index = core.http_client(cap, limits, requests.wishes(defaults), names, values)
     if inner == nil then requests.raise("new", err, index, 1, 1) end
     local object = setmetatable({}, client)
-    states[object] = { core = core, client = inner, inherit = { __index = defaults },
+    states[object] = { core = core, client = inner, inherit = { __index = defaults }, base = limits.base_url ~= nil,
       har = recorded and har.new() or nil, plain = not recorded and requests.is_plain(defaults) }
     if allow ~= nil then set_allow(states[object], allow, 2) end
     return object

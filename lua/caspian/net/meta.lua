@@ -760,7 +760,7 @@ function Websocket:close(code, reason, opts) end
 ---@field max_idle? integer 128
 ---@field max_idle_per_origin? integer 16
 ---@field idle_timeout? number seconds; 90
----@field base_url? string  URLs of requests are relative to it
+---@field base_url? string  URLs of requests are relative to it; what the client says of itself is for its origin
 
 ---@class caspian.net.Fetch_options: caspian.net.Http_options
 ---@field method? string GET

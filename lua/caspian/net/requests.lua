@@ -453,7 +453,14 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
     opts.save = place
   end
   if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
-  if opts.query then url = with_query(core, url, opts.query, name, at, depth) end
+  local query, credentials = opts.query, opts.auth
+  if client.base and (query or credentials) then
+    -- The core keeps the client's headers and certificate from other origins; these are here.
+    local leaves, why, index = core.http_leaves(client.client, url)
+    if leaves == nil then raise(name, why, index, at, depth) end
+    if leaves then query, credentials = rawget(opts, "query"), rawget(opts, "auth") end
+  end
+  if query then url = with_query(core, url, query, name, at, depth) end
   local source, pump = body_of(core, opts, name, body ~= nil and 2 or at, depth)
   if pump and begin then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
   if opts.save then
@@ -465,7 +472,7 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
     told = told or {}
     told.paced, told.record = (opts.on_progress or opts.progress) and true, client.har and true
   end
-  local cookies, auth = identity.cookies(opts.cookies, name, at, depth), identity.auth(opts.auth, name, at, depth)
+  local cookies, auth = identity.cookies(opts.cookies, name, at, depth), identity.auth(credentials, name, at, depth)
   if cookies or auth then
     told = told or {}
     told.cookies, told.auth = cookies, auth

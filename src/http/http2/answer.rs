@@ -239,11 +239,6 @@ impl Answer {
         matches!(self.at, At::End)
     }
 
-    /// True once the request is.
-    pub fn is_sent(&self) -> bool {
-        self.sent
-    }
-
     /// True as long as nothing of the answer has come.
     pub fn untouched(&self) -> bool {
         self.untouched

@@ -15,17 +15,24 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// The least and the most that is made room for at once.
 const STEPS: std::ops::RangeInclusive<usize> = 1024..=64 * 1024;
 
+/// Last blocks that any message may have, and for how many of its bytes one more: after each the stream begins anew, which
+/// costs what much content costs. Compressors have one in a message, or none.
+const LAST_BLOCKS: u64 = 256;
+const BYTES_EACH: u64 = 32;
+
 /// The peer's messages, restored.
 pub(super) struct Inflater {
     takeover: bool,
     stream: Option<Decompress>,
     /// Nothing has come since the stream ended, or since there was none.
     fresh: bool,
+    /// Last blocks of this message.
+    last: u64,
 }
 
 impl Inflater {
     pub fn new(way: Way) -> Inflater {
-        Inflater { takeover: way.takeover, stream: None, fresh: true }
+        Inflater { takeover: way.takeover, stream: None, fresh: true, last: 0 }
     }
 
     /// Restores `input` to the end of `message`, which has at most `most` bytes then. What came before a failure is there.
@@ -58,6 +65,10 @@ impl Inflater {
                 // the flush of a compressor that has done so.
                 stream.reset(false);
                 (self.fresh, full) = (true, false);
+                self.last += 1;
+                if self.last > LAST_BLOCKS + message.len() as u64 / BYTES_EACH {
+                    return Err(broken("a compressed message: too many last blocks for what is in them"));
+                }
             } else if used == 0 && given == 0 {
                 break;
             }
@@ -70,6 +81,7 @@ impl Inflater {
         if !self.fresh {
             self.inflate(&TAIL, message, most)?;
         }
+        self.last = 0;
         if !self.takeover {
             (self.stream, self.fresh) = (None, true);
         }

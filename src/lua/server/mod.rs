@@ -16,6 +16,7 @@ use super::{
     kinds::hash,
     options::Options,
     raw,
+    request_options::NO_HTTP2,
     socket::{Class, Item, Socket, seconds},
     sockets::{interface, log_handshake, wrap},
 };
@@ -295,7 +296,7 @@ fn settings(opts: &Options<'_>, files: &Files) -> Answer<server::Options> {
 fn http2(opts: &Options<'_>) -> Answer<bool> {
     let asked = opts.flag("http2", cfg!(feature = "http2"))?;
     if asked && cfg!(not(feature = "http2")) {
-        return argument(opts.index, "http2: this build has no HTTP/2");
+        return argument(opts.index, NO_HTTP2);
     }
     Ok(asked)
 }

@@ -1,7 +1,5 @@
 --- Commands and replies of an FTP client, and its connections for data: opened by either side, under TLS where the control
--- connection is,
--- and a transfer over one
--- from its command to its last reply.
+-- connection is, each with the transfer over it, from its command to its last reply.
 --
 -- They go to the address of the control connection only: addresses in replies are ignored.
 local clients = require("caspian.net.mail.client")
