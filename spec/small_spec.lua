@@ -3,6 +3,7 @@
 
 local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
+local peer = require("spec.support.peer")
 local servers = require("spec.support.servers")
 local wire = require("spec.support.wire")
 
@@ -35,6 +36,29 @@ describe("a " .. (small and "small" or "full") .. " build", function()
     net.http.client.new{ http2 = false }:close()
     net.http.server("127.0.0.1", 0):close()
     if small then fails.plainly(words, net.fetch, "http://127.0.0.1:1/", { http2 = true }) end
+  end)
+
+  it(small and "reads compressed messages, and compresses none" or "reads compressed messages, and compresses its own", function()
+    local p = peer.tcp[[
+      local c = accept()
+      local key
+      repeat
+        local line = c:receive("*l")
+        key = line:match("^Sec%-WebSocket%-Key: (.*)$") or key
+      until line == ""
+      local pipe = io.popen("printf %s '" .. key .. "258EAFA5-E914-47DA-95CA-C5AB0DC85B11' | openssl dgst -sha1 -binary | openssl base64")
+      c:send("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: " .. pipe:read("*l") ..
+        "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n\193\7\242\72\205\201\201\7\0")
+      pipe:close()
+      report(c:receive("*a"):byte())
+    ]]
+    local ws = net.websocket("ws://127.0.0.1:" .. p.port .. "/", { compress = true })
+    assert.is_true(ws.compressed)
+    assert.equal("Hello", (ws:recv()))
+    ws:send(("x"):rep(1000))
+    ws:close{ timeout = 0 }
+    -- FIN, RSV1 and the opcode of a text.
+    assert.equal(small and 0x81 or 0xc1, tonumber(p:finish()[1]))
   end)
 
   it("has FTP", function()
