@@ -13,6 +13,8 @@ pub enum Value<'a> {
     Numbers(Vec<u32>),
     List(Vec<Value<'a>>),
     Hash(Fields<'a>),
+    /// In a hash: the value of the field of this name, which stands before it.
+    Same(&'static str),
 }
 
 pub type Fields<'a> = Vec<(Cow<'a, [u8]>, Value<'a>)>;

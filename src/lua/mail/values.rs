@@ -81,10 +81,17 @@ impl Maker<'_> {
                 }
                 marked(state, LIST);
             }
+            // It stands in hashes alone.
+            Value::Same(_) => ffi::lua_pushboolean(state, 0),
             Value::Hash(fields) => {
                 ffi::lua_createtable(state, 0, slots(fields.len()));
                 for (name, value) in fields {
-                    if *value != Value::Nil {
+                    if let Value::Same(before) = value {
+                        self.name(name);
+                        self.name(before.as_bytes());
+                        ffi::lua_rawget(state, -3);
+                        ffi::lua_rawset(state, -3);
+                    } else if *value != Value::Nil {
                         self.name(name);
                         self.push(value);
                         ffi::lua_rawset(state, -3);

@@ -125,7 +125,18 @@ fn envelope(item: Item<'_>) -> Result<Value<'_>> {
     let mut fields = Vec::with_capacity(10);
     put(&mut fields, "date", string(items.next()));
     put(&mut fields, "subject", string(items.next()).map(decoded));
-    for name in ["from", "sender", "reply_to", "to", "cc", "bcc"] {
+    let from = items.next();
+    let others = [("sender", items.next()), ("reply_to", items.next())];
+    // Servers say it again where a message has none of them (RFC 9051 section 7.5.2): that is most of what envelopes are made of.
+    let others = others.map(|(name, item)| match item == from && matches!(item, Some(Item::List(_))) {
+        true => (name, Ok(Value::Same("from"))),
+        false => (name, addresses(item).map(Value::List)),
+    });
+    fields.push(field("from", Value::List(addresses(from)?)));
+    for (name, value) in others {
+        fields.push(field(name, value?));
+    }
+    for name in ["to", "cc", "bcc"] {
         fields.push(field(name, Value::List(addresses(items.next())?)));
     }
     put(&mut fields, "in_reply_to", string(items.next()));

@@ -12,6 +12,7 @@ fn show(value: &Value<'_>) -> String {
         Value::Text(bytes) => format!("'{}'", String::from_utf8_lossy(bytes)),
         Value::Numbers(numbers) => format!("{numbers:?}"),
         Value::List(values) => format!("[{}]", values.iter().map(show).collect::<Vec<_>>().join(" ")),
+        Value::Same(name) => format!("={name}"),
         Value::Hash(fields) => {
             let fields =
                 fields.iter().map(|(name, value)| format!("{}={}", String::from_utf8_lossy(name), show(value)));
@@ -154,6 +155,20 @@ fn messages() {
         "{kind='fetch' message={seq=1 envelope={date='Mon' subject='S\u{fc}\u{df} a' from=[{name='J\u{f6}rg' address='j@x.example'}] sender=[] reply_to=[] \
          to=[{address='a@b' group='g'}] cc=[] bcc=[] message_id='<1@x>'}} number=1}"
     );
+    // What is repeated is one value: (from sender reply-to), other texts are others.
+    for (sender, reply_to, expected) in [
+        (address, address, "sender==from reply_to==from"),
+        ("((NIL NIL \"k\" \"x.example\"))", address, "sender=[{address='k@x.example'}] reply_to==from"),
+        ("NIL", "NIL", "sender=[] reply_to=[]"),
+    ] {
+        let envelope = format!("* 1 FETCH (ENVELOPE (NIL NIL {address} {sender} {reply_to} NIL NIL NIL NIL NIL))");
+        let expected = format!("envelope={{from=[{{name='J\u{f6}rg' address='j@x.example'}}] {expected} to=[]");
+        assert!(
+            said(&(envelope.clone() + "\r\n")).contains(&expected),
+            "{envelope}: {}",
+            said(&(envelope.clone() + "\r\n"))
+        );
+    }
 }
 
 #[test]
