@@ -5,6 +5,7 @@ local net = require("spec.support.subject").net
 local peer = require("spec.support.peer")
 local process = require("spec.support.process")
 local servers = require("spec.support.servers")
+local signals = require("spec.support.signals")
 local wire = require("spec.support.wire")
 
 local function contents(path)
@@ -331,8 +332,113 @@ describe("HTTP/2", function()
   end)
 end)
 
+-- What is said after "blocked" by a program whose handler of a signal does `act` while `call` waits. `first` comes before.
+describe("a signal's handler may, of the connection that the call beneath waits on,", function()
+  teardown(signals.clean)
+
+  local function run(server, url, first, act, call)
+    local said = signals.run(([[
+      local client = launch{ "--allow-net" }.http.client.new{ http2 = "prior", timeout = 20 }
+      local url = %q
+      assert(client:get(url).body == "first")
+      %s
+      handle(function() %s end)
+      say("blocked") %s]]):format(url, first, act, call))
+    server:finish()
+    return said
+  end
+
+  it("make requests", function()
+    local server, url = frames[[
+      local c = greet()
+      wait(c, 1) c:send(head(1, 0, "200") .. data(1, 1, "first"))
+      wait(c, 1) wait(c, 1)
+      c:send(head(5, 0, "200") .. data(5, 1, "inner") .. head(3, 0, "200") .. data(3, 1, "outer"))
+      wait(c, 7)]]
+    assert.equal("inner\nouter", run(server, url, "", "say(client:get(url).body)", "say(client:get(url).body)"))
+  end)
+
+  it("collect requests", function()
+    local server, url = frames[[
+      local c = greet()
+      wait(c, 1) c:send(head(1, 0, "200") .. data(1, 1, "first"))
+      wait(c, 1) c:send(head(3, 0, "200"))
+      wait(c, 1) wait(c, 3) c:send(head(5, 0, "200") .. data(5, 1, "outer"))
+      wait(c, 7)]]
+    assert.equal("handled\nouter", run(server, url, [[
+      collectgarbage("stop")
+      client:get(url, { stream = true })]], [[collectgarbage() collectgarbage() say("handled")]], "say(client:get(url).body)"))
+  end)
+
+  it("end the program", function()
+    local server, url = frames[[
+      local c = greet()
+      wait(c, 1) c:send(head(1, 0, "200") .. data(1, 1, "first"))
+      wait(c, 1) wait(c, 7)]]
+    assert.equal("leaving", run(server, url, "", [[say("leaving") os.exit(0, true)]], "client:get(url)"))
+  end)
+
+  it("open another, while it is being opened", function()
+    local server = peer.tcp[[
+      local first, second = accept(), accept()
+      second:close()
+      first:close()]]
+    assert.equal("inner\tfalse\nouter\tfalse", signals.run(([[
+      local client = launch{ "--allow-net" }.http.client.new{ http2 = true, timeout = 30 }
+      local function get(who)
+        local _, err = pcall(client.get, client, "https://127.0.0.1:%d/")
+        say(who, err:is("network/timeout"))
+      end
+      handle(function() get("inner") end)
+      say("blocked") get("outer")]]):format(server.port)))
+    server:finish()
+  end)
+end)
+
 describe("a server of HTTP/2 that", function()
   fresh(before_each, after_each)
+
+  it("allows one request at a time has another connection beside one that nobody reads", function()
+    local server, url = frames[[
+      local function one()
+        local c = accept()
+        c:receive(24)
+        c:send(frame(4, 0, 0, number(3, 2) .. number(1, 4)))
+        wait(c, 1)
+        return c
+      end
+      local c = one()
+      c:send(head(1, 0, "200") .. data(1, 0, "part"))
+      local d = one()
+      d:send(head(1, 0, "200") .. data(1, 1, "other"))
+      c:send(data(1, 1, " and end"))
+      wait(c, 7)]]
+    local one = mine.http.client.new{ http2 = "prior", timeout = 20 }
+    local open = one:get(url, { stream = true })
+    assert.equal("other", one:get(url).body)
+    assert.equal("part and end", open:read(12))
+    one:close()
+    server:finish()
+  end)
+
+  it("allows one request at a time has a few connections, whatever many want of it", function()
+    local single = "http://127.0.0.1:" .. servers.nghttpd.single
+    local one = mine.http.client.new{ http2 = "prior", timeout = 20 }
+    local open = {}
+    for i = 1, 5 do open[i] = one:get(single .. "/3m", { stream = true }) end
+    local list = {}
+    for i = 1, 40 do list[i] = single .. "/1k" end
+    local made = 0
+    for _, r in ipairs(one:fetch_all(list)) do
+      assert.equal(1024, #r.body)
+      if not r.timings.reused then made = made + 1 end
+    end
+    for i = 1, 5 do
+      if not open[i].timings.reused then made = made + 1 end
+      open[i]:close()
+    end
+    assert.equal(6, made)
+  end)
 
   -- What it does on its connections, what is asked, and what comes of it: a body, or an error's class and its partial.
   for _, row in ipairs{

@@ -182,9 +182,7 @@ impl<'a> Shared<'a> {
                     }
                     Err(err) => self.ended(index, origin, Err(err)),
                 }
-                if shares && !self.cancelled.load(Relaxed) && !whole.is_past() {
-                    next = self.alike(origin, most);
-                }
+                next = self.further(&under_way, shares, origin, most, whole);
             }
             if under_way.is_empty() {
                 return;
@@ -193,10 +191,23 @@ impl<'a> Shared<'a> {
             let (index, stream) = under_way.swap_remove(at.min(under_way.len() - 1));
             let done = caught(|| finish(stream));
             self.ended(index, origin, done);
-            if shares && !self.cancelled.load(Relaxed) && !whole.is_past() {
-                next = self.alike(origin, most);
-            }
+            next = self.further(&under_way, shares, origin, most, whole);
         }
+    }
+
+    /// One more for [`Shared::together`].
+    #[cfg(feature = "http2")]
+    fn further(
+        &self,
+        under_way: &[(usize, &'a mut Stream)],
+        shares: bool,
+        origin: &Origin,
+        most: usize,
+        whole: &Deadline,
+    ) -> Option<(usize, &'a mut Stream)> {
+        // Where the connection has no room, another thread opens one of its own.
+        let has_room = under_way.last().is_none_or(|(_, stream)| stream.fetch.has_room());
+        (shares && has_room && !self.cancelled.load(Relaxed) && !whole.is_past()).then(|| self.alike(origin, most))?
     }
 
     /// One more request to that origin that may go over a shared connection, where fewer than `most` are under way.

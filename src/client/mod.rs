@@ -227,6 +227,13 @@ impl Fetch {
         self.transaction.as_deref().is_some_and(|transaction| transaction.shared().is_some())
     }
 
+    /// True if one more request would go out at once on the connection that others share.
+    #[cfg(feature = "http2")]
+    pub fn has_room(&self) -> bool {
+        let shared = self.transaction.as_deref().and_then(Transaction::shared);
+        shared.is_some_and(|shared| shared.has_room())
+    }
+
     /// Sends a piece of the request's body; an empty one is its end.
     pub fn supply(&mut self, piece: &[u8]) -> Result<()> {
         let done = self.supply_inner(piece);

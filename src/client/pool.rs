@@ -5,7 +5,7 @@
 //! other than its maker. A connection of HTTP/2 is shared: it is handed out, by the same rules, as long as it takes requests.
 
 #[cfg(feature = "http2")]
-use crate::client::shared::Shared;
+use crate::client::shared::{self, Shared};
 use crate::{
     conn::Conn,
     grants::{Granted, GrantedPath},
@@ -16,8 +16,13 @@ use crate::{
 use std::{
     net::IpAddr,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
+
+/// Shared connections of one key: where the peer allows few requests on one, further ones take another, up to so many.
+#[cfg(feature = "http2")]
+const SHARED: usize = 6;
 
 /// How many idle connections a pool keeps, and how long.
 #[derive(Clone, Copy, Debug)]
@@ -126,8 +131,8 @@ struct Shelf {
     idle: Vec<Idle>,
     #[cfg(feature = "http2")]
     shared: Vec<Open>,
-    /// Connections that are being opened and may turn out to be shared.
-    opening: Vec<Key>,
+    /// Connections that are being opened and may turn out to be shared, and by which thread.
+    opening: Vec<(Key, ThreadId)>,
     /// Origins that did not choose HTTP/2 when it was offered.
     plain: Vec<Key>,
     closed: bool,
@@ -150,7 +155,11 @@ pub struct Opening(Option<(Pool, Key)>);
 impl Drop for Opening {
     fn drop(&mut self) {
         let Some((pool, key)) = self.0.take() else { return };
-        pool.shelf().opening.retain(|other| *other != key);
+        let (mut shelf, me) = (pool.shelf(), thread::current().id());
+        if let Some(at) = shelf.opening.iter().rposition(|(other, thread)| *other == key && *thread == me) {
+            shelf.opening.remove(at);
+        }
+        drop(shelf);
         pool.0.opened.notify_all();
     }
 }
@@ -187,38 +196,57 @@ impl Pool {
         }
     }
 
-    /// A shared connection that takes a request of this key.
+    /// A shared connection that takes a request of this key: one on which it goes out at once, or, where there are [`SHARED`] of
+    /// them, the one whose requests come to their ends: others may wait for a reader.
     #[cfg(feature = "http2")]
     pub fn join(&self, key: &Key, proof: &Proof<'_>, now: Instant) -> Option<Link> {
         if !proof.covers(key) {
             return None;
         }
-        let mut at = 0;
+        let (mut at, mut count) = (0, 0);
+        let mut later: Option<(Option<Instant>, Arc<Shared>, Option<Arc<PeerCert>>)> = None;
         loop {
             // Looked at one by one, so that the lock is not held meanwhile.
-            let (shared, cert, until) = {
+            let found = {
                 let shelf = self.shelf();
-                let (index, open) = shelf.shared.iter().enumerate().skip(at).find(|(_, open)| open.key == *key)?;
-                at = index + 1;
-                (open.shared.clone(), open.cert.clone(), open.until)
+                let found = shelf.shared.iter().enumerate().skip(at).find(|(_, open)| open.key == *key);
+                found.map(|(index, open)| (index, open.shared.clone(), open.cert.clone(), open.until))
             };
-            if until > now || shared.streams() > 0 {
-                if shared.is_free() {
-                    let mut shelf = self.shelf();
-                    let limits = shelf.limits;
-                    if let Some(open) = shelf.shared.iter_mut().find(|open| Arc::ptr_eq(&open.shared, &shared)) {
-                        open.until = now.checked_add(limits.lifetime).unwrap_or(until);
+            let Some((index, shared, cert, until)) = found else {
+                let (_, shared, cert) = later.filter(|_| count >= SHARED.min(self.shelf().limits.per_origin))?;
+                return Some(self.joined(shared, cert, now));
+            };
+            at = index + 1;
+            let room = if until > now || shared.streams() > 0 { shared.room() } else { shared::Room::Gone };
+            match room {
+                shared::Room::Now => return Some(self.joined(shared, cert, now)),
+                shared::Room::Later => {
+                    count += 1;
+                    let released = shared.released();
+                    // The newest of those that are alike.
+                    if later.as_ref().is_none_or(|(last, ..)| released >= *last) {
+                        later = Some((released, shared, cert));
                     }
-                    return Some(Link::Http2(shared, cert));
                 }
-                if shared.is_usable() {
-                    continue;
+                shared::Room::None => count += 1,
+                shared::Room::Gone => {
+                    // It takes no more requests; those that it has go on.
+                    self.shelf().shared.retain(|open| !Arc::ptr_eq(&open.shared, &shared));
+                    at = index;
                 }
             }
-            // It takes no more requests; those that it has go on.
-            self.shelf().shared.retain(|open| !Arc::ptr_eq(&open.shared, &shared));
-            at = at.saturating_sub(1);
         }
+    }
+
+    /// It has carried a request just now.
+    #[cfg(feature = "http2")]
+    fn joined(&self, shared: Arc<Shared>, cert: Option<Arc<PeerCert>>, now: Instant) -> Link {
+        let mut shelf = self.shelf();
+        let lifetime = shelf.limits.lifetime;
+        if let Some(open) = shelf.shared.iter_mut().find(|open| Arc::ptr_eq(&open.shared, &shared)) {
+            open.until = now.checked_add(lifetime).unwrap_or(open.until);
+        }
+        Link::Http2(shared, cert)
     }
 
     /// Has others share a connection.
@@ -241,17 +269,19 @@ impl Pool {
     }
 
     /// Before a connection is opened that may turn out to be shared: `None` after a moment's wait, if another one of its kind is being
-    /// opened.
+    /// opened. Not one by this thread, in a call beneath that waits for a signal's handler: it would not go on before this one.
     pub fn open(&self, key: &Key, time: Duration) -> Option<Opening> {
         let mut shelf = self.shelf();
         if shelf.plain.contains(key) {
             return Some(Opening(None));
         }
-        if shelf.opening.contains(key) {
+        let me = thread::current().id();
+        let mut others = shelf.opening.iter().filter(|(other, _)| other == key).peekable();
+        if others.peek().is_some() && others.all(|(_, thread)| *thread != me) {
             drop(self.0.opened.wait_timeout(shelf, time).unwrap_or_else(PoisonError::into_inner));
             return None;
         }
-        shelf.opening.push(key.clone());
+        shelf.opening.push((key.clone(), me));
         Some(Opening(Some((self.clone(), key.clone()))))
     }
 

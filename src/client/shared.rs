@@ -7,7 +7,7 @@
 
 use crate::{
     conn::Conn,
-    deadline::{Deadline, check_interrupt},
+    deadline::{Deadline, check_interrupt, now},
     error::{Error, Kind, Result},
     fork,
     http::http2::{
@@ -20,10 +20,24 @@ use crate::{
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 /// Reads in a row before whoever waits looks at what has come.
 const MAX_READS: usize = 16;
+
+/// What one more request would find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It goes out now.
+    Now,
+    /// It waits until the peer allows one more.
+    Later,
+    /// There are as many as we make on one connection.
+    None,
+    /// No further requests may be made.
+    Gone,
+}
 
 /// A connection. Clones of the `Arc` are its users.
 pub struct Shared {
@@ -46,6 +60,10 @@ pub struct State {
     heard: u64,
     /// No further requests: it was silent for too long.
     retired: bool,
+    /// When a request on it ended last.
+    released: Option<Instant>,
+    /// Counts what may have become of the requests: whoever looked, and let go of the lock, looks again.
+    turns: u64,
 }
 
 impl Shared {
@@ -53,7 +71,8 @@ impl Shared {
     pub fn new(conn: Conn) -> Result<Arc<Shared>> {
         let fd = conn.as_fd().try_clone_to_owned().map_err(|e| Error::from_io("duplicate a descriptor", &e))?;
         let peer = conn.wire().peer().to_owned();
-        let state = State { conn, session: Session::new()?, waited: false, heard: 0, retired: false };
+        let state =
+            State { conn, session: Session::new()?, waited: false, heard: 0, retired: false, released: None, turns: 0 };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         Ok(Arc::new(Shared { state, changed, fd, peer, born: fork::generation() }))
     }
@@ -63,27 +82,39 @@ impl Shared {
         self.born == fork::generation()
     }
 
-    /// True if it can carry one more request now. Looks at what has come meanwhile.
-    pub fn is_free(&self) -> bool {
+    /// Whether it can carry one more request. Looks at what has come meanwhile.
+    pub fn room(&self) -> Room {
         if !self.is_ours() {
-            return false;
+            return Room::Gone;
         }
         let mut state = self.lock();
         let alone = !state.waited;
         if alone && state.pump(true).is_err() {
-            return false;
+            return Room::Gone;
         }
-        state.is_usable() && state.session.has_room()
-    }
-
-    /// True as long as further requests may be made, when there is room.
-    pub fn is_usable(&self) -> bool {
-        self.is_ours() && self.lock().is_usable()
+        self.told(&state);
+        match state.is_usable() {
+            false => Room::Gone,
+            true if state.session.has_room() => Room::Now,
+            true if state.session.takes_more() => Room::Later,
+            true => Room::None,
+        }
     }
 
     /// Requests under way.
     pub fn streams(&self) -> usize {
         self.lock().session.streams()
+    }
+
+    /// True if one more goes out at once, by what is known.
+    pub fn has_room(&self) -> bool {
+        let state = self.lock();
+        state.is_usable() && state.session.has_room()
+    }
+
+    /// When a request on it ended last.
+    pub fn released(&self) -> Option<Instant> {
+        self.lock().released
     }
 
     /// What stirs when something comes.
@@ -95,6 +126,7 @@ impl Shared {
     pub fn with<T>(&self, act: impl FnOnce(&mut Session) -> T) -> T {
         let mut state = self.lock();
         let done = act(&mut state.session);
+        state.turns += 1;
         // What goes wrong here, the next wait tells.
         let _ = state.pump(false);
         self.told(&state);
@@ -120,6 +152,7 @@ impl Shared {
         let mut state = self.lock();
         // What is here already counts, whatever the clock says.
         let mut read = deadline.is_now();
+        let mut last = read;
         loop {
             let moved = state.pump(read);
             let found = look(&mut state.session);
@@ -135,11 +168,24 @@ impl Shared {
                 Err(fault) => return Err(fault),
             }
             if deadline.is_past() {
+                if !last {
+                    // The bytes may have come while this thread had other work.
+                    (last, read) = (true, true);
+                    continue;
+                }
                 // A connection that said nothing all the while may be a dead one.
                 state.retired |= since == Some(state.heard) && !deadline.is_now();
                 return Err(deadline.error(&format!("recv from {}", self.peer)).into());
             }
+            // Without the lock: a signal's handler may use this connection, or let go of requests on it.
+            let turns = state.turns;
+            drop(state);
             check_interrupt("recv")?;
+            state = self.lock();
+            if state.turns != turns {
+                read = false;
+                continue;
+            }
             (state, read) = self.pause(state, deadline);
         }
     }
@@ -167,6 +213,7 @@ impl Shared {
         }
         if let Err(err) = stirred {
             state.session.fail(err);
+            state.turns += 1;
         }
         (state, wants)
     }
@@ -202,7 +249,9 @@ impl State {
                 break;
             }
             if self.conn.buffered().is_empty() {
-                match self.conn.fill_now() {
+                let filled = self.conn.fill_now();
+                self.turns += u64::from(!matches!(filled, Ok(None)));
+                match filled {
                     Ok(None) => break,
                     Ok(Some(0)) => {
                         self.session.end();
@@ -221,6 +270,7 @@ impl State {
                 }
             }
             let count = self.session.feed(self.conn.buffered());
+            self.turns += 1;
             self.conn.consume(count);
             self.write();
             if !self.conn.ready() {
@@ -237,7 +287,8 @@ impl State {
             let conn = &mut self.conn;
             match self.session.send(|bytes| Ok(conn.write_now(bytes)?.unwrap_or(0))) {
                 Ok(0) => break,
-                Ok(_) => (),
+                // There may be room for more of somebody's body.
+                Ok(_) => self.turns += 1,
                 Err(_) => {
                     // Nobody will read it. What the peer said before it went away is read still.
                     let _ = self.session.send(|bytes| Ok(bytes.len()));
@@ -294,7 +345,10 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let Some(answer) = self.answer.take() else { return };
         if self.shared.is_ours() {
-            contained(|| self.shared.with(|session| session.release(answer)));
+            contained(|| {
+                self.shared.with(|session| session.release(answer));
+                self.shared.lock().released = Some(now());
+            });
         }
     }
 }

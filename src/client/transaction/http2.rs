@@ -10,7 +10,7 @@ use crate::{
         fields::Fields,
         http2::{
             answer::{Answer, Found},
-            session::{Fault, Session},
+            session::{Fault, Session, WINDOW},
         },
         response::Head,
     },
@@ -34,6 +34,8 @@ pub struct Http2 {
     /// What [`Http2::look`] came upon, until it is told.
     found: Option<Fault>,
     failure: Option<Error>,
+    /// Bytes of body that may be read after its deadline.
+    grace: usize,
     /// What the last fault said.
     unprocessed: bool,
     downgrade: bool,
@@ -52,6 +54,7 @@ impl Http2 {
             continued: false,
             found: None,
             failure: None,
+            grace: WINDOW as usize,
             unprocessed: false,
             downgrade: false,
         }
@@ -169,7 +172,21 @@ impl Http2 {
     pub fn read(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
         let stream = self.stream.as_mut().ok_or_else(closed)?;
         let read = stream.wait(deadline, |answer, session| answer.read(session, into));
+        self.grace = WINDOW as usize;
         self.told(read)
+    }
+
+    /// See [`super::Transaction::read_late`]. No more than could have been here: a peer that never stops must not go on for ever.
+    pub fn read_late(&mut self, into: &mut [u8]) -> Result<usize> {
+        let into = into.split_at_mut(into.len().min(self.grace)).0;
+        if into.is_empty() {
+            return Ok(0);
+        }
+        let stream = self.stream.as_mut().ok_or_else(closed)?;
+        let read = stream.glance(|answer, session| answer.read(session, into));
+        let count = self.told(read)?.unwrap_or(0);
+        self.grace -= count;
+        Ok(count)
     }
 
     /// Keeps what a fault says besides its error.

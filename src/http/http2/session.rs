@@ -158,8 +158,13 @@ impl Session {
         self.connection.is_none()
     }
 
-    /// True if there is room for one more request.
+    /// True if one more request goes out at once: the peer allows it beside those that are under way or unread.
     pub fn has_room(&self) -> bool {
+        self.takes_more() && self.streams < self.sender.current_max_send_streams()
+    }
+
+    /// True if one more request may be made, though it may have to wait for the peer to allow it.
+    pub fn takes_more(&self) -> bool {
         self.streams < MAX_STREAMS
     }
 
