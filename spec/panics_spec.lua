@@ -159,9 +159,11 @@ print("held")]]
 
 -- In a server a panic is the end of one connection, or of one call, and of nothing else. Each: the point, options of the server, what a
 -- client sends, what is done with the request, and where the panic comes out: "connection" (on_refused hears of it, the call that waited
--- goes on), or the call that raises it.
+-- goes on), or the call that raises it; and what the next client sends, where that is something else.
 local GET, POST = "GET / HTTP/1.1\\r\\nHost: a\\r\\n", "POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 5\\r\\n\\r\\nabcde"
 local UPGRADE = "Connection: Upgrade\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\\r\\n\\r\\n"
+-- The preface of HTTP/2, an empty SETTINGS, and a GET: the table of HPACK has it but for the host.
+local GET2 = "PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n\\0\\0\\0\\4\\0\\0\\0\\0\\0\\0\\0\\6\\1\\5\\0\\0\\0\\1\\130\\134\\132\\65\\1a"
 local SERVER_ROWS = {
   { "server accept", "", GET .. "\\r\\n", "r:respond(200, nil, 'x')", "connection" },
   { "server read", "", GET .. "\\r\\n", "r:respond(200, nil, 'x')", "connection" },
@@ -171,6 +173,10 @@ local SERVER_ROWS = {
   { "server answer", "", GET .. "\\r\\n", "r:respond(200, nil, 'x')", "call" },
   { "server answer", "", GET .. "\\r\\n", "r:events()", "call" },
   { "server piece", "", GET .. "\\r\\n", "r:events():send{ data = 'x' }", "call" },
+  -- A stream is not lost with the call: it can be answered in another way.
+  { "server answer", "", GET2, "local ok, err = pcall(r.respond, r, 200, nil, 'x') if not ok then r:respond(500) error(err) end", "call",
+    GET .. "\\r\\n" },
+  { "server piece", "", GET2, "r:events():send{ data = 'x' }", "call", GET .. "\\r\\n" },
   { "server switch", "", GET .. UPGRADE, "r:websocket():close{ timeout = 0 }", "call" },
   { "server timers", "head_timeout = 0.05, on_error = print,", GET .. "\\r\\n", "r:respond(200, nil, 'x')", "call" },
   { "handshake", "tls = { cert = servers.dir .. '/server.pem', key = servers.dir .. '/server.key' },", GET .. "\\r\\n", nil, "connection" },
@@ -246,7 +252,7 @@ describe("a panic", function()
     count[row[1]] = (count[row[1]] or 0) + 1
     it(("in a server, at %s (%d)"):format(row[1], count[row[1]]), function()
       local act = row[4] and "if r then " .. row[4] .. " end" or ""
-      assert.equal("held", child.run(PRELUDE .. SERVER:format(row[2], act, row[1], row[5], row[3], row[3])))
+      assert.equal("held", child.run(PRELUDE .. SERVER:format(row[2], act, row[1], row[5], row[3], row[6] or row[3])))
     end)
   end
 

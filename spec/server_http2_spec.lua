@@ -235,11 +235,112 @@ describe("http server over HTTP/2", function()
     turn(function() return one.said() == "1=413 3=413 5=431 7=431 9=200" end)
     assert.equal("puck.uno/touchstone/error/cannot_store_files", refused[3].class)
     server:close()
-    -- Heads count with the bodies.
-    open{ max_buffered_bytes = 5000, on_refused = function(info) refused[#refused + 1] = info end }
-    one = client("8x[H:4:+:$P,x={1000*a}]")
+  end)
+
+  it("lets no connection have the memory of others", function()
+    local refused = {}
+    local function on_refused(info) refused[#refused + 1] = info end
+    -- Heads: each connection has what HTTP/1.1 would give it, and all together have a quarter of max_buffered_bytes.
+    open{ max_buffered_bytes = 20000, max_head_bytes = 2000, on_refused = on_refused }
+    local one = client("8x[H:4:+:$P,x={1000*a}]")
     turn(function() return one.said() == "9=503 11=503 13=503 15=503" end)
-    assert.equal(503, refused[#refused].status)
+    assert.equal(503, refused[4].status)
+    local other = client("H:5:1:$ H:4:3:$P,x={1000*a} D:1:3:{2000*a}")
+    turn(function() return other.said() == "1=200 3=200" end)
+    one.send("R:0:1:#00000008 R:0:3:#00000008 I:0:0:#0102030405060708", true)
+    turn(function() return #one.all(6) == 1 end)
+    one.send("H:5:17:$P,x={1000*a}", true)
+    turn(function() return one.said() == "9=503 11=503 13=503 15=503 17=200" end)
+    server:close()
+    -- Of 1 MiB for one connection: a field of 3,900 bytes, and heads of 60 bytes that name it 15 times.
+    refused = {}
+    open{ on_refused = on_refused }
+    one = client("H:4:1:$P,#400161,#7fbd1d,{3900*v} 20x[H:4:+:$P,#{15*be}] H:5:43:$")
+    turn(function() return one.said() == "37:7 39:7 41:7 43=200" end)
+    assert.equal(3, #refused)
+    assert.equal(503, refused[1].status)
+    -- Bodies: an eighth of max_buffered_bytes for one connection.
+    server:close()
+    open{ max_buffered_bytes = 80000, max_memory_bytes = 6000 }
+    one = client("H:4:1:$P D:0:1:{5000*a} H:4:3:$P D:0:3:{4000*a} H:4:5:$P D:0:5:{2000*a}")
+    turn(function() return one.said() == "5=503" end)
+    other = client("H:4:1:$P D:1:1:{5000*a}")
+    one.send("D:1:1: D:1:3:", true)
+    turn(function() return one.said() == "1=200 3=200 5=503" and other.said() == "1=200" end)
+  end)
+
+  it("hands out no more of a client that does not take its answers", function()
+    local long = ("x"):rep(3000000)
+    local handed = 0
+    local function handler(request)
+      handed = handed + 1
+      request:respond(200, nil, request.path == "/long" and long or "ok")
+    end
+    local function quiet()
+      for _ = 1, 3 do pcall(server.accept, server, { timeout = 0.02 }) end
+    end
+    for _, way in ipairs{ "window", "reset" } do
+      open{ send_grace = 60 }
+      local one = client("S:0:0:#000400000000 H:5:1:m=GET,s=http,p=/long,a=a H:5:3:$ H:5:5:$ H:4:7:$P D:1:7:abc")
+      handed = 0
+      turn(function() return one.said() == "1=200" end, handler)
+      for _ = 1, 3 do assert.is_false(pcall(server.accept, server, { timeout = 0.02 })) end
+      -- Those of others go on, and one that is taken back does not come later.
+      local other = client("H:5:1:$")
+      one.send("R:0:5:#00000008", true)
+      turn(function() return other.said() == "1=200" end, handler)
+      assert.equal(2, handed)
+      assert.equal("1=200", one.said())
+      if way == "window" then
+        one.send("W:0:0:#00300000 W:0:1:#00300000", true)
+        turn(function() return one.said() == "1=200 3=200 7=200" and #one.body(1) == #long end, handler)
+      else
+        one.send("R:0:1:#00000008", true)
+        turn(function() return one.said() == "1=200 3=200 7=200" end, handler)
+      end
+      assert.equal(4, handed)
+      quiet()
+      assert.equal(4, handed)
+      server:close()
+    end
+    -- Open files count, too.
+    local path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write(("x"):rep(100000))
+    file:close()
+    open{ send_grace = 60 }
+    local function send(request)
+      handed = handed + 1
+      request:respond{ body_file = path }
+    end
+    handed = 0
+    local one = client("S:0:0:#000400000000 20x[H:5:+:$]")
+    turn(function() return #one.all(1) == 8 end, send)
+    for _ = 1, 3 do assert.is_false(pcall(server.accept, server, { timeout = 0.02 })) end
+    one.send("W:0:0:#00300000 S:0:0:#0004000f4240", true)
+    turn(function() return handed == 20 and #one.body(39) == 100000 end, send)
+    os.remove(path)
+    server:close()
+    -- Answers that only wait for their script do not.
+    open()
+    one = client("30x[H:5:+:$]")
+    local list = {}
+    for at = 1, 30 do list[at] = server:accept():events() end
+    turn(function() return #one.all(1) == 30 end)
+    for _, events in ipairs(list) do assert.is_true(events:is_open()) end
+  end)
+
+  it("refuses an answer that is none", function()
+    open()
+    local one = client("H:5:1:$")
+    local request = server:accept()
+    for _, status in ipairs{ 100, 101, 199 } do
+      local ok, err = pcall(request.respond, request, status)
+      assert.is_false(ok)
+      assert.truthy(tostring(err):find("status must be 200..999", 1, true), tostring(err))
+    end
+    assert.is_true(request:respond(200, nil, "ok"))
+    turn(function() return one.said() == "1=200" end)
   end)
 
   it("meets hostile frames as the table says, and goes on", function()

@@ -21,11 +21,20 @@ pub struct Spill {
     pub dir: String,
 }
 
-/// What bodies may have of memory: each, and all together that the script has not got yet, in bytes.
+/// What bodies may have of memory: each, those of one connection of many streams, and all together that the script has not got
+/// yet, in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Share {
     pub each: u64,
+    pub connection: u64,
     pub all: u64,
+}
+
+impl Share {
+    /// Of so many bytes for all, and for each body. No connection can fill it alone.
+    pub fn new(each: u64, all: u64) -> Share {
+        Share { each, connection: each.max(all / 8), all }
+    }
 }
 
 /// A body that has come, or is coming.
@@ -40,21 +49,39 @@ pub struct Body {
     unstored: bool,
 }
 
-/// How many of the bytes of all bodies in memory are one's own.
+/// How many of the bytes in memory are one's own: of all, and of a connection's where it has many requests at a time.
 #[derive(Debug, Default)]
-struct Claim {
+pub(super) struct Claim {
     all: Rc<Cell<u64>>,
+    connection: Option<Rc<Cell<u64>>>,
     own: u64,
 }
 
 impl Claim {
-    fn add(&mut self, count: u64) {
+    /// Of nothing yet.
+    #[cfg(feature = "http2")]
+    pub fn new(all: &Rc<Cell<u64>>, connection: &Rc<Cell<u64>>) -> Claim {
+        Claim { all: Rc::clone(all), connection: Some(Rc::clone(connection)), own: 0 }
+    }
+
+    pub fn add(&mut self, count: u64) {
         self.own += count;
-        self.all.set(self.all.get() + count);
+        for sum in [Some(&self.all), self.connection.as_ref()].into_iter().flatten() {
+            sum.set(sum.get().saturating_add(count));
+        }
     }
 
     fn clear(&mut self) {
-        self.all.set(self.all.get().saturating_sub(std::mem::take(&mut self.own)));
+        let own = std::mem::take(&mut self.own);
+        for sum in [Some(&self.all), self.connection.as_ref()].into_iter().flatten() {
+            sum.set(sum.get().saturating_sub(own));
+        }
+    }
+
+    /// True if there is room for so many more.
+    fn fits(&self, count: u64, share: Share) -> bool {
+        let within = |sum: &Cell<u64>, most| sum.get().saturating_add(count) <= most;
+        within(&self.all, share.all) && self.connection.as_ref().is_none_or(|sum| within(sum, share.connection))
     }
 }
 
@@ -67,17 +94,13 @@ impl Drop for Claim {
 impl Body {
     /// `held`: bytes of all bodies in memory.
     pub(super) fn new(held: &Rc<Cell<u64>>) -> Body {
-        Body { claim: Claim { all: Rc::clone(held), own: 0 }, ..Body::default() }
+        Body { claim: Claim { all: Rc::clone(held), connection: None, own: 0 }, ..Body::default() }
     }
 
-    /// Counts so many bytes more, which its request has besides.
+    /// One that counts for its connection, too.
     #[cfg(feature = "http2")]
-    pub(super) fn weigh(&mut self, bytes: u64, share: Share) -> Result<(), Refusal> {
-        if self.claim.all.get().saturating_add(bytes) > share.all {
-            return Err(Refusal::new(503, "the requests together are longer than max_buffered_bytes"));
-        }
-        self.claim.add(bytes);
-        Ok(())
+    pub(super) fn of(claim: Claim) -> Body {
+        Body { claim, ..Body::default() }
     }
 
     /// From here on it is the script's, and counts no more.
@@ -92,7 +115,7 @@ impl Body {
         if self.file.is_none() {
             if length > share.each {
                 self.spill(spill)?;
-            } else if self.claim.all.get().saturating_add(added) > share.all {
+            } else if !self.claim.fits(added, share) {
                 if spill.is_none() {
                     return Err(Refusal::new(503, "the bodies together are longer than max_buffered_bytes"));
                 }

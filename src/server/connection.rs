@@ -205,6 +205,16 @@ impl Out {
         self.at += count;
     }
 
+    /// Bytes that it keeps in memory: those that were taken go with the last of them, or before the next.
+    pub fn kept(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True while it keeps a file open.
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// True if `count` bytes are all that waits.
     pub fn is_only(&self, count: usize) -> bool {
         self.held() == count && self.file.is_none()

@@ -119,7 +119,7 @@ impl Engine {
                 Ok(Event::Data(skip, length)) => {
                     let data = rest.get(skip..skip + length).unwrap_or_default();
                     at += skip + length;
-                    let share = Share { each: self.options.memory, all: self.options.buffered };
+                    let share = Share::new(self.options.memory, self.options.buffered);
                     reading.body.push(data, share, self.options.spill.as_ref())
                 }
                 Ok(Event::End(used)) => {

@@ -121,6 +121,16 @@ const BUSY: Duration = Duration::from_millis(50);
 /// Sockets are looked at once in this time at least, however many requests wait to be handed out.
 const DUE: Duration = Duration::from_millis(5);
 
+/// What becomes of a request of a connection of many streams whose turn it is.
+#[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "there are no such connections"))]
+enum Handing {
+    Now(Request),
+    /// It stays in the queue.
+    Later(Request),
+    /// It was taken back, or waits on its connection until that may have more answers.
+    Gone,
+}
+
 const LISTENER: Token = Token(usize::MAX - 1);
 
 #[derive(Default)]
@@ -168,6 +178,9 @@ pub struct Engine {
     numbers: u64,
     /// Bytes of bodies in memory that the script has not got yet.
     held: Rc<Cell<u64>>,
+    /// Bytes of heads on connections of many streams.
+    #[cfg(feature = "http2")]
+    heads: Rc<Cell<u64>>,
     generation: u64,
 }
 
@@ -199,6 +212,8 @@ impl Engine {
             closed: false,
             numbers: 0,
             held: Rc::default(),
+            #[cfg(feature = "http2")]
+            heads: Rc::default(),
             generation: fork::generation(),
         })
     }
@@ -217,19 +232,17 @@ impl Engine {
     fn pick(&mut self, first: Request) -> Option<Request> {
         let (mut next, mut later) = (Some(first), Vec::new());
         while let Some(request) = next {
-            match request.ticket.stream {
-                0 => {
+            if request.ticket.stream == 0 {
+                next = Some(request);
+                break;
+            }
+            match self.hand_out(request) {
+                Handing::Now(request) => {
                     next = Some(request);
                     break;
                 }
-                _ => match self.hand_out(request.ticket) {
-                    Some(true) => {
-                        next = Some(request);
-                        break;
-                    }
-                    Some(false) => (),
-                    None => later.push(request),
-                },
+                Handing::Later(request) => later.push(request),
+                Handing::Gone => (),
             }
             next = self.queue.pop_front();
         }

@@ -1,6 +1,6 @@
 //! A build without HTTP/2: there are no connections of many streams, and no ticket leads to one.
 
-use super::{Connection, Content, Engine, Ticket};
+use super::{Connection, Content, Engine, Handing, Request, Ticket};
 use crate::{error::Result, http::answer::Answer};
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ impl Engine {
         false
     }
 
-    pub(super) fn hand_out(&mut self, _: Ticket) -> Option<bool> {
-        Some(false)
+    pub(super) fn hand_out(&mut self, _: Request) -> Handing {
+        Handing::Gone
     }
 
     pub(super) fn has_stream(&self, _: Ticket) -> bool {

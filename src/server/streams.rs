@@ -4,7 +4,9 @@
 //! windows. A ticket with a `stream` other than 0 belongs here.
 
 use super::{
-    Body, Connection, Content, Engine, HIGH, Note, Phase, Request, State, Talk, Ticket, body::Share, connection::Out,
+    Body, Connection, Content, Engine, HIGH, Handing, Note, Phase, Request, State, Talk, Ticket,
+    body::{Claim, Share},
+    connection::Out,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -19,8 +21,15 @@ use crate::{
         response::Version,
     },
     pages,
+    panics::point,
 };
-use std::{collections::BTreeMap, mem, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, VecDeque},
+    mem,
+    rc::Rc,
+    time::Duration,
+};
 
 /// One read from the kernel.
 const READ: usize = 64 * 1024;
@@ -34,13 +43,28 @@ const MANY: usize = 4;
 const TOGETHER: usize = 32 * 1024;
 /// Nothing is added to so many bytes that go out.
 const ENOUGH: usize = 32 * 1024;
+/// Bytes of heads that one connection may have: HPACK makes 64 KiB of 30 bytes.
+const HEADS: u64 = 1024 * 1024;
+/// What a field costs besides its text (RFC 9113 section 6.5.2).
+const FIELD: usize = 32;
+/// Answers of one connection that its client has not taken, in bytes and in open files: beyond it no further request is handed out.
+const UNTAKEN: usize = 2 * 1024 * 1024;
+const FILES: usize = 8;
+/// Answers that are all given and wait for the kernel: beyond it the oldest count as gone.
+const LEAVING: usize = 32;
 
 /// The streams of one connection.
 pub(super) struct Streams {
     session: Session,
     exchanges: BTreeMap<u32, Exchange>,
     /// Answers that are all given, until the kernel has them, and whether they are whole.
-    leaving: Vec<(Talk, bool)>,
+    leaving: VecDeque<(Talk, Claim, bool)>,
+    /// Bytes of heads of its requests, and of their bodies in memory that were not handed out.
+    heads: Rc<Cell<u64>>,
+    bodies: Rc<Cell<u64>>,
+    /// The client leaves too much of its answers untaken, and what has come meanwhile.
+    full: bool,
+    withheld: Vec<Request>,
     /// Since when bytes wait for the client without a break, and how many it has taken since: of bodies into its windows, and any where it is
     /// the kernel that had no room.
     waited: Option<(Duration, u64)>,
@@ -54,6 +78,8 @@ pub(super) struct Streams {
 /// One request and its answer.
 struct Exchange {
     talk: Talk,
+    /// What its head has of memory.
+    claim: Claim,
     /// While the request comes in.
     coming: Option<Box<Coming>>,
     /// The script has it.
@@ -67,6 +93,14 @@ struct Exchange {
 struct Coming {
     body: Body,
     began: Duration,
+}
+
+/// Who has no room for a head.
+enum Lack {
+    /// The connection.
+    Own,
+    /// All connections together.
+    All,
 }
 
 /// What becomes of a connection.
@@ -92,7 +126,11 @@ impl Streams {
         Some(Box::new(Streams {
             session: Session::new(engine.options.limits, told, now),
             exchanges: BTreeMap::new(),
-            leaving: Vec::new(),
+            leaving: VecDeque::new(),
+            heads: Rc::default(),
+            bodies: Rc::default(),
+            full: false,
+            withheld: Vec::new(),
             waited: None,
             blocked: false,
             draining: false,
@@ -138,6 +176,7 @@ impl Streams {
             self.session.reset(id, Reason::REFUSED_STREAM);
         }
         self.leaving.clear();
+        self.withheld.clear();
         self.claim();
         self.drain();
         true
@@ -199,7 +238,7 @@ impl Streams {
         }
         for (id, complete) in over {
             if let Some(one) = self.exchanges.remove(&id) {
-                self.leaving.push((one.talk, complete));
+                self.leaving.push_back((one.talk, one.claim, complete));
             }
         }
         if moved {
@@ -211,6 +250,28 @@ impl Streams {
     /// How many bytes may wait for a stream before whoever streams to it waits: less where there are many.
     fn high(&self) -> usize {
         if self.exchanges.len() > MANY { HIGH / 8 } else { HIGH }
+    }
+
+    /// True if the client has left so much of its answers untaken that there shall be no more of them.
+    fn is_full(&self) -> bool {
+        let kept: usize = self.exchanges.values().map(|one| one.out.kept()).sum();
+        kept > UNTAKEN || self.exchanges.values().filter(|one| one.out.has_file()).count() >= FILES
+    }
+
+    /// True if a request may have a head of so many bytes. What HTTP/1.1 would let the connection have is always there.
+    fn has_room_for(&self, head: u64, engine: &Engine) -> std::result::Result<(), Lack> {
+        let (own, limits) = (self.heads.get(), &engine.options.limits);
+        let sum = own.saturating_add(head);
+        if own == 0 || sum <= limits.head as u64 {
+            return Ok(());
+        }
+        if sum > HEADS {
+            return Err(Lack::Own);
+        }
+        match engine.heads.get().saturating_add(head) > engine.options.buffered / 4 {
+            true => Err(Lack::All),
+            false => Ok(()),
+        }
     }
 
     /// True if the client takes what waits for it more slowly than `rate`, in bytes a second, after `grace`.
@@ -369,7 +430,7 @@ impl Engine {
         for (id, one) in &streams.exchanges {
             self.lose(index, connection, *id, one, now);
         }
-        for (talk, _) in &streams.leaving {
+        for (talk, ..) in &streams.leaving {
             self.log(connection, talk, false, now);
         }
     }
@@ -413,10 +474,20 @@ impl Engine {
             self.tell(Note::Hungry(ticket));
         }
         if gone && !streams.leaving.is_empty() {
-            for (talk, complete) in mem::take(&mut streams.leaving) {
+            for (talk, _, complete) in mem::take(&mut streams.leaving) {
                 self.log(connection, &talk, complete, now);
             }
             connection.since = now;
+        }
+        while streams.leaving.len() > LEAVING
+            && let Some((talk, _, complete)) = streams.leaving.pop_front()
+        {
+            self.log(connection, &talk, complete, now);
+        }
+        // Whatever makes room comes by here.
+        streams.full = streams.is_full() || !connection.writable && streams.session.pending() >= ENOUGH;
+        if !streams.full {
+            self.queue.extend(streams.withheld.drain(..));
         }
         if !gone || streams.exchanges.values().any(|one| !one.out.is_empty()) {
             streams.waited.get_or_insert((now, 0));
@@ -451,7 +522,7 @@ impl Engine {
             }
             Event::Data(id, bytes) => {
                 let o = &self.options;
-                let share = Share { each: o.memory, all: o.buffered };
+                let share = Share::new(o.memory, o.buffered);
                 let Some(one) = streams.exchanges.get_mut(&id) else { return true };
                 let Some(coming) = &mut one.coming else { return true };
                 let taken = match coming.body.len() + bytes.len() as u64 > o.limits.body {
@@ -466,6 +537,7 @@ impl Engine {
             Event::End(id) => self.complete_stream(index, connection, streams, id),
             Event::Reset(id) => {
                 connection.since = now;
+                streams.withheld.retain(|request| request.ticket.stream != id);
                 if let Some(one) = streams.exchanges.remove(&id) {
                     self.lose(index, connection, id, &one, now);
                 }
@@ -486,10 +558,29 @@ impl Engine {
         if !self.admit(connection, streams, now) {
             return false;
         }
+        let weight = (head.fields.size() + head.fields.len() * FIELD + head.target.as_str().len()) as u64;
+        let room = streams.has_room_for(weight, self);
+        let mut claim = Claim::new(&self.heads, &streams.heads);
+        claim.add(weight);
         let talk = Talk::new(Rc::clone(head), now, true);
-        let body = Body::new(&self.held);
+        let body = Body::of(Claim::new(&self.held, &streams.bodies));
         let coming = Some(Box::new(Coming { body, began: now }));
-        let mut one = Exchange { talk, coming, handed: false, out: Out::default(), since: now };
+        let mut one = Exchange { talk, claim, coming, handed: false, out: Out::default(), since: now };
+        match room {
+            Ok(()) => (),
+            Err(Lack::Own) => {
+                // It was not looked at: the client may ask again once others are answered (RFC 9113 section 8.7).
+                streams.session.reset(id, Reason::REFUSED_STREAM);
+                let why = "the heads of one connection are longer than 1 MiB";
+                self.tell_refusal(connection, Some(&one), Refusal::new(503, why));
+                return false;
+            }
+            Err(Lack::All) => {
+                let why = "the heads together are longer than a quarter of max_buffered_bytes";
+                self.refuse_stream(connection, streams, id, Some(one), false, Refusal::new(503, why));
+                return false;
+            }
+        }
         let fits = self.judge(connection, head, &mut one);
         match fits {
             Ok(()) => {
@@ -528,8 +619,6 @@ impl Engine {
             return Err(Refusal::new(421, "the connection was made for another host"));
         }
         let Some(coming) = &mut one.coming else { return Ok(()) };
-        // A client may have a hundred of them open: they count with the bodies.
-        coming.body.weigh(head.fields.size() as u64, Share { each: o.memory, all: o.buffered })?;
         match head.framing {
             Framing::Length(length) if length > o.memory => coming.body.spill(o.spill.as_ref()),
             _ => Ok(()),
@@ -582,10 +671,13 @@ impl Engine {
                 streams.session.data(id, words.as_bytes(), true);
             }
         }
+        self.tell_refusal(connection, one.as_ref(), refusal);
+    }
+
+    fn tell_refusal(&mut self, connection: &Connection, one: Option<&Exchange>, refusal: Refusal) {
         if self.options.tells_refusals {
-            let length = head.and_then(|head| head.content_length());
-            let in_memory =
-                one.as_ref().and_then(|one| one.coming.as_ref()).is_some_and(|it| it.body.bytes().is_some());
+            let length = one.and_then(|one| one.talk.head.content_length());
+            let in_memory = one.and_then(|one| one.coming.as_ref()).is_some_and(|it| it.body.bytes().is_some());
             let spill = refusal.status == 413 && in_memory && length.is_none_or(|n| n <= self.options.limits.body);
             self.tell(Note::Refused { remote: connection.remote, refusal, length, spill });
         }
@@ -593,21 +685,27 @@ impl Engine {
 
     /// True if a request that waits may be handed out.
     pub(super) fn may_hand_out(&self, ticket: Ticket) -> bool {
-        let streams = self.all_streams(ticket);
-        streams.is_some_and(|streams| streams.exchanges.contains_key(&ticket.stream) && !streams.is_frozen())
+        let streams = self.all_streams(ticket).filter(|streams| !streams.full && !streams.is_frozen());
+        streams.is_some_and(|streams| streams.exchanges.contains_key(&ticket.stream))
     }
 
-    /// Whether a request that waited may be handed out: it may have been taken back, or be another process's. `None`: not yet.
-    pub(super) fn hand_out(&mut self, ticket: Ticket) -> Option<bool> {
-        let Some(streams) = self.streams(ticket) else { return Some(false) };
+    /// Whether a request that waited may be handed out: it may have been taken back, be another process's, or have to wait until its
+    /// client has taken more of other answers.
+    pub(super) fn hand_out(&mut self, request: Request) -> Handing {
+        let Some(streams) = self.streams(request.ticket) else { return Handing::Gone };
         if streams.is_frozen() {
-            return None;
+            return Handing::Later(request);
         }
-        let one = streams.exchanges.get_mut(&ticket.stream).filter(|one| one.is_asked());
-        Some(one.is_some_and(|one| {
-            one.handed = true;
-            true
-        }))
+        let full = streams.full;
+        let Some(one) = streams.exchanges.get_mut(&request.ticket.stream).filter(|one| one.is_asked()) else {
+            return Handing::Gone;
+        };
+        if full {
+            streams.withheld.push(request);
+            return Handing::Gone;
+        }
+        one.handed = true;
+        Handing::Now(request)
     }
 
     fn streams(&mut self, ticket: Ticket) -> Option<&mut Streams> {
@@ -657,6 +755,7 @@ impl Engine {
         if !streams.exchanges.get(&ticket.stream).is_some_and(Exchange::is_asked) {
             return Ok(false);
         }
+        point("server answer");
         streams.claim();
         let Streams { session, exchanges, leaving, .. } = streams;
         let Some(one) = exchanges.get_mut(&ticket.stream) else { return Ok(false) };
@@ -689,7 +788,9 @@ impl Engine {
             }
             Content::Bytes(bytes) => {
                 one.talk.sent = bytes.len() as u64;
-                let fits = bytes.len() <= TOGETHER && session.window(ticket.stream, bytes.len()) == bytes.len();
+                let fits = bytes.len() <= TOGETHER
+                    && session.pending() < ENOUGH
+                    && session.window(ticket.stream, bytes.len()) == bytes.len();
                 if fits {
                     session.data(ticket.stream, bytes, true);
                     all = true;
@@ -707,7 +808,7 @@ impl Engine {
             return Err(error);
         }
         if all && let Some(one) = exchanges.remove(&ticket.stream) {
-            leaving.push((one.talk, true));
+            leaving.push_back((one.talk, one.claim, true));
         }
         if answer.closes() {
             streams.drain();
@@ -732,6 +833,7 @@ impl Engine {
         if one.talk.state != State::Chunked {
             return Ok(true);
         }
+        point("server piece");
         if one.out.is_empty() {
             // The client has taken all that there was, however long ago: its time begins now.
             one.since = now;

@@ -1114,7 +1114,7 @@ function Http_client.jail(...) end
 ---@field max_fields? integer        100; 256 at the most
 ---@field max_body_bytes? integer    20 MiB
 ---@field max_memory_bytes? integer  1 MiB; longer bodies need `spill`
----@field max_buffered_bytes? integer  256 MiB; of all bodies that were not handed out yet; beyond it `spill`, or 503
+---@field max_buffered_bytes? integer  256 MiB; of all bodies that were not handed out yet, an eighth for one connection of HTTP/2; beyond it `spill`, or 503
 ---@field spill? string              a directory for bodies that are too long for memory
 ---@field head_timeout? number       10
 ---@field body_grace? number         10; from then on a body comes at `min_body_rate`

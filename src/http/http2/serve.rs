@@ -248,7 +248,7 @@ impl Session {
     }
 
     /// Sends the head of an answer. `last`: nothing follows. False if the stream is gone.
-    /// Errors: a field that HTTP/2 cannot carry.
+    /// Errors: a status or a field that HTTP/2 cannot carry.
     pub fn respond(
         &mut self,
         id: u32,
@@ -257,6 +257,10 @@ impl Session {
         ends: Ends,
         last: bool,
     ) -> Result<bool, Invalid> {
+        if answer.status < 200 {
+            // No answer ends with an interim one, and 101 is of HTTP/1.1 (RFC 9113 section 8.6).
+            return Invalid::because(format!("status must be 200..999 over HTTP/2, got {}", answer.status));
+        }
         let Some(response) = head::response(answer, exchange, ends) else {
             return Invalid::because(
                 "a header has a control character, or there are too many: HTTP/2 cannot carry them",

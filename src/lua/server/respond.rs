@@ -16,6 +16,7 @@ use crate::{
         Invalid, answer as http,
         content_type::content_type,
         ranges::{About, Plan, plan},
+        response::Version,
     },
     server::Content,
 };
@@ -29,7 +30,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "request_respond", |_, (request, status, headers, body, kind): Respond| {
         let held = unanswered(&request)?;
         let kind = kind.as_ref().map(LuaString::as_bytes);
-        let answer = answer(status, headers, kind.as_deref())?;
+        let answer = answer_to(&held, status, headers, kind.as_deref())?;
         let body = body.as_ref().map(LuaString::as_bytes);
         let body = body.as_deref().unwrap_or_default();
         let done = held.server.engine()?.answer(held.ticket(), &answer, Content::Bytes(body));
@@ -40,7 +41,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     type Streamed = (AnyUserData, f64, Option<Table>, Option<bool>);
     define(lua, core, "request_stream", |lua, (request, status, headers, events): Streamed| {
         let held = unanswered(&request)?;
-        let answer = answer(status, headers, None)?;
+        let answer = answer_to(&held, status, headers, None)?;
         let content = if events == Some(true) { Content::Events } else { Content::Pieces };
         let done = held.server.engine()?.answer(held.ticket(), &answer, content);
         held.answered.set(true);
@@ -65,7 +66,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     type File = (AnyUserData, f64, Option<Table>, Value);
     define(lua, core, "request_file", |_, (request, status, headers, path): File| {
         let held = unanswered(&request)?;
-        let mut answer = answer(status, headers, None)?;
+        let mut answer = answer_to(&held, status, headers, None)?;
         let (file, path) = match &path {
             Value::String(path) => {
                 let path = path.as_bytes().to_vec();
@@ -152,6 +153,14 @@ pub(super) fn unanswered(request: &AnyUserData) -> Answer<std::rc::Rc<Held>> {
         return argument(0, "the request was answered already");
     }
     Ok(held)
+}
+
+/// [`answer`] to this request.
+fn answer_to(held: &Held, status: f64, headers: Option<Table>, kind: Option<&[u8]>) -> Answer<http::Answer> {
+    if status < 200.0 && held.request.head.version == Version::Http2 {
+        return argument(1, format!("status must be 200..999 over HTTP/2, got {status}"));
+    }
+    answer(status, headers, kind)
 }
 
 /// Status and headers of a script's. `kind` is the `Content-Type`, where the script names none.
