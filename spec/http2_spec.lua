@@ -276,6 +276,19 @@ describe("HTTP/2", function()
     assert.equal("hello\n", results[3].body)
   end)
 
+  it("reads all bodies of many at once", function()
+    local list = {}
+    for i = 1, 80 do list[i] = i % 4 == 0 and { h2 .. "/half", timeout = 3 } or h2 .. "/hello" end
+    for i, r in ipairs(client:fetch_all(list)) do
+      if i % 4 == 0 then
+        assert.equal("first\n", r.partial)
+      else
+        assert.equal("hello\n", r.body)
+        assert.is_true(r.timings.total < 2.9, r.timings.total)
+      end
+    end
+  end)
+
   it("lets one of many fail by itself", function()
     local results = client:fetch_all{
       h2 .. "/hello", { h2 .. "/never", timeout = 0.3 }, h2 .. "/loop", { h2 .. "/files/1m", max_body_bytes = 10 }, h2 .. "/hello",
@@ -398,6 +411,55 @@ end)
 describe("a server of HTTP/2 that", function()
   fresh(before_each, after_each)
 
+  -- The second body is longer than its window: somebody has to read it while the first request is not done.
+  for _, row in ipairs{
+    { "is slow with one body of many", [[
+      c:send(head(1, 0, "200") .. data(1, 0, "first"))
+      long()
+      c:send(data(1, 1, " and last"))]], "first and last" },
+    { "sends one of many to a server that is slow", [[
+      local _, port = server:getsockname()
+      c:send(head(1, 1, "302", field("location", ("http://localhost:%d/there"):format(port))))
+      local d = greet()
+      wait(d, 1)
+      long()
+      d:send(head(1, 0, "200") .. data(1, 1, "there"))]], "there" },
+    { "sends one of many back to itself", [[
+      c:send(head(1, 1, "302", field("location", "/there")))
+      wait(c, 1)
+      long()
+      c:send(head(5, 0, "200") .. data(5, 1, "there"))]], "there" },
+    { "is there again later for one of many", [[
+      c:send(head(1, 1, "503"))
+      long()
+      wait(c, 1)
+      c:send(head(5, 0, "200") .. data(5, 1, "there"))]], "there" },
+  } do
+    it(row[1] .. " keeps nobody else waiting", function()
+      local server, url = frames([[
+        local c = greet()
+        c:send(frame(4, 1, 0)) -- their windows count once they are acknowledged
+        local function long()
+          c:send(head(3, 0, "200") .. data(3, 0, ("x"):rep(16384)):rep(64))
+          local stream
+          repeat stream = wait(c, 8) until stream == 3 or not stream
+          report(stream)
+          c:send(data(3, 1, "end"))
+        end
+        wait(c, 1) wait(c, 1)
+      ]] .. row[2] .. " wait(c, 7)")
+      local options = { url, http2 = "prior", timeout = 20, retry = { attempts = 1, backoff = 2, max_wait = 2 } }
+      local results = mine.fetch_all{ options, options }
+      -- Either may be the first that the server sees.
+      local one, other = assert(results[1].body), assert(results[2].body)
+      if #one > #other then one, other = other, one end
+      assert.equal(row[3], one)
+      assert.equal(1048579, #other)
+      mine.revoke()
+      assert.same({ "3" }, server:finish())
+    end)
+  end
+
   it("allows one request at a time has another connection beside one that nobody reads", function()
     local server, url = frames[[
       local function one()
@@ -437,7 +499,8 @@ describe("a server of HTTP/2 that", function()
       if not open[i].timings.reused then made = made + 1 end
       open[i]:close()
     end
-    assert.equal(6, made)
+    -- One that was refused, since it came before the server had said how many it allows, was made again on the same connection.
+    assert.is_true(made == 5 or made == 6, made)
   end)
 
   -- What it does on its connections, what is asked, and what comes of it: a body, or an error's class and its partial.

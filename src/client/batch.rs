@@ -4,9 +4,9 @@
 //! next slice of their waits.
 
 #[cfg(feature = "http2")]
-use crate::client::{self, Http2};
+use crate::client;
 use crate::{
-    client::{Step, stream::Stream},
+    client::{Http2, Step, stream::Stream},
     deadline::{Deadline, SLICE, check_interrupt, set_probe},
     error::{Error, Kind, Result},
     http::url::Origin,
@@ -51,8 +51,29 @@ impl Default for Limits {
     }
 }
 
+/// One of the fetches.
+struct Job<'a> {
+    /// Its place in the results.
+    index: usize,
+    stream: &'a mut Stream,
+    at: At,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "http2"), allow(dead_code, reason = "nothing comes back"))]
+enum At {
+    /// Its clock has not started.
+    New,
+    /// It was under way: a request of it is out, or is to be made anew.
+    Begun,
+    /// The head of its answer is here.
+    Body,
+}
+
 struct State<'a> {
-    waiting: VecDeque<(usize, &'a mut Stream)>,
+    waiting: VecDeque<Job<'a>>,
+    /// Fetches that may come to wait again.
+    together: usize,
     /// Fetches under way.
     busy: HashMap<Origin, usize>,
     done: Vec<Option<Result<()>>>,
@@ -74,7 +95,12 @@ pub fn gather(streams: Vec<&mut Stream>, limits: &Limits) -> Result<Vec<Result<(
     let count = streams.len();
     let shared = Shared {
         state: Mutex::new(State {
-            waiting: streams.into_iter().enumerate().collect(),
+            waiting: streams
+                .into_iter()
+                .enumerate()
+                .map(|(index, stream)| Job { index, stream, at: At::New })
+                .collect(),
+            together: 0,
             busy: HashMap::new(),
             done: (0..count).map(|_| None).collect(),
             gone: 0,
@@ -140,18 +166,20 @@ impl<'a> Shared<'a> {
         let _leave = Leave(self);
         CANCELLED.with(|flag| flag.replace(Some(Arc::clone(&self.cancelled))));
         set_probe(|| CANCELLED.with(|flag| flag.borrow().as_ref().is_some_and(|flag| flag.load(Relaxed))));
-        while let Some((index, stream, origin)) = self.next(limits.per_origin.max(1)) {
+        while let Some((job, origin)) = self.next(limits.per_origin.max(1)) {
+            #[cfg(feature = "http2")]
+            let _done = (job.stream.fetch.options().http2 != Http2::Never).then(|| Together(self));
             if whole.is_past() {
-                self.ended(index, &origin, Err(whole.error(OP)));
+                self.ended(job.index, &origin, Err(whole.error(OP)));
                 continue;
             }
             #[cfg(feature = "http2")]
-            if stream.fetch.options().http2 != Http2::Never {
-                self.together((index, stream), &origin, limits.streams, whole);
+            if job.stream.fetch.options().http2 != Http2::Never {
+                self.together(job, &origin, limits.streams, whole);
                 continue;
             }
-            let done = caught(|| fetch(stream, whole));
-            self.ended(index, &origin, done);
+            let done = caught(|| fetch(job.stream, whole));
+            self.ended(job.index, &origin, done);
         }
     }
 
@@ -169,56 +197,141 @@ impl<'a> Shared<'a> {
     }
 
     /// Makes a request; where it goes over a connection that others share, makes more of them at once, up to `most`, and takes
-    /// the answers as they come.
+    /// the answers as they come: whatever would wait for anything else goes back, for a thread that has nothing else to do.
     #[cfg(feature = "http2")]
-    fn together(&self, first: (usize, &'a mut Stream), origin: &Origin, most: usize, whole: &Deadline) {
+    fn together(&self, first: Job<'a>, origin: &Origin, most: usize, whole: &Deadline) {
         let (mut under_way, mut next, mut shares) = (Vec::new(), Some(first), false);
         loop {
-            while let Some((index, stream)) = next.take() {
-                match caught(|| launch(stream, whole)) {
-                    Ok(()) => {
-                        shares = stream.fetch.is_shared();
-                        under_way.push((index, stream));
+            while let Some(job) = next.take() {
+                let alone = under_way.is_empty();
+                if let Some(job) = self.launch(job, origin, whole) {
+                    let is_shared = job.at != At::Body && job.stream.fetch.is_shared();
+                    match is_shared || alone {
+                        true => under_way.push(job),
+                        false => self.back(job, origin),
                     }
-                    Err(err) => self.ended(index, origin, Err(err)),
+                    shares = is_shared || shares && !alone;
                 }
                 next = self.further(&under_way, shares, origin, most, whole);
             }
             if under_way.is_empty() {
                 return;
             }
-            let at = client::first_answered(under_way.iter_mut().map(|(_, stream)| &mut *stream.fetch)).unwrap_or(0);
-            let (index, stream) = under_way.swap_remove(at.min(under_way.len() - 1));
-            let done = caught(|| finish(stream));
-            self.ended(index, origin, done);
-            next = self.further(&under_way, shares, origin, most, whole);
+            if !shares {
+                for job in under_way.drain(..) {
+                    let done = caught(|| finish(job.at, job.stream));
+                    self.ended(job.index, origin, done);
+                }
+                return;
+            }
+            let found = client::first_answered(under_way.iter_mut().map(|job| &mut *job.stream.fetch));
+            let (at, late) = found.unwrap_or((0, true));
+            // Behind the others, if it comes back: one that always has something must not keep them waiting.
+            let job = under_way.remove(at.min(under_way.len() - 1));
+            next = self.go_on(job, late, origin, &mut under_way);
+            if next.is_none() {
+                next = self.further(&under_way, shares, origin, most, whole);
+            }
         }
+    }
+
+    /// Makes the request. `None` if that failed.
+    #[cfg(feature = "http2")]
+    fn launch(&self, mut job: Job<'a>, origin: &Origin, whole: &Deadline) -> Option<Job<'a>> {
+        if job.at == At::Body {
+            return Some(job);
+        }
+        let new = job.at == At::New;
+        job.at = At::Begun;
+        match caught(|| launch(job.stream, new.then_some(whole))) {
+            Ok(()) => Some(job),
+            Err(err) => {
+                self.ended(job.index, origin, Err(err));
+                None
+            }
+        }
+    }
+
+    /// Goes on with an answer of which more is here, or whose time is up, as far as that needs no wait. What is to be made anew at
+    /// once.
+    #[cfg(feature = "http2")]
+    fn go_on(&self, mut job: Job<'a>, late: bool, origin: &Origin, under_way: &mut Vec<Job<'a>>) -> Option<Job<'a>> {
+        if late {
+            job.stream.fetch.hurry();
+        }
+        if job.at == At::Begun {
+            match caught(|| job.stream.fetch.land()) {
+                Ok(Some(Step::Head)) => job.at = At::Body,
+                Ok(Some(_)) => {
+                    self.ended(job.index, origin, Err(unfit()));
+                    return None;
+                }
+                Ok(None) => {
+                    let fetch = &job.stream.fetch;
+                    if fetch.stays() && fetch.request().url.origin() == origin && !fetch.is_late() {
+                        return Some(job);
+                    }
+                    self.back(job, origin);
+                    return None;
+                }
+                Err(err) => {
+                    self.ended(job.index, origin, Err(err));
+                    return None;
+                }
+            }
+        }
+        let done = caught(|| match job.stream.soak() || late || job.stream.fetch.is_late() {
+            // A body that was lost may be asked for again, after a pause.
+            true if job.stream.fetch.options().retry.is_some() && !job.stream.fetch.is_over() => Ok(Some(false)),
+            true => job.stream.gather().map(|()| Some(true)),
+            false => Ok(None),
+        });
+        match done {
+            Ok(None) => under_way.push(job),
+            Ok(Some(false)) => self.back(job, origin),
+            Ok(Some(true)) => self.ended(job.index, origin, Ok(())),
+            Err(err) => self.ended(job.index, origin, Err(err)),
+        }
+        None
+    }
+
+    /// Has another thread go on with it, or this one once it is done with the others.
+    #[cfg(feature = "http2")]
+    fn back(&self, job: Job<'a>, origin: &Origin) {
+        let mut state = self.state();
+        if let Some(count) = state.busy.get_mut(origin) {
+            *count -= 1;
+        }
+        state.waiting.push_front(job);
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// One more for [`Shared::together`].
     #[cfg(feature = "http2")]
     fn further(
         &self,
-        under_way: &[(usize, &'a mut Stream)],
+        under_way: &[Job<'a>],
         shares: bool,
         origin: &Origin,
         most: usize,
         whole: &Deadline,
-    ) -> Option<(usize, &'a mut Stream)> {
+    ) -> Option<Job<'a>> {
         // Where the connection has no room, another thread opens one of its own.
-        let has_room = under_way.last().is_none_or(|(_, stream)| stream.fetch.has_room());
+        let has_room = under_way.last().is_none_or(|job| job.stream.fetch.has_room());
         (shares && has_room && !self.cancelled.load(Relaxed) && !whole.is_past()).then(|| self.alike(origin, most))?
     }
 
     /// One more request to that origin that may go over a shared connection, where fewer than `most` are under way.
     #[cfg(feature = "http2")]
-    fn alike(&self, origin: &Origin, most: usize) -> Option<(usize, &'a mut Stream)> {
+    fn alike(&self, origin: &Origin, most: usize) -> Option<Job<'a>> {
         let mut state = self.state();
         if state.busy.get(origin).is_some_and(|count| *count >= most) {
             return None;
         }
-        let like = |(_, stream): &(usize, &mut Stream)| {
-            stream.fetch.options().http2 != Http2::Never && stream.fetch.request().url.origin() == origin
+        let like = |job: &Job<'_>| {
+            let fetch = &job.stream.fetch;
+            job.at == At::New && !fetch.stands_alone() && fetch.request().url.origin() == origin
         };
         let at = state.waiting.iter().position(like)?;
         let found = state.waiting.remove(at)?;
@@ -227,26 +340,41 @@ impl<'a> Shared<'a> {
     }
 
     /// The first that waits for an origin with room, once there is one; `None` when none is left.
-    fn next(&self, per_origin: usize) -> Option<(usize, &'a mut Stream, Origin)> {
+    fn next(&self, per_origin: usize) -> Option<(Job<'a>, Origin)> {
         let mut state = self.state();
         loop {
-            if state.waiting.is_empty() || self.cancelled.load(Relaxed) {
+            if state.waiting.is_empty() && state.together == 0 || self.cancelled.load(Relaxed) {
                 return None;
             }
             point("fetch_all, with its lock");
             let State { waiting, busy, .. } = &mut *state;
-            let has_room = |(_, stream): &(usize, &mut Stream)| {
-                busy.get(stream.fetch.request().url.origin()).is_none_or(|count| *count < per_origin)
+            // What has begun has had its turn.
+            let has_room = |job: &Job<'_>| {
+                let count = busy.get(job.stream.fetch.request().url.origin());
+                job.at != At::New || count.is_none_or(|count| *count < per_origin)
             };
             if let Some(at) = waiting.iter().position(has_room)
-                && let Some((index, stream)) = waiting.remove(at)
+                && let Some(job) = waiting.remove(at)
             {
-                let origin = stream.fetch.request().url.origin().clone();
+                let origin = job.stream.fetch.request().url.origin().clone();
                 *busy.entry(origin.clone()).or_default() += 1;
-                return Some((index, stream, origin));
+                state.together += usize::from(job.stream.fetch.options().http2 != Http2::Never);
+                return Some((job, origin));
             }
             state = self.changed.wait_timeout(state, SLICE).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+}
+
+/// Fetches are under way that may come to wait again.
+#[cfg(feature = "http2")]
+struct Together<'a, 'b>(&'a Shared<'b>);
+
+#[cfg(feature = "http2")]
+impl Drop for Together<'_, '_> {
+    fn drop(&mut self) {
+        self.0.state().together -= 1;
+        self.0.changed.notify_all();
     }
 }
 
@@ -267,22 +395,29 @@ thread_local! {
 fn fetch(stream: &mut Stream, whole: &Deadline) -> Result<()> {
     stream.fetch.begin(whole);
     point("fetch_all");
-    finish(stream)
+    finish(At::Begun, stream)
 }
 
-/// Sends the request, and waits for nothing more.
+/// Sends the request, and waits for nothing more. `whole` where it begins.
 #[cfg(feature = "http2")]
-fn launch(stream: &mut Stream, whole: &Deadline) -> Result<()> {
-    stream.fetch.begin(whole);
+fn launch(stream: &mut Stream, whole: Option<&Deadline>) -> Result<()> {
+    if let Some(whole) = whole {
+        stream.fetch.begin(whole);
+    }
     point("fetch_all");
     stream.fetch.launch()
 }
 
-fn finish(stream: &mut Stream) -> Result<()> {
+fn finish(at: At, stream: &mut Stream) -> Result<()> {
+    if at == At::Body {
+        return stream.gather();
+    }
     match stream.fetch.step()? {
         Step::Head => stream.gather(),
-        Step::Piece | Step::Sent => {
-            Err(Error::new(Kind::Socket, "fetch_all: the body has to come from memory or a file"))
-        }
+        Step::Piece | Step::Sent => Err(unfit()),
     }
+}
+
+fn unfit() -> Error {
+    Error::new(Kind::Socket, "fetch_all: the body has to come from memory or a file")
 }

@@ -20,6 +20,8 @@ pub mod websocket;
 pub use options::{Http2, Options, Timings};
 pub use reading::came_short;
 
+#[cfg(feature = "http2")]
+use crate::http::http2::session::Session;
 use crate::{
     client::{
         connector::{Connected, Connector, credentials},
@@ -56,6 +58,9 @@ const OP: &str = "fetch";
 const DRAIN: u64 = 64 * 1024;
 /// And for how long.
 const DRAIN_TIME: Duration = Duration::from_millis(100);
+/// And for how long one of several shared connections is waited for before the others are looked at.
+#[cfg(feature = "http2")]
+const TURN: Duration = Duration::from_millis(20);
 /// How long a server may take to say 100 Continue; then the body goes anyway.
 const EXPECT: Duration = Duration::from_secs(1);
 
@@ -107,6 +112,8 @@ pub struct Fetch {
     reached: bool,
     /// Tries that the option `retry` added.
     tries: u32,
+    /// The pause before the next of them.
+    nap: Option<Duration>,
     records: Vec<Record>,
 }
 
@@ -158,6 +165,7 @@ impl Fetch {
             http1: false,
             reached: false,
             tries: 0,
+            nap: None,
             records: Vec::new(),
         };
         Box::write(place, fetch)
@@ -194,6 +202,46 @@ impl Fetch {
             }
         }
         Ok(())
+    }
+
+    /// True if its time is up, whatever is here.
+    #[cfg(feature = "http2")]
+    pub fn is_late(&self) -> bool {
+        self.deadline.is_past()
+    }
+
+    /// True if it begins with a pause, or its server is to be asked for something else than HTTP/2.
+    #[cfg(feature = "http2")]
+    pub fn stands_alone(&self) -> bool {
+        self.nap.is_some() || self.http1 || self.options.http2 == Http2::Never || self.request.fields().has("upgrade")
+    }
+
+    /// Goes on with a request that is out, up to the head of its answer; `None` where it is to be made anew, of which nothing has
+    /// been done: after a redirect, a challenge, or a failure that may pass.
+    #[cfg(feature = "http2")]
+    pub fn land(&mut self) -> Result<Option<Step>> {
+        loop {
+            match self.advance()? {
+                None if self.at == At::Open => return Ok(None),
+                None => (),
+                step => return Ok(step),
+            }
+        }
+    }
+
+    /// True if the next [`Fetch::launch`] makes a request anew that may go over the same connection, and at once.
+    #[cfg(feature = "http2")]
+    pub fn stays(&self) -> bool {
+        self.at == At::Open && self.nap.is_none() && !self.retried && !self.http1
+    }
+
+    /// Its time is up by [`first_answered`]: it takes what is here, and then says so itself.
+    #[cfg(feature = "http2")]
+    pub fn hurry(&mut self) {
+        let patience = self.patience();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.hurry(patience);
+        }
     }
 
     fn advance(&mut self) -> Result<Option<Step>> {
@@ -310,6 +358,7 @@ impl Fetch {
 
     /// The gate, then a connection, then the request's head.
     fn open(&mut self) -> Result<()> {
+        self.sleep()?;
         let asked = now();
         let connector = Connector {
             op: OP,
@@ -474,7 +523,8 @@ impl Fetch {
             let wait = self.retry().and_then(|retry| retry.after_answer(&head, self.tries, wall(), dice()));
             if let Some(wait) = wait.filter(|wait| self.fits(*wait)) {
                 self.drain();
-                return self.pause(wait);
+                self.pause(wait);
+                return Ok(());
             }
             let Some(transaction) = &mut self.transaction else { return Err(broken("no connection")) };
             self.framing = transaction.framing();
@@ -610,7 +660,8 @@ impl Fetch {
             return Err(err);
         }
         self.transaction = None;
-        self.pause(wait.unwrap_or_default())
+        self.pause(wait.unwrap_or_default());
+        Ok(())
     }
 
     /// A body that is gathered after all ends within [`Options::timeout`], like any other.
@@ -632,6 +683,7 @@ impl Fetch {
             return Err(err);
         }
         self.retry_later(err)?;
+        self.sleep()?;
         if self.options.open_ended {
             // The body had no end set; the next head has, as the first one had.
             self.asked = now();
@@ -656,10 +708,16 @@ impl Fetch {
         self.options.retry.as_ref().filter(|_| self.upload.as_deref().is_none_or(Upload::is_fresh))
     }
 
-    /// The deadline of the wait for its answer.
+    /// The deadline of the wait for more of its answer, the silence so far included.
     #[cfg(feature = "http2")]
     fn patience(&self) -> Deadline {
-        limited(&self.deadline, self.options.read_timeout)
+        let Some(limit) = self.options.read_timeout else { return self.deadline.clone() };
+        let heard = self.transaction.as_deref().and_then(Transaction::heard).unwrap_or(self.since);
+        let silence = Deadline::started(Some(limit), heard);
+        match self.deadline.left() {
+            Some(left) if silence.left().is_none_or(|silence| left <= silence) => self.deadline.clone(),
+            _ => silence,
+        }
     }
 
     /// A wait that would end past the deadline is not begun.
@@ -667,12 +725,18 @@ impl Fetch {
         self.deadline.left().is_none_or(|left| wait < left)
     }
 
-    fn pause(&mut self, wait: Duration) -> Result<()> {
-        pause(wait, OP)?;
-        self.net.alive()?;
+    /// Back to the start of this hop, which begins with a pause.
+    fn pause(&mut self, wait: Duration) {
+        self.nap = Some(wait);
         self.tries += 1;
         self.again();
-        Ok(())
+    }
+
+    /// The pause that was spoken of.
+    fn sleep(&mut self) -> Result<()> {
+        let Some(wait) = self.nap.take() else { return Ok(()) };
+        pause(wait, OP)?;
+        self.net.alive()
     }
 
     fn fail(&mut self, err: Error) -> Error {
@@ -724,26 +788,39 @@ fn signed(auth: &Auth, upload: Option<&mut Upload>, deadline: &Deadline) -> Resu
     Ok(Some(hash))
 }
 
-/// Waits until one of those that share the first one's connection has an answer, or has failed: its place. `None` where there is no telling
-/// without going on with one.
+/// Waits until one of those that share the first one's connection can go on with its answer, or its time is up, which is told too: its
+/// place. `None` where there is no telling without going on with one.
 #[cfg(feature = "http2")]
-pub fn first_answered<'a>(fetches: impl Iterator<Item = &'a mut Fetch>) -> Option<usize> {
+pub fn first_answered<'a>(fetches: impl Iterator<Item = &'a mut Fetch>) -> Option<(usize, bool)> {
     let mut fetches: Vec<&mut Fetch> = fetches.collect();
     let shared = fetches.first()?.transaction.as_deref()?.shared()?.clone();
-    if fetches.len() == 1 || !shared.is_ours() {
+    if !shared.is_ours() {
         return None;
     }
     let nearest = fetches.iter().enumerate().min_by_key(|(_, fetch)| fetch.patience().left().unwrap_or(Duration::MAX));
     let (late, deadline) = nearest.map(|(at, fetch)| (at, fetch.patience()))?;
-    let found = shared.wait(&deadline, None, |session| {
-        let mut answered = fetches.iter_mut().map(|fetch| match fetch.transaction.as_deref_mut() {
-            Some(transaction) => transaction.look(&shared, session),
-            None => true,
-        });
-        Ok(answered.position(|answered| answered))
-    });
-    // The one whose time is up says so itself.
-    Some(found.unwrap_or(late))
+    // Where connections are several, one after the other is looked at.
+    let others = |fetch: &&mut Fetch| fetch.transaction.as_deref().and_then(Transaction::shared).cloned();
+    let others: Vec<_> = fetches.iter().filter_map(others).filter(|other| !Arc::ptr_eq(other, &shared)).collect();
+    loop {
+        let mut look = |shared: &Arc<shared::Shared>, session: &mut Session| {
+            let mut answered = fetches.iter_mut().map(|fetch| match fetch.transaction.as_deref_mut() {
+                Some(transaction) => transaction.look(shared, session),
+                None => true,
+            });
+            answered.position(|answered| answered)
+        };
+        if let Some(found) = others.iter().find_map(|other| other.glance(|session| look(other, session))) {
+            return Some((found, false));
+        }
+        let wait = deadline.within((!others.is_empty()).then_some(TURN));
+        return match shared.wait(&wait, None, |session| Ok(look(&shared, session))) {
+            Ok(found) => Some((found, false)),
+            Err(fault) if !fault.error.is(Kind::Timeout) => Some((0, true)),
+            Err(_) if deadline.is_past() => Some((late, true)),
+            Err(_) => continue,
+        };
+    }
 }
 
 /// Any number, so that clients that failed together do not come back together.

@@ -139,6 +139,10 @@ struct Shelf {
     limits: Limits,
 }
 
+/// A shared connection, and what its peer has shown.
+#[cfg(feature = "http2")]
+type Shown = (Arc<Shared>, Option<Arc<PeerCert>>);
+
 /// A shared connection, until when it is kept without a request, and what its peer has shown.
 #[cfg(feature = "http2")]
 struct Open {
@@ -204,7 +208,7 @@ impl Pool {
             return None;
         }
         let (mut at, mut count) = (0, 0);
-        let mut later: Option<(Option<Instant>, Arc<Shared>, Option<Arc<PeerCert>>)> = None;
+        let mut later: Option<(Duration, Shown)> = None;
         loop {
             // Looked at one by one, so that the lock is not held meanwhile.
             let found = {
@@ -213,7 +217,7 @@ impl Pool {
                 found.map(|(index, open)| (index, open.shared.clone(), open.cert.clone(), open.until))
             };
             let Some((index, shared, cert, until)) = found else {
-                let (_, shared, cert) = later.filter(|_| count >= SHARED.min(self.shelf().limits.per_origin))?;
+                let (_, (shared, cert)) = later.filter(|_| count >= SHARED.min(self.shelf().limits.per_origin))?;
                 return Some(self.joined(shared, cert, now));
             };
             at = index + 1;
@@ -225,7 +229,7 @@ impl Pool {
                     let released = shared.released();
                     // The newest of those that are alike.
                     if later.as_ref().is_none_or(|(last, ..)| released >= *last) {
-                        later = Some((released, shared, cert));
+                        later = Some((released, (shared, cert)));
                     }
                 }
                 shared::Room::None => count += 1,

@@ -119,6 +119,12 @@ impl Fetch {
         Ok(0)
     }
 
+    /// Ends it: the body is longer than the caller wants.
+    pub(super) fn too_large(&mut self) -> Error {
+        let words = format!("the body is larger than max_body_bytes ({})", self.options.max_body_bytes);
+        self.fail(Error::new(Kind::TooLarge, words))
+    }
+
     /// Gathers the body. `too_large` past [`super::Options::max_body_bytes`].
     pub fn body(&mut self) -> Result<Vec<u8>> {
         let most = self.options.max_body_bytes;
@@ -127,8 +133,7 @@ impl Fetch {
         let mut filled = 0;
         while !self.is_over() {
             if announced.is_some_and(|n| n > most) || filled as u64 > most {
-                let words = format!("the body is larger than max_body_bytes ({most})");
-                return Err(self.fail(Error::new(Kind::TooLarge, words)));
+                return Err(self.too_large());
             }
             if filled == data.len() && !grow(&mut data, announced.unwrap_or(most.saturating_add(1))) {
                 let words = format!("no memory for a body of more than {filled} bytes");

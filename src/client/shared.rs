@@ -7,7 +7,7 @@
 
 use crate::{
     conn::Conn,
-    deadline::{Deadline, check_interrupt, now},
+    deadline::{Deadline, check_interrupt, uptime},
     error::{Error, Kind, Result},
     fork,
     http::http2::{
@@ -20,7 +20,7 @@ use crate::{
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::Duration,
 };
 
 /// Reads in a row before whoever waits looks at what has come.
@@ -60,8 +60,8 @@ pub struct State {
     heard: u64,
     /// No further requests: it was silent for too long.
     retired: bool,
-    /// When a request on it ended last.
-    released: Option<Instant>,
+    /// When a request on it ended last, by [`uptime`].
+    released: Duration,
     /// Counts what may have become of the requests: whoever looked, and let go of the lock, looks again.
     turns: u64,
 }
@@ -71,8 +71,15 @@ impl Shared {
     pub fn new(conn: Conn) -> Result<Arc<Shared>> {
         let fd = conn.as_fd().try_clone_to_owned().map_err(|e| Error::from_io("duplicate a descriptor", &e))?;
         let peer = conn.wire().peer().to_owned();
-        let state =
-            State { conn, session: Session::new()?, waited: false, heard: 0, retired: false, released: None, turns: 0 };
+        let state = State {
+            conn,
+            session: Session::new()?,
+            waited: false,
+            heard: 0,
+            retired: false,
+            released: Duration::ZERO,
+            turns: 0,
+        };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         Ok(Arc::new(Shared { state, changed, fd, peer, born: fork::generation() }))
     }
@@ -112,8 +119,8 @@ impl Shared {
         state.is_usable() && state.session.has_room()
     }
 
-    /// When a request on it ended last.
-    pub fn released(&self) -> Option<Instant> {
+    /// When a request on it ended last, by [`uptime`].
+    pub fn released(&self) -> Duration {
         self.lock().released
     }
 
@@ -347,7 +354,7 @@ impl Drop for Stream {
         if self.shared.is_ours() {
             contained(|| {
                 self.shared.with(|session| session.release(answer));
-                self.shared.lock().released = Some(now());
+                self.shared.lock().released = uptime();
             });
         }
     }

@@ -172,6 +172,40 @@ impl Stream {
         false
     }
 
+    /// Gathers what is here, for a later [`Stream::gather`]: true where that does not wait any more.
+    #[cfg(feature = "http2")]
+    pub fn soak(&mut self) -> bool {
+        let most = self.fetch.options().max_body_bytes;
+        for _ in 0..MAX_READS {
+            if self.failed.is_some() {
+                return true;
+            }
+            let start = self.buffer.len();
+            if start as u64 > most || self.fetch.announced().is_some_and(|n| n > most) {
+                self.clear();
+                self.failed = Some(self.fetch.too_large());
+                return true;
+            }
+            if self.fetch.is_over() {
+                self.buffer.shrink_to_fit();
+                return true;
+            }
+            let wanted = self.fetch.left().map_or(PIECE, |left| left.clamp(1, PIECE as u64) as usize);
+            if let Err(err) = pages::lengthen(&mut self.buffer, start + wanted) {
+                self.failed = Some(err);
+                return true;
+            }
+            let read = self.fetch.read_now(self.buffer.get_mut(start..).unwrap_or_default());
+            self.buffer.truncate(start + read.as_ref().ok().copied().flatten().unwrap_or(0));
+            match read {
+                Ok(None) => return false,
+                Ok(Some(_)) => (),
+                Err(err) => self.failed = Some(err),
+            }
+        }
+        false
+    }
+
     /// What was read and not handed out.
     pub fn held(&self) -> &[u8] {
         self.buffer.get(self.head..).unwrap_or_default()

@@ -185,12 +185,29 @@ impl Transaction {
         }
     }
 
-    /// True if it is on `shared`, and the final head or a failure is here: the next call does not wait for it.
+    /// True if it is on `shared`, and the final head, more of the body, its end or a failure is here: the next call does not wait for it.
     #[cfg(feature = "http2")]
     pub fn look(&mut self, shared: &Arc<Shared>, session: &mut Session) -> bool {
         match self {
             Transaction::Http1(_) => false,
             Transaction::Http2(one) => Arc::ptr_eq(one.shared(), shared) && one.look(session),
+        }
+    }
+
+    /// When something of the answer was seen last by [`Transaction::look`].
+    #[cfg(feature = "http2")]
+    pub fn heard(&self) -> Option<Instant> {
+        match self {
+            Transaction::Http1(_) => None,
+            Transaction::Http2(one) => one.heard(),
+        }
+    }
+
+    /// From now on every wait for the answer has this deadline.
+    #[cfg(feature = "http2")]
+    pub fn hurry(&mut self, deadline: Deadline) {
+        if let Transaction::Http2(one) = self {
+            one.hurry(deadline);
         }
     }
 

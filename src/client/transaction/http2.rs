@@ -2,7 +2,7 @@
 
 use crate::{
     client::shared::{Shared, Stream},
-    deadline::Deadline,
+    deadline::{Deadline, now},
     error::{Error, Kind, Result},
     http::{
         body::{Asked, Framing},
@@ -15,7 +15,11 @@ use crate::{
         response::Head,
     },
 };
-use std::{os::fd::BorrowedFd, sync::Arc, time::Duration};
+use std::{
+    os::fd::BorrowedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::limited;
 
@@ -36,6 +40,10 @@ pub struct Http2 {
     failure: Option<Error>,
     /// Bytes of body that may be read after its deadline.
     grace: usize,
+    /// When [`Http2::look`] saw something last.
+    heard: Option<Instant>,
+    /// In place of the callers' deadlines.
+    hurry: Option<Deadline>,
     /// What the last fault said.
     unprocessed: bool,
     downgrade: bool,
@@ -55,6 +63,8 @@ impl Http2 {
             found: None,
             failure: None,
             grace: WINDOW as usize,
+            heard: None,
+            hurry: None,
             unprocessed: false,
             downgrade: false,
         }
@@ -145,7 +155,8 @@ impl Http2 {
                 return self.told(Err(fault));
             }
             let stream = self.stream.as_mut().ok_or_else(closed)?;
-            let found = stream.wait(&limited(deadline, silence), |answer, session| answer.head(session));
+            let deadline = self.hurry.clone().unwrap_or_else(|| limited(deadline, silence));
+            let found = stream.wait(&deadline, |answer, session| answer.head(session));
             match self.told(found)? {
                 Found::Interim(_) => (),
                 Found::Final(head) => return Ok(head),
@@ -160,16 +171,38 @@ impl Http2 {
     /// See [`super::Transaction::look`].
     pub fn look(&mut self, session: &mut Session) -> bool {
         if self.early.is_none() && self.found.is_none() {
-            match self.stream.as_mut().and_then(Stream::answer_mut).map(|answer| final_head(answer, session)) {
-                Some(Ok(head)) => self.early = head,
-                Some(Err(fault)) => self.found = Some(fault),
-                None => return true,
+            let Some(answer) = self.stream.as_mut().and_then(Stream::answer_mut) else { return true };
+            // The head was handed on: it is about the body.
+            let seen = match answer.framing() {
+                Some(_) => answer.peek(session),
+                None => final_head(answer, session).map(|head| {
+                    self.early = head;
+                    self.early.is_some()
+                }),
+            };
+            match seen {
+                Ok(false) => return false,
+                Ok(true) => (),
+                Err(fault) => self.found = Some(fault),
             }
+            self.heard = Some(now());
         }
-        self.early.is_some() || self.found.is_some()
+        true
+    }
+
+    pub fn heard(&self) -> Option<Instant> {
+        self.heard
+    }
+
+    pub fn hurry(&mut self, deadline: Deadline) {
+        self.hurry = Some(deadline);
     }
 
     pub fn read(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
+        if let Some(fault) = self.found.take() {
+            return self.told(Err(fault));
+        }
+        let deadline = self.hurry.as_ref().filter(|_| !deadline.is_now()).unwrap_or(deadline);
         let stream = self.stream.as_mut().ok_or_else(closed)?;
         let read = stream.wait(deadline, |answer, session| answer.read(session, into));
         self.grace = WINDOW as usize;
@@ -181,6 +214,9 @@ impl Http2 {
         let into = into.split_at_mut(into.len().min(self.grace)).0;
         if into.is_empty() {
             return Ok(0);
+        }
+        if let Some(fault) = self.found.take() {
+            return self.told(Err(fault));
         }
         let stream = self.stream.as_mut().ok_or_else(closed)?;
         let read = stream.glance(|answer, session| answer.read(session, into));

@@ -135,11 +135,21 @@ impl Answer {
         done
     }
 
-    fn read_inner(&mut self, session: &mut Session, into: &mut [u8]) -> Result<Option<usize>> {
+    /// True if a read would not wait: more of the body, or its end, is here.
+    pub fn peek(&mut self, session: &mut Session) -> Result<bool> {
+        let here = self.fetch(session);
+        if here.is_err() {
+            self.at = At::Failed;
+        }
+        Ok(here?.is_some())
+    }
+
+    /// Sees to the next piece: false at the end.
+    fn fetch(&mut self, session: &mut Session) -> Result<Option<bool>> {
         let cx = &mut pipe::context();
         let body = match &mut self.at {
             At::Body(body) => body,
-            At::End => return Ok(Some(0)),
+            At::End => return Ok(Some(false)),
             At::Head(_) | At::Failed => return Err(broken("there is no body to read").into()),
         };
         while self.piece.is_empty() {
@@ -161,7 +171,7 @@ impl Answer {
                             self.trailers = client_head::fields(&map, &mut self.budget)?;
                         }
                         self.at = At::End;
-                        return Ok(Some(0));
+                        return Ok(Some(false));
                     }
                     Poll::Ready(Err(why)) => return Err(session.fault(self.id, &why)),
                     Poll::Pending => return session.over().map_or(Ok(None), Err),
@@ -169,6 +179,16 @@ impl Answer {
                 Poll::Pending => return session.over().map_or(Ok(None), Err),
             }
         }
+        Ok(Some(true))
+    }
+
+    fn read_inner(&mut self, session: &mut Session, into: &mut [u8]) -> Result<Option<usize>> {
+        match self.fetch(session)? {
+            Some(true) => (),
+            Some(false) => return Ok(Some(0)),
+            None => return Ok(None),
+        }
+        let At::Body(body) = &mut self.at else { return Ok(Some(0)) };
         let count = self.piece.len().min(into.len());
         if let Some(place) = into.get_mut(..count) {
             self.piece.copy_to_slice(place);

@@ -70,6 +70,8 @@ impl Session {
             .initial_connection_window_size(WINDOW * FIRST_STREAMS as u32)
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .max_send_buffer_size(SEND_BUFFER)
+            // Until the peer has said how many it allows: what it refuses is asked for once again only.
+            .initial_max_send_streams(1)
             .handshake(stream);
         // Nothing in it waits for the peer.
         let Poll::Ready(done) = std::pin::pin!(handshake).as_mut().poll(&mut pipe::context()) else {
@@ -160,7 +162,9 @@ impl Session {
 
     /// True if one more request goes out at once: the peer allows it beside those that are under way or unread.
     pub fn has_room(&self) -> bool {
-        self.takes_more() && self.streams < self.sender.current_max_send_streams()
+        // Those that are made before it has said how many do not have to wait for long.
+        let allowed = !self.census.begun() || self.streams < self.sender.current_max_send_streams();
+        self.takes_more() && allowed
     }
 
     /// True if one more request may be made, though it may have to wait for the peer to allow it.
