@@ -16,7 +16,7 @@ fn runs_and_says_how_it_went() {
             ("exit.lua", b"io.write('out') os.exit(tonumber(...) or (...) == 'true')"),
         ],
     );
-    let (provider, size) = if cfg!(feature = "full") { ("aws-lc-rs", "full mail") } else { ("ring", "small") };
+    let (provider, size) = if cfg!(feature = "full") { ("aws-lc-rs", "full mail http2") } else { ("ring", "small") };
     let version = format!(
         "caspian-net {} (Lua 5.4)\nTLS provider: {provider} (rustls)\nFeatures: {size} embedded\n",
         env!("CARGO_PKG_VERSION"),
