@@ -4,6 +4,8 @@ use caspian_net::http::incoming::{Event, Limits, Reader};
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Option<(String, Vec<u8>)>, Option<u16>) {
     let mut reader = Reader::new(Limits { head: 4096, fields: 16, body: 4096 });
     let (mut line, mut body) = (String::new(), Vec::new());
+    // Bytes of the pieces before.
+    let mut before = 0;
     for piece in pieces {
         let mut at = 0;
         loop {
@@ -18,11 +20,12 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Option<(String, Vec<
                     body.extend_from_slice(&rest[skip..skip + length]);
                     at += skip + length;
                 }
-                Ok(Event::Preface(used)) => return (Some((format!("HTTP/2 {used}"), body)), None),
+                Ok(Event::Preface(used)) => return (Some((format!("HTTP/2 {}", before + at + used), body)), None),
                 Ok(Event::End(_)) => return (Some((line, body)), None),
                 Err(refusal) => return (None, Some(refusal.status)),
             }
         }
+        before += piece.len();
     }
     (None, None)
 }
