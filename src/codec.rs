@@ -3,7 +3,7 @@
 //!
 //! Pure. Every function takes any bytes; a refusal is an [`Invalid`] with the place.
 
-use crate::{error::Result as Allocated, pages};
+use crate::{allocation, error::Result as Allocated};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use url::Url;
 
@@ -33,7 +33,7 @@ pub fn percent_encode(bytes: &[u8], safe: &[u8]) -> Result<Vec<u8>> {
         keep[usize::from(byte)] = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || safe.contains(&byte);
     }
     let escaped = bytes.iter().filter(|byte| !keep[usize::from(**byte)]).count();
-    let mut out = room(pages::room(bytes.len().saturating_add(escaped.saturating_mul(2))))?;
+    let mut out = room(allocation::room(bytes.len().saturating_add(escaped.saturating_mul(2))))?;
     for &byte in bytes {
         if keep[usize::from(byte)] {
             out.push(byte);
@@ -56,7 +56,7 @@ fn percent_decode_lossless(bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn decode(bytes: &[u8], plus: bool, stray: impl Fn(usize) -> Result<()>) -> Result<Vec<u8>> {
-    let mut out = room(pages::room(bytes.len()))?;
+    let mut out = room(allocation::room(bytes.len()))?;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let value = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16)).map(|digit| digit as u8);
@@ -209,8 +209,9 @@ pub fn build(parts: &Parts) -> Result<String> {
 /// Section 4, padded; or for URLs, section 5, without padding.
 pub fn base64_encode(bytes: &[u8], for_url: bool) -> Result<String> {
     let encoding = if for_url { &BASE64URL_NOPAD } else { &BASE64 };
-    let mut out =
-        room(pages::zeroed(encoding.encode_len(bytes.len()).max(1)).ok_or_else(|| pages::no_memory(bytes.len())))?;
+    let mut out = room(
+        allocation::zeroed(encoding.encode_len(bytes.len()).max(1)).ok_or_else(|| allocation::no_memory(bytes.len())),
+    )?;
     out.truncate(encoding.encode_len(bytes.len()));
     encoding.encode_mut(bytes, &mut out);
     String::from_utf8(out).map_err(|_| Invalid("not ASCII".into()))
@@ -234,7 +235,7 @@ pub fn base64_decode(text: &[u8], for_url: bool) -> Result<Vec<u8>> {
         },
     };
     let length = encoding.decode_len(text.len()).map_err(|why| Invalid(broken(&why)))?;
-    let mut out = room(pages::zeroed(length.max(1)).ok_or_else(|| pages::no_memory(length)))?;
+    let mut out = room(allocation::zeroed(length.max(1)).ok_or_else(|| allocation::no_memory(length)))?;
     out.truncate(length);
     let made = encoding.decode_mut(text, &mut out).map_err(|part| Invalid(broken(&part.error)))?;
     out.truncate(made);

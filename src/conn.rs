@@ -5,9 +5,10 @@
 
 use crate::{
     address::Host,
+    allocation,
     deadline::Deadline,
     error::{Error, Kind, Result},
-    fork, pages,
+    fork,
     tls::{ClientTls, PeerCert, Tls, Transport},
     wire::Wire,
 };
@@ -80,7 +81,8 @@ impl Buffer {
             if self.data.len() < wanted {
                 // Doubling keeps the copying linear however the bytes drip in.
                 let length = wanted.max(self.data.len().min(64 << 20) * 2);
-                pages::lengthen(&mut self.data, length).or_else(|_| pages::lengthen(&mut self.data, wanted))?;
+                allocation::lengthen(&mut self.data, length)
+                    .or_else(|_| allocation::lengthen(&mut self.data, wanted))?;
             }
         }
         let tail = self.tail;
@@ -210,8 +212,8 @@ impl Conn {
     /// handshake, in the clear, and must not be taken for what comes after it.
     pub fn into_wire(self) -> std::result::Result<Wire, (Error, Box<Conn>)> {
         if self.buffer.len() > 0 {
-            let words = "starttls: the peer sent bytes before the handshake; read them first";
-            return Err((Error::new(Kind::Protocol, words), Box::new(self)));
+            let message = "starttls: the peer sent bytes before the handshake; read them first";
+            return Err((Error::new(Kind::Protocol, message), Box::new(self)));
         }
         match self.stream {
             Stream::Plain(wire) => Ok(wire),
@@ -382,8 +384,8 @@ impl Conn {
             if self.more("recv_exact", count - self.buffer.len(), deadline)? == 0 {
                 let partial = self.buffer.take();
                 self.searched = 0;
-                let words = format!("recv_exact: the stream ended after {} of {count} bytes", partial.len());
-                return Err(Error::new(Kind::ConnectionReset, words).partial(partial));
+                let message = format!("recv_exact: the stream ended after {} of {count} bytes", partial.len());
+                return Err(Error::new(Kind::ConnectionReset, message).partial(partial));
             }
         }
         Ok(())

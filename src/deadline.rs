@@ -83,8 +83,8 @@ impl Block {
 
     fn error(self, what: &str) -> Error {
         let seconds = self.time.as_secs_f64();
-        let words = format!("{what}: the {seconds} s of `within` have passed");
-        Error::new(Kind::Timeout, words).timeout(Some(self.time))
+        let message = format!("{what}: the {seconds} s of `within` have passed");
+        Error::new(Kind::Timeout, message).timeout(Some(self.time))
     }
 }
 

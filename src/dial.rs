@@ -7,7 +7,7 @@ use crate::{
     grants::{Bindable, Granted, GrantedPath, Permitted},
     names::{self, Lookup},
     net::Net,
-    panics::point,
+    panics::failpoint,
     resolve,
     tls::{ClientTls, Tls},
     wire::Wire,
@@ -63,7 +63,7 @@ pub fn dial(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn
 }
 
 fn attempt(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<(Conn, Timings)> {
-    point("dial");
+    failpoint("dial");
     let mut timings = Timings::default();
     let started = now();
     let addresses = addresses(net, target, deadline)?;
@@ -88,13 +88,13 @@ pub fn addresses(net: &Net, target: &Target<'_>, deadline: &Deadline) -> Result<
     let answers = match (target.address, target.names) {
         (Some(ip), _) => vec![ip],
         (None, Some(names)) => names.addresses(net, target.op, target.granted, deadline)?,
-        (None, None) => lookup(net, target.op, target.granted, deadline)?,
+        (None, None) => look_up(net, target.op, target.granted, deadline)?,
     };
     net.permit(target.op, target.granted, &answers)
 }
 
 /// The addresses of a granted name, permitted or not, as this machine has them.
-pub fn lookup(net: &Net, op: &'static str, granted: &Granted, deadline: &Deadline) -> Result<Vec<IpAddr>> {
+pub fn look_up(net: &Net, op: &'static str, granted: &Granted, deadline: &Deadline) -> Result<Vec<IpAddr>> {
     let host = granted.host();
     if host.is_localhost() {
         return Ok(names::loopback(host));
@@ -103,7 +103,7 @@ pub fn lookup(net: &Net, op: &'static str, granted: &Granted, deadline: &Deadlin
         // The system's resolver would ask for a denied name: then this one as it is written, and no other.
         return Lookup::default().addresses(net, op, granted, deadline);
     }
-    resolve::lookup(granted, net.lookups(), deadline)
+    resolve::addresses(granted, net.lookups(), deadline)
 }
 
 /// Opens a connection to a Unix socket.

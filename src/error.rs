@@ -271,15 +271,15 @@ impl Error {
 
     /// Puts words in front: `"proxy: "`.
     #[doc(hidden)]
-    pub fn context(mut self, words: &str) -> Self {
-        self.0.message.insert_str(0, words);
+    pub fn context(mut self, message: &str) -> Self {
+        self.0.message.insert_str(0, message);
         self
     }
 
     /// Puts words behind: `"; not asked again"`.
     #[doc(hidden)]
-    pub fn adding(mut self, words: &str) -> Self {
-        self.0.message.push_str(words);
+    pub fn adding(mut self, message: &str) -> Self {
+        self.0.message.push_str(message);
         self
     }
 }

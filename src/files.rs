@@ -119,16 +119,16 @@ impl Files {
 
     /// The bytes of a regular file, at most `max`, all of them or none; or why not, in words.
     pub fn read(&self, path: &str, max: u64) -> Result<Vec<u8>, String> {
-        let file = self.open_regular(path.as_bytes()).map_err(|refusal| refusal.words(path))?;
-        whole::bytes(&file, max).map_err(|err| Refusal::System(err).words(path))
+        let file = self.open_regular(path.as_bytes()).map_err(|refusal| refusal.message(path))?;
+        whole::bytes(&file, max).map_err(|err| Refusal::System(err).message(path))
     }
 
     /// The same; nothing for a file that is not there.
     pub fn read_if_there(&self, path: &str, max: u64) -> Result<Option<Vec<u8>>, String> {
         match self.open_regular(path.as_bytes()) {
             Err(Refusal::System(err)) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(refusal) => Err(refusal.words(path)),
-            Ok(file) => whole::bytes(&file, max).map(Some).map_err(|err| Refusal::System(err).words(path)),
+            Err(refusal) => Err(refusal.message(path)),
+            Ok(file) => whole::bytes(&file, max).map(Some).map_err(|err| Refusal::System(err).message(path)),
         }
     }
 
@@ -164,11 +164,11 @@ impl Files {
         let listed = match self.find(path.as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY, true) {
             Ok(dir) => Dir::new(OwnedFd::from(dir)),
             Err(Refusal::System(err)) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(refusal) => return Err(refusal.words(path)),
+            Err(refusal) => return Err(refusal.message(path)),
         };
-        let entries = listed.map_err(|err| Refusal::from(err).words(path))?;
+        let entries = listed.map_err(|err| Refusal::from(err).message(path))?;
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_str().ok().map(str::to_owned)));
-        let names = names.collect::<Result<Vec<_>, _>>().map_err(|err| Refusal::from(err).words(path))?;
+        let names = names.collect::<Result<Vec<_>, _>>().map_err(|err| Refusal::from(err).message(path))?;
         Ok(names.into_iter().flatten().collect())
     }
 
@@ -204,7 +204,7 @@ impl Files {
 
 impl Refusal {
     /// What went wrong with `path`, for people.
-    pub fn words(&self, path: &str) -> String {
+    pub fn message(&self, path: &str) -> String {
         match self {
             Refusal::Unpermitted => "files are not permitted here: give the contents, not a path".into(),
             Refusal::Outside => format!("{path}: not allowed (--allow-fs=DIR names other directories)"),
@@ -219,7 +219,7 @@ impl Refusal {
     pub fn rest(&self) -> String {
         match self {
             Refusal::System(err) => format!(": {}", reason(err)),
-            refusal => refusal.words(""),
+            refusal => refusal.message(""),
         }
     }
 

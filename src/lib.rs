@@ -46,6 +46,8 @@
 #[doc(hidden)]
 pub mod address;
 #[doc(hidden)]
+pub mod allocation;
+#[doc(hidden)]
 pub mod client;
 #[doc(hidden)]
 pub mod codec;
@@ -87,8 +89,6 @@ pub mod mail;
 pub mod names;
 #[doc(hidden)]
 pub mod net;
-#[doc(hidden)]
-pub mod pages;
 #[doc(hidden)]
 pub mod panics;
 #[doc(hidden)]

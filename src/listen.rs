@@ -11,7 +11,7 @@ use crate::{
     descriptors::spare,
     error::{Error, Result},
     grants::{Bindable, GrantedPath},
-    panics::{contained, point},
+    panics::{contained, failpoint},
     wire::{Want, Wire, unmap, wait},
     zone,
 };
@@ -134,7 +134,7 @@ impl Listener {
     }
 
     fn wire(&self, (socket, peer): (Socket, SockAddr)) -> Wire {
-        point("accept");
+        failpoint("accept");
         match peer.as_socket() {
             Some(address) => Wire::accepted(socket, &zone::endpoint(unmap(address))),
             None => Wire::accepted(socket, &self.name),
@@ -162,7 +162,7 @@ impl Drop for SocketFile {
             if same && self.generation == crate::fork::generation() {
                 let _ = std::fs::remove_file(&self.path);
             }
-            point("drop of a listener");
+            failpoint("drop of a listener");
         });
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     files::whole,
     grants::{Bindable, DeniedPath, Granted, GrantedPath, Grants, Permitted},
     log::Log,
-    panics::point,
+    panics::failpoint,
     resolve::Pending,
     tls::{Ca, ClientConfigs, ClientOptions, ClientTls, Sessions, SharedOptions},
     zone,
@@ -96,11 +96,11 @@ impl Net {
 
     /// What both this one and `spec` allow. A snapshot that dies with its parent. `too_large` beyond [`MAX_NARROWED`].
     pub fn narrow(&self, spec: &Grants) -> Result<Net> {
-        point("narrow");
+        failpoint("narrow");
         let depth = self.0.depth + 1;
         if depth > MAX_NARROWED {
-            let words = format!("a network that was narrowed {MAX_NARROWED} times over cannot be narrowed again");
-            return Err(Error::new(Kind::TooLarge, words));
+            let message = format!("a network that was narrowed {MAX_NARROWED} times over cannot be narrowed again");
+            return Err(Error::new(Kind::TooLarge, message));
         }
         Ok(Net(Arc::new(Inner {
             grants: self.0.grants.narrow(spec),
@@ -182,9 +182,9 @@ impl Net {
     }
 
     /// May the DNS be asked about this host?
-    pub fn lookup(&self, op: &'static str, host: &Host) -> Result<Granted> {
+    pub fn permit_lookup(&self, op: &'static str, host: &Host) -> Result<Granted> {
         self.alive()?;
-        let answer = self.0.grants.lookup(host);
+        let answer = self.0.grants.permit_lookup(host);
         self.decided(op, &answer, || vec![("host", host.to_string().into())]);
         answer.map_err(|e| e.op(op).host(host.to_string()))
     }
@@ -227,8 +227,8 @@ impl Net {
             false => Ok(granted),
             true => {
                 let act = if listen { "listen on" } else { "connect to" };
-                let words = format!("{act} unix:{path} is not allowed: it leads to a path that --deny-net forbids");
-                Err(Error::new(Kind::AddressNotAllowed, words))
+                let message = format!("{act} unix:{path} is not allowed: it leads to a path that --deny-net forbids");
+                Err(Error::new(Kind::AddressNotAllowed, message))
             }
         });
         self.decided(op, &answer, || vec![("path", path.into())]);

@@ -69,12 +69,12 @@ compile_error!("the feature `panics` is for tests only");
 /// A point that tests can have panic, by name.
 #[cfg(not(feature = "panics"))]
 #[inline(always)]
-pub fn point(_: &str) {}
+pub fn failpoint(_: &str) {}
 
 /// Panics if [`arm`] has named this point, once.
 #[cfg(feature = "panics")]
 #[track_caller]
-pub fn point(name: &str) {
+pub fn failpoint(name: &str) {
     let mut armed = ARMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if armed.as_deref() == Some(name) {
         *armed = None;

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Kind, Result, describe},
     files::whole,
     grants::Granted,
-    panics::{contained, point},
+    panics::{contained, failpoint},
     wire::{Want, wait},
 };
 use std::{
@@ -26,7 +26,7 @@ mod pending;
 pub use pending::Pending;
 
 /// The addresses of a granted host, in the order the system prefers (RFC 6724). A literal is its own answer.
-pub fn lookup(granted: &Granted, pending: &Pending, deadline: &Deadline) -> Result<Vec<IpAddr>> {
+pub fn addresses(granted: &Granted, pending: &Pending, deadline: &Deadline) -> Result<Vec<IpAddr>> {
     match granted.host() {
         Host::Ip(ip) => Ok(vec![*ip]),
         Host::Name(name) => ask(name.as_asked(), pending, deadline),
@@ -40,8 +40,8 @@ fn ask(name: &str, pending: &Pending, deadline: &Deadline) -> Result<Vec<IpAddr>
         Error::new(Kind::DnsFailure, format!("{}: {text}", what())).cause(text)
     };
     let slot = pending.begin().ok_or_else(|| {
-        let words = "this network capability has too many look-ups that the system's resolver does not answer";
-        Error::new(Kind::DnsFailure, format!("{}: {words}; try again when it has", what()))
+        let message = "this network capability has too many look-ups that the system's resolver does not answer";
+        Error::new(Kind::DnsFailure, format!("{}: {message}; try again when it has", what()))
     })?;
     // The pair wakes this thread from a poll, so that the deadline and Ctrl-C are seen as in every other wait.
     let (here, there) = spare(UnixStream::pair).map_err(|e| failed(&e))?;
@@ -54,7 +54,7 @@ fn ask(name: &str, pending: &Pending, deadline: &Deadline) -> Result<Vec<IpAddr>
             contained(|| {
                 let found = system(&asked);
                 let mut place = given.lock().unwrap_or_else(PoisonError::into_inner);
-                point("resolve");
+                failpoint("resolve");
                 *place = Some(found);
             });
             drop(slot);

@@ -1,12 +1,12 @@
 //! Datagram sockets. Each datagram that leaves goes to a [`Permitted`] address; a local bind needs a [`Bindable`].
 
 use crate::{
+    allocation,
     deadline::{Deadline, check_interrupt},
     descriptors::spare,
     error::{Error, Kind, Result},
     grants::{Bindable, Permitted},
-    pages,
-    panics::point,
+    panics::failpoint,
     wire::{SENDING, Want, unmap, wait},
     zone,
 };
@@ -110,8 +110,8 @@ impl Udp {
     pub fn send_to(&self, bytes: &[u8], peer: &str, to: &Permitted, deadline: &Deadline) -> Result<usize> {
         let address = to.addr();
         if Family::of(address.ip()) != self.family {
-            let words = format!("send_to {peer}: the socket and the address are of different families (IPv4, IPv6)");
-            return Err(Error::new(Kind::Socket, words));
+            let message = format!("send_to {peer}: the socket and the address are of different families (IPv4, IPv6)");
+            return Err(Error::new(Kind::Socket, message));
         }
         let what = format!("udp send to {peer}");
         let failed = |e: &io::Error| zone::error(&what, address, e);
@@ -139,14 +139,14 @@ impl Udp {
     pub fn recv_from(&self, max: usize, deadline: &Deadline) -> Result<(Vec<u8>, Option<SocketAddr>)> {
         // Taken, not borrowed: a signal's handler that runs during the wait may receive, too.
         let mut scratch = SCRATCH.take();
-        pages::lengthen(&mut scratch, MAX_DATAGRAM)?;
+        allocation::lengthen(&mut scratch, MAX_DATAGRAM)?;
         let room = scratch.get_mut(..max.min(MAX_DATAGRAM)).unwrap_or_default();
         let received = loop {
             match rustix::net::recvfrom(&self.socket, &mut *room, RecvFlags::DONTWAIT) {
                 Ok((count, _, from)) => {
-                    point("datagram");
+                    failpoint("datagram");
                     let from = from.and_then(|a| SocketAddr::try_from(a).ok()).map(unmap);
-                    break pages::copied(room.get(..count).unwrap_or_default()).map(|bytes| (bytes, from));
+                    break allocation::copied(room.get(..count).unwrap_or_default()).map(|bytes| (bytes, from));
                 }
                 Err(Errno::AGAIN) => {
                     if let Err(e) = wait(self.socket.as_fd(), Want::Read, deadline, || self.receiving()) {
@@ -257,8 +257,9 @@ impl Interface {
         match self {
             Interface::Index(index) => Ok(index),
             Interface::Address(address) => {
-                let words = format!("{address} names no interface to IPv6: give its name or its index, as in \"eth0\"");
-                Err(Error::new(Kind::Socket, words))
+                let message =
+                    format!("{address} names no interface to IPv6: give its name or its index, as in \"eth0\"");
+                Err(Error::new(Kind::Socket, message))
             }
         }
     }

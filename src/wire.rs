@@ -15,7 +15,7 @@ use crate::{
     descriptors::spare,
     error::{Error, Kind, Result},
     grants::{Bindable, GrantedPath, Permitted},
-    panics::point,
+    panics::failpoint,
     zone,
 };
 use rustix::{
@@ -137,7 +137,7 @@ impl Wire {
                 self.wait(Want::Read, deadline)?;
             }
             let flags = if asleep { flags } else { flags | RecvFlags::DONTWAIT };
-            point("read");
+            failpoint("read");
             match rustix::net::recv(&self.socket, &mut *buf, flags) {
                 Ok((count, _)) => return Ok(count),
                 Err(Errno::AGAIN | Errno::INTR) => {
@@ -181,7 +181,7 @@ impl Wire {
 
     /// Writes what the kernel takes now; `None` if it takes nothing.
     pub fn write_now(&self, bytes: &[u8]) -> Result<Option<usize>> {
-        point("write");
+        failpoint("write");
         match rustix::net::send(&self.socket, bytes, SENDING) {
             Ok(count) => Ok(Some(count)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
@@ -191,11 +191,11 @@ impl Wire {
 
     /// Waits until the socket can be read or written.
     pub fn wait(&self, want: Want, deadline: &Deadline) -> Result<()> {
-        let words = match want {
+        let message = match want {
             Want::Read => "recv from",
             Want::Write => "send to",
         };
-        wait(self.socket.as_fd(), want, deadline, || format!("{words} {}", self.peer))
+        wait(self.socket.as_fd(), want, deadline, || format!("{message} {}", self.peer))
     }
 
     /// True once `SO_RCVTIMEO` is one slice.
@@ -384,7 +384,7 @@ fn race(peer: &str, addresses: Vec<SocketAddr>, local: Option<&Bindable>, deadli
                 None => {}
             }
         }
-        point("connect");
+        failpoint("connect");
         let mut slice = deadline.slice();
         if waiting.len() > 0 {
             slice = slice.min(head_start.left().unwrap_or(slice));

@@ -19,7 +19,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("crypto", 0, &[]),
     ("descriptors", 0, &[]),
     ("fork", 0, &[]),
-    ("pages", 0, &["error", "reserve"]),
+    ("allocation", 0, &["error", "reserve"]),
     ("panics", 0, &["error"]),
     ("reserve", 0, &[]),
     // floor 1: pure decisions, no I/O, no clock
@@ -138,7 +138,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("poll.rs", "poll(2) asks about numbers that foreign objects give"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),
     ("reserve.rs", "an allocator is an unsafe trait"),
-    ("pages.rs", "madvise takes a pointer"),
+    ("allocation.rs", "madvise takes a pointer"),
     ("launcher/files.rs", "Lua's file handles are a C interface"),
     ("launcher/memory.rs", "Lua's allocator is a C interface"),
     ("launcher/mod.rs", "mlua calls the debug library and C modules unsafe"),

@@ -6,12 +6,12 @@
 #[cfg(feature = "http2")]
 use crate::client;
 use crate::{
+    allocation,
     client::{Http2, Step, stream::Stream},
     deadline::{Deadline, SLICE, check_interrupt, set_probe},
     error::{Error, Kind, Result},
     http::url::Origin,
-    pages,
-    panics::{caught, contained, point},
+    panics::{caught, contained, failpoint},
 };
 use std::{
     cell::RefCell,
@@ -113,7 +113,7 @@ pub fn gather(streams: Vec<&mut Stream>, limits: &Limits) -> Result<Vec<Result<(
         let mut none = None;
         for _ in 0..count.min(limits.parallel.max(1)) {
             // Stacks must not take the last of the memory: see `pages`.
-            if running > 0 && !pages::has(SPARE + running * EACH) {
+            if running > 0 && !allocation::has(SPARE + running * EACH) {
                 break;
             }
             let (shared, whole) = (&shared, whole.clone());
@@ -346,7 +346,7 @@ impl<'a> Shared<'a> {
             if state.waiting.is_empty() && state.together == 0 || self.cancelled.load(Relaxed) {
                 return None;
             }
-            point("fetch_all, with its lock");
+            failpoint("fetch_all, with its lock");
             let State { waiting, busy, .. } = &mut *state;
             // What has begun has had its turn.
             let has_room = |job: &Job<'_>| {
@@ -394,7 +394,7 @@ thread_local! {
 
 fn fetch(stream: &mut Stream, whole: &Deadline) -> Result<()> {
     stream.fetch.begin(whole);
-    point("fetch_all");
+    failpoint("fetch_all");
     finish(At::Begun, stream)
 }
 
@@ -404,7 +404,7 @@ fn launch(stream: &mut Stream, whole: Option<&Deadline>) -> Result<()> {
     if let Some(whole) = whole {
         stream.fetch.begin(whole);
     }
-    point("fetch_all");
+    failpoint("fetch_all");
     stream.fetch.launch()
 }
 

@@ -28,7 +28,7 @@ use crate::{
         url::{Origin, Scheme},
     },
     net::Net,
-    panics::point,
+    panics::failpoint,
     tls::{ClientOptions, ClientTls, PeerCert},
 };
 use std::{net::IpAddr, sync::Arc, time::Instant};
@@ -195,7 +195,7 @@ impl Connector<'_> {
     ) -> Result<Connected> {
         let Origin { host, port, .. } = self.origin;
         let granted = self.net.connect(self.op, host, *port)?;
-        point("proxy");
+        failpoint("proxy");
         let gate = self.net.connect(self.op, &proxy.endpoint.host, proxy.endpoint.port)?;
         let outer = match proxy.kind {
             // The proxy is not the origin: what the caller knows or shows of that one is not for it, and a proxy that
@@ -367,7 +367,7 @@ fn connect(
         let fed = exchange.feed(conn.buffered()).map_err(|err| err.context("the proxy: "))?;
         conn.consume(fed.used);
         let Event::Head(head) = fed.event else { continue };
-        let words = match head.status {
+        let message = match head.status {
             200..=299 => return Ok(true),
             300..=399 => {
                 return Err(broken(format!("the proxy answered CONNECT with a redirect ({})", head.status)).into());
@@ -381,7 +381,7 @@ fn connect(
             status => format!("the proxy does not open a tunnel (status {status})"),
         };
         let elsewhere = matches!(head.status, 502..=504);
-        return Err(Refusal { error: Error::new(Kind::Socket, words), elsewhere });
+        return Err(Refusal { error: Error::new(Kind::Socket, message), elsewhere });
     }
 }
 
@@ -414,8 +414,8 @@ fn socks(
             }
             Fed::More => {
                 if conn.buffered().is_empty() && conn.fill(deadline)? == 0 {
-                    let words = "the proxy closed the connection in the middle of the SOCKS handshake";
-                    return Err(Error::new(Kind::ConnectionReset, words).into());
+                    let message = "the proxy closed the connection in the middle of the SOCKS handshake";
+                    return Err(Error::new(Kind::ConnectionReset, message).into());
                 }
                 held.extend_from_slice(conn.buffered());
                 conn.consume(conn.buffered().len());

@@ -16,7 +16,7 @@ use crate::{
         url::Origin,
     },
     net::Net,
-    panics::point,
+    panics::failpoint,
 };
 use std::{ops::Range, os::fd::BorrowedFd, time::Duration};
 
@@ -144,7 +144,7 @@ impl EventSource {
     /// The next event of what was read.
     fn parse(&mut self) -> Result<Option<Event>> {
         while let Some(waiting) = self.buffer.get(self.waiting.clone()).filter(|waiting| !waiting.is_empty()) {
-            point("event");
+            failpoint("event");
             match self.parser.feed(waiting) {
                 Ok((used, event)) => {
                     self.waiting.start += used;

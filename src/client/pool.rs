@@ -10,7 +10,7 @@ use crate::{
     conn::Conn,
     grants::{Granted, GrantedPath},
     http::{proxy::Proxy, url::Origin},
-    panics::point,
+    panics::failpoint,
     tls::{Identity, PeerCert},
 };
 use std::{
@@ -315,7 +315,7 @@ impl Pool {
         }
         let Some(until) = now.checked_add(lifetime).filter(|_| !shelf.closed) else { return };
         let mut gone = Vec::new();
-        point("pool, with its lock");
+        failpoint("pool, with its lock");
         if shelf.idle.len() >= limits.per_origin {
             let of_key = |idle: &Idle| idle.pooled.key == pooled.key;
             if shelf.idle.iter().filter(|idle| of_key(idle)).count() >= limits.per_origin {

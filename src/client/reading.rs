@@ -2,10 +2,10 @@
 
 use super::{At, Fetch, OP, transaction::limited};
 use crate::{
+    allocation,
     deadline::{Deadline, now},
     error::{Error, Kind, Result},
     http::body::Framing,
-    pages,
 };
 use std::{os::fd::BorrowedFd, time::Duration};
 
@@ -121,8 +121,8 @@ impl Fetch {
 
     /// Ends it: the body is longer than the caller wants.
     pub(super) fn too_large(&mut self) -> Error {
-        let words = format!("the body is larger than max_body_bytes ({})", self.options.max_body_bytes);
-        self.fail(Error::new(Kind::TooLarge, words))
+        let message = format!("the body is larger than max_body_bytes ({})", self.options.max_body_bytes);
+        self.fail(Error::new(Kind::TooLarge, message))
     }
 
     /// Gathers the body. `too_large` past [`super::Options::max_body_bytes`].
@@ -136,8 +136,8 @@ impl Fetch {
                 return Err(self.too_large());
             }
             if filled == data.len() && !grow(&mut data, announced.unwrap_or(most.saturating_add(1))) {
-                let words = format!("no memory for a body of more than {filled} bytes");
-                return Err(self.fail(Error::new(Kind::TooLarge, words)));
+                let message = format!("no memory for a body of more than {filled} bytes");
+                return Err(self.fail(Error::new(Kind::TooLarge, message)));
             }
             match self.read(data.get_mut(filled..).unwrap_or_default()) {
                 Ok(count) => filled += count,
@@ -167,11 +167,11 @@ fn grow(data: &mut Vec<u8>, most: u64) -> bool {
     let most = usize::try_from(most).unwrap_or(usize::MAX).max(filled + 1);
     let double = filled.saturating_mul(2).max(FIRST).min(most);
     if double < LARGE {
-        return data.try_reserve_exact(double - filled).is_ok() && pages::lengthen(data, double).is_ok();
+        return data.try_reserve_exact(double - filled).is_ok() && allocation::lengthen(data, double).is_ok();
     }
     // Room for the whole of it spares moving, if it is not absurdly more; twice as much is always enough.
     let whole = most.min(filled.saturating_mul(512)).max(double);
-    let Some(mut room) = [whole, double].into_iter().find_map(pages::zeroed) else { return false };
+    let Some(mut room) = [whole, double].into_iter().find_map(allocation::zeroed) else { return false };
     if let Some(place) = room.get_mut(..filled) {
         place.copy_from_slice(data);
     }

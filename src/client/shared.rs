@@ -14,7 +14,7 @@ use crate::{
         answer::Answer,
         session::{Fault, Session},
     },
-    panics::{contained, point},
+    panics::{contained, failpoint},
     wire::stir,
 };
 use std::{
@@ -249,7 +249,7 @@ impl State {
 
     /// Moves what can be moved without a wait; bytes of the peer's only with `read`.
     fn pump(&mut self, read: bool) -> Result<()> {
-        point("http2");
+        failpoint("http2");
         self.write();
         for _ in 0..if read { MAX_READS } else { 0 } {
             if self.session.room() == 0 {

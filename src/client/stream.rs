@@ -3,9 +3,9 @@
 //! Buffers at most what a call asked for; bytes that arrived before the connection was lost are the error's `partial`.
 
 use crate::{
+    allocation,
     client::{Fetch, came_short},
     error::{Error, Kind, Result},
-    pages,
 };
 
 /// One read asks for this much.
@@ -153,7 +153,7 @@ impl Stream {
             return true;
         }
         for _ in 0..MAX_READS {
-            if pages::lengthen(&mut self.buffer, LOOK).is_err() {
+            if allocation::lengthen(&mut self.buffer, LOOK).is_err() {
                 return true;
             }
             let read = self.fetch.read_now(&mut self.buffer);
@@ -191,7 +191,7 @@ impl Stream {
                 return true;
             }
             let wanted = self.fetch.left().map_or(PIECE, |left| left.clamp(1, PIECE as u64) as usize);
-            if let Err(err) = pages::lengthen(&mut self.buffer, start + wanted) {
+            if let Err(err) = allocation::lengthen(&mut self.buffer, start + wanted) {
                 self.failed = Some(err);
                 return true;
             }
@@ -235,7 +235,7 @@ impl Stream {
             self.head = 0;
         }
         let start = self.buffer.len();
-        pages::lengthen(&mut self.buffer, start + wanted.clamp(1, PIECE))?;
+        allocation::lengthen(&mut self.buffer, start + wanted.clamp(1, PIECE))?;
         let read = self.fetch.read(self.buffer.get_mut(start..).unwrap_or_default());
         self.buffer.truncate(start + *read.as_ref().unwrap_or(&0));
         read

@@ -3,9 +3,9 @@
 //! Reads files that are open already; opens none, and knows no connection.
 
 use crate::{
+    allocation,
     error::{Error, Kind, Result},
     http::request::Payload,
-    pages,
 };
 use std::{
     fs::File,
@@ -134,7 +134,7 @@ impl Upload {
                 }
                 Part::File { file, start, .. } => {
                     self.buffer.truncate(count);
-                    pages::lengthen(&mut self.buffer, count)?;
+                    allocation::lengthen(&mut self.buffer, count)?;
                     read_at(file, start + at, &mut self.buffer)?;
                     return Ok(&self.buffer);
                 }
@@ -149,12 +149,12 @@ impl Upload {
         self.given += piece.len() as u64;
         self.over = piece.is_empty();
         if let Source::Caller(Some(length)) = self.source {
-            let words = match self.given {
+            let message = match self.given {
                 given if given > length => "longer",
                 given if given < length && self.over => "shorter",
                 _ => return Ok(()),
             };
-            return Err(Error::new(Kind::Socket, format!("the body is {words} than the {length} bytes announced")));
+            return Err(Error::new(Kind::Socket, format!("the body is {message} than the {length} bytes announced")));
         }
         Ok(())
     }

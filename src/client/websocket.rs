@@ -25,7 +25,7 @@ use crate::{
         response::{Budget, EmptyLine, Head, may_be_http, parse_head},
     },
     net::Net,
-    panics::{contained, point},
+    panics::{contained, failpoint},
 };
 use std::{
     net::{Shutdown, SocketAddr},
@@ -235,7 +235,7 @@ impl WebSocket {
     /// The next message, or the peer's goodbye.
     pub fn recv(&mut self, deadline: &Deadline) -> Result<Received> {
         self.look(deadline)?;
-        point("websocket");
+        failpoint("websocket");
         match (self.next.take(), &self.closed) {
             (Some((form, message)), _) => Ok(Received::Message(form, message)),
             (None, Some(goodbye)) => Ok(Received::Closed(goodbye.clone())),
@@ -361,12 +361,12 @@ impl WebSocket {
             other => other?,
         };
         if count == 0 {
-            let words = if self.reader.is_between() {
+            let message = if self.reader.is_between() {
                 "the peer ended the connection without a close frame"
             } else {
                 "the peer ended the connection in the middle of a message"
             };
-            return Err(Error::new(Kind::ConnectionReset, words));
+            return Err(Error::new(Kind::ConnectionReset, message));
         }
         if direct {
             self.reader.took(count)?;
@@ -494,7 +494,7 @@ impl WebSocket {
 impl Drop for WebSocket {
     fn drop(&mut self) {
         contained(|| {
-            point("drop of a WebSocket");
+            failpoint("drop of a WebSocket");
             self.leave();
         });
     }

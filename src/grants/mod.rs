@@ -179,9 +179,9 @@ impl Grants {
 
     /// Asks to send a host's name or address to the DNS: granted if some port of it is. The proof opens no connection.
     #[doc(hidden)]
-    pub fn lookup(&self, host: &Host) -> Result<Granted> {
+    pub fn permit_lookup(&self, host: &Host) -> Result<Granted> {
         let subject = format!("look up {host}");
-        let refused = |words: String| Err(Error::new(Kind::HostNotAllowed, words));
+        let refused = |message: String| Err(Error::new(Kind::HostNotAllowed, message));
         if !self.dns() {
             return refused(format!("{subject} is not allowed: --no-dns forbids it"));
         }
@@ -221,10 +221,11 @@ impl Grants {
     pub fn permit(&self, granted: &Granted, answers: &[IpAddr]) -> Result<Vec<Permitted>> {
         let Endpoint { host, port } = granted.endpoint();
         self.decide(host, *port).map_err(|refusal| self.refused(host, *port, refusal))?;
-        let not_allowed = |words: String| Err(Error::new(Kind::AddressNotAllowed, words).at(host.to_string(), *port));
+        let not_allowed =
+            |message: String| Err(Error::new(Kind::AddressNotAllowed, message).at(host.to_string(), *port));
         if answers.is_empty() {
-            let words = format!("{host} has no address");
-            return Err(Error::new(Kind::DnsFailure, words).at(host.to_string(), *port));
+            let message = format!("{host} has no address");
+            return Err(Error::new(Kind::DnsFailure, message).at(host.to_string(), *port));
         }
         let mut permitted = Vec::with_capacity(answers.len());
         for ip in answers.iter().map(|ip| unmap(*ip)) {
@@ -260,8 +261,8 @@ impl Grants {
             Host::Ip(ip) => *ip,
             Host::Name(_) if host.is_localhost() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             Host::Name(_) => {
-                let words = format!("listen on {host} is not allowed: only an address can be bound");
-                return Err(Error::new(Kind::HostNotAllowed, words).at(host.to_string(), port));
+                let message = format!("listen on {host} is not allowed: only an address can be bound");
+                return Err(Error::new(Kind::HostNotAllowed, message).at(host.to_string(), port));
             }
         };
         let addr = SocketAddr::new(unmap(ip), port);
@@ -277,8 +278,8 @@ impl Grants {
         };
         let guilty = self.layers().position(|layer| !layer.listen.bindable(addr.ip()).contains(port));
         let subject = format!("listen on {addr}");
-        let words = self.because(&subject, Some(why), &format!("--allow-listen={addr}"), guilty);
-        Err(Error::new(kind, words).at(host.to_string(), port))
+        let message = self.because(&subject, Some(why), &format!("--allow-listen={addr}"), guilty);
+        Err(Error::new(kind, message).at(host.to_string(), port))
     }
 
     /// Asks to connect to a Unix socket, by its path.
@@ -295,19 +296,19 @@ impl Grants {
 
     fn path(&self, path: &str, act: &str, flag: &str, set: fn(&Layer) -> &Set) -> Result<GrantedPath> {
         let path = unix_path(path).map_err(|bad| Error::new(Kind::HostNotAllowed, bad.0))?;
-        let words = if let Some(rule) = self.denies_unix(&path) {
+        let message = if let Some(rule) = self.denies_unix(&path) {
             format!("{act} unix:{path} is not allowed: {rule} forbids it")
         } else if let Some(guilty) = self.layers().position(|layer| set(layer).unix(&path).is_none()) {
             let subject = format!("{act} unix:{path}");
             match grantable(&path) {
-                Some(path) => self.words(&subject, &format!("{flag}=unix:{path}"), Some(guilty)),
+                Some(path) => self.message(&subject, &format!("{flag}=unix:{path}"), Some(guilty)),
                 None => format!("{subject} is not allowed: no grant can name a directory with a star"),
             }
         } else {
             let links = self.layers().filter_map(|layer| set(layer).unix(&path)).min();
             return Ok(GrantedPath { path: path.into(), links: links.unwrap_or(Links::Refused) });
         };
-        Err(Error::new(Kind::HostNotAllowed, words))
+        Err(Error::new(Kind::HostNotAllowed, message))
     }
 
     /// The flag that denies a path.
@@ -363,14 +364,14 @@ impl Grants {
     fn refused(&self, host: &Host, port: u16, refusal: Refusal) -> Error {
         let endpoint = Endpoint { host: host.clone(), port };
         let subject = format!("connect to {endpoint}");
-        let words = match refusal {
+        let message = match refusal {
             Refusal::Denied(i) => {
                 let rule = self.layers().nth(i).and_then(|layer| layer.deny_rule(host, port));
                 let rule = rule.unwrap_or_else(|| "--deny-net".into());
                 format!("{subject} is not allowed: {rule} forbids it")
             }
             Refusal::NoDns => format!("{subject} is not allowed: --no-dns forbids names, only IP literals connect"),
-            Refusal::Absent(i) => self.words(&subject, &allowing(host, Some(port)), Some(i)),
+            Refusal::Absent(i) => self.message(&subject, &allowing(host, Some(port)), Some(i)),
             Refusal::Fenced(special) => {
                 let kind = with_article(special.kind());
                 format!("{subject} is not allowed: it is {kind}, which is closed to this guard (allow_private)")
@@ -384,11 +385,11 @@ impl Grants {
             _ if self.reach(host).without(&self.denied_ports(host)).is_empty() => Kind::HostNotAllowed,
             _ => Kind::PortNotAllowed,
         };
-        Error::new(kind, words).at(host.to_string(), port)
+        Error::new(kind, message).at(host.to_string(), port)
     }
 
     /// What was asked and the flag that would allow it: to the launcher, or to whoever narrowed.
-    fn words(&self, subject: &str, flag: &str, guilty: Option<usize>) -> String {
+    fn message(&self, subject: &str, flag: &str, guilty: Option<usize>) -> String {
         self.because(subject, None, flag, guilty)
     }
 

@@ -17,7 +17,7 @@ use crate::{
         request::Method,
         url::{Fault, HttpUrl, Origin, Scheme},
     },
-    panics::point,
+    panics::failpoint,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -174,7 +174,7 @@ impl Rules {
     /// Decides about one request. `url` and `method` are an untrusted caller's.
     pub fn decide(&self, url: &[u8], method: &[u8]) -> Result<Decision<'_>, Refusal> {
         let (text, parsed) = read(url)?;
-        point("decision");
+        failpoint("decision");
         let method = Method::parse(method).map_err(|why| Refusal::Wrong(2, why))?.into_upper_case();
         let origin = parsed.origin();
         let refuse =
@@ -196,7 +196,7 @@ impl Rules {
                     let why = format!("no rule of the guard covers {0}; one with `host = \"{0}\"` would", origin.host);
                     return refuse(Kind::HostNotAllowed, why);
                 }
-                Some(why) => return refuse(why.kind(), why.words(origin, &method)),
+                Some(why) => return refuse(why.kind(), why.message(origin, &method)),
             },
         };
         let mut url = [origin.scheme.name(), "://", parsed.authority(), &path].concat();
@@ -329,7 +329,7 @@ impl No<'_> {
     }
 
     /// Never the path: middleware may have put a token there.
-    fn words(self, origin: &Origin, method: &Method) -> String {
+    fn message(self, origin: &Origin, method: &Method) -> String {
         let Origin { host, port, .. } = origin;
         match self {
             No::Scheme => {

@@ -9,7 +9,7 @@ pub mod date;
 mod line;
 
 use super::url::{HttpUrl, Origin, Scheme};
-use crate::{address::Host, panics::point};
+use crate::{address::Host, panics::failpoint};
 use line::Line;
 use std::{
     collections::BTreeMap,
@@ -135,7 +135,7 @@ impl Jar {
         if !prefix_holds(&record, line.path.is_some()) || (!safe && (record.secure || self.is_guarded(&record, now))) {
             return false;
         }
-        point("cookie, with its lock");
+        failpoint("cookie, with its lock");
         self.put(record, now);
         true
     }

@@ -11,7 +11,7 @@ mod zstd;
 use super::{broken, fields::Fields};
 use crate::{
     error::{Error, Kind, Result},
-    panics::point,
+    panics::failpoint,
 };
 
 /// Codings on one body; more are a bomb or a mistake.
@@ -86,7 +86,7 @@ impl Decoder {
     /// there is nothing more to be had.
     pub fn step(&mut self, input: &[u8], into: &mut [u8]) -> Result<Progress> {
         let mut all = Progress::default();
-        point("decode");
+        failpoint("decode");
         while all.given < into.len() {
             let rest = input.get(all.used..).unwrap_or_default();
             let Some(took) = self.pass(rest, into.get_mut(all.given..).unwrap_or_default())? else { break };

@@ -5,8 +5,8 @@
 //! U+FFFD.
 
 use crate::{
+    allocation,
     error::{Error, Kind, Result},
-    pages,
 };
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ impl Parser {
                 return Err(Error::new(Kind::TooLarge, format!("an event is larger than {} bytes", self.most)));
             }
             let Some(end) = end else {
-                pages::append(&mut self.line, part)?;
+                allocation::append(&mut self.line, part)?;
                 break;
             };
             used += 1;
@@ -109,7 +109,7 @@ impl Parser {
             let event = if self.line.is_empty() {
                 self.take_line(part)?
             } else {
-                pages::append(&mut self.line, part)?;
+                allocation::append(&mut self.line, part)?;
                 let line = std::mem::take(&mut self.line);
                 self.take_line(&line)?
             };
@@ -149,10 +149,10 @@ impl Parser {
         let (name, value) = (halves.next().unwrap_or_default(), halves.next().unwrap_or_default());
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match name {
-            b"event" => self.name = pages::copied(value)?,
+            b"event" => self.name = allocation::copied(value)?,
             b"data" => {
-                pages::append(&mut self.data, value)?;
-                pages::append(&mut self.data, b"\n")?;
+                allocation::append(&mut self.data, value)?;
+                allocation::append(&mut self.data, b"\n")?;
             }
             // Control characters, NUL among them, cannot go back in a header.
             b"id" if value.len() <= MAX_ID && !value.iter().any(u8::is_ascii_control) => self.id = text(value),

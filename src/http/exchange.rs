@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    panics::point,
+    panics::failpoint,
 };
 use std::{ops::Range, time::Duration};
 
@@ -85,7 +85,7 @@ impl Exchange {
 
     /// Looks at `input` up to the first event in it. Call again with what is left, and more.
     pub fn feed(&mut self, input: &[u8]) -> Result<Fed> {
-        point("exchange");
+        failpoint("exchange");
         self.untouched &= input.is_empty();
         let fed = match &mut self.at {
             At::Head => self.head(input),

@@ -1,6 +1,6 @@
 //! `application/x-www-form-urlencoded` bodies (WHATWG URL standard, section 5).
 
-use crate::{error::Result, pages};
+use crate::{allocation, error::Result};
 
 pub const CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
 
@@ -10,17 +10,17 @@ pub fn encode<'a>(pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Resu
     let mut out = Vec::new();
     for (name, value) in pairs {
         if !out.is_empty() {
-            pages::append(&mut out, b"&")?;
+            allocation::append(&mut out, b"&")?;
         }
         put(&mut out, name)?;
-        pages::append(&mut out, b"=")?;
+        allocation::append(&mut out, b"=")?;
         put(&mut out, value)?;
     }
     Ok(out)
 }
 
 fn put(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
-    ::url::form_urlencoded::byte_serialize(bytes).try_for_each(|part| pages::append(out, part.as_bytes()))
+    ::url::form_urlencoded::byte_serialize(bytes).try_for_each(|part| allocation::append(out, part.as_bytes()))
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ pub(crate) fn read_head(bytes: &[u8], budget: &mut Budget) -> Result<Option<(Box
         Err(Bad::TooManyHeaders) => return Err(too_many()),
         Err(Bad::Version) => return Err(not_http()),
         Err(Bad::Status) => return Err(broken("malformed status line")),
-        Err(why) => return Err(broken(format!("malformed header: {}", words(why)))),
+        Err(why) => return Err(broken(format!("malformed header: {}", message(why)))),
     };
     let version = match response.version {
         Some(1) => Version::Http11,
@@ -235,7 +235,7 @@ pub(crate) fn parse_trailers(bytes: &[u8], budget: &mut Budget) -> Result<Fields
         }
         Ok(_) => Err(broken("the trailers do not end where their empty line is")),
         Err(Bad::TooManyHeaders) => Err(too_many()),
-        Err(why) => Err(broken(format!("malformed trailer: {}", words(why)))),
+        Err(why) => Err(broken(format!("malformed trailer: {}", message(why)))),
     }
 }
 
@@ -258,7 +258,7 @@ fn too_many() -> Error {
     broken("the response has more than 256 fields")
 }
 
-fn words(why: Bad) -> &'static str {
+fn message(why: Bad) -> &'static str {
     match why {
         Bad::HeaderName => "a field's name is not a token followed by a colon",
         Bad::HeaderValue => "a control character in a field's value",

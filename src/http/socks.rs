@@ -242,8 +242,8 @@ fn version(input: &[u8], expected: u8) -> Result<()> {
     }
 }
 
-fn refused(words: &str) -> Error {
-    Error::new(Kind::Socket, format!("the proxy {words}"))
+fn refused(message: &str) -> Error {
+    Error::new(Kind::Socket, format!("the proxy {message}"))
 }
 
 #[cfg(test)]

@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn usage_errors_name_the_value() {
-        for (args, words) in [
+        for (args, message) in [
             (&["--allow-everything"][..], "--allow-everything (--help"),
             (&["--alow-net"], "--alow-net (did you mean --allow-net?"),
             (&["--alow-net=a.example"], "did you mean --allow-net?"),
@@ -308,7 +308,7 @@ mod tests {
             (&["--requires=a.example:443,"], "empty item"),
         ] {
             let why = job(args).unwrap_err();
-            assert!(why.contains(words), "{args:?}: {why}");
+            assert!(why.contains(message), "{args:?}: {why}");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! metatable that the front registered; a wrong argument becomes its text and its index, and the front raises both.
 
 use super::signals;
-use crate::{error::Error, panics::point};
+use crate::{error::Error, panics::failpoint};
 use mlua::{IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 /// Why a call of the core failed.
@@ -25,8 +25,8 @@ impl From<Error> for Failure {
 }
 
 /// A wrong argument.
-pub fn argument<T>(index: usize, words: impl ToString) -> Answer<T> {
-    Err(Failure::Argument(index, words.to_string()))
+pub fn argument<T>(index: usize, message: impl ToString) -> Answer<T> {
+    Err(Failure::Argument(index, message.to_string()))
 }
 
 /// What a value holds, or that it is another value. An error is Lua's own, whose hook for Ctrl-C may run where it is asked.
@@ -62,7 +62,7 @@ pub fn failed(lua: &Lua, failure: Failure) -> mlua::Result<MultiValue> {
                 false => (Value::Nil, object).into_lua_multi(lua),
             }
         }
-        Failure::Argument(index, words) => (Value::Nil, words, index).into_lua_multi(lua),
+        Failure::Argument(index, message) => (Value::Nil, message, index).into_lua_multi(lua),
     }
 }
 
@@ -88,7 +88,7 @@ pub fn fields_of(lua: &Lua, value: &Value) -> Option<Table> {
 
 /// The error as Lua sees it: a table with the contract's fields, as its shared metatable shows them.
 pub fn error_object(lua: &Lua, error: &Error) -> mlua::Result<Table> {
-    point("error object");
+    failpoint("error object");
     let fields = error.fields();
     let own = lua.create_table()?;
     own.raw_set("class", format!("puck.uno/error/network/{}", fields.kind.word()))?;

@@ -5,11 +5,11 @@ use super::{
     options::Options,
 };
 use crate::{
+    allocation,
     client::upload::{Part, Source},
     error::{Error, Kind, reason},
     files::Files,
     http::multipart,
-    pages,
 };
 use mlua::{LuaString, Table};
 use std::sync::Arc;
@@ -31,13 +31,13 @@ pub(super) fn source(body: &Options<'_>, files: &Files) -> Answer<(Option<Source
 /// `bytes`, or the file at `path`.
 fn part(of: &Options<'_>, name: &str, files: &Files) -> Answer<Part> {
     if let Some(bytes) = of.find::<LuaString>("bytes")? {
-        return Ok(Part::Bytes(Arc::new(pages::copied(&bytes.as_bytes())?)));
+        return Ok(Part::Bytes(Arc::new(allocation::copied(&bytes.as_bytes())?)));
     }
     let Some(path) = of.text("path")? else {
         return argument(of.index, format!("{name} has neither bytes nor a path"));
     };
     let file = files.open_regular(path.as_bytes());
-    let file = file.or_else(|refusal| argument(of.index, format!("{name}: {}", refusal.words(&path))))?;
+    let file = file.or_else(|refusal| argument(of.index, format!("{name}: {}", refusal.message(&path))))?;
     Part::rest_of(file).or_else(|e| argument(of.index, format!("{name}: {path}: {}", reason(&e))))
 }
 

@@ -28,7 +28,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let files = held(&capability)?.files.clone();
         match files.below(&path.as_bytes()) {
             Ok((files, place)) => Ok(Directory { files, place }),
-            Err(refusal) => argument(1, refusal.words(&path.to_string_lossy())),
+            Err(refusal) => argument(1, refusal.message(&path.to_string_lossy())),
         }
     })?;
     // directory_file(directory, name) -> an open file, for `request_file`; nil if there is no regular file of that name beneath

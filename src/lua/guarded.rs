@@ -181,12 +181,12 @@ fn next(lua: &Lua, (method, url, shown, status, location, body, names): Asked) -
     fields.push(b"location", &location.as_bytes());
     let head = Head { version: Version::Http11, status, reason: Default::default(), fields };
     if request.url.joins_userinfo(&location.as_bytes()) {
-        let words = "the redirect's URL contains credentials";
-        return Err(Error::new(Kind::RequestNotAllowed, words).op(OP).into());
+        let message = "the redirect's URL contains credentials";
+        return Err(Error::new(Kind::RequestNotAllowed, message).op(OP).into());
     }
     if is_schemed_path(&location.as_bytes()) {
-        let words = "the redirect's URL has a scheme and no host";
-        return Err(Error::new(Kind::RequestNotAllowed, words).op(OP).into());
+        let message = "the redirect's URL has a scheme and no host";
+        return Err(Error::new(Kind::RequestNotAllowed, message).op(OP).into());
     }
     let target = request.url.join(&location.as_bytes()).ok();
     if request.url.origin().scheme == Scheme::Https && target.is_some_and(|url| url.origin().scheme == Scheme::Http) {

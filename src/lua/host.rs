@@ -116,20 +116,20 @@ fn as_error(lua: &Lua, value: Value) -> mlua::Error {
 pub fn error(lua: &Lua, value: &Value) -> Option<Error> {
     let fields = answer::fields_of(lua, value)?;
     let text = |name| fields.raw_get::<Option<LuaString>>(name).ok().flatten();
-    let words = |name| text(name).map(|text| text.to_string_lossy());
-    let class = words("class")?;
+    let message = |name| text(name).map(|text| text.to_string_lossy());
+    let class = message("class")?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.class() == class)?;
-    let mut err = Error::new(kind, words("message").unwrap_or_default());
-    if let Some(op) = words("op") {
+    let mut err = Error::new(kind, message("message").unwrap_or_default());
+    if let Some(op) = message("op") {
         err = err.op(op);
     }
-    if let Some(host) = words("host") {
+    if let Some(host) = message("host") {
         err = match fields.raw_get("port") {
             Ok(Some(port)) => err.at(host, port),
             _ => err.host(host),
         };
     }
-    if let Some(url) = words("url") {
+    if let Some(url) = message("url") {
         err = err.url(url);
     }
     if let Some(seconds) = fields.raw_get::<Option<f64>>("timeout").ok().flatten() {
@@ -141,7 +141,7 @@ pub fn error(lua: &Lua, value: &Value) -> Option<Error> {
     if let Some(sent) = fields.raw_get::<Option<u64>>("sent").ok().flatten() {
         err = err.sent(sent);
     }
-    if let Some(cause) = words("cause") {
+    if let Some(cause) = message("cause") {
         err = err.cause(cause);
     }
     Some(err)

@@ -15,6 +15,7 @@ use super::{
     responses::{self, Call, peek, whole},
 };
 use crate::{
+    allocation,
     client::{
         self, Fetch, Step,
         pool::{Limits, Pool},
@@ -36,7 +37,6 @@ use crate::{
     },
     names::Lookup,
     net::Net,
-    pages,
 };
 use mlua::{AnyUserData, BorrowedBytes, Lua, LuaString, Table, Value};
 use std::{
@@ -137,7 +137,7 @@ impl Client {
     pub(super) fn plain(&self, url: &[u8], method: &[u8], own: &Own<'_>) -> Answer<Box<Fetch>> {
         let (net, url, method) = self.begin("fetch", url, method)?;
         let source = match own.body {
-            Some(body) => Some(Source::bytes(pages::copied(body)?)),
+            Some(body) => Some(Source::bytes(allocation::copied(body)?)),
             None => None,
         };
         let content_type = own.content_type.and_then(|kind| std::str::from_utf8(kind).ok());
@@ -202,12 +202,12 @@ impl Client {
         if let Some((_, url)) = self.last.borrow().as_ref().filter(|(last, _)| **last == *text) {
             return Ok(url.clone());
         }
-        let Ok(words) = std::str::from_utf8(text) else { return argument(1, "URL is not valid UTF-8") };
-        let joined = self.base.as_ref().map(|base| codec::join(&base.text, words)).transpose();
+        let Ok(message) = std::str::from_utf8(text) else { return argument(1, "URL is not valid UTF-8") };
+        let joined = self.base.as_ref().map(|base| codec::join(&base.text, message)).transpose();
         let joined = joined.or_else(|why| argument(1, why.0))?;
-        let url = HttpUrl::parse(joined.as_deref().unwrap_or(words)).or_else(|why| argument(1, why))?;
+        let url = HttpUrl::parse(joined.as_deref().unwrap_or(message)).or_else(|why| argument(1, why))?;
         // `//host/x` and `\\host\x` pass for paths, where URLs are made of names that others choose.
-        if self.leaves(&url) && codec::is_relative(words) {
+        if self.leaves(&url) && codec::is_relative(message) {
             return argument(
                 1,
                 format!("URL leaves the origin of base_url, for {}; give an absolute URL", url.origin()),

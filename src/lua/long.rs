@@ -11,7 +11,7 @@
 //! the same size there would be handed the block: they copy, too. From 5.3 on they collect after it.
 #![allow(unsafe_code)]
 
-use crate::pages;
+use crate::allocation;
 use mlua::{Lua, LuaString, ffi};
 use std::{
     cell::Cell,
@@ -164,7 +164,7 @@ impl<'a> Maker<'a> {
     /// Room for a string of `length` bytes; nothing if there is no memory.
     pub fn room(&self, length: usize) -> Option<LongString<'a>> {
         // The allocator of a state may end the process where there is no memory: ask one that does not.
-        let enough = pages::has(length.checked_add(self.head + 1)?);
+        let enough = allocation::has(length.checked_add(self.head + 1)?);
         enough.then(|| LongString::in_block(self.lua, self.home, self.head, length)).flatten()
     }
 }

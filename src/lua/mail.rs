@@ -11,6 +11,7 @@ use super::{
     options::Options,
 };
 use crate::{
+    allocation,
     deadline::wall,
     error::{Error, Kind, reason},
     mail::{
@@ -19,7 +20,6 @@ use crate::{
         message::{self, Content, Message, Part, Piece},
         sasl::{self, Scram},
     },
-    pages,
 };
 use mlua::{AnyUserData, Lua, LuaString, Table, UserData, Value};
 use std::{cell::RefCell, fs::File, io::Read, num::NonZeroU32};
@@ -81,7 +81,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let Ok(stuffer) = stuffer.borrow::<Stuffing>() else { return argument(1, "not a stuffer") };
         let Ok(mut state) = stuffer.0.try_borrow_mut() else { return argument(1, "in use") };
         let piece = piece.as_bytes();
-        let mut out = pages::room(piece.len() * 2 + 16)?;
+        let mut out = allocation::room(piece.len() * 2 + 16)?;
         state.push(&piece, &mut out);
         if last {
             state.finish(&mut out);
@@ -151,14 +151,14 @@ impl Attached {
         let count = usize::try_from(self.left).unwrap_or(data::PIECE).min(data::PIECE);
         let mut buffer = vec![0; count];
         if let Err(e) = self.file.read_exact(&mut buffer) {
-            let words = match e.kind() {
+            let message = match e.kind() {
                 std::io::ErrorKind::UnexpectedEof => "an attachment's file became shorter while it was sent".to_owned(),
                 _ => format!("an attachment's file: {}", reason(&e)),
             };
-            return Err(Error::new(Kind::Socket, words).into());
+            return Err(Error::new(Kind::Socket, message).into());
         }
         self.left -= count as u64;
-        let mut out = pages::room(count * 3 / 2 + 16)?;
+        let mut out = allocation::room(count * 3 / 2 + 16)?;
         data::base64_lines(&buffer, &mut out);
         Ok(out)
     }
@@ -217,11 +217,11 @@ fn parts(
         let place = format!("{list}[{}]", at + 1);
         let part = given.of(table);
         let content = match (part.find::<LuaString>("data")?, part.find::<LuaString>("path")?) {
-            (Some(data), _) => Content::Bytes(pages::copied(&data.as_bytes())?),
+            (Some(data), _) => Content::Bytes(allocation::copied(&data.as_bytes())?),
             (None, Some(path)) => {
                 let shown = path.to_string_lossy();
                 let file = capability.files.open_regular(&path.as_bytes());
-                let file = file.or_else(|refusal| argument(1, format!("{place}: {}", refusal.words(&shown))))?;
+                let file = file.or_else(|refusal| argument(1, format!("{place}: {}", refusal.message(&shown))))?;
                 let about = file.metadata();
                 let left = about.or_else(|e| argument(1, format!("{place}: {shown}: {}", reason(&e))))?.len();
                 files.push(Some(Attached { file, left }));

@@ -153,8 +153,8 @@ impl<'a> Options<'a> {
             match pin(&text) {
                 Some(pin) => pins.push(pin),
                 None => {
-                    let words = "pins must be SHA-256 hashes of the public key: 64 hex digits, or sha256/BASE64";
-                    return argument(self.index, words);
+                    let message = "pins must be SHA-256 hashes of the public key: 64 hex digits, or sha256/BASE64";
+                    return argument(self.index, message);
                 }
             }
         }
@@ -208,8 +208,8 @@ impl<'a> Options<'a> {
             match Version::parse(&name) {
                 Some(version) => versions.push(version),
                 None => {
-                    let words = format!("protocols: {name:?} is not offered; there are TLSv1.2 and TLSv1.3");
-                    return argument(self.index, words);
+                    let message = format!("protocols: {name:?} is not offered; there are TLSv1.2 and TLSv1.3");
+                    return argument(self.index, message);
                 }
             }
         }

@@ -355,21 +355,21 @@ unsafe fn options(state: *mut ffi::lua_State, index: c_int, line: bool, call: &m
                     None => refuse(state, index, c"timeout must be 0 or more seconds"),
                 },
                 _ => {
-                    let words = (c"timeout must be a number, got a string", c"timeout must be a number of seconds");
-                    refuse_number(state, index, -1, words.0, words.1)
+                    let message = (c"timeout must be a number, got a string", c"timeout must be a number of seconds");
+                    refuse_number(state, index, -1, message.0, message.1)
                 }
             },
             b"max" if line => match whole(state, -1).filter(|&n| n > 0) {
                 Some(max) => call.max = Some(max),
                 None => {
-                    let words =
+                    let message =
                         (c"max must be a number, got a string", c"max must be a whole number of bytes, 1 or more");
-                    refuse_number(state, index, -1, words.0, words.1)
+                    refuse_number(state, index, -1, message.0, message.1)
                 }
             },
             _ => {
-                let words = ffi::lua_pushfstring(state, c"unknown option '%s'".as_ptr(), name.as_ptr());
-                ffi::luaL_argerror(state, index, words);
+                let message = ffi::lua_pushfstring(state, c"unknown option '%s'".as_ptr(), name.as_ptr());
+                ffi::luaL_argerror(state, index, message);
             }
         }
         ffi::lua_settop(state, -2);
@@ -383,8 +383,8 @@ unsafe fn refuse_number(state: *mut ffi::lua_State, index: c_int, place: c_int, 
 }
 
 /// Raises `bad argument #index to 'method' (words)`. Holds nothing that needs dropping.
-unsafe fn refuse(state: *mut ffi::lua_State, index: c_int, words: &CStr) -> ! {
-    ffi::luaL_argerror(state, index, words.as_ptr());
+unsafe fn refuse(state: *mut ffi::lua_State, index: c_int, message: &CStr) -> ! {
+    ffi::luaL_argerror(state, index, message.as_ptr());
     // luaL_argerror does not return; this tells the compiler the same.
     ffi::lua_error(state)
 }

@@ -11,6 +11,7 @@ use super::{
     sockets::cert_table,
 };
 use crate::{
+    allocation,
     client::{self, Fetch, stream::Stream},
     error::{Error, Kind},
     files::{
@@ -18,7 +19,6 @@ use crate::{
         draft::{Draft, Place},
     },
     http::fields::Fields,
-    pages,
 };
 use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
 use std::{
@@ -162,7 +162,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         match super::http::owner(lua, &of)?.files().place_for(&path.as_bytes()) {
             Ok(place) => Ok(HeldPlace(place)),
             Err(Refusal::Unpermitted) => argument(2, "save: files are not permitted here: give an open file"),
-            Err(refusal) => argument(2, format!("save: {}", refusal.words(&path.to_string_lossy()))),
+            Err(refusal) => argument(2, format!("save: {}", refusal.message(&path.to_string_lossy()))),
         }
     })?;
     // http_keep(call, place, count) -> bytes written, 0 at the end; false: as `http_save`
@@ -227,7 +227,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 fn unsaved(why: Refusal) -> Error {
     match why {
         Refusal::System(err) => Error::from_io("save", &err),
-        refusal => Error::new(Kind::Socket, format!("save{}", refusal.words(""))),
+        refusal => Error::new(Kind::Socket, format!("save{}", refusal.message(""))),
     }
     .op("fetch")
 }
@@ -258,7 +258,7 @@ pub(super) fn rest(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
         match stream.fetch.read(place.window(filled, PIECE)) {
             Ok(0) => return Err(Error::new(Kind::Protocol, "the body is shorter than announced").op("fetch").into()),
             Ok(count) => filled += count,
-            Err(err) => return Err(client::came_short(err, pages::copied(place.window(0, filled))?).into()),
+            Err(err) => return Err(client::came_short(err, allocation::copied(place.window(0, filled))?).into()),
         }
     }
     place.finish().or_else(|e| argument(0, e))
@@ -280,7 +280,7 @@ pub(super) fn text(lua: &Lua, label: Option<&[u8]>, body: &LuaString) -> Answer<
     }
     let mut decoder = encoding.new_decoder_without_bom_handling();
     let most = decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(usize::MAX);
-    let mut text = String::from_utf8(pages::room(most)?).unwrap_or_default();
+    let mut text = String::from_utf8(allocation::room(most)?).unwrap_or_default();
     let _ = decoder.decode_to_string(bytes, &mut text, true);
     lua.create_string(text).or_else(|e| argument(0, e))
 }

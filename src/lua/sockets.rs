@@ -305,8 +305,8 @@ fn udp(
             let all = addresses(&cap.net, &target, &deadline).map_err(|e| e.op("udp"))?;
             let fits = |ip: IpAddr| family.is_none_or(|family| family == Family::of(ip));
             let Some(first) = all.iter().find(|a| fits(a.addr().ip())) else {
-                let words = format!("udp to {host}: the name has no address of that family");
-                return Err(Error::new(Kind::DnsFailure, words).op("udp").at(host.to_string(), port).into());
+                let message = format!("udp to {host}: the name has no address of that family");
+                return Err(Error::new(Kind::DnsFailure, message).op("udp").at(host.to_string(), port).into());
             };
             let mut udp = open(Family::of(first.addr().ip()))?;
             udp.connect(&peer(&granted), first).map_err(|e| e.op("udp"))?;

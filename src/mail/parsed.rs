@@ -17,7 +17,7 @@ pub const MAX_ITEMS: usize = 100_000;
 pub struct TooMany;
 
 /// Text in which encoded words (RFC 2047) are what they stand for; `None` where there are none.
-pub fn words(raw: &[u8]) -> Option<String> {
+pub fn decoded_words(raw: &[u8]) -> Option<String> {
     raw.windows(2).any(|pair| pair == b"=?").then_some(())?;
     let mut line = Vec::with_capacity(raw.len() + 1);
     line.extend(raw.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }));
@@ -132,8 +132,8 @@ fn fields<'a>(message: &'a Message<'a>, raw: &'a [u8]) -> Result<Fields<'a>, Too
 
 /// A value in one line, decoded.
 fn unfolded(value: &[u8]) -> Cow<'_, [u8]> {
-    if let Some(words) = words(value) {
-        return Cow::Owned(words.into_bytes());
+    if let Some(message) = decoded_words(value) {
+        return Cow::Owned(message.into_bytes());
     }
     if !value.contains(&b'\n') {
         return Cow::Borrowed(value);
@@ -232,7 +232,7 @@ mod tests {
             ("half =?utf-8?q?a", Some("half =?utf-8?q?a")),
         ];
         for (raw, expected) in rows {
-            assert_eq!(words(raw.as_bytes()).as_deref(), expected, "{raw}");
+            assert_eq!(decoded_words(raw.as_bytes()).as_deref(), expected, "{raw}");
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     deadline::Deadline,
     error::Error,
-    panics::{contained, point},
+    panics::{contained, failpoint},
     wire::{Want, wait},
 };
 use hickory_resolver::{
@@ -193,7 +193,7 @@ fn work(query: Query, way: Way, caller: UnixStream, place: &Mutex<Option<Result<
 /// The names in their order, as res_search(3) walks them: what is not found, and a SERVFAIL, leads to the next search
 /// domain; any other failure ends the search, but the name as it is is still asked for.
 async fn search(query: Query, way: Way) -> Result<Found, Fault> {
-    point("names");
+    failpoint("names");
     let first = query.names.first().is_some_and(|candidate| candidate.as_is);
     let (mut as_is, mut nowhere, mut failed, mut last) = (None, false, None, None);
     // For how long there is nothing: as long as each of the answers holds, if all said so.
@@ -253,11 +253,11 @@ async fn servers(way: &Way, name: &Name, kind: Option<Type>) -> Result<Found, Fa
 /// One server's answer.
 async fn one(resolver: Resolver<Sockets>, name: &Name, kind: Option<Type>, no_aaaa: bool) -> Result<Found, Fault> {
     match kind {
-        Some(kind) => lookup(resolver, name.clone(), kind).await,
-        None if no_aaaa => lookup(resolver, name.clone(), Type::A).await,
+        Some(kind) => query(resolver, name.clone(), kind).await,
+        None if no_aaaa => query(resolver, name.clone(), Type::A).await,
         None => {
-            let aaaa = tokio::spawn(lookup(resolver.clone(), name.clone(), Type::Aaaa));
-            let a = lookup(resolver, name.clone(), Type::A).await;
+            let aaaa = tokio::spawn(query(resolver.clone(), name.clone(), Type::Aaaa));
+            let a = query(resolver, name.clone(), Type::A).await;
             both(a, aaaa.await.unwrap_or_else(|e| Err(Fault::Other(e.to_string()))))
         }
     }
@@ -286,7 +286,7 @@ fn both(a: Result<Found, Fault>, aaaa: Result<Found, Fault>) -> Result<Found, Fa
     }
 }
 
-async fn lookup(resolver: Resolver<Sockets>, name: Name, kind: Type) -> Result<Found, Fault> {
+async fn query(resolver: Resolver<Sockets>, name: Name, kind: Type) -> Result<Found, Fault> {
     let answer = resolver.lookup(name.clone(), kind.wire()).await.map_err(fault)?;
     pick(answer.answers(), &name, kind)
 }

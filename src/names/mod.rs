@@ -110,8 +110,8 @@ impl Names {
             None => Ok(records),
             Some(ip) => {
                 let kind = special(ip).map_or("an address", |special| special.kind());
-                let words = format!("{}: the name resolves to {kind}, which --deny-net forbids", question.act());
-                Err(Error::new(Kind::AddressNotAllowed, words))
+                let message = format!("{}: the name resolves to {kind}, which --deny-net forbids", question.act());
+                Err(Error::new(Kind::AddressNotAllowed, message))
             }
         }
     }
@@ -127,7 +127,7 @@ impl Names {
 
     fn error(&self, question: &Question, deadline: &Deadline, fault: Fault) -> Error {
         let act = question.act();
-        let dns = |words: String| Error::new(Kind::DnsFailure, format!("{act}: {words}"));
+        let dns = |message: String| Error::new(Kind::DnsFailure, format!("{act}: {message}"));
         let error = match fault {
             Fault::Known(error) => error,
             Fault::Nothing { exists: false, .. } => dns("there is no such name".into()),
@@ -150,7 +150,7 @@ impl Names {
                 Error::new(Kind::Timeout, format!("{act}: no name server answered")).timeout(deadline.timeout())
             }
             Fault::Io(e) => Error::from_io(&act, &e),
-            Fault::Other(words) => dns(words),
+            Fault::Other(message) => dns(message),
         };
         error.op(question.op).host(question.host.to_string())
     }
@@ -233,8 +233,8 @@ impl Names {
         let host = &question.host;
         let granted = match address(host) {
             // The spelled-out question for an address's name is a question about that address.
-            Some(ip) if !net.grants().denies(host) => net.lookup(question.op, &Host::from(ip)),
-            _ => net.lookup(question.op, host),
+            Some(ip) if !net.grants().denies(host) => net.permit_lookup(question.op, &Host::from(ip)),
+            _ => net.permit_lookup(question.op, host),
         };
         granted.map(drop).map_err(Fault::Known)
     }

@@ -1,10 +1,10 @@
 //! The body of a request: in memory up to a limit, beyond it in a file that has no name any more.
 
 use crate::{
+    allocation,
     files::{Files, Refusal as Refused},
     http::incoming::Refusal,
-    pages,
-    panics::point,
+    panics::failpoint,
 };
 use std::{
     cell::Cell,
@@ -125,7 +125,7 @@ impl Body {
         match &mut self.file {
             Some(file) => file.write_all(bytes).map_err(|error| full(&error))?,
             None => {
-                let done = pages::append(&mut self.memory, bytes);
+                let done = allocation::append(&mut self.memory, bytes);
                 done.map_err(|_| Refusal::new(503, "no memory for the body"))?;
                 self.claim.add(added);
             }
@@ -140,11 +140,11 @@ impl Body {
             self.unstored = true;
             return Err(Refusal::new(413, "the body is longer than max_memory_bytes, and there is no spill"));
         };
-        point("server spill");
+        failpoint("server spill");
         let made = spill.files.scratch(spill.dir.as_bytes());
         let mut file = made.map_err(|refusal| match refusal {
             Refused::System(error) => full(&error),
-            refusal => Refusal::new(500, refusal.words("spill")),
+            refusal => Refusal::new(500, refusal.message("spill")),
         })?;
         file.write_all(&self.memory).map_err(|error| full(&error))?;
         self.memory = Vec::new();
@@ -188,12 +188,12 @@ impl Body {
             None => {
                 let start = usize::try_from(at).unwrap_or(usize::MAX);
                 let bytes = self.memory.get(start..start.saturating_add(count)).unwrap_or_default();
-                pages::copied(bytes).map_err(|_| io::ErrorKind::OutOfMemory.into())
+                allocation::copied(bytes).map_err(|_| io::ErrorKind::OutOfMemory.into())
             }
             Some(file) => {
                 let mut file: &File = file;
                 file.seek(SeekFrom::Start(at))?;
-                let mut bytes = pages::room(count).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+                let mut bytes = allocation::room(count).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
                 file.take(count as u64).read_to_end(&mut bytes)?;
                 Ok(bytes)
             }

@@ -60,7 +60,7 @@ pub(super) enum Phase {
     Rest,
     Read(Box<Reading>),
     /// The request is the script's, or on the way to it, or its answer is under way.
-    Talk(Box<Talk>),
+    Transaction(Box<Transaction>),
     /// Many requests and answers at a time: HTTP/2.
     Streams(Box<Streams>),
     /// The last words are on their way; what the client still sends is dropped, so that no reset overtakes them.
@@ -84,7 +84,7 @@ impl Reading {
 }
 
 /// A request that is being answered.
-pub(super) struct Talk {
+pub(super) struct Transaction {
     pub head: Rc<Head>,
     pub began: Duration,
     pub state: State,
@@ -100,9 +100,9 @@ pub(super) struct Talk {
     pub forks: u64,
 }
 
-impl Talk {
-    pub fn new(head: Rc<Head>, began: Duration, keeps_alive: bool) -> Talk {
-        Talk {
+impl Transaction {
+    pub fn new(head: Rc<Head>, began: Duration, keeps_alive: bool) -> Transaction {
+        Transaction {
             head,
             began,
             state: State::Asked,

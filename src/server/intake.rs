@@ -1,6 +1,6 @@
 //! Incoming requests: bytes go to the reader, heads are checked, bodies are stored, refusals are reported.
 
-use super::{Body, Connection, Engine, Note, Phase, Reading, Request, Talk, body::Share, streams::Streams};
+use super::{Body, Connection, Engine, Note, Phase, Reading, Request, Transaction, body::Share, streams::Streams};
 use crate::{
     error::Result,
     http::{
@@ -8,7 +8,7 @@ use crate::{
         incoming::{Event, Framing, Refusal},
         response::Version,
     },
-    panics::point,
+    panics::failpoint,
 };
 use std::{rc::Rc, time::Duration};
 
@@ -20,7 +20,7 @@ const TURNS: usize = 16;
 impl Engine {
     /// Reads a request as far as it is there.
     pub(super) fn read(&mut self, index: usize, connection: &mut Connection, now: Duration) -> Result<bool> {
-        point("server read");
+        failpoint("server read");
         for _ in 0..TURNS {
             if !connection.input.is_empty() {
                 let input = std::mem::take(&mut connection.input);
@@ -148,12 +148,12 @@ impl Engine {
     /// A request is whole: it joins the queue.
     fn complete(&mut self, index: usize, connection: &mut Connection, now: Duration) {
         let Phase::Read(reading) = std::mem::replace(&mut connection.phase, Phase::Rest) else { return };
-        point("server request");
+        failpoint("server request");
         let Reading { head: Some(head), body, began, .. } = *reading else { return };
         connection.served += 1;
         let keeps_alive = head.keeps_alive && connection.served < self.options.requests;
         connection.since = now;
-        connection.phase = Phase::Talk(Box::new(Talk::new(Rc::clone(&head), began, keeps_alive)));
+        connection.phase = Phase::Transaction(Box::new(Transaction::new(Rc::clone(&head), began, keeps_alive)));
         self.numbers += 1;
         let request = Request {
             ticket: self.ticket(index),
@@ -175,7 +175,7 @@ impl Engine {
         refusal: Refusal,
         now: Duration,
     ) -> Result<()> {
-        point("server refusal");
+        failpoint("server refusal");
         let (head, spill) = match std::mem::replace(&mut connection.phase, Phase::Linger) {
             Phase::Read(reading) => (reading.head, reading.body.lacks_spill()),
             _ => (None, false),
@@ -183,7 +183,7 @@ impl Engine {
         connection.since = now;
         connection.input = Vec::new();
         let date = self.date();
-        let words = format!("{} {}\n", refusal.status, reason(refusal.status));
+        let message = format!("{} {}\n", refusal.status, reason(refusal.status));
         let exchange = Exchange {
             version: head.as_ref().map_or(Version::Http11, |head| head.version),
             head_only: head.as_ref().is_some_and(|head| &*head.method == "HEAD"),
@@ -193,9 +193,9 @@ impl Engine {
         if let Ok(mut answer) = Answer::new(refusal.status) {
             answer.default_field("Content-Type", b"text/plain");
             let out = connection.out.bytes();
-            answer.head(&exchange, Ends::After(words.len() as u64), out);
+            answer.head(&exchange, Ends::After(message.len() as u64), out);
             if !answer.is_bodiless(&exchange) {
-                out.extend_from_slice(words.as_bytes());
+                out.extend_from_slice(message.as_bytes());
             }
         }
         if self.options.tells_refusals {

@@ -17,15 +17,15 @@ mod streams;
 #[cfg(not(feature = "http2"))]
 #[path = "no_streams.rs"]
 mod streams;
-mod talk;
 mod timers;
+mod transaction;
 
 pub use body::{Body, Spill};
 pub use options::Options;
-pub use talk::Content;
+pub use transaction::Content;
 
 use self::{
-    connection::{Connection, Phase, Reading, State, Talk},
+    connection::{Connection, Phase, Reading, State, Transaction},
     stream::Stream,
     streams::Streams,
 };
@@ -39,7 +39,7 @@ use crate::{
         incoming::{Head, Refusal},
     },
     listen::{Listener, is_passing},
-    panics::{caught, point},
+    panics::{caught, failpoint},
     tls::{ServerTls, Tls},
     wire::{Peer, Wire},
 };
@@ -312,7 +312,7 @@ impl Engine {
         self.slots.iter().filter_map(|slot| slot.connection.as_deref()).any(|connection| match &connection.phase {
             Phase::Shake | Phase::Rest => false,
             Phase::Read(_) | Phase::Linger => true,
-            Phase::Talk(talk) => talk.state != State::Asked,
+            Phase::Transaction(transaction) => transaction.state != State::Asked,
             Phase::Streams(streams) => streams.is_under_way(),
         })
     }
@@ -491,7 +491,7 @@ impl Engine {
     }
 
     fn welcome(&mut self, wire: Wire, now: Duration) {
-        point("server accept");
+        failpoint("server accept");
         let (stream, phase) = match &self.tls {
             None => (Stream::Plain(wire), Phase::Rest),
             Some(tls) => match Tls::accepted(wire, tls) {
@@ -540,7 +540,9 @@ impl Engine {
                         let peer = connection.stream.wire().peer().to_owned();
                         self.tell(Note::Handshake(peer, error));
                     }
-                    Phase::Talk(talk) if talk.state != State::Asked => self.log(&connection, talk, false, now),
+                    Phase::Transaction(transaction) if transaction.state != State::Asked => {
+                        self.log(&connection, transaction, false, now)
+                    }
                     _ => (),
                 }
                 self.end(index, *connection);
@@ -562,16 +564,18 @@ impl Engine {
         if !connection.out.is_empty() || !connection.writable {
             if connection.writable && connection.pump(now)? {
                 match &mut connection.phase {
-                    Phase::Talk(talk) if talk.state == State::Given => return self.over(index, connection, now),
+                    Phase::Transaction(transaction) if transaction.state == State::Given => {
+                        return self.over(index, connection, now);
+                    }
                     Phase::Linger => connection.stream.finish(),
                     _ => (),
                 }
             }
-            if let Phase::Talk(talk) = &mut connection.phase
-                && talk.hungry
+            if let Phase::Transaction(transaction) = &mut connection.phase
+                && transaction.hungry
                 && connection.out.held() <= HIGH / 2
             {
-                talk.hungry = false;
+                transaction.hungry = false;
                 let ticket = self.ticket(index);
                 self.tell(Note::Hungry(ticket));
             }
@@ -580,12 +584,12 @@ impl Engine {
             Phase::Rest | Phase::Read(_) => self.read(index, connection, now),
             Phase::Linger => self.discard(index, connection),
             Phase::Streams(_) => self.converse(index, connection, now),
-            Phase::Talk(ref talk) if talk.watched && connection.ended => {
-                self.log(connection, talk, false, now);
+            Phase::Transaction(ref transaction) if transaction.watched && connection.ended => {
+                self.log(connection, transaction, false, now);
                 Ok(false)
             }
             // What comes meanwhile waits in the kernel.
-            Phase::Talk(_) | Phase::Shake => Ok(true),
+            Phase::Transaction(_) | Phase::Shake => Ok(true),
         }
     }
 

@@ -28,7 +28,7 @@ impl Engine {
     /// Forgets a connection that was taken, and closes it. Where another process may go on with it, nothing is said.
     pub(super) fn end(&mut self, index: usize, mut connection: Connection) {
         let handed = match &connection.phase {
-            Phase::Talk(talk) => talk.state == State::Asked && talk.forks != fork::forks(),
+            Phase::Transaction(transaction) => transaction.state == State::Asked && transaction.forks != fork::forks(),
             Phase::Streams(streams) => streams.is_frozen(),
             _ => false,
         };
@@ -38,7 +38,7 @@ impl Engine {
             // A child may have the socket open, too: the client is told at once all the same.
             let _ = connection.stream.wire().shutdown(Shutdown::Both);
         }
-        if matches!(&connection.phase, Phase::Talk(talk) if talk.hungry) {
+        if matches!(&connection.phase, Phase::Transaction(transaction) if transaction.hungry) {
             // Whoever has pieces ready learns that nobody takes them.
             let ticket = self.ticket(index);
             self.tell(Note::Hungry(ticket));
@@ -107,10 +107,10 @@ impl Engine {
             connection.stirred = false;
             let fd = connection.stream.wire().as_fd();
             let asked = match &mut connection.phase {
-                Phase::Talk(talk) if !is_queued(0) && talk.state == State::Asked => {
+                Phase::Transaction(transaction) if !is_queued(0) && transaction.state == State::Asked => {
                     // The parent may answer others on it.
-                    talk.keeps_alive = false;
-                    talk.forks = fork::forks();
+                    transaction.keeps_alive = false;
+                    transaction.forks = fork::forks();
                     register(&self.poll, fd, Token(index)).is_ok()
                 }
                 Phase::Streams(streams) => streams.inherit(is_queued) && register(&self.poll, fd, Token(index)).is_ok(),

@@ -4,11 +4,12 @@
 //! windows. A ticket with a `stream` other than 0 belongs here.
 
 use super::{
-    Body, Connection, Content, Engine, HIGH, Handing, Note, Phase, Request, State, Talk, Ticket,
+    Body, Connection, Content, Engine, HIGH, Handing, Note, Phase, Request, State, Ticket, Transaction,
     body::{Claim, Share},
     connection::Out,
 };
 use crate::{
+    allocation,
     error::{Error, Kind, Result},
     fork,
     http::{
@@ -20,8 +21,7 @@ use crate::{
         incoming::{Framing, Head, Refusal},
         response::Version,
     },
-    pages,
-    panics::point,
+    panics::failpoint,
 };
 use std::{
     cell::Cell,
@@ -58,7 +58,7 @@ pub(super) struct Streams {
     session: Session,
     exchanges: BTreeMap<u32, Exchange>,
     /// Answers that are all given, until the kernel has them, and whether they are whole.
-    leaving: VecDeque<(Talk, Claim, bool)>,
+    leaving: VecDeque<(Transaction, Claim, bool)>,
     /// Bytes of heads of its requests, and of their bodies in memory that were not handed out.
     heads: Rc<Cell<u64>>,
     bodies: Rc<Cell<u64>>,
@@ -77,7 +77,7 @@ pub(super) struct Streams {
 
 /// One request and its answer.
 struct Exchange {
-    talk: Talk,
+    transaction: Transaction,
     /// What its head has of memory.
     claim: Claim,
     /// While the request comes in.
@@ -113,7 +113,7 @@ enum Next {
 
 impl Exchange {
     fn is_asked(&self) -> bool {
-        self.talk.state == State::Asked && self.coming.is_none()
+        self.transaction.state == State::Asked && self.coming.is_none()
     }
 }
 
@@ -153,13 +153,13 @@ impl Streams {
 
     /// A child was forked that may answer a request on this connection: until that is known nobody else touches it.
     pub fn is_frozen(&self) -> bool {
-        self.exchanges.values().any(|one| one.handed && one.is_asked() && one.talk.forks != fork::forks())
+        self.exchanges.values().any(|one| one.handed && one.is_asked() && one.transaction.forks != fork::forks())
     }
 
     /// The connection is this process's.
     fn claim(&mut self) {
         for one in self.exchanges.values_mut() {
-            one.talk.forks = fork::forks();
+            one.transaction.forks = fork::forks();
         }
     }
 
@@ -199,8 +199,8 @@ impl Streams {
         let mut over = Vec::new();
         let mut moved = false;
         for (id, one) in &mut self.exchanges {
-            let last = one.talk.state == State::Given;
-            if one.talk.state == State::Asked || one.out.is_empty() && !last {
+            let last = one.transaction.state == State::Given;
+            if one.transaction.state == State::Asked || one.out.is_empty() && !last {
                 continue;
             }
             // A file is not read before there is a window for it.
@@ -231,14 +231,14 @@ impl Streams {
             if let Some((_, taken)) = &mut self.waited {
                 *taken += room as u64;
             }
-            if one.talk.hungry && one.out.held() <= high / 2 {
-                one.talk.hungry = false;
+            if one.transaction.hungry && one.out.held() <= high / 2 {
+                one.transaction.hungry = false;
                 hungry.push(*id);
             }
         }
         for (id, complete) in over {
             if let Some(one) = self.exchanges.remove(&id) {
-                self.leaving.push_back((one.talk, one.claim, complete));
+                self.leaving.push_back((one.transaction, one.claim, complete));
             }
         }
         if moved {
@@ -401,7 +401,7 @@ impl Engine {
     /// told, for it would end the answers, too.
     fn deaf(&mut self, index: usize, connection: &Connection, streams: &mut Streams, now: Duration) {
         streams.ended = true;
-        let lost = |one: &Exchange| one.coming.is_some() || one.talk.watched;
+        let lost = |one: &Exchange| one.coming.is_some() || one.transaction.watched;
         let lost: Vec<u32> = streams.exchanges.iter().filter(|(_, one)| lost(one)).map(|(id, _)| *id).collect();
         for id in lost {
             streams.session.reset(id, Reason::CANCEL);
@@ -414,10 +414,10 @@ impl Engine {
 
     /// An exchange that is over before its end.
     fn lose(&mut self, index: usize, connection: &Connection, id: u32, one: &Exchange, now: Duration) {
-        if one.talk.state != State::Asked {
-            self.log(connection, &one.talk, false, now);
+        if one.transaction.state != State::Asked {
+            self.log(connection, &one.transaction, false, now);
         }
-        if one.talk.hungry {
+        if one.transaction.hungry {
             // Whoever has pieces ready learns that nobody takes them.
             let ticket = Ticket { stream: id, ..self.ticket(index) };
             self.tell(Note::Hungry(ticket));
@@ -430,8 +430,8 @@ impl Engine {
         for (id, one) in &streams.exchanges {
             self.lose(index, connection, *id, one, now);
         }
-        for (talk, ..) in &streams.leaving {
-            self.log(connection, talk, false, now);
+        for (transaction, ..) in &streams.leaving {
+            self.log(connection, transaction, false, now);
         }
     }
 
@@ -474,15 +474,15 @@ impl Engine {
             self.tell(Note::Hungry(ticket));
         }
         if gone && !streams.leaving.is_empty() {
-            for (talk, _, complete) in mem::take(&mut streams.leaving) {
-                self.log(connection, &talk, complete, now);
+            for (transaction, _, complete) in mem::take(&mut streams.leaving) {
+                self.log(connection, &transaction, complete, now);
             }
             connection.since = now;
         }
         while streams.leaving.len() > LEAVING
-            && let Some((talk, _, complete)) = streams.leaving.pop_front()
+            && let Some((transaction, _, complete)) = streams.leaving.pop_front()
         {
-            self.log(connection, &talk, complete, now);
+            self.log(connection, &transaction, complete, now);
         }
         // Whatever makes room comes by here.
         streams.full = streams.is_full() || !connection.writable && streams.session.pending() >= ENOUGH;
@@ -562,10 +562,10 @@ impl Engine {
         let room = streams.has_room_for(weight, self);
         let mut claim = Claim::new(&self.heads, &streams.heads);
         claim.add(weight);
-        let talk = Talk::new(Rc::clone(head), now, true);
+        let transaction = Transaction::new(Rc::clone(head), now, true);
         let body = Body::of(Claim::new(&self.held, &streams.bodies));
         let coming = Some(Box::new(Coming { body, began: now }));
-        let mut one = Exchange { talk, claim, coming, handed: false, out: Out::default(), since: now };
+        let mut one = Exchange { transaction, claim, coming, handed: false, out: Out::default(), since: now };
         match room {
             Ok(()) => (),
             Err(Lack::Own) => {
@@ -634,12 +634,12 @@ impl Engine {
             let one = streams.exchanges.remove(&id);
             return self.refuse_stream(connection, streams, id, one, false, refusal);
         }
-        one.talk.forks = fork::forks();
+        one.transaction.forks = fork::forks();
         self.numbers += 1;
         let request = Request {
             ticket: Ticket { stream: id, ..self.ticket(index) },
             number: self.numbers,
-            head: Rc::clone(&one.talk.head),
+            head: Rc::clone(&one.transaction.head),
             body,
             remote: connection.remote,
             peer: connection.peer,
@@ -659,16 +659,16 @@ impl Engine {
         refusal: Refusal,
     ) {
         let date = self.date();
-        let words = format!("{} {}\n", refusal.status, reason(refusal.status));
-        let head = one.as_ref().map(|one| &one.talk.head);
+        let message = format!("{} {}\n", refusal.status, reason(refusal.status));
+        let head = one.as_ref().map(|one| &one.transaction.head);
         let head_only = head_only || head.is_some_and(|head| &*head.method == "HEAD");
         let known = Known { version: Version::Http2, head_only, keeps_alive: true, date: &date };
         if let Ok(mut answer) = Answer::new(refusal.status) {
             answer.default_field("Content-Type", b"text/plain");
             let bodiless = answer.is_bodiless(&known);
-            let ends = Ends::After(words.len() as u64);
+            let ends = Ends::After(message.len() as u64);
             if streams.session.respond(id, &answer, &known, ends, bodiless).is_ok_and(|there| there) && !bodiless {
-                streams.session.data(id, words.as_bytes(), true);
+                streams.session.data(id, message.as_bytes(), true);
             }
         }
         self.tell_refusal(connection, one.as_ref(), refusal);
@@ -676,7 +676,7 @@ impl Engine {
 
     fn tell_refusal(&mut self, connection: &Connection, one: Option<&Exchange>, refusal: Refusal) {
         if self.options.tells_refusals {
-            let length = one.and_then(|one| one.talk.head.content_length());
+            let length = one.and_then(|one| one.transaction.head.content_length());
             let in_memory = one.and_then(|one| one.coming.as_ref()).is_some_and(|it| it.body.bytes().is_some());
             let spill = refusal.status == 413 && in_memory && length.is_none_or(|n| n <= self.options.limits.body);
             self.tell(Note::Refused { remote: connection.remote, refusal, length, spill });
@@ -744,7 +744,7 @@ impl Engine {
         let high = streams.high();
         let Some(one) = streams.exchanges.get_mut(&ticket.stream) else { return true };
         let full = one.out.held() > high;
-        one.talk.hungry |= full;
+        one.transaction.hungry |= full;
         !full
     }
 
@@ -755,11 +755,11 @@ impl Engine {
         if !streams.exchanges.get(&ticket.stream).is_some_and(Exchange::is_asked) {
             return Ok(false);
         }
-        point("server answer");
+        failpoint("server answer");
         streams.claim();
         let Streams { session, exchanges, leaving, .. } = streams;
         let Some(one) = exchanges.get_mut(&ticket.stream) else { return Ok(false) };
-        let head_only = &*one.talk.head.method == "HEAD";
+        let head_only = &*one.transaction.head.method == "HEAD";
         let known = Known { version: Version::Http2, head_only, keeps_alive: true, date: &date };
         let ends = match &content {
             Content::Bytes(bytes) => Ends::After(bytes.len() as u64),
@@ -776,18 +776,18 @@ impl Engine {
                 return Err(Error::new(Kind::Protocol, why.0));
             }
         }
-        one.talk.status = answer.status;
-        one.talk.state = State::Given;
+        one.transaction.status = answer.status;
+        one.transaction.state = State::Given;
         one.since = now;
         let (mut all, mut lacking) = (bodiless, None);
         match content {
             _ if bodiless => (),
             Content::Pieces | Content::Events => {
-                one.talk.state = State::Chunked;
-                one.talk.watched = matches!(content, Content::Events);
+                one.transaction.state = State::Chunked;
+                one.transaction.watched = matches!(content, Content::Events);
             }
             Content::Bytes(bytes) => {
-                one.talk.sent = bytes.len() as u64;
+                one.transaction.sent = bytes.len() as u64;
                 let fits = bytes.len() <= TOGETHER
                     && session.pending() < ENOUGH
                     && session.window(ticket.stream, bytes.len()) == bytes.len();
@@ -795,11 +795,11 @@ impl Engine {
                     session.data(ticket.stream, bytes, true);
                     all = true;
                 } else {
-                    lacking = pages::append(one.out.bytes(), bytes).err();
+                    lacking = allocation::append(one.out.bytes(), bytes).err();
                 }
             }
             Content::File(file, from, length) => {
-                one.talk.sent = length;
+                one.transaction.sent = length;
                 one.out.put_file(file, from, length);
             }
         }
@@ -808,7 +808,7 @@ impl Engine {
             return Err(error);
         }
         if all && let Some(one) = exchanges.remove(&ticket.stream) {
-            leaving.push_back((one.talk, one.claim, true));
+            leaving.push_back((one.transaction, one.claim, true));
         }
         if answer.closes() {
             streams.drain();
@@ -830,16 +830,16 @@ impl Engine {
         let Some(one) = self.streams(ticket).and_then(|streams| streams.exchanges.get_mut(&ticket.stream)) else {
             return Ok(false);
         };
-        if one.talk.state != State::Chunked {
+        if one.transaction.state != State::Chunked {
             return Ok(true);
         }
-        point("server piece");
+        failpoint("server piece");
         if one.out.is_empty() {
             // The client has taken all that there was, however long ago: its time begins now.
             one.since = now;
         }
-        pages::append(one.out.bytes(), bytes)?;
-        one.talk.sent += bytes.len() as u64;
+        allocation::append(one.out.bytes(), bytes)?;
+        one.transaction.sent += bytes.len() as u64;
         self.settle(ticket, now)
     }
 
@@ -849,8 +849,8 @@ impl Engine {
         let Some(one) = self.streams(ticket).and_then(|streams| streams.exchanges.get_mut(&ticket.stream)) else {
             return Ok(false);
         };
-        one.talk.state = State::Given;
-        one.talk.hungry = false;
+        one.transaction.state = State::Given;
+        one.transaction.hungry = false;
         self.settle(ticket, now)
     }
 
@@ -862,7 +862,7 @@ impl Engine {
         streams.session.reset(ticket.stream, Reason::INTERNAL_ERROR);
         streams.session.poll();
         if let (Some(one), Some(connection)) = (over, self.take(ticket.index)) {
-            self.log(&connection, &one.talk, false, now);
+            self.log(&connection, &one.transaction, false, now);
             self.put(ticket.index, connection);
         }
         let _ = self.settle(ticket, now);
@@ -874,7 +874,7 @@ impl Engine {
         if !self.stream(ticket).is_some_and(Exchange::is_asked) {
             return false;
         }
-        if self.stream(ticket).is_some_and(|one| one.talk.forks != fork::forks()) {
+        if self.stream(ticket).is_some_and(|one| one.transaction.forks != fork::forks()) {
             self.drop_connection(ticket.index);
             return false;
         }

@@ -4,7 +4,7 @@ use super::{Engine, Note, Phase, State};
 use crate::{
     error::{Error, Kind},
     http::incoming::Refusal,
-    panics::point,
+    panics::failpoint,
 };
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Engine {
 
     /// Looks at the timers of all.
     pub(super) fn sweep(&mut self, now: Duration) {
-        point("server timers");
+        failpoint("server timers");
         let late = self.stopping.is_some_and(|end| end <= now);
         for index in 0..self.slots.len() {
             let Some(connection) = self.peek(index) else { continue };
@@ -53,9 +53,9 @@ impl Engine {
                 Phase::Rest if age > o.idle_timeout || self.stopping.is_some() => Verdict::Ends,
                 Phase::Linger if age > LINGER => Verdict::Ends,
                 _ if late => Verdict::Ends,
-                Phase::Talk(_) if connection.is_slow(now, o.send_grace, o.send_rate) => Verdict::Ends,
-                Phase::Talk(talk)
-                    if talk.state != State::Asked && !connection.out.is_empty() && age > o.idle_timeout =>
+                Phase::Transaction(_) if connection.is_slow(now, o.send_grace, o.send_rate) => Verdict::Ends,
+                Phase::Transaction(transaction)
+                    if transaction.state != State::Asked && !connection.out.is_empty() && age > o.idle_timeout =>
                 {
                     Verdict::Ends
                 }
@@ -86,7 +86,9 @@ impl Engine {
                                 let error = Error::new(Kind::Timeout, "TLS handshake: timed out");
                                 self.tell(Note::Handshake(peer, error));
                             }
-                            Phase::Talk(talk) if talk.state != State::Asked => self.log(&connection, talk, false, now),
+                            Phase::Transaction(transaction) if transaction.state != State::Asked => {
+                                self.log(&connection, transaction, false, now)
+                            }
                             _ => (),
                         }
                         self.end(index, *connection);

@@ -208,8 +208,8 @@ mod tests {
 
     #[test]
     fn what_the_provider_can_do_is_told_in_words() {
-        for (text, words) in [(keys(), "RSA of 2048 bits or more"), (keys(), "ECDSA P-256"), (keys(), "Ed25519")] {
-            assert!(text.contains(words), "{text}");
+        for (text, message) in [(keys(), "RSA of 2048 bits or more"), (keys(), "ECDSA P-256"), (keys(), "Ed25519")] {
+            assert!(text.contains(message), "{text}");
         }
         assert!(signatures().contains("ECDSA P-256 with SHA-256"), "{}", signatures());
         assert!(signatures().contains("RSA with SHA-256, SHA-384 or SHA-512"), "{}", signatures());

@@ -1,6 +1,6 @@
 //! Byte queues; the memory of an empty one goes back to the thread, so that an idle connection holds none.
 
-use crate::{error::Result, pages};
+use crate::{allocation, error::Result};
 use std::cell::RefCell;
 
 /// The size of a shared buffer: what one read asks for at the most, and the beginning of a record from the last one.
@@ -65,7 +65,7 @@ impl Buffer {
         // Where there is no memory to be small in, it stays as it is.
         if !self.is_empty()
             && self.data.len() > 2 * self.len() + 1024
-            && let Ok(small) = pages::copied(self.bytes())
+            && let Ok(small) = allocation::copied(self.bytes())
         {
             self.release();
             self.tail = small.len();
@@ -116,7 +116,7 @@ fn spare() -> Result<Vec<u8>> {
 }
 
 fn zeros(length: usize) -> Result<Vec<u8>> {
-    pages::zeroed(length).ok_or_else(|| pages::no_memory(length))
+    allocation::zeroed(length).ok_or_else(|| allocation::no_memory(length))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub(crate) fn plain(err: &Tls) -> String {
         Tls::DecryptError => "a record was damaged or forged on its way".into(),
         Tls::NoCertificatesPresented => "the peer presented no certificate, and one is required".into(),
         // Our own words: nothing of rustls is known to be this.
-        Tls::General(words) => printable(words),
+        Tls::General(message) => printable(message),
         Tls::NoApplicationProtocol => "no application protocol in common (alpn)".into(),
         Tls::InconsistentKeys(_) => "the key does not belong to the certificate".into(),
         other => printable(&other.to_string()),
@@ -151,7 +151,7 @@ fn listed(presented: &[String]) -> String {
 }
 
 fn alert_received(alert: Alert) -> String {
-    let words = match alert {
+    let message = match alert {
         Alert::CertificateRequired => "it requires a certificate; give client_cert and client_key",
         Alert::BadCertificate | Alert::UnsupportedCertificate | Alert::CertificateUnknown => {
             "it does not accept the certificate of this side"
@@ -163,16 +163,16 @@ fn alert_received(alert: Alert) -> String {
             "it speaks none of the offered versions (TLSv1.2, TLSv1.3 or what `protocols` leaves)"
         }
         Alert::HandshakeFailure => {
-            let words = "no parameters in common (versions, cipher suites, key exchange, a missing client certificate, or a key \
+            let message = "no parameters in common (versions, cipher suites, key exchange, a missing client certificate, or a key \
                          of a kind that is not accepted: those";
-            return format!("the peer refused: {words} of {})", algorithms::keys());
+            return format!("the peer refused: {message} of {})", algorithms::keys());
         }
         Alert::NoApplicationProtocol => "it speaks none of the offered application protocols (alpn)",
         Alert::UnrecognisedName => "it does not know the host that was named (sni)",
         Alert::AccessDenied => "access denied",
         other => return format!("the peer refused with the alert {other:?}"),
     };
-    format!("the peer refused: {words}")
+    format!("the peer refused: {message}")
 }
 
 fn incompatible(why: &PeerIncompatible) -> String {

@@ -100,8 +100,8 @@ fn check_alpn(alpn: &[Vec<u8>]) -> Result<()> {
 }
 
 /// A wrong option: the caller's fault, named.
-fn wrong(option: &str, words: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Tls, format!("{option}: {words}"))
+fn wrong(option: &str, message: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Tls, format!("{option}: {message}"))
 }
 
 /// The name of the cryptography.

@@ -30,7 +30,7 @@ pub(crate) enum Broken {
 }
 
 impl Broken {
-    pub(crate) const fn words(self) -> &'static str {
+    pub(crate) const fn message(self) -> &'static str {
         match self {
             Broken::Cut => "the PEM ends in the middle of a section",
             Broken::Begin => "the PEM has a malformed BEGIN line",
@@ -133,8 +133,8 @@ pub(crate) fn authorities(option: &str, text: &[u8], role: Role) -> Result<Vec<C
     let found = found(option, text)?.into_iter().enumerate().map(|(index, (der, settings))| {
         if forbids(&settings, role) {
             let whom = if role == Role::Server { "servers" } else { "clients" };
-            let words = format!("certificate {} is not trusted for {whom}, by its own settings", index + 1);
-            return Err(wrong(option, words));
+            let message = format!("certificate {} is not trusted for {whom}, by its own settings", index + 1);
+            return Err(wrong(option, message));
         }
         Ok(der)
     });
@@ -144,7 +144,7 @@ pub(crate) fn authorities(option: &str, text: &[u8], role: Role) -> Result<Vec<C
 fn found(option: &str, text: &[u8]) -> Result<Vec<(CertificateDer<'static>, Vec<u8>)>> {
     let mut found = Vec::new();
     for section in Sections::of(text) {
-        found.extend(certificate(section.map_err(|why| wrong(option, why.words()))?));
+        found.extend(certificate(section.map_err(|why| wrong(option, why.message()))?));
     }
     if found.is_empty() {
         return Err(wrong(option, format!("no certificate found in the PEM{}", hint(text))));
@@ -268,11 +268,11 @@ pub(crate) fn key(
 fn no_key((option, secret): (&str, &str), text: &[u8], why: &NoKey) -> Error {
     match why {
         NoKey::Absent => wrong(option, format!("no private key found in the PEM{}", hint(text))),
-        NoKey::Broken(broken) => wrong(option, broken.words()),
+        NoKey::Broken(broken) => wrong(option, broken.message()),
         NoKey::Sealed => wrong(option, format!("the private key is encrypted; give its password as {secret}")),
         NoKey::Shut(Shut::Wrong) => wrong(secret, "does not open the private key"),
-        NoKey::Shut(shut) => wrong(option, shut.words()),
-        NoKey::Foreign(words) => wrong(option, format!("the private key {words}")),
+        NoKey::Shut(shut) => wrong(option, shut.message()),
+        NoKey::Foreign(message) => wrong(option, format!("the private key {message}")),
     }
 }
 
@@ -395,7 +395,7 @@ mod tests {
         ] {
             assert_eq!(certificates("pem", text.as_bytes()).unwrap()[0].as_ref(), b"\x30\x01x", "{text:?}");
         }
-        for (text, words) in [
+        for (text, message) in [
             (plain.replace("-----END CERTIFICATE-----\n", ""), Broken::Cut),
             (plain.replace("-----END", "-----NO"), Broken::Cut),
             (plain.replace("-----END CERTIFICATE", "-----END OTHER"), Broken::Cut),
@@ -405,7 +405,7 @@ mod tests {
             (plain.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE------"), Broken::Begin),
             (plain.replace("MAF4", "MA!4"), Broken::Base64),
         ] {
-            assert_eq!(store(text.as_bytes(), Role::Server).err(), Some(words), "{text:?}");
+            assert_eq!(store(text.as_bytes(), Role::Server).err(), Some(message), "{text:?}");
         }
     }
 
@@ -415,7 +415,7 @@ mod tests {
         let sealed = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
         let pkcs8 = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
         let shut = "client_key: the private key is encrypted; give its password as client_key_password";
-        for (text, password, words) in [
+        for (text, password, message) in [
             (&b""[..], None, "client_key: no private key found in the PEM (it is empty)"),
             (b"hello", None, "client_key: no private key found in the PEM (there is no BEGIN line)"),
             (b"\x30\x82", None, "client_key: no private key found in the PEM (it looks like DER)"),
@@ -436,7 +436,7 @@ mod tests {
                 "client_key: the private key is in OpenSSH's own form; `ssh-keygen -p -m PKCS8` rewrites it",
             ),
         ] {
-            assert_eq!(key(NAMES, text, password.map(str::as_bytes)).unwrap_err().fields().message, words);
+            assert_eq!(key(NAMES, text, password.map(str::as_bytes)).unwrap_err().fields().message, message);
         }
     }
 }

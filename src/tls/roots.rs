@@ -141,8 +141,8 @@ pub(crate) fn machine(ca: Option<&Ca>) -> Result<Arc<Roots>> {
         return Ok(Arc::clone(roots));
     }
     let found = native().map_err(|why| {
-        let words = format!("the machine's trust store cannot be read ({why}); `ca_bundle` names another");
-        Error::new(Kind::Tls, words)
+        let message = format!("the machine's trust store cannot be read ({why}); `ca_bundle` names another");
+        Error::new(Kind::Tls, message)
     })?;
     let mut store = RootCertStore::empty();
     match &found {
@@ -186,7 +186,7 @@ fn native() -> std::result::Result<Option<Vec<CertificateDer<'static>>>, String>
     let read = |path: &Path| {
         let failed = |why: &str| format!("{}: {why}", path.display());
         let Some(text) = whole::read(path, MOST).map_err(|e| failed(&reason(&e)))? else { return Ok(None) };
-        pem::machine(&text).map(Some).map_err(|broken| failed(broken.words()))
+        pem::machine(&text).map(Some).map_err(|broken| failed(broken.message()))
     };
     let mut there = false;
     for path in FILES {

@@ -30,7 +30,7 @@ pub(crate) enum Shut {
 }
 
 impl Shut {
-    pub(crate) const fn words(self) -> &'static str {
+    pub(crate) const fn message(self) -> &'static str {
         match self {
             Shut::Wrong => "the password does not open the private key",
             Shut::Method => {

@@ -29,7 +29,7 @@ pub(crate) fn certified(
         None if pem::has_key(cert) => (names.cert, cert),
         None => return Err(wrong(names.key, format!("is missing; {} was given without it", names.cert))),
     };
-    let key = usable(pem::key((option, names.password), text, password)?).map_err(|words| wrong(option, words))?;
+    let key = usable(pem::key((option, names.password), text, password)?).map_err(|message| wrong(option, message))?;
     let own = chain.first().map_or(&[][..], |own| own.as_ref());
     match fits(own, &*key) {
         Some(true) => Ok(Arc::new(CertifiedKey::new(chain, key).into())),

@@ -18,7 +18,7 @@ use crate::{
     deadline::Deadline,
     error::{Error, Kind, Result},
     fork,
-    panics::{contained, point},
+    panics::{contained, failpoint},
 };
 use rustls::Error as TlsError;
 use std::sync::Arc;
@@ -109,7 +109,7 @@ impl<T: Transport> Tls<T> {
             let room = self.incoming.room(wanted(buf.len()))?;
             match self.transport.read(room, deadline) {
                 Ok(count) => {
-                    point("TLS record");
+                    failpoint("TLS record");
                     let filled = self.arrived(count, buf);
                     if filled > 0 {
                         return Ok(filled);
@@ -428,7 +428,7 @@ impl<T: Transport> Tls<T> {
 impl<T: Transport> Drop for Tls<T> {
     fn drop(&mut self) {
         contained(|| {
-            point("drop of TLS");
+            failpoint("drop of TLS");
             self.close_notify();
         });
     }

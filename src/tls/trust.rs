@@ -157,7 +157,7 @@ pub(crate) fn explained(
         }
         _ => None,
     };
-    refused.map_or(error, |words| Refused(words).into())
+    refused.map_or(error, |message| Refused(message).into())
 }
 
 /// The size of an RSA key that vouches for a certificate of the chain and is too short for that.
@@ -207,7 +207,7 @@ pub(crate) fn unchecked_constraint(
         .into_iter()
         // Every certificate has a directory name: its subject.
         .find(|(kind, _)| limited.contains(kind) && (*kind == 4 || has(*kind)))
-        .map(|(_, words)| words)
+        .map(|(_, message)| message)
 }
 
 fn parsed<'a>(

@@ -31,11 +31,11 @@ impl Named {
 
 fn a_link(path: &Path) -> Error {
     let path = path.display();
-    let words = format!(
+    let message = format!(
         "connect to unix:{path} is not allowed: it is a symbolic link, and only sockets in that directory are granted; \
          --allow-net=unix:{path} would allow it"
     );
-    Error::new(Kind::HostNotAllowed, words)
+    Error::new(Kind::HostNotAllowed, message)
 }
 
 #[cfg(target_os = "linux")]
@@ -51,8 +51,8 @@ fn held(path: &Path) -> Result<Named> {
     }
     let by_number = Path::new(DESCRIPTORS).join(file.as_raw_fd().to_string());
     if !by_number.exists() {
-        let words = format!("{}: the grant of a directory needs {DESCRIPTORS}, which is not there", what());
-        return Err(Error::new(Kind::Socket, words));
+        let message = format!("{}: the grant of a directory needs {DESCRIPTORS}, which is not there", what());
+        return Err(Error::new(Kind::Socket, message));
     }
     Ok(Named { path: by_number, _file: Some(file) })
 }

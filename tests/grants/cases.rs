@@ -94,7 +94,7 @@ fn grant(row: &Row) -> String {
     }
     let gate = from_context(&row.context);
     let connect = |target: &str| ask(target, |host, port| gate.connect(host, port));
-    let lookup = |name: &str| ask(name, |host, _| gate.lookup(host));
+    let lookup = |name: &str| ask(name, |host, _| gate.permit_lookup(host));
     let input = row.input.as_str();
     let first = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
     if let Some(rest) = input.strip_prefix("bind ") {

@@ -271,7 +271,7 @@ fn a_proof_opens_nothing_where_it_was_not_made() {
     let other = wide.connect(&Host::parse("b.com").unwrap(), 443).unwrap();
     assert_eq!(word(narrow.permit(&other, &ip)), "deny:host_not_allowed");
     // Looking a name up opens no connection, and an address stands for itself only.
-    let lookup = wide.lookup(&Host::parse("a.com").unwrap()).unwrap();
+    let lookup = wide.permit_lookup(&Host::parse("a.com").unwrap()).unwrap();
     assert_eq!(word(wide.permit(&lookup, &ip)), "deny:port_not_allowed");
     let literal = narrow.connect(&Host::parse("10.0.0.1").unwrap(), 80).unwrap();
     assert_eq!(word(narrow.permit(&literal, &ip)), "deny:address_not_allowed");

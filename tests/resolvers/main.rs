@@ -119,7 +119,7 @@ fn show(answer: Result<Vec<IpAddr>>) -> String {
 /// What a connection would be made to: the system's resolver.
 fn system(net: &Net, host: &str, seconds: f64) -> Result<Vec<IpAddr>> {
     let granted = net.connect("tcp", &Host::parse(host).unwrap(), 80)?;
-    dial::lookup(net, "tcp", &granted, &Deadline::after(Duration::from_secs_f64(seconds)))
+    dial::look_up(net, "tcp", &granted, &Deadline::after(Duration::from_secs_f64(seconds)))
 }
 
 /// What `resolve` answers: ours.

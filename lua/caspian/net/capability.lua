@@ -33,7 +33,7 @@ local front = lazy({
   "caspian.net.hints", "caspian.net.opening", "caspian.net.methods", "caspian.net.pairs", "caspian.net.pure",
   "caspian.net.within", "caspian.net.dates", "caspian.net.ftp", "caspian.net.ftp.data", "caspian.net.ftp.listing", "caspian.net.ftp.replies",
   "caspian.net.mail", "caspian.net.mail.channel", "caspian.net.mail.client", "caspian.net.mail.imap",
-  "caspian.net.mail.imap.messages", "caspian.net.mail.imap.talk", "caspian.net.mail.imap.words", "caspian.net.mail.message",
+  "caspian.net.mail.imap.messages", "caspian.net.mail.imap.commands", "caspian.net.mail.imap.arguments", "caspian.net.mail.message",
   "caspian.net.mail.opening", "caspian.net.mail.pop3", "caspian.net.mail.sasl", "caspian.net.mail.smtp",
   "caspian.net.sammy", "caspian.net.sammy.chain", "caspian.net.sammy.csrf", "caspian.net.sammy.patterns", "caspian.net.sammy.response",
   "caspian.net.sammy.sessions", "caspian.net.sammy.static", "caspian.net.uds",

@@ -1,6 +1,7 @@
 //! The same over HTTP/1.1: a connection of its own, whose bytes the exchange reads.
 
 use crate::{
+    allocation,
     client::pool::{Pool, PooledConnection},
     conn::Conn,
     deadline::{Deadline, SLICE},
@@ -12,7 +13,6 @@ use crate::{
         fields::Fields,
         response::Head,
     },
-    pages,
 };
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ impl Http1 {
 
     pub fn start(&mut self, mut head: Vec<u8>, body: &[u8], deadline: &Deadline) -> Result<bool> {
         // In one go: a small request is one packet.
-        pages::append(&mut head, body)?;
+        allocation::append(&mut head, body)?;
         self.send(&head, deadline)
     }
 
@@ -54,8 +54,8 @@ impl Http1 {
             return self.send(piece, deadline);
         }
         let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
-        pages::append(&mut chunk, piece)?;
-        pages::append(&mut chunk, b"\r\n")?;
+        allocation::append(&mut chunk, piece)?;
+        allocation::append(&mut chunk, b"\r\n")?;
         self.send(&chunk, deadline)
     }
 

@@ -61,14 +61,14 @@ pub struct Context {
 
 /// Why a key cannot be used.
 pub struct BadKey {
-    pub words: String,
+    pub message: String,
     /// It is under a password, and none was given.
     pub sealed: bool,
 }
 
 impl BadKey {
-    fn words(words: &str) -> BadKey {
-        BadKey { words: words.to_owned(), sealed: false }
+    fn fail(message: &str) -> BadKey {
+        BadKey { message: message.to_owned(), sealed: false }
     }
 }
 
@@ -123,14 +123,14 @@ impl Context {
     /// The private key for the certificate that comes next, or for the last one if it has none.
     pub fn add_key(&mut self, text: &[u8], password: Option<&[u8]>) -> Result<(), BadKey> {
         let key = pem::private_key(text, password).map_err(|why| match why {
-            NoKey::Absent => BadKey::words("no start line"),
-            NoKey::Broken(broken) => BadKey::words(broken.words()),
-            NoKey::Sealed => BadKey { words: "bad password read".into(), sealed: true },
-            NoKey::Shut(Shut::Wrong) => BadKey::words("bad decrypt"),
-            NoKey::Shut(shut) => BadKey::words(shut.words()),
-            NoKey::Foreign(words) => BadKey::words(&format!("the private key {words}")),
+            NoKey::Absent => BadKey::fail("no start line"),
+            NoKey::Broken(broken) => BadKey::fail(broken.message()),
+            NoKey::Sealed => BadKey { message: "bad password read".into(), sealed: true },
+            NoKey::Shut(Shut::Wrong) => BadKey::fail("bad decrypt"),
+            NoKey::Shut(shut) => BadKey::fail(shut.message()),
+            NoKey::Foreign(message) => BadKey::fail(&format!("the private key {message}")),
         })?;
-        let key = shown::usable(key).map_err(|words| BadKey::words(&words))?;
+        let key = shown::usable(key).map_err(|message| BadKey::fail(&message))?;
         match self.identities.last_mut() {
             Some(Identity { key: empty @ None, .. }) => *empty = Some(key),
             _ => self.pending = Some(key),
@@ -157,7 +157,7 @@ impl Context {
     /// text that is cut or malformed, of which nothing is believed.
     pub fn add_trust(&mut self, text: &[u8]) -> Result<usize, &'static str> {
         let role = if self.mode == Some(Mode::Server) { Role::Client } else { Role::Server };
-        let found = pem::store(text, role).map_err(pem::Broken::words)?;
+        let found = pem::store(text, role).map_err(pem::Broken::message)?;
         let trust = Arc::make_mut(&mut self.trust);
         let certificates = found.certificates.into_iter().filter(|der| trust.add(der.clone()).is_ok()).count();
         let lists = found.lists.iter().filter(|der| trust.add_crl(der).is_ok()).count();

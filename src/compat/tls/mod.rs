@@ -4,10 +4,10 @@
 //! (`words`). Opens no file and no socket.
 
 mod context;
+mod messages;
 mod session;
 mod suites;
 mod verify;
-mod words;
 mod x509;
 
 pub use crate::tls::der::Encode;

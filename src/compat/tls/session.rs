@@ -2,9 +2,8 @@
 
 use super::{
     context::{Built, Side, server_name},
-    suites, verify,
+    messages, suites, verify,
     verify::Complaint,
-    words,
     x509::Certificate,
 };
 use crate::{
@@ -83,7 +82,7 @@ impl Greeting {
                 (_, Err((error, mut told))) => {
                     let mut alert = Vec::new();
                     let _ = told.write_all(&mut alert);
-                    return Err(Refusal { reason: words::reason(&error), alert });
+                    return Err(Refusal { reason: messages::reason(&error), alert });
                 }
                 (Err(_), Ok(None)) => return Err(Refusal { reason: "packet length too long", alert: Vec::new() }),
                 (Ok(_), Ok(None)) => {}
@@ -219,7 +218,7 @@ pub fn peer_chain<T: Transport>(tls: &Tls<T>) -> Vec<Certificate> {
 
 /// The reason of the failure that broke the connection, in OpenSSL's words.
 pub fn reason<T: Transport>(tls: &Tls<T>) -> Option<&'static str> {
-    tls.fault().map(words::reason)
+    tls.fault().map(messages::reason)
 }
 
 /// True if this side has refused the peer's certificates.

@@ -110,8 +110,8 @@ impl Census {
             _ => {
                 self.fruitless += 1;
                 if self.fruitless > MAX_FRUITLESS {
-                    let words = "more than 10,000 HTTP/2 frames in a row that bring no part of an answer";
-                    return Err(broken(words));
+                    let message = "more than 10,000 HTTP/2 frames in a row that bring no part of an answer";
+                    return Err(broken(message));
                 }
             }
         }

@@ -264,8 +264,8 @@ impl Session {
     }
 }
 
-fn reset_by_peer(words: &str) -> Error {
-    Error::new(Kind::ConnectionReset, words)
+fn reset_by_peer(message: &str) -> Error {
+    Error::new(Kind::ConnectionReset, message)
 }
 
 fn lost() -> Error {

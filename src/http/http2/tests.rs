@@ -24,11 +24,11 @@ mod frames {
     }
 
     fn frame(text: &str) -> Vec<u8> {
-        let words = split(text, ' ');
-        let (kind, mut words) = (words[0].as_str(), words[1..].iter().filter(|word| !word.is_empty()).peekable());
+        let message = split(text, ' ');
+        let (kind, mut message) = (message[0].as_str(), message[1..].iter().filter(|word| !word.is_empty()).peekable());
         let mut payload = Vec::new();
         if kind == "raw" {
-            words.for_each(|word| add(word, &mut payload));
+            message.for_each(|word| add(word, &mut payload));
             return payload;
         }
         let kind = match kind.strip_prefix("0x") {
@@ -49,10 +49,10 @@ mod frames {
                 KINDS.iter().position(|name| *name == kind).unwrap_or_else(|| panic!("frame {kind}")) as u8
             }
         };
-        let stream = words.next_if(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
+        let stream = message.next_if(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
         let stream: u32 = stream.map_or(0, |word| word.parse().unwrap());
         let (mut flags, mut length) = (0, None);
-        for word in words {
+        for word in message {
             match word.as_str() {
                 "+es" | "+ack" => flags |= 1,
                 "+eh" => flags |= 4,

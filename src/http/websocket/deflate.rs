@@ -7,7 +7,7 @@
 //! the bytes are cut.
 
 use super::{super::broken, extension::Way, frames::too_large};
-use crate::{error::Result, pages};
+use crate::{allocation, error::Result};
 use flate2::{Decompress, FlushDecompress, Status};
 
 /// What a flush ends with, and a message leaves out (section 7.2.1).
@@ -44,7 +44,7 @@ impl Inflater {
         while full || !input.is_empty() {
             let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
             let start = message.len();
-            pages::lengthen(message, start.saturating_add(step).min(cap))?;
+            allocation::lengthen(message, start.saturating_add(step).min(cap))?;
             let (before_in, before_out) = (stream.total_in(), stream.total_out());
             let into = message.get_mut(start..).unwrap_or_default();
             let room = into.len();
@@ -120,7 +120,7 @@ impl Deflater {
         let (mut used, mut given, mut out) = (0, 0, Vec::new());
         let shorter = loop {
             let room = (out.len() + payload.len() / 4).clamp(*STEPS.start(), payload.len().max(*STEPS.start()));
-            pages::lengthen(&mut out, room.min(payload.len()))?;
+            allocation::lengthen(&mut out, room.min(payload.len()))?;
             let (before_in, before_out) = (stream.total_in(), stream.total_out());
             let into = out.get_mut(given..).unwrap_or_default();
             let rest = payload.get(used..).unwrap_or_default();

@@ -7,8 +7,8 @@
 
 use super::{super::broken, deflate::Inflater, extension::Way};
 use crate::{
+    allocation,
     error::{Error, Kind, Result},
-    pages,
 };
 use std::io::Cursor;
 use tungstenite::protocol::frame::{
@@ -124,8 +124,8 @@ impl Open {
     fn unmask(&mut self, bytes: &mut [u8]) {
         let Some(mask) = &mut self.mask else { return };
         let word = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
-        let (words, rest) = bytes.as_chunks_mut::<8>();
-        for eight in words {
+        let (message, rest) = bytes.as_chunks_mut::<8>();
+        for eight in message {
             *eight = (u64::from_ne_bytes(*eight) ^ word).to_ne_bytes();
         }
         rest.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
@@ -200,7 +200,7 @@ impl Reader {
             } else {
                 // What is behind `filled` is room that `room` made and that was not needed.
                 self.message.truncate(self.filled);
-                pages::append(&mut self.message, piece)?;
+                allocation::append(&mut self.message, piece)?;
                 self.took(here)?;
             }
             if let Some(event) = self.finished()? {
@@ -220,7 +220,7 @@ impl Reader {
         let more = usize::try_from(left.min(STEP.max(self.filled as u64))).unwrap_or(usize::MAX);
         let wanted = self.filled.saturating_add(more);
         if (self.message.len() - self.filled) < more / 2 {
-            pages::lengthen(&mut self.message, wanted)?;
+            allocation::lengthen(&mut self.message, wanted)?;
         }
         let most = wanted.min(self.message.len());
         Ok(self.message.get_mut(self.filled..most).unwrap_or_default())
@@ -248,7 +248,7 @@ impl Reader {
             None => piece,
             Some(_) => {
                 self.bare.clear();
-                pages::append(&mut self.bare, piece)?;
+                allocation::append(&mut self.bare, piece)?;
                 frame.unmask(&mut self.bare);
                 &self.bare
             }
@@ -477,8 +477,8 @@ fn control(which: Control, mask: Option<[u8; 4]>) -> FrameHeader {
 
 fn append(header: FrameHeader, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
     let header = FrameHeader { is_final: true, ..header };
-    pages::reserve(out, payload.len() + MAX_HEAD)?;
+    allocation::reserve(out, payload.len() + MAX_HEAD)?;
     // Writing to a vector does not fail.
-    let _ = Frame::from_payload(header, pages::copied(payload)?.into()).format(out);
+    let _ = Frame::from_payload(header, allocation::copied(payload)?.into()).format(out);
     Ok(())
 }

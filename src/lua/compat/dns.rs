@@ -3,8 +3,8 @@
 
 use super::{
     inet,
+    messages::{Fail, NO_NAME, Outcome, fail},
     object::Home,
-    words::{Fail, NO_NAME, Outcome, words},
 };
 use crate::{
     address::{Host, Zoned},
@@ -50,7 +50,7 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
             let Some(port) = port else { return Ok(None) };
             Ok(Some(resolve::service_name(port, "tcp")?.unwrap_or_else(|| port.to_string())))
         };
-        match told(find().or_else(|_| words(inet::NO_ANSWER)))? {
+        match told(find().or_else(|_| fail(inet::NO_ANSWER)))? {
             Some(name) => lua.create_string(name).map(mlua::Value::String).or_else(|e| argument(0, e)),
             None => Ok(mlua::Value::Boolean(false)),
         }
@@ -66,7 +66,7 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
 
 fn told<T>(outcome: Outcome<T>) -> Answer<T> {
     outcome.or_else(|fail| match fail {
-        Fail::Words(text) | Fail::Argument(_, text) => argument(0, text),
+        Fail::Message(text) | Fail::Argument(_, text) => argument(0, text),
         Fail::Interrupted => Err(Error::interruption("look up").into()),
     })
 }
@@ -81,22 +81,22 @@ fn addresses(home: &Home, name: &[u8]) -> Outcome<(Vec<IpAddr>, u32)> {
         return Ok((vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], 0));
     }
     let net = &home.cap.net;
-    let granted = net.lookup("getaddrinfo", &host)?;
-    let found = dial::lookup(net, "getaddrinfo", &granted, &Deadline::new(Some(DEFAULT)))?;
+    let granted = net.permit_lookup("getaddrinfo", &host)?;
+    let found = dial::look_up(net, "getaddrinfo", &granted, &Deadline::new(Some(DEFAULT)))?;
     // What a connection could not be made to is not told either.
     match found.iter().find(|ip| net.grants().denies(&Host::from(**ip))) {
         None => Ok((found, 0)),
-        Some(_) => words(format!("host not allowed: {host} resolves to an address that --deny-net forbids")),
+        Some(_) => fail(format!("host not allowed: {host} resolves to an address that --deny-net forbids")),
     }
 }
 
 /// The first name that the address of `text` has.
 fn name(home: &Home, text: &[u8]) -> Outcome<Option<String>> {
-    let Some(ip) = addresses(home, text)?.0.first().copied() else { return words(NO_NAME) };
+    let Some(ip) = addresses(home, text)?.0.first().copied() else { return fail(NO_NAME) };
     if [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&ip) {
         return Ok(Some("localhost".into()));
     }
-    let Ok(mut question) = Question::new("getnameinfo", &ip.to_string()) else { return words(NO_NAME) };
+    let Ok(mut question) = Question::new("getnameinfo", &ip.to_string()) else { return fail(NO_NAME) };
     question.kind = Some(Type::Ptr);
     let record = home.cap.names.reverse(&home.cap.net, &question, &Deadline::new(Some(DEFAULT)))?;
     Ok(match record {

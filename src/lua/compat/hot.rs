@@ -6,10 +6,10 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::{
+    messages::{Class, Fail},
     raw::{Plain, bytes, interrupted, object_at, push, refuse},
     ssl::SslConn,
     stream::{Bytes, Got, Pattern, Streaming, part},
-    words::{Class, Fail},
 };
 use crate::lua::boxed;
 use crate::panics::quietly;
@@ -43,8 +43,8 @@ unsafe fn ssl_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
     let conn = boxed::held::<SslConn>(state, 1);
     if conn.is_null() {
         let given = ffi::lua_typename(state, ffi::lua_type(state, 1));
-        let words = ffi::lua_pushfstring(state, c"SSL:Connection expected, got %s".as_ptr(), given);
-        ffi::luaL_argerror(state, 1, words);
+        let message = ffi::lua_pushfstring(state, c"SSL:Connection expected, got %s".as_ptr(), given);
+        ffi::luaL_argerror(state, 1, message);
         ffi::lua_error(state)
     }
     conn
@@ -112,7 +112,7 @@ fn sent(object: &dyn Streaming, data: &[u8]) -> (usize, Plain) {
 fn plain_why(why: Option<Fail>) -> Plain {
     match why {
         None => Plain::Nil,
-        Some(Fail::Words(text) | Fail::Argument(_, text)) => Plain::text(text),
+        Some(Fail::Message(text) | Fail::Argument(_, text)) => Plain::text(text),
         Some(Fail::Interrupted) => Plain::Bool(true),
     }
 }
@@ -137,8 +137,8 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
     if top > 1 {
         let kind = ffi::lua_type(state, 2);
         // First what most programs say: to ask whether it reads as a number costs more than a line.
-        let words = if kind == ffi::LUA_TSTRING { bytes(state, 2) } else { &[] };
-        pattern = match words {
+        let message = if kind == ffi::LUA_TSTRING { bytes(state, 2) } else { &[] };
+        pattern = match message {
             [b'*', b'l', ..] => Pattern::Line,
             [b'*', b'a', ..] => Pattern::All,
             _ if kind == ffi::LUA_TNIL => Pattern::Line,

@@ -2,9 +2,9 @@
 //! the port that the program gave.
 
 use super::{
+    messages::{Answer, Arg, Fail, NO_NAME, Out, Outcome, TIMEOUT, fail},
     object::{Attempt, Clock, Item, Object},
     options,
-    words::{Answer, Arg, Fail, NO_NAME, Out, Outcome, TIMEOUT, words},
 };
 use crate::{
     address::{Host, Zoned},
@@ -25,11 +25,11 @@ use std::{
 pub fn port(arg: Arg<'_>, index: usize, protocol: &str) -> Outcome<u16> {
     let range = |number: f64| match (0.0..=65535.0).contains(&number) {
         true => Ok(number as u16),
-        false => words(format!("port must be 0 to 65535, got {number}")),
+        false => fail(format!("port must be 0 to 65535, got {number}")),
     };
     let text = match arg {
         Arg::Number(number) if number.fract() == 0.0 => return range(number),
-        Arg::Number(_) => return words(NO_SERVICE),
+        Arg::Number(_) => return fail(NO_SERVICE),
         other => other.text(index)?,
     };
     let text = String::from_utf8_lossy(text);
@@ -37,8 +37,8 @@ pub fn port(arg: Arg<'_>, index: usize, protocol: &str) -> Outcome<u16> {
         Ok(number) if text.trim().bytes().all(|b| b.is_ascii_digit() || b == b'-') => range(number),
         _ => match crate::resolve::service(&text, protocol) {
             Ok(Some(port)) => Ok(port),
-            Ok(None) => words(NO_SERVICE),
-            Err(_) => words(NO_ANSWER),
+            Ok(None) => fail(NO_SERVICE),
+            Err(_) => fail(NO_ANSWER),
         },
     }
 }
@@ -51,7 +51,7 @@ pub fn host(text: &[u8]) -> Outcome<Zoned> {
     let parsed = std::str::from_utf8(text).ok().and_then(|text| Zoned::parse(text).ok());
     // The original, too, knows no such host where there is no such interface.
     let there = |host: &Zoned| host.zone.as_ref().is_none_or(|zone| zone::index(zone).is_ok());
-    parsed.filter(there).map_or_else(|| words(NO_NAME), Ok)
+    parsed.filter(there).map_or_else(|| fail(NO_NAME), Ok)
 }
 
 fn fits(family: Option<Family>, ip: IpAddr) -> bool {
@@ -67,7 +67,7 @@ pub fn permitted(object: &Object, op: &'static str, name: &Zoned, port: u16) -> 
     let mut all = addresses(net, &target, &Deadline::new(Some(DEFAULT)))?;
     all.retain(|to| fits(object.family.get(), to.addr().ip()));
     match all.is_empty() {
-        true => words("Address family for hostname not supported"),
+        true => fail("Address family for hostname not supported"),
         false => Ok(all),
     }
 }
@@ -87,11 +87,11 @@ pub fn bindable(object: &Object, op: &'static str, address: &[u8], port: u16) ->
         Some(ip) => vec![ip],
         None if name.is_localhost() && family == Some(Family::V6) => vec![IpAddr::V6(Ipv6Addr::LOCALHOST)],
         None if name.is_localhost() => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        None => dial::lookup(net, op, &net.lookup(op, &name)?, &Deadline::new(Some(DEFAULT)))?,
+        None => dial::look_up(net, op, &net.permit_lookup(op, &name)?, &Deadline::new(Some(DEFAULT)))?,
     };
     let fitting: Vec<_> = ips.into_iter().filter(|ip| fits(family, *ip)).collect();
     if fitting.is_empty() {
-        return words("Address family for hostname not supported");
+        return fail("Address family for hostname not supported");
     }
     let places: crate::error::Result<Vec<_>> = fitting
         .into_iter()
@@ -120,7 +120,7 @@ pub fn ensure(object: &Object, family: Family) -> Outcome<()> {
 pub fn bind(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<Answer> {
     let address = address.text(2)?;
     let port = port(service, 3, if object.datagrams { "udp" } else { "tcp" })?;
-    let mut why = Fail::Words(NO_NAME.into());
+    let mut why = Fail::Message(NO_NAME.into());
     let family = object.family.get();
     for at in bindable(object, "bind", address, port)? {
         let done = ensure(object, Family::of(at.addr().ip()))
@@ -162,7 +162,7 @@ pub fn connect(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<A
         Attempt::Started(to, at) if own && *to == peer && *at < all.len() => *at,
         _ => 0,
     };
-    let mut why = Fail::Words(NO_NAME.into());
+    let mut why = Fail::Message(NO_NAME.into());
     for (at, to) in all.iter().enumerate().skip(first) {
         own = own && object.family.get() == Some(Family::of(to.addr().ip()));
         let clock = clock()?;
@@ -175,7 +175,7 @@ pub fn connect(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<A
             Err(Fail::Interrupted) => return Err(Fail::Interrupted),
             Err(fail) => why = fail,
         }
-        if clock.is_now() && matches!(&why, Fail::Words(text) if *text == TIMEOUT || *text == IN_PROGRESS) {
+        if clock.is_now() && matches!(&why, Fail::Message(text) if *text == TIMEOUT || *text == IN_PROGRESS) {
             *object.attempt.borrow_mut() = Attempt::Started(peer, at);
             note(object, &name, port, Some(&why));
             return Err(why);
@@ -192,7 +192,7 @@ const IN_PROGRESS: &str = "Operation already in progress";
 
 /// Notes that nothing came of a connect: the next one is free to choose the family, too, where the program has not.
 fn failed(object: &Object, family: Option<Family>, why: &Fail) {
-    let is = |words: &str| matches!(why, Fail::Words(text) if text == words);
+    let is = |message: &str| matches!(why, Fail::Message(text) if text == message);
     // It stands already, or the program may ask how far a socket of its own choice is.
     if is("already connected") || family.is_some() && (is(&TIMEOUT) || is(IN_PROGRESS)) {
         return;
@@ -226,7 +226,7 @@ fn attempt(object: &Object, to: &Permitted, peer: &str, own: bool, clock: &Clock
     object.turn_into_stream(peer)?;
     object.with_fd(|fd| match bsd::connect(fd, to)? {
         Progress::Done => Ok(()),
-        Progress::Started if clock.is_now() => words(TIMEOUT),
+        Progress::Started if clock.is_now() => fail(TIMEOUT),
         Progress::Started => Ok(clock.wait(|deadline| bsd::connected(fd, deadline))?),
     })
 }
@@ -236,7 +236,7 @@ fn note(object: &Object, host: &Zoned, port: u16, why: Option<&Fail>) {
     let net = &object.home.cap.net;
     if net.is_logged() {
         let why = match why {
-            Some(Fail::Words(text)) => Some(text.to_string()),
+            Some(Fail::Message(text)) => Some(text.to_string()),
             Some(_) => Some("interrupted".to_owned()),
             None => None,
         };
@@ -261,8 +261,8 @@ pub fn accept(object: &Object) -> Outcome<Conn> {
             };
             Ok(Conn::plain(new.into_wire(&peer)))
         }
-        Item::Stream(_) => words("Invalid argument"),
-        Item::None => words(super::words::CLOSED),
+        Item::Stream(_) => fail("Invalid argument"),
+        Item::None => fail(super::messages::CLOSED),
     });
     done.map_err(|fail| object.with_slot(|slot| slot.ending(fail)))
 }
@@ -275,7 +275,7 @@ pub fn name(object: &Object, ask: fn(std::os::fd::BorrowedFd<'_>) -> crate::erro
         Some(Family::V6) => "inet6",
         Some(Family::Unix) | None => "unspec",
     };
-    let Name::Ip(address) = name else { return words("Address family for hostname not supported") };
+    let Name::Ip(address) = name else { return fail("Address family for hostname not supported") };
     Ok(Answer {
         values: vec![
             Out::Text(zone::host(address).into()),

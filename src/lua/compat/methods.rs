@@ -3,11 +3,11 @@
 
 use super::{
     inet,
+    messages::{Answer, Class, Fail, Out, Outcome, bad, fail},
     object::{Item, Object},
     options::{self, DGRAM, STREAM, TCP, UDP},
     raw::{self, Args, Method},
     udp, unix,
-    words::{Answer, Class, Fail, Out, Outcome, bad, words},
 };
 use crate::compat::bsd;
 use std::{ffi::CStr, net::Shutdown, os::fd::RawFd};
@@ -162,7 +162,9 @@ fn connect(object: &Object, _: Class, args: &Args<'_>) -> Outcome<Answer> {
     // The class changes even if it fails: whoever does not wait asks again.
     match inet::connect(object, args.list[0], args.list[1]) {
         Ok(answer) => Ok(answer.becomes(Class::TcpClient)),
-        Err(Fail::Words(text)) => Ok(Answer { values: vec![Out::Nil, Out::Text(text)], class: Some(Class::TcpClient) }),
+        Err(Fail::Message(text)) => {
+            Ok(Answer { values: vec![Out::Nil, Out::Text(text)], class: Some(Class::TcpClient) })
+        }
         Err(fail) => Err(fail),
     }
 }
@@ -174,7 +176,7 @@ fn listen(object: &Object, args: &Args<'_>, class: Class) -> Outcome<Answer> {
     let native = object.home.native;
     object.with_bare(|bare| match native || bare.is_bound() {
         true => Ok(bare.listen(backlog as i32)?),
-        false => words("Destination address required"),
+        false => fail("Destination address required"),
     })?;
     Ok(Answer::done().becomes(class))
 }

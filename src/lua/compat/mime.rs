@@ -11,7 +11,7 @@
 
 use crate::{
     compat::mime::{self, Out, Rest},
-    panics::{point, quietly},
+    panics::{failpoint, quietly},
 };
 use mlua::{Lua, Table, ffi};
 use std::{ffi::c_int, mem::MaybeUninit, ptr, slice};
@@ -84,7 +84,7 @@ unsafe fn emit_into<T: Copy>(
     ptr::write_bytes(buffer, 0, room);
     let mut out = Out::new(slice::from_raw_parts_mut(buffer, room));
     let answer = quietly(|| {
-        point("mime");
+        failpoint("mime");
         write(&mut out)
     });
     let Some(answer) = answer else {

@@ -6,6 +6,7 @@
 mod dns;
 mod hot;
 mod inet;
+mod messages;
 mod methods;
 mod mime;
 mod object;
@@ -19,7 +20,6 @@ mod ssl_x509;
 mod stream;
 mod udp;
 mod unix;
-mod words;
 
 use super::{
     answer::{Answer, argument},
@@ -33,10 +33,10 @@ use crate::{
     poll,
     wire::Want,
 };
+use messages::{Class, Fail};
 use mlua::{AnyUserData, Lua, MultiValue, Table, Value};
 use object::{Home, Item, Object};
 use std::{rc::Rc, time::Duration};
-use words::{Class, Fail};
 
 /// Adds the table `compat` to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
@@ -111,7 +111,7 @@ fn create(
         Some(Ok(bare)) => Item::Bare(bare),
         Some(Err(error)) => {
             let text = match Fail::from(error) {
-                Fail::Words(text) | Fail::Argument(_, text) => text,
+                Fail::Message(text) | Fail::Argument(_, text) => text,
                 Fail::Interrupted => "interrupted".into(),
             };
             return Ok([Value::Nil, Value::String(lua.create_string(text.as_bytes())?)].into_iter().collect());

@@ -2,9 +2,9 @@
 //! values are made in `raw`.
 
 use super::{
+    messages::{BUSY, CLOSED, Class, Fail, NO_DESCRIPTOR, Outcome, fail},
     options::Setting,
     stream::{Pattern, easy},
-    words::{BUSY, CLOSED, Class, Fail, NO_DESCRIPTOR, Outcome, words},
 };
 use crate::{
     compat::bsd::{Bare, Family},
@@ -109,13 +109,13 @@ impl Slot {
         self.sweep();
         match self.item.try_borrow_mut() {
             Ok(item) if !self.pinned.get() => Ok(item),
-            _ => words(BUSY),
+            _ => fail(BUSY),
         }
     }
 
     pub fn look(&self) -> Outcome<Ref<'_, Item>> {
         self.sweep();
-        self.item.try_borrow().map_err(|_| Fail::Words(BUSY))
+        self.item.try_borrow().map_err(|_| Fail::Message(BUSY))
     }
 
     /// The item; while a call has it in its hands nothing, and the slot is emptied after that.
@@ -145,7 +145,7 @@ impl Slot {
     pub fn ending(&self, fail: Fail) -> Fail {
         let closed = matches!(fail, Fail::Interrupted) && self.ended.get() && !signals::has_raised();
         self.sweep();
-        if closed { Fail::Words(CLOSED) } else { fail }
+        if closed { Fail::Message(CLOSED) } else { fail }
     }
 
     pub fn number(&self) -> RawFd {
@@ -312,7 +312,7 @@ impl Object {
     pub fn with_fd<T>(&self, act: impl FnOnce(BorrowedFd<'_>) -> Outcome<T>) -> Outcome<T> {
         self.with_slot(|slot| match slot.look()?.fd() {
             Some(fd) => act(fd),
-            None => words(NO_DESCRIPTOR),
+            None => fail(NO_DESCRIPTOR),
         })
     }
 
@@ -320,8 +320,8 @@ impl Object {
     pub fn with_bare<T>(&self, act: impl FnOnce(&Bare) -> Outcome<T>) -> Outcome<T> {
         self.with_slot(|slot| match &*slot.look()? {
             Item::Bare(bare) => act(bare),
-            Item::Stream(_) => words("Invalid argument"),
-            Item::None => words(NO_DESCRIPTOR),
+            Item::Stream(_) => fail("Invalid argument"),
+            Item::None => fail(NO_DESCRIPTOR),
         })
     }
 
@@ -384,7 +384,7 @@ impl Object {
                 _ => Item::Bare(adopt(number)),
             }),
             Some(None) => {
-                return words(format!(
+                return fail(format!(
                     "descriptor {number} is not a socket of this program; --allow-native would allow it"
                 ));
             }

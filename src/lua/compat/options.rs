@@ -1,8 +1,8 @@
 //! `setoption` and `getoption`: one table of names.
 
 use super::{
+    messages::{Answer, Arg, Fail, Out, Outcome, bad, fail},
     object::Object,
-    words::{Answer, Arg, Fail, Out, Outcome, bad, words},
 };
 use crate::compat::bsd::{
     Bare,
@@ -107,7 +107,7 @@ impl Setting {
                 option::membership(fd, *join, *group, *interface, *index)
             }
         };
-        done.map_err(|_| Fail::Words("setsockopt failed".into()))
+        done.map_err(|_| Fail::Message("setsockopt failed".into()))
     }
 }
 
@@ -140,7 +140,7 @@ pub fn set(object: &Object, kind: u8, name: Arg<'_>, value: Arg<'_>, fields: &[A
     if object.number() >= 0 {
         object.with_fd(|fd| setting.apply(fd))?;
     } else if object.family.get().is_some() {
-        return words("setsockopt failed");
+        return fail("setsockopt failed");
     }
     if let Ok(mut settings) = object.settings.try_borrow_mut() {
         match setting.value {
@@ -226,9 +226,9 @@ fn parse(text: &[u8]) -> Option<IpAddr> {
 pub fn get(object: &Object, kind: u8, name: Arg<'_>) -> Outcome<Answer> {
     let row = find(name, kind, |row| row.get)?;
     if object.number() < 0 {
-        return words("getsockopt failed");
+        return fail("getsockopt failed");
     }
-    let failed = |_| Fail::Words("getsockopt failed".into());
+    let failed = |_| Fail::Message("getsockopt failed".into());
     object.with_fd(|fd| {
         Ok(Answer::one(match row.shape {
             Shape::Bool(key) => Out::Bool(option::get(fd, key).map_err(failed)? != 0),
@@ -240,7 +240,7 @@ pub fn get(object: &Object, kind: u8, name: Arg<'_>) -> Outcome<Answer> {
             Shape::Error => match option::take_error(fd) {
                 Ok(()) => Out::Nil,
                 Err(e) => match Fail::from(e) {
-                    Fail::Words(text) => Out::Text(text),
+                    Fail::Message(text) => Out::Text(text),
                     fail => return Err(fail),
                 },
             },

@@ -22,8 +22,8 @@
 
 use super::{
     hot,
+    messages::{Answer, Arg, Class, Fail, Out, Outcome, Text},
     object::{Object, Slot},
-    words::{Answer, Arg, Class, Fail, Out, Outcome, Text},
 };
 use crate::{
     compat::bsd::Bare,
@@ -301,7 +301,7 @@ impl Done {
     fn fail(fail: Fail) -> Done {
         let mut values = [Plain::Nil; 4];
         let ending = match fail {
-            Fail::Words(text) => {
+            Fail::Message(text) => {
                 values[1] = Plain::text(text);
                 Ending::Values(2)
             }
@@ -313,7 +313,7 @@ impl Done {
 }
 
 fn panicked<T>() -> Outcome<T> {
-    Err(Fail::Words("internal error: a panic was caught".into()))
+    Err(Fail::Message("internal error: a panic was caught".into()))
 }
 
 /// Runs a method. Everything with a destructor lives and dies in here.
@@ -365,8 +365,8 @@ pub(super) unsafe fn push(state: *mut ffi::lua_State, value: Plain) {
 }
 
 /// Raises `bad argument #index to 'method' (words)`.
-pub(super) unsafe fn refuse(state: *mut ffi::lua_State, index: c_int, words: &CStr) -> ! {
-    ffi::luaL_argerror(state, index, words.as_ptr());
+pub(super) unsafe fn refuse(state: *mut ffi::lua_State, index: c_int, message: &CStr) -> ! {
+    ffi::luaL_argerror(state, index, message.as_ptr());
     // luaL_argerror does not return; this tells the compiler the same.
     ffi::lua_error(state)
 }
@@ -441,8 +441,8 @@ unsafe extern "C-unwind" fn cold(state: *mut ffi::lua_State) -> c_int {
                 }
                 count as c_int
             }
-            Ending::Argument(index, words) => {
-                push(state, words);
+            Ending::Argument(index, message) => {
+                push(state, message);
                 ffi::luaL_argerror(state, index as c_int, ffi::lua_tostring(state, -1))
             }
             Ending::Interrupted => interrupted(state),

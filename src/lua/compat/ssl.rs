@@ -2,11 +2,11 @@
 //! closed. Pure Rust; the functions that Lua calls are in `ssl_core`, the handshake is in `ssl_handshake`.
 
 use super::{
+    messages::{CLOSED, Fail, TIMEOUT, Text},
     object::{Clock, Item, Slot, Timeouts},
     ssl_context::SslContext,
     ssl_handshake::Begin,
     stream::{Bytes, Got, Pattern, Streaming, drain, read, room},
-    words::{CLOSED, Fail, TIMEOUT, Text},
 };
 use crate::{
     address::Host,
@@ -158,11 +158,11 @@ impl SslConn {
     }
 
     /// What is told of a failure below TLS; `wanted` is what a timeout waits for.
-    pub(super) fn words(&self, error: &Error, wanted: Text) -> Text {
+    pub(super) fn message(&self, error: &Error, wanted: Text) -> Text {
         match error.kind() {
             Kind::Timeout => wanted,
             _ => match Fail::from(error.clone()) {
-                Fail::Words(words) | Fail::Argument(_, words) => words,
+                Fail::Message(message) | Fail::Argument(_, message) => message,
                 Fail::Interrupted => INTERRUPTED,
             },
         }
@@ -235,10 +235,10 @@ impl SslConn {
 
     /// What is told of a read that stopped: TLS knows more than the stream.
     fn stopped(&self, why: Fail) -> Fail {
-        let Fail::Words(words) = why else { return why };
-        if words == TIMEOUT {
+        let Fail::Message(message) = why else { return why };
+        if message == TIMEOUT {
             self.want.set("read");
-            return Fail::Words(WANT_READ);
+            return Fail::Message(WANT_READ);
         }
         let ignores = self.built.borrow().ignores_eof();
         let told = self.with(|conn| {
@@ -249,27 +249,27 @@ impl SslConn {
                 None if tls.is_cut() => Some(CUT),
                 None => {
                     // Below TLS it failed in mid-read, and that is what OpenSSL keeps saying it wants.
-                    if words == CLOSED && !tls.is_ended() {
+                    if message == CLOSED && !tls.is_ended() {
                         self.want.set("read");
                     }
                     None
                 }
             }
         });
-        Fail::Words(told.flatten().unwrap_or(words))
+        Fail::Message(told.flatten().unwrap_or(message))
     }
 
     fn write(&self, conn: &mut Conn, bytes: &[u8], clock: &Clock) -> (usize, Option<Fail>) {
-        let Some(tls) = conn.session_mut() else { return (0, Some(Fail::Words(CLOSED))) };
+        let Some(tls) = conn.session_mut() else { return (0, Some(Fail::Message(CLOSED))) };
         let mut unsaid = self.unsaid.borrow_mut();
         let mut sent = 0;
         let failed = |tls: &Tls<Wire>, error: Error| {
             if error.is(Kind::Timeout) {
                 self.want.set("write");
-                return Fail::Words(WANT_WRITE);
+                return Fail::Message(WANT_WRITE);
             }
             match reason(tls) {
-                Some(reason) => Fail::Words(reason.into()),
+                Some(reason) => Fail::Message(reason.into()),
                 None => {
                     self.want.set("write");
                     Fail::from(error)
@@ -339,16 +339,16 @@ impl Streaming for SslConn {
             Err(why) => return nothing(why),
         };
         let mut got = match self.state.get() {
-            State::New => return nothing(Fail::Words(CLOSED)),
+            State::New => return nothing(Fail::Message(CLOSED)),
             State::Closed => match self.left.try_borrow_mut() {
                 Ok(mut left) => drain(&mut left, pattern, have, room),
-                Err(_) => return nothing(Fail::Words(CLOSED)),
+                Err(_) => return nothing(Fail::Message(CLOSED)),
             },
             State::Connected => {
                 self.want.set("nothing");
                 match self.with(|conn| read(conn, pattern, have, room, &clock)) {
                     Some(got) => got,
-                    None => return nothing(Fail::Words(CLOSED)),
+                    None => return nothing(Fail::Message(CLOSED)),
                 }
             }
         };
@@ -359,7 +359,7 @@ impl Streaming for SslConn {
 
     fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>) {
         if self.state.get() != State::Connected {
-            return (0, Some(Fail::Words(CLOSED)));
+            return (0, Some(Fail::Message(CLOSED)));
         }
         let clock = match self.timeouts.get().start() {
             Ok(clock) => clock,
@@ -367,7 +367,7 @@ impl Streaming for SslConn {
         };
         self.want.set("nothing");
         let done = self.with(|conn| self.write(conn, bytes, &clock));
-        let (sent, why) = done.unwrap_or((0, Some(Fail::Words(CLOSED))));
+        let (sent, why) = done.unwrap_or((0, Some(Fail::Message(CLOSED))));
         self.sent.set(self.sent.get() + sent as f64);
         (sent, why)
     }

@@ -106,7 +106,7 @@ pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
         let password = password.as_ref().map(LuaString::as_bytes);
         Ok(match context.change(|asked| asked.add_key(&text, password.as_deref())) {
             Ok(()) => (true, None, false),
-            Err(BadKey { words, sealed }) => (false, Some(words), sealed),
+            Err(BadKey { message, sealed }) => (false, Some(message), sealed),
         })
     })?;
     define(lua, core, "context_certificate", |lua, (context, cert): (Value, LuaString)| {

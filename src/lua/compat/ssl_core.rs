@@ -2,11 +2,11 @@
 
 use super::{
     hot,
+    messages::Text,
     ssl::{INTERRUPTED, SslConn, State},
     ssl_context,
     ssl_handshake::Step,
     ssl_x509, take_stream,
-    words::Text,
 };
 use crate::lua::boxed::{self, Boxed, Class};
 use crate::{
@@ -159,7 +159,7 @@ fn handshakes(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let build = || -> Answer<MultiValue> {
             Ok(match conn.shake(first) {
                 Step::Done => [Value::Boolean(true)].into_iter().collect(),
-                Step::Failed(words) => [Value::Boolean(false), text(lua, &words)?].into_iter().collect(),
+                Step::Failed(message) => [Value::Boolean(false), text(lua, &message)?].into_iter().collect(),
                 Step::Hello(hello) => {
                     let names = lua.create_sequence_from(hello.alpn.iter().flat_map(|name| lua.create_string(name)));
                     let values = ["hello".into_lua(lua), hello.name.into_lua(lua), names.and_then(|n| n.into_lua(lua))];
@@ -243,7 +243,7 @@ fn certificates(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
         let Some(first) = complaints.first() else { return Ok((true, Value::Nil)) };
         let build = || -> mlua::Result<Value> {
             if !conn.built.borrow().keeps_complaints() {
-                return first.words.into_lua(lua);
+                return first.message.into_lua(lua);
             }
             let all = lua.create_table()?;
             for complaint in complaints {
@@ -252,7 +252,7 @@ fn certificates(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
                     Some(list) => list,
                     None => lua.create_table()?,
                 };
-                list.raw_push(complaint.words)?;
+                list.raw_push(complaint.message)?;
                 all.raw_set(at, list)?;
             }
             all.into_lua(lua)

@@ -1,10 +1,10 @@
 //! The handshake of an `SSL connection`, over several calls; each waits at most for its timeouts.
 
 use super::{
+    messages::{BUSY, CLOSED, TIMEOUT, Text},
     object::{Clock, Item},
     ssl::{CUT, INTERRUPTED, SslConn, State, WANT_READ, WANT_WRITE},
     ssl_context::SslContext,
-    words::{BUSY, CLOSED, TIMEOUT, Text},
 };
 use crate::{
     compat::tls::{Greeting, Hello, Refusal, Secret, UNRECOGNIZED_NAME, reason, refused},
@@ -42,8 +42,8 @@ impl SslConn {
             State::Connected => return Step::Done,
             State::New => {}
         }
-        if let Some(words) = &*self.failed.borrow() {
-            return Step::Failed(words.clone());
+        if let Some(message) = &*self.failed.borrow() {
+            return Step::Failed(message.clone());
         }
         let Ok(mut clock) = self.clock.try_borrow_mut() else { return Step::Failed(BUSY) };
         if first {
@@ -62,15 +62,15 @@ impl SslConn {
                 self.state.set(State::Connected);
                 self.want.set("nothing");
             }
-            Step::Failed(words) if *words == WANT_READ => self.want.set("read"),
-            Step::Failed(words) if *words == WANT_WRITE => self.want.set("write"),
+            Step::Failed(message) if *message == WANT_READ => self.want.set("read"),
+            Step::Failed(message) if *message == WANT_WRITE => self.want.set("write"),
             // The next call goes on.
-            Step::Failed(words) if *words == INTERRUPTED => {}
-            Step::Failed(words) => {
+            Step::Failed(message) if *message == INTERRUPTED => {}
+            Step::Failed(message) => {
                 // OpenSSL has read to its end what it refuses itself; where the peer fails, it still wants to read.
                 let refused = self.with(|conn| conn.session().is_some_and(refused)).unwrap_or(false);
                 self.want.set(if refused { "nothing" } else { "read" });
-                *self.failed.borrow_mut() = Some(words.clone());
+                *self.failed.borrow_mut() = Some(message.clone());
             }
             Step::Hello(_) => {}
         }
@@ -103,9 +103,9 @@ impl SslConn {
                         Ok(0) => return Some(Step::Failed(CUT)),
                         Ok(count) => count,
                         Err(error) => {
-                            let words = self.words(&error, WANT_READ);
+                            let message = self.message(&error, WANT_READ);
                             *begin = Begin::Greeting(wire, greeting);
-                            return Some(Step::Failed(words));
+                            return Some(Step::Failed(message));
                         }
                     };
                     match greeting.feed(bytes.get(..count).unwrap_or_default()) {
@@ -149,7 +149,7 @@ impl SslConn {
                 }
                 let made = self.built.borrow().server(wire, &bytes, alpn);
                 match self.secured(made) {
-                    Some(Step::Failed(words)) => Err(words),
+                    Some(Step::Failed(message)) => Err(message),
                     _ => Ok(()),
                 }
             }
@@ -191,14 +191,14 @@ impl SslConn {
                     Err(match reason(tls) {
                         Some(reason) => reason.into(),
                         None if tls.is_cut() => CUT,
-                        None => self.words(&error, wanted),
+                        None => self.message(&error, wanted),
                     })
                 }
             }
         });
         match done {
             Some(Ok(())) => Step::Done,
-            Some(Err(words)) => Step::Failed(words),
+            Some(Err(message)) => Step::Failed(message),
             None => Step::Failed(CLOSED),
         }
     }

@@ -1,8 +1,8 @@
 //! `send` and `receive` of streams: LuaSocket's patterns and timeouts over the connection's own buffer.
 
 use super::{
+    messages::{CLOSED, Fail, TIMEOUT, Text},
     object::{Clock, Item, Object},
-    words::{CLOSED, Fail, TIMEOUT, Text},
 };
 use crate::{
     conn::Conn,
@@ -117,7 +117,7 @@ impl Streaming for Object {
         let (sent, why) = self.with_slot(|slot| match slot.item() {
             Ok(mut item) => match &mut *item {
                 Item::Stream(conn) => write(conn, bytes, &clock),
-                _ => (0, Some(Fail::Words(CLOSED))),
+                _ => (0, Some(Fail::Message(CLOSED))),
             },
             Err(why) => (0, Some(why)),
         });
@@ -150,7 +150,7 @@ impl Object {
     fn drain(&self, pattern: Pattern, have: usize, room: usize) -> Got {
         match self.left.try_borrow_mut() {
             Ok(mut left) => drain(&mut left, pattern, have, room),
-            Err(_) => Got::nothing(Fail::Words(CLOSED)),
+            Err(_) => Got::nothing(Fail::Message(CLOSED)),
         }
     }
 
@@ -186,7 +186,7 @@ pub fn drain(left: &mut Vec<u8>, pattern: Pattern, have: usize, room: usize) -> 
         Pattern::Raw if line.is_some() && bytes.ends_with(b"\r") => bytes.truncate(bytes.len() - 1),
         _ => (),
     }
-    Got { bytes: Bytes::Own(bytes), spent, why: why.map(Fail::Words) }
+    Got { bytes: Bytes::Own(bytes), spent, why: why.map(Fail::Message) }
 }
 
 /// Of what is buffered: how long the answer is, and how much of the buffer it spends. `None` where it is not all there,
@@ -276,8 +276,8 @@ fn without_returns(line: &[u8]) -> Vec<u8> {
 /// The answer of a call that has to stop: what is buffered, up to `room`, and why.
 fn partial(conn: &Conn, length: usize, why: Stop, line: bool) -> Got {
     let why = match why {
-        Stop::End => Fail::Words(CLOSED),
-        Stop::Full => Fail::Words(FULL),
+        Stop::End => Fail::Message(CLOSED),
+        Stop::Full => Fail::Message(FULL),
         Stop::Failed(fail) => fail,
     };
     let length = length.min(conn.buffered().len());
@@ -296,7 +296,7 @@ fn fill(conn: &mut Conn, missing: usize, room: usize, clock: &Clock) -> Result<(
     }
     let failed = |error| Stop::Failed(Fail::from(error));
     let count = if clock.is_now() {
-        conn.fill_now().map_err(failed)?.ok_or(Stop::Failed(Fail::Words(TIMEOUT)))?
+        conn.fill_now().map_err(failed)?.ok_or(Stop::Failed(Fail::Message(TIMEOUT)))?
     } else {
         if !conn.buffered().is_empty() {
             check_interrupt("receive").map_err(failed)?;
@@ -314,7 +314,7 @@ fn write(conn: &Conn, bytes: &[u8], clock: &Clock) -> (usize, Option<Fail>) {
                 sent += count;
                 Ok(())
             }
-            Ok(None) if clock.is_now() => return (sent, Some(Fail::Words(TIMEOUT))),
+            Ok(None) if clock.is_now() => return (sent, Some(Fail::Message(TIMEOUT))),
             Ok(None) => clock.wait(|deadline| wire.wait(Want::Write, deadline)),
             Err(error) => Err(error),
         };

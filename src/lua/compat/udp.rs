@@ -2,9 +2,9 @@
 
 use super::{
     inet,
+    messages::{Answer, Arg, Class, Fail, Out, Outcome, fail},
     object::Object,
     raw::Args,
-    words::{Answer, Arg, Class, Fail, Out, Outcome, words},
 };
 use crate::{
     compat::bsd::{self, Bare, Family, Name},
@@ -25,7 +25,7 @@ thread_local! {
 /// A closed datagram socket refuses.
 fn refused(fail: Fail) -> Fail {
     match fail {
-        Fail::Words(text) if text == "closed" => Fail::Words("refused".into()),
+        Fail::Message(text) if text == "closed" => Fail::Message("refused".into()),
         other => other,
     }
 }
@@ -34,7 +34,7 @@ fn refused(fail: Fail) -> Fail {
 fn socket<T>(object: &Object, act: impl FnOnce(&Bare) -> Outcome<T>) -> Outcome<T> {
     object.home.cap.net.alive()?;
     match object.number() {
-        -1 => words("refused"),
+        -1 => fail("refused"),
         _ => object.with_bare(act).map_err(|fail| refused(object.with_slot(|slot| slot.ending(fail)))),
     }
 }
@@ -88,10 +88,10 @@ pub fn send_to(object: &Object, _: Class, args: &Args<'_>) -> Outcome<Answer> {
     let port = inet::port(args.list[2], 4, "udp")?;
     // The original takes numbers here, and says what the resolver says.
     let Some((host, ip)) = inet::host(address).ok().and_then(|to| to.host.ip().map(|ip| (to, ip))) else {
-        return words("Name or service not known");
+        return fail("Name or service not known");
     };
     if object.family.get().is_some_and(|family| family != Family::of(ip)) {
-        return words("Address family for hostname not supported");
+        return fail("Address family for hostname not supported");
     }
     let net = &object.home.cap.net;
     let granted = net.connect_zoned("sendto", &host, port)?;
@@ -101,7 +101,7 @@ pub fn send_to(object: &Object, _: Class, args: &Args<'_>) -> Outcome<Answer> {
         inet::ensure(object, Family::of(ip))?;
     }
     let clock = object.timeouts.get().start()?;
-    let Some(to) = to.first() else { return words("Name or service not known") };
+    let Some(to) = to.first() else { return fail("Name or service not known") };
     let sent = socket(object, |bare| Ok(clock.wait(|deadline| bare.send_to(data, to, deadline))?))?;
     Ok(Answer::one(Out::Number(sent as f64)))
 }
@@ -116,7 +116,7 @@ pub fn set_peer(object: &Object, args: &Args<'_>) -> Outcome<Answer> {
         return Ok(Answer::done().becomes(Class::UdpUnconnected));
     }
     let (host, port) = (inet::host(address)?, inet::port(args.list[1], 3, "udp")?);
-    let mut why = Fail::Words(super::words::NO_NAME.into());
+    let mut why = Fail::Message(super::messages::NO_NAME.into());
     for to in inet::permitted(object, "setpeername", &host, port)? {
         let done = inet::ensure(object, Family::of(to.addr().ip()))
             .and_then(|()| object.with_bare(|bare| Ok(bsd::connect(bare, &to)?)));

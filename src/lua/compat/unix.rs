@@ -1,10 +1,10 @@
 //! Unix sockets, by the paths that the gate has granted.
 
 use super::{
+    messages::{Answer, Arg, CLOSED, Class, Out, Outcome, TIMEOUT, fail},
     object::Object,
     raw::Args,
     udp,
-    words::{Answer, Arg, CLOSED, Class, Out, Outcome, TIMEOUT, words},
 };
 use crate::{
     compat::bsd::{self, Name, Progress},
@@ -20,11 +20,11 @@ const LONGEST: usize = 107;
 fn granted(object: &Object, op: &'static str, path: Arg<'_>, index: usize, listen: bool) -> Outcome<GrantedPath> {
     let path = path.text(index)?;
     if path.len() > LONGEST {
-        return words("path too long");
+        return fail("path too long");
     }
     match std::str::from_utf8(path) {
         Ok(path) => Ok(object.home.cap.net.unix(op, path, listen)?),
-        Err(_) => words("host not allowed: the path is not valid UTF-8"),
+        Err(_) => fail("host not allowed: the path is not valid UTF-8"),
     }
 }
 
@@ -32,7 +32,7 @@ fn granted(object: &Object, op: &'static str, path: Arg<'_>, index: usize, liste
 pub fn bind(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
     let at = granted(object, "bind", path, 2, true)?;
     if object.number() < 0 {
-        return words(super::words::NO_DESCRIPTOR);
+        return fail(super::messages::NO_DESCRIPTOR);
     }
     let done = object.with_bare(|bare| Ok(bare.bind_unix(&at)?));
     done.inspect_err(|_| object.close())?;
@@ -43,14 +43,14 @@ pub fn bind(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
 pub fn connect(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
     let to = granted(object, "connect", path, 2, false)?;
     if object.number() < 0 {
-        return words(CLOSED);
+        return fail(CLOSED);
     }
     let clock = object.timeouts.get().start()?;
     let done = loop {
         match object.with_bare(|bare| Ok(bsd::connect_unix(bare, &to)?)) {
             Ok(Progress::Done) => break Ok(()),
             // A full backlog: a Unix socket does not tell when there is room, so ask again.
-            Ok(Progress::Started) if clock.is_now() || clock.wait(Deadline::is_past) => break words(TIMEOUT),
+            Ok(Progress::Started) if clock.is_now() || clock.wait(Deadline::is_past) => break fail(TIMEOUT),
             Ok(Progress::Started) => pause(Duration::from_millis(10), "connect")?,
             Err(fail) => break Err(fail),
         }
@@ -64,7 +64,7 @@ pub fn connect(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
 pub fn set_peer(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
     let to = granted(object, "connect", path, 2, false)?;
     if object.number() < 0 {
-        return words(CLOSED);
+        return fail(CLOSED);
     }
     let done = object.with_bare(|bare| Ok(bsd::connect_unix(bare, &to)?));
     done.inspect_err(|_| object.close())?;
@@ -74,7 +74,7 @@ pub fn set_peer(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
 /// `getsockname()`: the path, empty where there is none.
 pub fn name(object: &Object) -> Outcome<Answer> {
     let name = object.with_fd(|fd| Ok(bsd::local(fd)?))?;
-    let Name::Path(path) = name else { return words("Invalid argument") };
+    let Name::Path(path) = name else { return fail("Invalid argument") };
     Ok(Answer::one(Out::Bytes(path)))
 }
 
@@ -93,7 +93,7 @@ pub fn send_to(object: &Object, args: &Args<'_>) -> Outcome<Answer> {
     let data = args.list[0].text(2)?;
     let to = granted(object, "sendto", args.list[1], 3, false)?;
     if object.number() < 0 {
-        return words("refused");
+        return fail("refused");
     }
     let clock = object.timeouts.get().start()?;
     let sent = object.with_bare(|bare| Ok(clock.wait(|deadline| bare.send_to_unix(data, &to, deadline))?))?;

@@ -4,8 +4,8 @@
 
 use super::MAX_DEPTH;
 use crate::{
+    allocation,
     lua::{kinds::OfDocument, raw},
-    pages,
 };
 use mlua::{Lua, Table, Value, ffi};
 use std::{ffi::c_int, ops::Range, ptr};
@@ -111,7 +111,7 @@ impl<'a, 'de> Builder<'a, 'de> {
     /// Keeps bytes until the steps are taken.
     fn keep(&mut self, bytes: &[u8]) -> mlua::Result<Range<usize>> {
         let start = self.unescaped.len();
-        pages::append(&mut self.unescaped, bytes).map_err(|e| mlua::Error::MemoryError(e.to_string()))?;
+        allocation::append(&mut self.unescaped, bytes).map_err(|e| mlua::Error::MemoryError(e.to_string()))?;
         Ok(start..self.unescaped.len())
     }
 

@@ -2,12 +2,12 @@
 
 use super::{MAX_DEPTH, names_of};
 use crate::{
+    allocation,
     error::Error,
     lua::{
         answer::{Answer, argument},
         kinds::{self, Arrays},
     },
-    pages,
 };
 use mlua::{Lua, LuaString, Table, Value};
 
@@ -33,7 +33,7 @@ impl Text {
         if self.full {
             return Err(format!("is longer than {} bytes as JSON", self.most));
         }
-        pages::reserve(&mut self.bytes, more).map_err(no_memory)
+        allocation::reserve(&mut self.bytes, more).map_err(no_memory)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -111,7 +111,7 @@ fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut
         let (key, value) = pair.map_err(|e| e.to_string())?;
         match &key {
             Value::String(name) => {
-                let name = pages::copied(&name.as_bytes()).map_err(no_memory)?;
+                let name = allocation::copied(&name.as_bytes()).map_err(no_memory)?;
                 entries.push((usize::MAX, name, value));
             }
             Value::Integer(_) | Value::Number(_) => indices += 1,

@@ -14,8 +14,8 @@ pub use encode::encode;
 
 use super::answer::{Answer, argument};
 use crate::{
+    allocation,
     error::{Error, Kind},
-    pages,
 };
 use build::{Builder, Step};
 use mlua::{Lua, Value};
@@ -69,9 +69,9 @@ struct Seed<'a, 'de> {
 
 /// Adds a name to an order of keys: its length in four bytes, and its bytes. Answers where its bytes are.
 fn put_name(names: &mut Vec<u8>, name: &[u8]) -> crate::error::Result<Range<usize>> {
-    let length = u32::try_from(name.len()).map_err(|_| pages::no_memory(name.len()))?;
-    pages::append(names, &length.to_le_bytes())?;
-    pages::append(names, name)?;
+    let length = u32::try_from(name.len()).map_err(|_| allocation::no_memory(name.len()))?;
+    allocation::append(names, &length.to_le_bytes())?;
+    allocation::append(names, name)?;
     Ok(names.len() - name.len()..names.len())
 }
 

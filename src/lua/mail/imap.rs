@@ -73,9 +73,9 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         match parsed::parse(&bytes.as_bytes(), &mut |message| value = made(lua, &message)) {
             Ok(()) => value.or_else(|e| argument(0, e)),
             Err(parsed::TooMany) => {
-                let words =
+                let message =
                     format!("the message has more than {} parts, header fields or addresses", parsed::MAX_ITEMS);
-                Err(Error::new(Kind::TooLarge, words).into())
+                Err(Error::new(Kind::TooLarge, message).into())
             }
         }
     })

@@ -65,7 +65,7 @@ pub struct Server {
 /// A request that nobody will answer.
 pub struct Lost {
     ticket: Ticket,
-    words: String,
+    message: String,
 }
 
 /// What a socket of the class holds: with it the server ends.
@@ -98,9 +98,9 @@ impl Server {
     }
 
     fn make_up(&self, engine: &mut Engine) {
-        for Lost { ticket, words } in self.lost.take() {
+        for Lost { ticket, message } in self.lost.take() {
             if engine.abandon(ticket) {
-                eprintln!("caspian-net: {words}");
+                eprintln!("caspian-net: {message}");
             }
         }
     }
@@ -263,7 +263,7 @@ fn settings(opts: &Options<'_>, files: &Files) -> Answer<server::Options> {
             spill
                 .files
                 .scratch(spill.dir.as_bytes())
-                .or_else(|refusal| argument(opts.index, format!("spill: {}", refusal.words(&spill.dir))))?;
+                .or_else(|refusal| argument(opts.index, format!("spill: {}", refusal.message(&spill.dir))))?;
             Some(spill)
         }
     };

@@ -44,8 +44,8 @@ impl Drop for Held {
             let place = self.place.take().unwrap_or_else(|| "?".into());
             let head = &self.request.head;
             let path: String = head.target.path().chars().take(80).collect();
-            let words = format!("{} {path} was never answered, it got 500; accepted at {place}", head.method);
-            self.server.lose(Lost { ticket: self.request.ticket, words });
+            let message = format!("{} {path} was never answered, it got 500; accepted at {place}", head.method);
+            self.server.lose(Lost { ticket: self.request.ticket, message });
         });
     }
 }

@@ -70,9 +70,10 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let (file, path) = match &path {
             Value::String(path) => {
                 let path = path.as_bytes().to_vec();
-                let words = |refusal: Refusal| format!("body_file: {}", refusal.words(&String::from_utf8_lossy(&path)));
+                let message =
+                    |refusal: Refusal| format!("body_file: {}", refusal.message(&String::from_utf8_lossy(&path)));
                 let opened = held.server.files.open_regular(&path);
-                (opened.or_else(|refusal| argument(3, words(refusal)))?, path)
+                (opened.or_else(|refusal| argument(3, message(refusal)))?, path)
             }
             Value::UserData(file) => (directory::take(file)?, Vec::new()),
             _ => return argument(3, "body_file must be a path"),
@@ -176,7 +177,7 @@ pub(super) fn answer(status: f64, headers: Option<Table>, kind: Option<&[u8]>) -
             let (name, value) = pair.or_else(|e| argument(2, e))?;
             let Value::String(name) = name else { return argument(2, "the name of a header must be a string") };
             put(&mut answer, &name, value).map_err(|failure| match failure {
-                Failure::Argument(_, words) => Failure::Argument(2, words),
+                Failure::Argument(_, message) => Failure::Argument(2, message),
                 failure => failure,
             })?;
         }
@@ -208,8 +209,8 @@ fn put(answer: &mut http::Answer, name: &LuaString, value: Value) -> Answer<()> 
             Ok(())
         }
         other => {
-            let words = format!("header {}: must be a string or a list of strings", name.to_string_lossy());
-            argument(2, format!("{words}, got a {}", other.type_name()))
+            let message = format!("header {}: must be a string or a list of strings", name.to_string_lossy());
+            argument(2, format!("{message}, got a {}", other.type_name()))
         }
     }
 }

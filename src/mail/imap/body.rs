@@ -7,7 +7,7 @@ use super::{
     values,
 };
 use crate::mail::{
-    parsed::words,
+    parsed::decoded_words,
     value::{Fields, Value, field},
 };
 use std::borrow::Cow;
@@ -108,7 +108,7 @@ fn put<'a>(fields: &mut Fields<'a>, name: &'static str, text: Option<Cow<'a, [u8
 
 /// Text in which encoded words (RFC 2047) are what they stand for.
 fn decoded(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    match words(&text) {
+    match decoded_words(&text) {
         Some(decoded) => Cow::Owned(decoded.into_bytes()),
         None => text,
     }

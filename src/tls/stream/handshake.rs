@@ -8,7 +8,7 @@ use crate::{
     address::Host,
     deadline::Deadline,
     error::{Error, Kind, Result},
-    panics::point,
+    panics::failpoint,
     tls::{
         Transport, Version,
         cert::PeerCert,
@@ -160,7 +160,7 @@ impl<T: Transport> Tls<T> {
     /// Errors: `tls`, `timeout`, `connection_reset`.
     pub fn shake(&mut self, deadline: &Deadline) -> Result<()> {
         self.own()?;
-        point("handshake");
+        failpoint("handshake");
         let mut stranger = None;
         let result = loop {
             let turned = match self.choose() {
@@ -217,7 +217,7 @@ impl<T: Transport> Tls<T> {
         // The alert that says what was wrong, if it can leave at once.
         self.flush_now();
         Err(match stranger.flatten() {
-            Some(words) if e.is(Kind::Tls) => Error::new(Kind::Tls, format!("{}: {words}", self.act())),
+            Some(message) if e.is(Kind::Tls) => Error::new(Kind::Tls, format!("{}: {message}", self.act())),
             // It has the act in it.
             _ if e.is(Kind::Tls) => e,
             _ => e.context(&format!("{}: ", self.act())),

@@ -1,4 +1,4 @@
---- IMAP (RFC 9051, RFC 3501): `net.imap` and its class. Commands and responses are in `imap/talk`, messages in
+--- IMAP (RFC 9051, RFC 3501): `net.imap` and its class. Commands and responses are in `imap/commands`, messages in
 -- `imap/messages`; here are the opening, and mailboxes.
 local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
@@ -6,8 +6,8 @@ local messages = require("caspian.net.mail.imap.messages")
 local objects = require("caspian.net.objects")
 local opening = require("caspian.net.mail.opening")
 local sasl = require("caspian.net.mail.sasl")
-local talk = require("caspian.net.mail.imap.talk")
-local words = require("caspian.net.mail.imap.words")
+local commands = require("caspian.net.mail.imap.commands")
+local arguments = require("caspian.net.mail.imap.arguments")
 local error, next, rawget, setfenv, type = error, next, rawget, setfenv, type
 local concat, find, lower, match, sort, upper =
   table.concat, string.find, string.lower, string.match, table.sort, string.upper
@@ -20,7 +20,7 @@ local bad, options, show = args.bad, args.options, args.show
 
 --- Logs in by the command LOGIN, which every server has.
 local function plain_login(state, opts)
-  local _, no = talk.command(state, "LOGIN", { "LOGIN ", words.text(opts.user), " ", words.text(opts.password) })
+  local _, no = commands.command(state, "LOGIN", { "LOGIN ", arguments.text(opts.user), " ", arguments.text(opts.password) })
   return no
 end
 
@@ -39,14 +39,14 @@ local function login(state, opts)
   end
   local channel, initial, tag = state.channel, state.capabilities["SASL-IR"] or state.capabilities.IMAP4REV2, nil
   return opening.authenticate(state, opts, offered, initial, function(mechanism, first)
-    tag = talk.tag(state)
+    tag = commands.tag(state)
     state.spent = 0
     channel.word = "AUTHENTICATE"
     channel:send(tag .. " AUTHENTICATE " .. mechanism .. (first and " " .. first or "") .. "\r\n")
   end, function(text)
     channel:send(text .. "\r\n")
   end, function()
-    local what, more = talk.challenge(state, tag)
+    local what, more = commands.challenge(state, tag)
     return what, more
   end)
 end
@@ -54,49 +54,49 @@ end
 --- What was said before TLS, and before a login, may not hold any more.
 local function forget(state)
   state.capabilities, state.alert = nil, nil
-  talk.updates(state)
+  commands.updates(state)
 end
 
 local function start(state, opts)
-  state.channel.max = opts.max_line_bytes or talk.LINE
-  state.most_literal, state.most_reply = opts.max_literal_bytes or talk.LITERAL, opts.max_reply_bytes or talk.REPLY
+  state.channel.max = opts.max_line_bytes or commands.LINE
+  state.most_literal, state.most_reply = opts.max_literal_bytes or commands.LITERAL, opts.max_reply_bytes or commands.REPLY
   state.spent = 0
-  talk.updates(state)
-  local said = talk.greeting(state)
-  if said.status == "BYE" then return clients.refusal(talk.spoken(said.code or "BYE"), talk.spoken(said.text)) end
+  commands.updates(state)
+  local said = commands.greeting(state)
+  if said.status == "BYE" then return clients.refusal(commands.spoken(said.code or "BYE"), commands.spoken(said.text)) end
   if said.status ~= "OK" and said.status ~= "PREAUTH" then state.channel:fail("protocol", "the greeting is neither OK, PREAUTH nor BYE") end
-  if said.code then talk.coded(state, said) end
+  if said.code then commands.coded(state, said) end
   local known = said.status == "PREAUTH"
   if opts.tls == "starttls" then
     -- Who is logged in already cannot begin TLS any more (RFC 9051 section 7.1.4): whoever made it so wants no TLS.
     if known then opening.unsecured("has logged the client in already (PREAUTH), so that there is no STARTTLS") end
-    talk.capabilities(state)
+    commands.capabilities(state)
     if not state.capabilities.STARTTLS then opening.unsecured("offers no STARTTLS") end
-    said = talk.perform(state, "STARTTLS", { "STARTTLS" })
-    if said.status ~= "OK" then opening.unsecured("refuses STARTTLS (" .. talk.spoken(said.text) .. ")") end
+    said = commands.perform(state, "STARTTLS", { "STARTTLS" })
+    if said.status ~= "OK" then opening.unsecured("refuses STARTTLS (" .. commands.spoken(said.text) .. ")") end
     state.secure()
     forget(state)
   end
-  talk.capabilities(state)
+  commands.capabilities(state)
   if opts.user and not known then
     local before = state.capabilities
     local no = login(state, opts)
     if no then return no end
     -- More may be on offer now.
     if state.capabilities == before then state.capabilities = nil end
-    talk.capabilities(state)
+    commands.capabilities(state)
   end
   local has = state.capabilities
   state.utf8 = has.IMAP4REV2 and not has.IMAP4REV1
   if has["UTF8=ACCEPT"] and has.ENABLE and opts.user then
-    talk.say(state, "ENABLE", "ENABLE UTF8=ACCEPT", function(response)
+    commands.say(state, "ENABLE", "ENABLE UTF8=ACCEPT", function(response)
       if response.kind ~= "enabled" then return false end
       for _, name in next, response.names do state.accepts_utf8 = state.accepts_utf8 or upper(name) == "UTF8=ACCEPT" end
       return true
     end)
     state.utf8 = state.utf8 or state.accepts_utf8
   end
-  talk.updates(state)
+  commands.updates(state)
 end
 
 -- Mailboxes -----------------------------------------------------------------------------------------------------------
@@ -113,17 +113,17 @@ for name, method in next, messages do METHODS[name] = method end
 function METHODS.list(state, pattern, opts)
   if type(pattern) == "table" and opts == nil then pattern, opts = nil, pattern end
   opts = options(2, "list", opts, LIST, 1)
-  pattern = words.mailbox(state, 1, "list", "pattern", pattern or "*", 1)
-  local reference = words.mailbox(state, 2, "list", "reference", opts.reference or "", 1)
+  pattern = arguments.mailbox(state, 1, "list", "pattern", pattern or "*", 1)
+  local reference = arguments.mailbox(state, 2, "list", "reference", opts.reference or "", 1)
   return state:call("list", opts.timeout, function()
     local found, word, selection = clients.array{}, "LIST", ""
     if opts.subscribed then
       local has = state.capabilities
       if has["LIST-EXTENDED"] or has.IMAP4REV2 then selection = "(SUBSCRIBED) " else word = "LSUB" end
     end
-    local _, no = talk.command(state, word, { word .. " " .. selection, reference, " ", pattern }, function(said)
+    local _, no = commands.command(state, word, { word .. " " .. selection, reference, " ", pattern }, function(said)
       if said.kind ~= "list" then return false end
-      local name, raw = words.named(state, said.name)
+      local name, raw = arguments.named(state, said.name)
       found[#found + 1] = clients.hash{ name = name, raw = raw, separator = said.separator, attributes = said.attributes }
       return true
     end)
@@ -134,14 +134,14 @@ end
 
 local function choose(state, word, name, opts)
   local given = type(name) == "table" and rawget(name, "name") or name
-  local mailbox = words.mailbox(state, 1, lower(word), "mailbox", name, 2)
+  local mailbox = arguments.mailbox(state, 1, lower(word), "mailbox", name, 2)
   opts = options(2, lower(word), opts, TIMEOUT, 2)
   return state:call(lower(word), opts.timeout, function()
-    talk.rest(state)
+    commands.rest(state)
     -- What is selected is given up first, whatever comes (RFC 9051 section 6.3.2).
     state.box, state.opening = nil, { name = given, read_only = word == "EXAMINE" }
-    talk.updates(state)
-    local said, no = talk.command(state, word, { word .. " ", mailbox })
+    commands.updates(state)
+    local said, no = commands.command(state, word, { word .. " ", mailbox })
     local box = state.opening
     state.opening = nil
     if no then return nil, no end
@@ -172,7 +172,7 @@ function METHODS.unselect(state, opts)
     -- CLOSE deletes what is marked, but where the mailbox is read-only.
     local word = (has.UNSELECT or has.IMAP4REV2) and "UNSELECT" or state.box and state.box.read_only and "CLOSE"
     if not word then return nil, clients.refusal("UNSUPPORTED", "the server has no UNSELECT, and CLOSE deletes the marked messages") end
-    local _, no = talk.say(state, word)
+    local _, no = commands.say(state, word)
     if no then return nil, no end
     state.box = nil
     return true
@@ -183,7 +183,7 @@ local ITEMS = { "MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN" }
 
 --- Numbers of a mailbox that need not be open: { messages, uidnext, uidvalidity, unseen }, or those of `items` ("size", "highestmodseq").
 function METHODS.status(state, name, items, opts)
-  local mailbox = words.mailbox(state, 1, "status", "mailbox", name, 1)
+  local mailbox = arguments.mailbox(state, 1, "status", "mailbox", name, 1)
   if items == nil then items = ITEMS end
   if type(items) ~= "table" then bad(2, "status", "items must be a list of strings, got " .. show(items), 1) end
   local list = {}
@@ -197,7 +197,7 @@ function METHODS.status(state, name, items, opts)
   opts = options(3, "status", opts, TIMEOUT, 1)
   return state:call("status", opts.timeout, function()
     local found
-    local _, no = talk.command(state, "STATUS", { "STATUS ", mailbox, " (" .. concat(list, " ") .. ")" }, function(said)
+    local _, no = commands.command(state, "STATUS", { "STATUS ", mailbox, " (" .. concat(list, " ") .. ")" }, function(said)
       if said.kind ~= "mailbox" then return false end
       found = said.status
       return true
@@ -211,10 +211,10 @@ end
 --- Commands that take a name, and answer true; nil and a refusal.
 for name, word in next, { create = "CREATE", delete = "DELETE", subscribe = "SUBSCRIBE", unsubscribe = "UNSUBSCRIBE" } do
   METHODS[name] = function(state, mailbox, opts)
-    mailbox = words.mailbox(state, 1, name, "mailbox", mailbox, 1)
+    mailbox = arguments.mailbox(state, 1, name, "mailbox", mailbox, 1)
     opts = options(2, name, opts, TIMEOUT, 1)
     return state:call(name, opts.timeout, function()
-      local _, no = talk.command(state, word, { word .. " ", mailbox })
+      local _, no = commands.command(state, word, { word .. " ", mailbox })
       if no then return nil, no end
       return true
     end)
@@ -223,11 +223,11 @@ end
 
 --- Renames a mailbox. true; nil and a refusal
 function METHODS.rename(state, from, to, opts)
-  from = words.mailbox(state, 1, "rename", "from", from, 1)
-  to = words.mailbox(state, 2, "rename", "to", to, 1)
+  from = arguments.mailbox(state, 1, "rename", "from", from, 1)
+  to = arguments.mailbox(state, 2, "rename", "to", to, 1)
   opts = options(3, "rename", opts, TIMEOUT, 1)
   return state:call("rename", opts.timeout, function()
-    local _, no = talk.command(state, "RENAME", { "RENAME ", from, " ", to })
+    local _, no = commands.command(state, "RENAME", { "RENAME ", from, " ", to })
     if no then return nil, no end
     return true
   end)
@@ -239,7 +239,7 @@ function METHODS.namespace(state, opts)
   return state:call("namespace", opts.timeout, function()
     local has, found = state.capabilities, nil
     if not (has.NAMESPACE or has.IMAP4REV2) then return nil, clients.refusal("UNSUPPORTED", "the server has no NAMESPACE") end
-    local _, no = talk.say(state, "NAMESPACE", nil, function(said)
+    local _, no = commands.say(state, "NAMESPACE", nil, function(said)
       if said.kind ~= "namespace" then return false end
       found = clients.hash{ personal = said.personal, other = said.other, shared = said.shared }
       return true
@@ -257,9 +257,9 @@ end
 function METHODS.noop(state, opts)
   opts = options(1, "noop", opts, TIMEOUT, 1)
   return state:call("noop", opts.timeout, function()
-    local _, no = talk.say(state, "NOOP")
+    local _, no = commands.say(state, "NOOP")
     if no then return nil, no end
-    return talk.updates(state)
+    return commands.updates(state)
   end)
 end
 
@@ -282,9 +282,9 @@ function METHODS.idle(state, opts)
     end
     local finish = now() + seconds
     while #state.updates == 0 do
-      if state.idling and now() >= state.again then talk.rest(state) end
+      if state.idling and now() >= state.again then commands.rest(state) end
       if not state.idling then
-        local no = talk.idle(state)
+        local no = commands.idle(state)
         if no then return nil, no end
         state.again = now() + AGAIN
       end
@@ -295,21 +295,21 @@ function METHODS.idle(state, opts)
       local readable, err = core.poll({ state.channel.transport.socket }, {}, left < AGAIN and left or AGAIN, false, objects.polled)
       if not readable then error(err, 0) end
       if #readable > 0 then
-        local no = talk.listen(state)
+        local no = commands.listen(state)
         if no then return nil, no end
       elseif now() >= finish then
         break
       end
     end
     -- What has come with it is not left for the next call.
-    for _ = 1, talk.UPDATES do
+    for _ = 1, commands.UPDATES do
       if not state.idling then break end
       local readable = core.poll({ state.channel.transport.socket }, {}, 0, false, objects.polled)
       if not readable or #readable == 0 then break end
-      local no = talk.listen(state)
+      local no = commands.listen(state)
       if no then return nil, no end
     end
-    return talk.updates(state)
+    return commands.updates(state)
   end)
 end
 
@@ -344,9 +344,9 @@ end
 
 local object
 object, behind = clients.class("imap", public, FIELDS, function(state)
-  talk.rest(state)
+  commands.rest(state)
   state.leaving = true
-  talk.say(state, "LOGOUT")
+  commands.say(state, "LOGOUT")
 end, "logout")
 
 --- The object, for which `net.poll` can wait: it is readable once the server says something, or has said it already.

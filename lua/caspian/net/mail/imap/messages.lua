@@ -2,8 +2,8 @@
 -- `sequence = true` says otherwise.
 local args = require("caspian.net.args")
 local clients = require("caspian.net.mail.client")
-local talk = require("caspian.net.mail.imap.talk")
-local words = require("caspian.net.mail.imap.words")
+local commands = require("caspian.net.mail.imap.commands")
+local arguments = require("caspian.net.mail.imap.arguments")
 local error, min, next, rawget, rawset, setfenv, tostring, type = error, math.min, next, rawget, rawset, setfenv, tostring, type
 local concat, find, format, lower, upper = table.concat, string.find, string.format, string.lower, string.upper
 local _ENV = {} -- luacheck: ignore
@@ -92,7 +92,7 @@ function METHODS.fetch(state, messages, items, opts)
   if opts.into ~= nil and type(opts.into) ~= "function" and not clients.is_file(opts.into) then
     bad(3, "fetch", "into must be a function or an open file, got " .. show(opts.into), 1)
   end
-  local set, list, wanted = words.set(1, "fetch", messages, 1), items_of(items)
+  local set, list, wanted = arguments.set(1, "fetch", messages, 1), items_of(items)
   if set == "" then return opts.each and 0 or clients.array{} end
   local line = uid(opts) .. "FETCH " .. set .. " " .. list
   if opts.changed_since then line = line .. format(" (CHANGEDSINCE %.0f)", opts.changed_since) end
@@ -125,7 +125,7 @@ function METHODS.fetch(state, messages, items, opts)
       end
       return true
     end
-    local _, no = talk.command(state, "FETCH", { line }, on, sink)
+    local _, no = commands.command(state, "FETCH", { line }, on, sink)
     if no then return nil, no end
     return each and count or found
   end)
@@ -135,11 +135,11 @@ end
 
 local SEARCH = { sequence = "boolean", timeout = "seconds" }
 
---- The UIDs of messages. criteria: a table (`{ unseen = true, from = "joe", since = "2024-01-31" }`, see words.lua), or IMAP's own words
+--- The UIDs of messages. criteria: a table (`{ unseen = true, from = "joe", since = "2024-01-31" }`, see arguments.lua), or IMAP's own words
 -- ("UNSEEN SINCE 31-Jan-2024"). Defaults to all.
 function METHODS.search(state, criteria, opts)
   opts = options(2, "search", opts, SEARCH, 1)
-  local pieces = words.criteria(1, "search", criteria, 1)
+  local pieces = arguments.criteria(1, "search", criteria, 1)
   return state:call("search", opts.timeout, function()
     local capabilities, found = state.capabilities, nil
     local line = uid(opts) .. "SEARCH "
@@ -148,7 +148,7 @@ function METHODS.search(state, criteria, opts)
     if pieces.charset and not state.utf8 then line = line .. "CHARSET UTF-8 " end
     local command = { line .. pieces[1] }
     for at = 2, #pieces do command[at] = pieces[at] end
-    local _, no, tag = talk.command(state, "SEARCH", command, function(said)
+    local _, no, tag = commands.command(state, "SEARCH", command, function(said)
       if said.kind == "esearch" then
         found = { said.of, said.all or clients.array{} }
       elseif said.kind == "search" then
@@ -172,9 +172,9 @@ local STORE = { sequence = "boolean", timeout = "seconds", silent = "boolean", u
 --- Changes flags. how: "add", "remove" or "replace".
 -- @return the messages as they are now, a list of { uid, seq, flags }; true where `silent` asks for none. nil and a refusal
 function METHODS.store(state, messages, how, flags, opts)
-  local set = words.set(1, "store", messages, 1)
+  local set = arguments.set(1, "store", messages, 1)
   if not HOW[how] then bad(2, "store", 'how must be "add", "remove" or "replace", got ' .. show(how), 1) end
-  flags = words.flags(3, "store", flags, 1)
+  flags = arguments.flags(3, "store", flags, 1)
   opts = options(4, "store", opts, STORE, 1)
   if set == "" then return opts.silent or clients.array{} end
   local line = uid(opts) .. "STORE " .. set .. " "
@@ -182,7 +182,7 @@ function METHODS.store(state, messages, how, flags, opts)
   line = line .. HOW[how] .. (opts.silent and ".SILENT " or " ") .. flags
   return state:call("store", opts.timeout, function()
     local found, count = clients.array{}, 0
-    local _, no = talk.command(state, "STORE", { line }, not opts.silent and function(said)
+    local _, no = commands.command(state, "STORE", { line }, not opts.silent and function(said)
       if said.kind ~= "fetch" or not said.message.flags then return false end
       count = count + 1
       found[count] = said.message
@@ -202,16 +202,16 @@ local function copied(state, said)
   local found = clients.hash{}
   if not said or said.code ~= "COPYUID" then return found end
   local validity, from, to = said.arguments[1], said.arguments[2], said.arguments[3]
-  validity = talk.numbers(state, validity)
+  validity = commands.numbers(state, validity)
   found.uid_validity = validity and validity[1]
-  found.from, found.to = talk.numbers(state, from), talk.numbers(state, to)
+  found.from, found.to = commands.numbers(state, from), commands.numbers(state, to)
   if not (validity and found.from and found.to) then state.channel:fail("protocol", "the server's COPYUID is malformed") end
   return found
 end
 
 local function copy(state, word, set, mailbox, opts)
   local said = nil
-  local final, no = talk.command(state, word, { uid(opts) .. word .. " " .. set .. " ", mailbox }, function(response)
+  local final, no = commands.command(state, word, { uid(opts) .. word .. " " .. set .. " ", mailbox }, function(response)
     -- MOVE says it before the messages go (RFC 6851 section 4.3).
     if response.kind ~= "status" or response.code ~= "COPYUID" then return false end
     said = response
@@ -224,8 +224,8 @@ end
 --- Copies messages into another mailbox.
 -- @return { uid_validity, from = { uids }, to = { uids } }, empty where the server has no UIDPLUS. nil and a refusal
 function METHODS.copy(state, messages, mailbox, opts)
-  local set = words.set(1, "copy", messages, 1)
-  mailbox = words.mailbox(state, 2, "copy", "mailbox", mailbox, 1)
+  local set = arguments.set(1, "copy", messages, 1)
+  mailbox = arguments.mailbox(state, 2, "copy", "mailbox", mailbox, 1)
   opts = options(3, "copy", opts, COPY, 1)
   if set == "" then return clients.hash{} end
   return state:call("copy", opts.timeout, copy, "COPY", set, mailbox, opts)
@@ -234,8 +234,8 @@ end
 --- Moves messages into another mailbox. A server without MOVE copies them, and deletes those that were copied and no others (UIDPLUS).
 -- @return as `copy`. nil and a refusal; "UNSUPPORTED" where the server has neither
 function METHODS.move(state, messages, mailbox, opts)
-  local set = words.set(1, "move", messages, 1)
-  mailbox = words.mailbox(state, 2, "move", "mailbox", mailbox, 1)
+  local set = arguments.set(1, "move", messages, 1)
+  mailbox = arguments.mailbox(state, 2, "move", "mailbox", mailbox, 1)
   opts = options(3, "move", opts, COPY, 1)
   if set == "" then return clients.hash{} end
   return state:call("move", opts.timeout, function()
@@ -249,8 +249,8 @@ function METHODS.move(state, messages, mailbox, opts)
     local done, no = copy(state, "COPY", set, mailbox, opts)
     if not done then return nil, no end
     local _
-    _, no = talk.say(state, "STORE", "UID STORE " .. set .. " +FLAGS.SILENT (\\Deleted)")
-    if not no then _, no = talk.say(state, "EXPUNGE", "UID EXPUNGE " .. set) end
+    _, no = commands.say(state, "STORE", "UID STORE " .. set .. " +FLAGS.SILENT (\\Deleted)")
+    if not no then _, no = commands.say(state, "EXPUNGE", "UID EXPUNGE " .. set) end
     -- They are there now, and here still.
     if no then return nil, no end
     return done
@@ -266,7 +266,7 @@ local EXPUNGE = { timeout = "seconds" }
 function METHODS.expunge(state, messages, opts)
   -- An empty list is what a search found, and no options: it deletes nothing.
   if type(messages) == "table" and rawget(messages, "timeout") ~= nil and opts == nil then messages, opts = nil, messages end
-  local set = messages ~= nil and words.set(1, "expunge", messages, 1) or nil
+  local set = messages ~= nil and arguments.set(1, "expunge", messages, 1) or nil
   opts = options(2, "expunge", opts, EXPUNGE, 1)
   if set == "" then return clients.array{} end
   return state:call("expunge", opts.timeout, function()
@@ -274,7 +274,7 @@ function METHODS.expunge(state, messages, opts)
       return nil, unsupported("the server has no UIDPLUS: it can delete only all messages that are marked")
     end
     local found, box = clients.array{}, state.box
-    local _, no = talk.say(state, "EXPUNGE", set and "UID EXPUNGE " .. set or "EXPUNGE", function(said)
+    local _, no = commands.say(state, "EXPUNGE", set and "UID EXPUNGE " .. set or "EXPUNGE", function(said)
       if said.kind ~= "expunge" then return false end
       found[#found + 1] = said.number
       if box and box.exists and box.exists > 0 then box.exists = box.exists - 1 end
@@ -311,7 +311,7 @@ local function source(message, size)
       end
       size = last - here
     end
-    read = function(left) return message:read(min(left, talk.PIECE)) end
+    read = function(left) return message:read(min(left, commands.PIECE)) end
   else
     bad(2, "append", "message must be a string, an open file or a function, got " .. show(message), 2)
   end
@@ -334,16 +334,16 @@ end
 -- opts: flags, date (Unix time), size, timeout
 -- @return { uid_validity, uid }, empty where the server has no UIDPLUS. nil and a refusal: "TRYCREATE" where there is no such mailbox
 function METHODS.append(state, mailbox, message, opts)
-  mailbox = words.mailbox(state, 1, "append", "mailbox", mailbox, 1)
+  mailbox = arguments.mailbox(state, 1, "append", "mailbox", mailbox, 1)
   opts = options(3, "append", opts, APPEND, 1)
   local pieces = { "APPEND ", mailbox }
   local before = " "
   if opts.flags ~= nil then
-    before = before .. words.flags(3, "append", opts.flags, 1) .. " "
+    before = before .. arguments.flags(3, "append", opts.flags, 1) .. " "
   elseif state.accepts_utf8 then
     before = before .. "() " -- Courier knows UTF8 only behind flags
   end
-  if opts.date ~= nil then before = before .. words.date_time(3, "append", "date", opts.date, 1) .. " " end
+  if opts.date ~= nil then before = before .. arguments.date_time(3, "append", "date", opts.date, 1) .. " " end
   local from = source(message, opts.size)
   pieces[3] = before
   pieces[4] = from
@@ -353,11 +353,11 @@ function METHODS.append(state, mailbox, message, opts)
   end
   local call = from.pour and state.flow or state.call
   return call(state, "append", opts.timeout, function()
-    local said, no = talk.command(state, "APPEND", pieces)
+    local said, no = commands.command(state, "APPEND", pieces)
     if no then return nil, no end
     local found = clients.hash{}
     if said.code == "APPENDUID" then
-      local validity, number = talk.numbers(state, said.arguments[1]), talk.numbers(state, said.arguments[2])
+      local validity, number = commands.numbers(state, said.arguments[1]), commands.numbers(state, said.arguments[2])
       if not (validity and number) then state.channel:fail("protocol", "the server's APPENDUID is malformed") end
       found.uid_validity, found.uid = validity[1], number[1]
     end

@@ -25,8 +25,8 @@ pub(crate) fn reason(error: &Tls) -> &'static str {
         Tls::DecryptError => "decryption failed or bad record mac",
         Tls::NoCertificatesPresented => "peer did not return a certificate",
         Tls::NoApplicationProtocol => "no application protocol",
-        Tls::General(words) if words == UNREADABLE => UNREADABLE,
-        Tls::General(words) if words.contains("certificate chain") => "no shared cipher",
+        Tls::General(message) if message == UNREADABLE => UNREADABLE,
+        Tls::General(message) if message.contains("certificate chain") => "no shared cipher",
         _ => "internal error",
     }
 }
@@ -87,7 +87,7 @@ pub(crate) fn chain(
     anchors: &[TrustAnchor<'_>],
     now: UnixTime,
 ) -> Vec<Complaint> {
-    let at = |depth, words| Complaint { depth, words };
+    let at = |depth, message| Complaint { depth, message };
     let chain = Chain::of(own, between);
     let mut all = Vec::new();
     match error {
@@ -138,18 +138,18 @@ pub(crate) fn chain(
 
 /// What is wrong with a certificate that is believed itself.
 pub(crate) fn itself(error: &CertificateError) -> Vec<Complaint> {
-    let words = match error {
+    let message = match error {
         CertificateError::NotValidYetContext { .. } => NOT_YET,
         CertificateError::ExpiredContext { .. } => EXPIRED,
         CertificateError::InvalidPurpose => "unsuitable certificate purpose",
         _ => "certificate rejected",
     };
-    vec![Complaint { depth: 0, words }]
+    vec![Complaint { depth: 0, message }]
 }
 
 /// What a complaint is to rustls, which tells the peer by it.
-pub(crate) fn alert(words: &str) -> CertificateError {
-    match words {
+pub(crate) fn alert(message: &str) -> CertificateError {
+    match message {
         EXPIRED => CertificateError::Expired,
         NOT_YET => CertificateError::NotValidYet,
         "certificate revoked" => CertificateError::Revoked,
@@ -191,7 +191,7 @@ impl<'a> Chain<'a> {
     /// Nobody that is believed vouches for the last certificate.
     fn headless(&self) -> Vec<Complaint> {
         let depth = self.certs.len().saturating_sub(1);
-        let one = |depth, words| Complaint { depth, words };
+        let one = |depth, message| Complaint { depth, message };
         match (self.rooted, depth) {
             (true, 0) => vec![one(0, "self-signed certificate")],
             (true, _) => vec![one(depth, "self-signed certificate in certificate chain")],
@@ -206,12 +206,12 @@ impl<'a> Chain<'a> {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let look = |(depth, cert): (usize, &X509Certificate<'_>)| {
             let (from, to) = (cert.validity().not_before.timestamp(), cert.validity().not_after.timestamp());
-            let words = match (now < from, now > to) {
+            let message = match (now < from, now > to) {
                 (true, _) => NOT_YET,
                 (_, true) => EXPIRED,
                 _ => return None,
             };
-            Some(Complaint { depth, words })
+            Some(Complaint { depth, message })
         };
         self.certs.iter().enumerate().filter_map(look).collect()
     }

@@ -163,9 +163,9 @@ local function unasked(state, said, bytes)
   local kind, box = said.kind, state.opening or state.box
   if kind == "status" then
     if said.status == "BYE" and not state.leaving then
-      local words = "the server closes the connection: " .. spoken(said.text)
-      state:finish(words)
-      state.channel:fail("connection_reset", words)
+      local message = "the server closes the connection: " .. spoken(said.text)
+      state:finish(message)
+      state.channel:fail("connection_reset", message)
     elseif said.status == "PREAUTH" then
       state.channel:fail("protocol", state.channel:awaited() .. " is PREAUTH, which only a greeting may be")
     end

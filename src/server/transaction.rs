@@ -2,10 +2,11 @@
 
 use super::{
     Connection, Engine, Entry, HIGH, Note, Ticket,
-    connection::{Phase, State, Talk},
+    connection::{Phase, State, Transaction},
     stream::Stream,
 };
 use crate::{
+    allocation,
     conn::Conn,
     deadline::Deadline,
     error::{Kind, Result},
@@ -14,8 +15,7 @@ use crate::{
         answer::{Answer, Ends, Exchange, LAST_CHUNK, chunk},
         response::Version,
     },
-    pages,
-    panics::point,
+    panics::failpoint,
 };
 use std::{fs::File, rc::Rc, time::Duration};
 
@@ -47,44 +47,44 @@ impl Engine {
         let date = self.date();
         let stopping = self.stopping.is_some();
         let Some(mut connection) = self.asked(ticket) else { return Ok(false) };
-        point("server answer");
-        let Phase::Talk(talk) = &mut connection.phase else { return Ok(false) };
-        talk.keeps_alive &= !answer.closes() && !stopping;
-        let head_only = &*talk.head.method == "HEAD";
-        let version = talk.head.version;
+        failpoint("server answer");
+        let Phase::Transaction(transaction) = &mut connection.phase else { return Ok(false) };
+        transaction.keeps_alive &= !answer.closes() && !stopping;
+        let head_only = &*transaction.head.method == "HEAD";
+        let version = transaction.head.version;
         let ends = match &content {
             Content::Bytes(bytes) => Ends::After(bytes.len() as u64),
             Content::File(_, _, length) => Ends::After(*length),
             Content::Pieces | Content::Events if version == Version::Http10 => {
-                talk.keeps_alive = false;
+                transaction.keeps_alive = false;
                 Ends::Close
             }
             Content::Pieces | Content::Events => Ends::Chunked,
         };
-        let exchange = Exchange { version, head_only, keeps_alive: talk.keeps_alive, date: &date };
+        let exchange = Exchange { version, head_only, keeps_alive: transaction.keeps_alive, date: &date };
         let bodiless = answer.is_bodiless(&exchange);
-        talk.status = answer.status;
+        transaction.status = answer.status;
         connection.since = now;
         let out = connection.out.bytes();
         answer.head(&exchange, ends, out);
         let mut rest: &[u8] = &[];
         match content {
-            _ if bodiless => talk.state = State::Given,
+            _ if bodiless => transaction.state = State::Given,
             Content::Pieces | Content::Events => {
-                talk.state = if ends == Ends::Chunked { State::Chunked } else { State::Close };
-                talk.watched = matches!(content, Content::Events);
+                transaction.state = if ends == Ends::Chunked { State::Chunked } else { State::Close };
+                transaction.watched = matches!(content, Content::Events);
             }
             Content::Bytes(bytes) => {
                 let (first, more) = bytes.split_at(bytes.len().min(TOGETHER));
                 out.extend_from_slice(first);
                 rest = more;
-                talk.sent = bytes.len() as u64;
-                talk.state = State::Given;
+                transaction.sent = bytes.len() as u64;
+                transaction.state = State::Given;
             }
             Content::File(file, from, length) => {
                 connection.out.put_file(file, from, length);
-                talk.sent = length;
-                talk.state = State::Given;
+                transaction.sent = length;
+                transaction.state = State::Given;
             }
         }
         self.give(ticket, connection, rest, now)
@@ -98,12 +98,12 @@ impl Engine {
         }
         let now = self.clock.now();
         let Some(mut connection) = self.talking(ticket) else { return Ok(false) };
-        point("server piece");
-        let Phase::Talk(talk) = &mut connection.phase else { return Ok(false) };
+        failpoint("server piece");
+        let Phase::Transaction(transaction) = &mut connection.phase else { return Ok(false) };
         let mut rest: &[u8] = &[];
-        match talk.state {
+        match transaction.state {
             State::Chunked => {
-                pages::reserve(connection.out.bytes(), bytes.len() + 32)?;
+                allocation::reserve(connection.out.bytes(), bytes.len() + 32)?;
                 chunk(bytes, connection.out.bytes());
             }
             State::Close => rest = bytes,
@@ -112,7 +112,7 @@ impl Engine {
                 return Ok(true);
             }
         }
-        talk.sent += bytes.len() as u64;
+        transaction.sent += bytes.len() as u64;
         self.give(ticket, connection, rest, now)
     }
 
@@ -124,12 +124,12 @@ impl Engine {
         }
         let now = self.clock.now();
         let Some(mut connection) = self.talking(ticket) else { return Ok(false) };
-        let Phase::Talk(talk) = &mut connection.phase else { return Ok(false) };
-        if talk.state == State::Chunked {
+        let Phase::Transaction(transaction) = &mut connection.phase else { return Ok(false) };
+        if transaction.state == State::Chunked {
             connection.out.bytes().extend_from_slice(LAST_CHUNK);
         }
-        talk.state = State::Given;
-        talk.hungry = false;
+        transaction.state = State::Given;
+        transaction.hungry = false;
         self.give(ticket, connection, &[], now)
     }
 
@@ -139,15 +139,16 @@ impl Engine {
         self.own()?;
         let (now, date) = (self.clock.now(), self.date());
         let Some(mut connection) = self.asked(ticket) else { return Ok(None) };
-        point("server switch");
+        failpoint("server switch");
         let mut head = Vec::new();
-        if let Phase::Talk(talk) = &mut connection.phase {
-            let exchange = Exchange { version: talk.head.version, head_only: false, keeps_alive: true, date: &date };
+        if let Phase::Transaction(transaction) = &mut connection.phase {
+            let exchange =
+                Exchange { version: transaction.head.version, head_only: false, keeps_alive: true, date: &date };
             answer.head(&exchange, Ends::Switch, &mut head);
-            talk.status = answer.status;
+            transaction.status = answer.status;
         }
-        if let Phase::Talk(talk) = &connection.phase {
-            self.log(&connection, talk, true, now);
+        if let Phase::Transaction(transaction) = &connection.phase {
+            self.log(&connection, transaction, true, now);
         }
         let (stream, input) = self.release(ticket.index, *connection);
         let mut conn = match stream {
@@ -170,8 +171,8 @@ impl Engine {
             return self.abort_stream(ticket);
         }
         if let Some(connection) = self.talking(ticket) {
-            if let Phase::Talk(talk) = &connection.phase {
-                self.log(&connection, talk, false, self.clock.now());
+            if let Phase::Transaction(transaction) = &connection.phase {
+                self.log(&connection, transaction, false, self.clock.now());
             }
             self.end(ticket.index, *connection);
         }
@@ -185,8 +186,8 @@ impl Engine {
         let Some(slot) = self.slots.get_mut(ticket.index).filter(|slot| slot.turn == ticket.turn) else { return true };
         let Some(connection) = slot.connection.as_deref_mut() else { return true };
         let full = connection.out.held() > HIGH;
-        if let Phase::Talk(talk) = &mut connection.phase {
-            talk.hungry |= full;
+        if let Phase::Transaction(transaction) = &mut connection.phase {
+            transaction.hungry |= full;
         }
         !full
     }
@@ -219,7 +220,7 @@ impl Engine {
             return self.abandon_stream(ticket);
         }
         let Some(connection) = self.asked(ticket) else { return false };
-        let forked = matches!(&connection.phase, Phase::Talk(talk) if talk.forks != fork::forks());
+        let forked = matches!(&connection.phase, Phase::Transaction(transaction) if transaction.forks != fork::forks());
         if forked {
             self.end(ticket.index, *connection);
             return false;
@@ -243,7 +244,7 @@ impl Engine {
     fn in_state(&mut self, ticket: Ticket, fits: impl Fn(State) -> bool) -> Option<Box<Connection>> {
         let slot = self.slots.get_mut(ticket.index).filter(|slot| slot.turn == ticket.turn)?;
         match &slot.connection.as_deref()?.phase {
-            Phase::Talk(talk) if fits(talk.state) => slot.connection.take(),
+            Phase::Transaction(transaction) if fits(transaction.state) => slot.connection.take(),
             _ => None,
         }
     }
@@ -253,7 +254,7 @@ impl Engine {
         let Ticket { index, .. } = ticket;
         let wrote = write(&mut connection, rest, now);
         let state = match &connection.phase {
-            Phase::Talk(talk) => talk.state,
+            Phase::Transaction(transaction) => transaction.state,
             _ => State::Given,
         };
         match wrote {
@@ -263,8 +264,8 @@ impl Engine {
             },
             Ok(_) => self.put(index, connection),
             Err(error) => {
-                if let Phase::Talk(talk) = &connection.phase {
-                    self.log(&connection, talk, false, now);
+                if let Phase::Transaction(transaction) = &connection.phase {
+                    self.log(&connection, transaction, false, now);
                 }
                 self.end(index, *connection);
                 return if error.is(Kind::ConnectionReset) { Ok(false) } else { Err(error) };
@@ -275,13 +276,15 @@ impl Engine {
 
     /// An answer is the kernel's to the last byte. False where that was the connection's last.
     pub(super) fn over(&mut self, index: usize, connection: &mut Connection, now: Duration) -> Result<bool> {
-        let Phase::Talk(talk) = std::mem::replace(&mut connection.phase, Phase::Rest) else { return Ok(true) };
-        self.log(connection, &talk, true, now);
+        let Phase::Transaction(transaction) = std::mem::replace(&mut connection.phase, Phase::Rest) else {
+            return Ok(true);
+        };
+        self.log(connection, &transaction, true, now);
         if let Some(slot) = self.slots.get_mut(index) {
             slot.turn += 1;
         }
         connection.since = now;
-        if !talk.keeps_alive {
+        if !transaction.keeps_alive {
             connection.phase = Phase::Linger;
             connection.stream.finish();
             connection.readable = true;
@@ -297,14 +300,14 @@ impl Engine {
         Ok(true)
     }
 
-    pub(super) fn log(&mut self, connection: &Connection, talk: &Talk, complete: bool, now: Duration) {
+    pub(super) fn log(&mut self, connection: &Connection, transaction: &Transaction, complete: bool, now: Duration) {
         if self.options.tells_answers {
             self.tell(Note::Answered(Entry {
                 remote: connection.remote,
-                head: Rc::clone(&talk.head),
-                status: talk.status,
-                bytes: talk.sent,
-                seconds: now.saturating_sub(talk.began).as_secs_f64(),
+                head: Rc::clone(&transaction.head),
+                status: transaction.status,
+                bytes: transaction.sent,
+                seconds: now.saturating_sub(transaction.began).as_secs_f64(),
                 complete,
             }));
         }
@@ -313,7 +316,7 @@ impl Engine {
 
 fn write(connection: &mut Connection, rest: &[u8], now: Duration) -> Result<bool> {
     if !connection.writable || !connection.pump(now)? {
-        pages::append(connection.out.bytes(), rest)?;
+        allocation::append(connection.out.bytes(), rest)?;
         return Ok(false);
     }
     let mut rest = rest;
@@ -323,7 +326,7 @@ fn write(connection: &mut Connection, rest: &[u8], now: Duration) -> Result<bool
             None => {
                 connection.writable = false;
                 connection.waited.get_or_insert((now, 0));
-                pages::append(connection.out.bytes(), rest)?;
+                allocation::append(connection.out.bytes(), rest)?;
                 return Ok(false);
             }
         }

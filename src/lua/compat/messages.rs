@@ -18,7 +18,7 @@ pub const NO_DESCRIPTOR: Text = Cow::Borrowed("Bad file descriptor");
 #[derive(Debug)]
 pub enum Fail {
     /// Answered as `nil, text`.
-    Words(Text),
+    Message(Text),
     /// Raised: a wrong argument, by its index.
     Argument(usize, Text),
     /// Raised: Ctrl-C, or what another signal's handler raises.
@@ -28,8 +28,8 @@ pub enum Fail {
 pub type Outcome<T> = Result<T, Fail>;
 
 /// `nil, text`
-pub fn words<T>(text: impl Into<Text>) -> Outcome<T> {
-    Err(Fail::Words(text.into()))
+pub fn fail<T>(text: impl Into<Text>) -> Outcome<T> {
+    Err(Fail::Message(text.into()))
 }
 
 /// Raises `bad argument #index to 'method' (text)`.
@@ -43,7 +43,7 @@ impl From<Error> for Fail {
             return Fail::Interrupted;
         }
         let fields = error.fields();
-        Fail::Words(match fields.kind {
+        Fail::Message(match fields.kind {
             Kind::Timeout => TIMEOUT,
             Kind::ConnectionReset => CLOSED,
             Kind::ConnectionRefused => "connection refused".into(),
