@@ -24,6 +24,21 @@ impl From<Error> for Failure {
     }
 }
 
+/// Lua's own refusal: the front raises its first line, as Lua would have; what mlua adds is a traceback.
+impl From<mlua::Error> for Failure {
+    #[cold]
+    fn from(error: mlua::Error) -> Self {
+        let message = match error {
+            mlua::Error::MemoryError(_) => NO_MEMORY.to_owned(),
+            other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+        };
+        Failure::Argument(0, message)
+    }
+}
+
+/// What Lua says where there is no memory.
+pub const NO_MEMORY: &str = "not enough memory";
+
 /// A wrong argument.
 pub fn argument<T>(index: usize, message: impl ToString) -> Answer<T> {
     Err(Failure::Argument(index, message.to_string()))
@@ -33,7 +48,7 @@ pub fn argument<T>(index: usize, message: impl ToString) -> Answer<T> {
 pub fn found<T>(found: mlua::Result<Option<T>>, index: usize, other: impl FnOnce() -> String) -> Answer<T> {
     match found {
         Ok(found) => found.map_or_else(|| argument(index, other()), Ok),
-        Err(e) => argument(0, e.to_string().lines().next().unwrap_or_default()),
+        Err(e) => Err(e.into()),
     }
 }
 

@@ -1,12 +1,6 @@
 //! `fetch_all` for Lua: the calls that the front has started, fetched together.
 
-use super::{
-    answer::{argument, error_object},
-    define,
-    kinds::List,
-    responses::peek,
-    socket::seconds,
-};
+use super::{answer::error_object, define, kinds::List, responses::peek, socket::seconds};
 use crate::client::batch::{Limits, gather};
 use mlua::{AnyUserData, Lua, Table, Value};
 
@@ -37,5 +31,5 @@ fn all(lua: &Lua, (calls, parallel, per_origin, timeout): Given) -> super::answe
         Ok(()) => Ok(Value::Boolean(true)),
         Err(err) => error_object(lua, &err).map(Value::Table),
     });
-    told.collect::<mlua::Result<_>>().map(List).or_else(|e| argument(0, e))
+    told.collect::<mlua::Result<_>>().map(List).map_err(Into::into)
 }

@@ -82,7 +82,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 }
 
 fn bytes(lua: &Lua, text: &[u8]) -> Answer<LuaString> {
-    lua.create_string(text).or_else(|e| argument(0, e))
+    lua.create_string(text).map_err(Failure::from)
 }
 
 fn shown(lua: &Lua, digest: &[u8], hex: bool) -> Answer<LuaString> {
@@ -111,22 +111,18 @@ fn utf8(text: &LuaString, index: usize, what: &str) -> Answer<String> {
 fn parse(lua: &Lua, text: &str) -> Answer<Table> {
     let parts = checked(codec::parse(text), 1)?;
     let pairs = checked(codec::pairs(parts.query.as_deref().unwrap_or("")), 1)?;
-    let made = || {
-        let pair =
-            |(name, value): &(Vec<u8>, Vec<u8>)| Ok(List(vec![lua.create_string(name)?, lua.create_string(value)?]));
-        let pairs = pairs.iter().map(pair).collect::<mlua::Result<Vec<_>>>()?;
-        let table = lua.create_table()?;
-        table.raw_set("scheme", parts.scheme.as_str())?;
-        table.raw_set("userinfo", parts.userinfo.as_deref())?;
-        table.raw_set("host", parts.host.as_deref())?;
-        table.raw_set("port", parts.port)?;
-        table.raw_set("path", parts.path.as_str())?;
-        table.raw_set("query", parts.query.as_deref())?;
-        table.raw_set("fragment", parts.fragment.as_deref())?;
-        table.raw_set("pairs", List(pairs))?;
-        Ok(table)
-    };
-    made().or_else(|e: mlua::Error| argument(0, e))
+    let pair = |(name, value): &(Vec<u8>, Vec<u8>)| Ok(List(vec![lua.create_string(name)?, lua.create_string(value)?]));
+    let pairs = pairs.iter().map(pair).collect::<mlua::Result<Vec<_>>>()?;
+    let table = lua.create_table()?;
+    table.raw_set("scheme", parts.scheme.as_str())?;
+    table.raw_set("userinfo", parts.userinfo.as_deref())?;
+    table.raw_set("host", parts.host.as_deref())?;
+    table.raw_set("port", parts.port)?;
+    table.raw_set("path", parts.path.as_str())?;
+    table.raw_set("query", parts.query.as_deref())?;
+    table.raw_set("fragment", parts.fragment.as_deref())?;
+    table.raw_set("pairs", List(pairs))?;
+    Ok(table)
 }
 
 /// The front has checked the types.

@@ -38,7 +38,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "jar_records", |lua, jar: AnyUserData| {
         let records = held(&jar)?.lock().records(seconds());
         let list: mlua::Result<Vec<Table>> = records.iter().map(|record| table(lua, record)).collect();
-        list.map(List).or_else(|e| argument(0, e))
+        list.map(List).map_err(Into::into)
     })?;
     // jar_load(jar, list) -> how many were taken
     define(lua, core, "jar_load", |lua, (jar, list): (AnyUserData, Vec<Table>)| {
@@ -53,7 +53,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // jar_header(jar, url) -> the value of Cookie, or nil
     define(lua, core, "jar_header", |lua, (jar, at): (AnyUserData, LuaString)| {
         let value = held(&jar)?.lock().header(&url(&at)?, seconds());
-        value.map(|value| lua.create_string(value)).transpose().or_else(|e| argument(0, e))
+        value.map(|value| lua.create_string(value)).transpose().map_err(Into::into)
     })?;
     define(lua, core, "jar_clear", |_, jar: AnyUserData| {
         held(&jar)?.lock().clear();

@@ -48,7 +48,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             Some(event) => (event.name, event.data, event.id).into_lua_multi(lua),
             None => false.into_lua_multi(lua),
         };
-        made.or_else(|e| argument(0, e))
+        made.map_err(Into::into)
     })?;
     // events_info(events) -> url, last id, seconds before coming back
     define(lua, core, "events_info", |_, events: AnyUserData| {

@@ -20,7 +20,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "guard_decide", |lua, (rules, url, method): (AnyUserData, LuaString, LuaString)| {
         let Ok(rules) = rules.borrow::<HeldRules>() else { return argument(0, "not a guard's rules") };
         match rules.0.decide(&url.as_bytes(), &method.as_bytes()) {
-            Ok(decision) => values(lua, decision).or_else(|e| argument(0, e)),
+            Ok(decision) => values(lua, decision).map_err(Into::into),
             Err(Refusal::Refused(error)) => Err(error.into()),
             Err(Refusal::Wrong(index, why)) => argument(index, why),
         }

@@ -138,7 +138,7 @@ fn addresses(
 /// guard_start(clock, share, client, url, method, names, values, body, opts) -> call: a request that has not begun, under
 /// the clock. `share`: of how many addresses this is the first, since each of them may take its part of the time to connect.
 fn start(lua: &Lua, (clock, share, given): (AnyUserData, u32, Table)) -> Answer<Rc<Call>> {
-    let given = read(&given).or_else(|e| argument(0, e))?;
+    let given = read(&given)?;
     let Prepared { net, pool, request, source, request_options, .. } = prepare(lua, OP, given)?;
     let mut options = request_options.options;
     let deadline = clocked(&clock)?;
@@ -197,7 +197,7 @@ fn next(lua: &Lua, (method, url, shown, status, location, body, names): Asked) -
     let broken = |why| Error::new(Kind::Protocol, format!("the redirect cannot be followed: {why}")).op(OP);
     let shown = shown_after(&request.url, &shown, &location.as_bytes()).map_err(broken)?;
     let made = leads(lua, &hop.request, &shown, hop.crossed);
-    made.map(Some).or_else(|e| argument(0, e))
+    made.map(Some).map_err(Into::into)
 }
 
 /// `https:evil.example`: a path to those who read it as browsers do, a host to others.

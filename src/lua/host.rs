@@ -79,7 +79,7 @@ const TOLD: &str = "caspian.net.error.told";
 pub fn listen(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "tell", |lua, (error, text): (Table, LuaString)| {
         let kept = lua.create_sequence_from([Value::Table(error), Value::String(text)]);
-        kept.and_then(|told| lua.set_named_registry_value(TOLD, told)).or_else(|e| answer::argument(0, e))
+        kept.and_then(|told| lua.set_named_registry_value(TOLD, told)).map_err(Into::into)
     })
 }
 

@@ -100,7 +100,7 @@ impl Client {
     }
 
     pub(super) fn into_lua(self: Rc<Client>, lua: &Lua, classes: &Classes) -> Answer<Value> {
-        boxed::wrap(lua, &classes.clients, self).or_else(|e| argument(0, e))
+        boxed::wrap(lua, &classes.clients, self).map_err(Into::into)
     }
 
     pub(super) fn names(&self) -> Option<&Lookup> {
@@ -244,14 +244,13 @@ const MAX_BODY_JSON: usize = 256 << 20;
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Classes>> {
     core.raw_set("null", Value::NULL)?;
     define(lua, core, "json_encode", |lua, (value, index): (Value, usize)| {
-        lua.create_string(json::encode(lua, &value, index, "body_json", false, MAX_BODY_JSON)?)
-            .or_else(|e| argument(0, e))
+        lua.create_string(json::encode(lua, &value, index, "body_json", false, MAX_BODY_JSON)?).map_err(Into::into)
     })?;
     define(lua, core, "json_decode", |lua, text: LuaString| json::decode(lua, &text.as_bytes()))?;
     define(lua, core, "form_encode", |lua, (names, values): (Vec<LuaString>, Vec<LuaString>)| {
         let pairs: Vec<_> = names.iter().zip(&values).map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
         let form = form::encode(pairs.iter().map(|(name, value)| (&**name, &**value)))?;
-        lua.create_string(form).or_else(|e| argument(0, e))
+        lua.create_string(form).map_err(Into::into)
     })?;
     let classes = Rc::new(Classes::default());
     boxed::class::<Client>(lua, &classes.clients, lua.create_table()?)?;
@@ -267,7 +266,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Classes>> {
     define(lua, core, "http_step", |lua, call: AnyUserData| match peek(lua, &call)?.stream()?.fetch.step()? {
         Step::Head => Ok(Value::Boolean(true)),
         Step::Piece => Ok(Value::Boolean(false)),
-        Step::Sent => lua.create_string("sent").map(Value::String).or_else(|e| argument(0, e)),
+        Step::Sent => lua.create_string("sent").map(Value::String).map_err(Into::into),
     })?;
     define(lua, core, "http_supply", |lua, (call, piece): (AnyUserData, LuaString)| {
         peek(lua, &call)?.stream()?.fetch.supply(&piece.as_bytes())?;

@@ -1,11 +1,7 @@
 //! The kinds of values: our arrays and hashes carry metatables of the front, and `kind` names every value of ours.
 //! Metatables are compared; no metamethod is called.
 
-use super::{
-    answer::{Answer, argument},
-    raw,
-    socket::Class,
-};
+use super::{answer::Answer, raw, socket::Class};
 use mlua::{IntoLua, Lua, Table, Value};
 
 /// The names under which the front's tables are kept: the metatables of arrays and of hashes, and the kinds of values by
@@ -140,5 +136,5 @@ pub fn kind(lua: &Lua, value: &Value) -> Answer<Value> {
         value if value.is_null() => "null".into_lua(lua),
         _ => Ok(Value::Nil),
     };
-    kind.or_else(|e| argument(0, e))
+    kind.map_err(Into::into)
 }

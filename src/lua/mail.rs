@@ -260,5 +260,5 @@ fn checked(done: Result<(), String>) -> Answer<Value> {
 }
 
 fn bytes(lua: &Lua, text: &[u8]) -> Answer<LuaString> {
-    lua.create_string(text).or_else(|e| argument(0, e))
+    lua.create_string(text).map_err(Into::into)
 }

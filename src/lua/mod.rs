@@ -127,7 +127,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     define(lua, &core, "adopt", |lua, (errors, fields, array, hash, kinds): (Table, Table, Table, Table, Table)| {
         capability::unsealed(lua)?;
         let done = answer::set_errors(lua, errors, fields).and_then(|()| kinds::set(lua, array, hash, kinds));
-        done.map(|()| true).or_else(|e| argument(0, e))
+        done.map(|()| true).map_err(Failure::from)
     })?;
     define(lua, &core, "kind", |lua, value: Value| kinds::kind(lua, &value))?;
     // claim(): what capabilities are made with, once in a state; undo(seal): nothing was delivered

@@ -36,7 +36,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             let opts = Options::new(lua, opts, 3);
             choose(&mut question, &opts)?;
             let records = cap.names.resolve(&cap.net, &question, &opts.deadline()?)?;
-            table(lua, &records).or_else(|e| argument(0, e))
+            table(lua, &records).map_err(Into::into)
         },
     )?;
     // reverse_resolve(capability, ip, opts?)
@@ -57,7 +57,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let opts = Options::new(lua, opts, 2);
         choose(&mut question, &opts)?;
         match cap.names.reverse(&cap.net, &question, &opts.deadline()?)? {
-            Some(record) => value(lua, &record).or_else(|e| argument(0, e)),
+            Some(record) => value(lua, &record).map_err(Into::into),
             None => Ok(Value::Nil),
         }
     })

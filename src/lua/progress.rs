@@ -57,7 +57,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             return Ok(Value::Boolean(false));
         }
         let bar = lua.create_userdata(Bar { started: wall(), drawn: Cell::new(None) });
-        bar.map(Value::UserData).or_else(|e| argument(0, e))
+        bar.map(Value::UserData).map_err(Into::into)
     })?;
     // http_draw(bar, done, total, last)
     define(lua, core, "http_draw", |_, (bar, done, total, last): (AnyUserData, f64, Option<f64>, bool)| {
@@ -77,7 +77,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let call = peek(lua, &call)?;
         let stream = call.stream()?;
         let list = stream.fetch.records().iter().map(|one| record(lua, one)).collect::<mlua::Result<Vec<_>>>();
-        let list: Answer<Vec<Table>> = list.or_else(|e| argument(0, e));
+        let list: Answer<Vec<Table>> = list.map_err(Into::into);
         list
     })
 }

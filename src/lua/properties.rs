@@ -55,7 +55,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
                 _ => Ok(Value::Nil),
             }
         };
-        read().or_else(|e| argument(0, e))
+        read().map_err(Into::into)
     })?;
     define(lua, core, "describe", |lua, (socket, label): (Value, String)| {
         let socket = peek(lua, &socket)?;
@@ -105,7 +105,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             ("multicast_interface", Class::Udp) => {
                 // Lua's 5 and 5.0 are one number, mlua's two.
                 let text = match (value.as_u32(), &value) {
-                    (Some(index), _) => lua.create_string(index.to_string()).or_else(|e| argument(0, e))?,
+                    (Some(index), _) => lua.create_string(index.to_string())?,
                     (_, Value::String(text)) => text.clone(),
                     _ => return argument(0, "multicast_interface must be a name, an index or an IPv4 address"),
                 };

@@ -18,6 +18,7 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use super::{
+    answer::NO_MEMORY,
     signals,
     socket::{Call, Reply, Socket},
 };
@@ -134,6 +135,21 @@ pub fn take_error() -> Error {
     STASH
         .with(|stash| stash.try_borrow_mut().ok().and_then(|mut e| e.take()))
         .unwrap_or_else(|| Error::new(Kind::Socket, "internal error: no error to raise"))
+}
+
+/// Makes room for `slots` values on Lua's stack, or raises that there is no memory. `luaL_checkstack` would say that the stack
+/// overflows, which what is pushed here never makes it do.
+///
+/// # Safety
+/// `state` is a live Lua state in a protected call.
+pub unsafe fn room(state: *mut ffi::lua_State, slots: c_int) {
+    // SAFETY: the caller's promise; where there is no room, the extra slots that every C function has are enough for a text.
+    unsafe {
+        if ffi::lua_checkstack(state, slots) == 0 {
+            ffi::lua_pushlstring(state, NO_MEMORY.as_ptr().cast(), NO_MEMORY.len());
+            ffi::lua_error(state);
+        }
+    }
 }
 
 /// Pushes a whole number. Before Lua 5.3, and in LuaJIT, `lua_Integer` is as wide as a pointer, and numbers are doubles: what does not fit

@@ -62,7 +62,7 @@ impl Call {
     }
 
     pub(super) fn into_lua(self: Rc<Call>, lua: &Lua, calls: &Class) -> Answer<Value> {
-        boxed::wrap(lua, calls, self).or_else(|e| argument(0, e))
+        boxed::wrap(lua, calls, self).map_err(Failure::from)
     }
 
     /// Lua has its copy of all that was gathered.
@@ -127,7 +127,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             "trailers" => fields(lua, stream.fetch.trailers()),
             _ => fields(lua, head),
         };
-        made.or_else(|e| argument(0, e))
+        made.map_err(Failure::from)
     })?;
     // http_read(call, "piece" | "exact" | "line" | "rest" | "whole", count) -> bytes, or nil at the end
     define(lua, core, "http_read", |lua, (call, how, count): (AnyUserData, String, Option<f64>)| {
@@ -145,7 +145,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         if bytes.is_empty() {
             return Ok(Value::Nil);
         }
-        lua.create_string(bytes).map(Value::String).or_else(|e| argument(0, e))
+        lua.create_string(bytes).map(Value::String).map_err(Failure::from)
     })?;
     // http_save(call, count) -> bytes, nil at the end; false: the body was lost, and `http_again` may ask for it again
     define(lua, core, "http_save", |lua, (call, count): (AnyUserData, f64)| {
@@ -154,7 +154,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         match bytes {
             None => Ok(Value::Boolean(false)),
             Some(bytes) if bytes.is_empty() => Ok(Value::Nil),
-            Some(bytes) => lua.create_string(bytes).map(Value::String).or_else(|e| argument(0, e)),
+            Some(bytes) => lua.create_string(bytes).map(Value::String).map_err(Failure::from),
         }
     })?;
     // http_place(client, path) -> where `http_keep` saves a body; nothing is made yet
@@ -213,7 +213,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             "cert" => stream.fetch.cert().map(|cert| cert_table(lua, cert)).transpose().and_then(|t| t.into_lua(lua)),
             _ => Ok(Value::Boolean(stream.fetch.is_over())),
         };
-        made.or_else(|e| argument(0, e))
+        made.map_err(Failure::from)
     })?;
     define(lua, core, "http_drop", |lua, call: AnyUserData| {
         let call = peek(lua, &call)?;
@@ -261,11 +261,11 @@ pub(super) fn rest(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
             Err(err) => return Err(client::came_short(err, allocation::copied(place.window(0, filled))?).into()),
         }
     }
-    place.finish().or_else(|e| argument(0, e))
+    place.finish().map_err(Failure::from)
 }
 
 fn copied(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
-    lua.create_string(stream.rest()?).or_else(|e| argument(0, e))
+    lua.create_string(stream.rest()?).map_err(Failure::from)
 }
 
 /// A body in UTF-8, by the charset that the head names.
@@ -276,19 +276,19 @@ pub(super) fn text(lua: &Lua, label: Option<&[u8]>, body: &LuaString) -> Answer<
     let (encoding, mark) = encoding_rs::Encoding::for_bom(&bytes).unwrap_or((encoding, 0));
     let bytes = bytes.get(mark..).unwrap_or_default();
     if encoding == encoding_rs::UTF_8 && std::str::from_utf8(bytes).is_ok() {
-        return lua.create_string(bytes).or_else(|e| argument(0, e));
+        return lua.create_string(bytes).map_err(Failure::from);
     }
     let mut decoder = encoding.new_decoder_without_bom_handling();
     let most = decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(usize::MAX);
     let mut text = String::from_utf8(allocation::room(most)?).unwrap_or_default();
     let _ = decoder.decode_to_string(bytes, &mut text, true);
-    lua.create_string(text).or_else(|e| argument(0, e))
+    lua.create_string(text).map_err(Failure::from)
 }
 
 /// Status, reason and version of a response.
 fn head(lua: &Lua, stream: &Stream) -> Answer<(u16, LuaString, &'static str)> {
     let Some(head) = stream.fetch.head() else { return argument(0, "there is no response yet") };
-    let reason = lua.create_string(&head.reason).or_else(|e| argument(0, e))?;
+    let reason = lua.create_string(&head.reason)?;
     Ok((head.status, reason, head.version.number()))
 }
 

@@ -232,7 +232,7 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
             _ => tls.peer_cert().map(|cert| cert_table(lua, &cert)).transpose()?.into_lua(lua),
         };
         let value = socket.stream("tls", |conn| Ok(conn.session().map_or(Ok(Value::Nil), read)))?;
-        value.or_else(|e| argument(0, e))
+        value.map_err(Into::into)
     })
 }
 
@@ -347,7 +347,7 @@ fn datagrams(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let socket = peek(lua, &socket)?;
         let deadline = socket.deadline(own.and_then(seconds))?;
         let (bytes, from) = socket.udp("recv", |udp| udp.recv_from(max.unwrap_or(MAX_DATAGRAM), &deadline))?;
-        let bytes = lua.create_string(bytes).or_else(|e| argument(0, e))?;
+        let bytes = lua.create_string(bytes)?;
         let (host, port) = from.map(host_and_port).unzip();
         Ok((bytes, host, port))
     })?;
@@ -402,8 +402,8 @@ pub fn wrap(lua: &Lua, socket: Socket, timeout: Option<Duration>) -> Answer<Valu
     socket.set_timeout(timeout);
     let socket = Rc::new(socket);
     socket.cap.opened(Rc::<Socket>::downgrade(&socket));
-    let metatable: Table = lua.named_registry_value(&class_key(socket.kind)).or_else(|e| argument(0, e))?;
-    raw::wrap(lua, &metatable, Some(socket)).or_else(|e| argument(0, e))
+    let metatable: Table = lua.named_registry_value(&class_key(socket.kind))?;
+    raw::wrap(lua, &metatable, Some(socket)).map_err(Into::into)
 }
 
 pub fn peek(lua: &Lua, value: &Value) -> Answer<Rc<Socket>> {

@@ -62,7 +62,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             }
             Received::Closed(Goodbye { code, reason }) => (false, code, reason).into_lua_multi(lua),
         };
-        made.or_else(|e| argument(0, e))
+        made.map_err(Into::into)
     })?;
     define(lua, core, "websocket_ping", |lua, (socket, data, own): (Value, LuaString, Option<f64>)| {
         let socket = peek(lua, &socket)?;

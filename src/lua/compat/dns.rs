@@ -36,7 +36,7 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
     // hostname(address): its name; false if it has none
     let own = Rc::clone(home);
     define(lua, module, "hostname", move |lua, address: LuaString| match told(name(&own, &address.as_bytes()))? {
-        Some(name) => lua.create_string(name).map(mlua::Value::String).or_else(|e| argument(0, e)),
+        Some(name) => lua.create_string(name).map(mlua::Value::String).map_err(Into::into),
         None => Ok(mlua::Value::Boolean(false)),
     })?;
     // service(text): the name of a port, and false if the text is neither a port nor a service
@@ -51,7 +51,7 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
             Ok(Some(resolve::service_name(port, "tcp")?.unwrap_or_else(|| port.to_string())))
         };
         match told(find().or_else(|_| fail(inet::NO_ANSWER)))? {
-            Some(name) => lua.create_string(name).map(mlua::Value::String).or_else(|e| argument(0, e)),
+            Some(name) => lua.create_string(name).map(mlua::Value::String).map_err(Into::into),
             None => Ok(mlua::Value::Boolean(false)),
         }
     })?;
@@ -61,7 +61,7 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
         let host = told(inet::host(&host.as_bytes()))?;
         told(own.cap.net.grants().connect(&host.host, port).map(|_| true).map_err(Fail::from))
     })?;
-    define(lua, module, "gethostname", |lua, ()| lua.create_string(resolve::hostname()).or_else(|e| argument(0, e)))
+    define(lua, module, "gethostname", |lua, ()| lua.create_string(resolve::hostname()).map_err(Into::into))
 }
 
 fn told<T>(outcome: Outcome<T>) -> Answer<T> {

@@ -65,7 +65,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, &compat, "sockets", |lua, (cap, native): (AnyUserData, bool)| {
         let home = Home::new(held(&cap)?, native);
         pipe::ignore();
-        install(lua, &home).or_else(|e| argument(0, e))
+        install(lua, &home).map_err(Into::into)
     })?;
     core.raw_set("compat", compat)
 }

@@ -6,7 +6,7 @@ use crate::{
     compat::tls::{BadKey, Built, Context, Mode, OPTIONS, curve_names},
     files::Files,
     lua::{
-        answer::{Answer, argument, found},
+        answer::{Answer, found},
         capability::Capability,
         define, held as capability,
         options::MAX_PEM,
@@ -77,7 +77,7 @@ fn pem(files: &Files, given: &LuaString) -> Result<Vec<u8>, String> {
 pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
     let own = Rc::clone(classes);
     define(lua, core, "context_class", move |lua, methods: Table| {
-        boxed::class::<SslContext>(lua, &own.context, methods).or_else(|e| argument(0, e))
+        boxed::class::<SslContext>(lua, &own.context, methods).map_err(Into::into)
     })?;
     // create(cap, protocol): nothing for a protocol that is not spoken
     let own = Rc::clone(classes);
@@ -85,7 +85,7 @@ pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
         let cap = capability(&cap)?;
         let Some(asked) = Context::new(&protocol.to_string_lossy(), cap.net.ca()) else { return Ok(Value::Nil) };
         let context = SslContext { cap, asked: RefCell::new(asked), built: RefCell::default() };
-        boxed::wrap(lua, &own.context, Rc::new(context)).or_else(|e| argument(0, e))
+        boxed::wrap(lua, &own.context, Rc::new(context)).map_err(Into::into)
     })?;
     define(lua, core, "context_mode", |lua, (context, mode): (Value, LuaString)| {
         let mode = match &*mode.as_bytes() {

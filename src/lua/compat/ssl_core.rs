@@ -52,7 +52,7 @@ fn held(lua: &Lua, value: &Value) -> Answer<Rc<SslConn>> {
 fn text(lua: &Lua, text: &Text) -> Answer<Value> {
     match text == &INTERRUPTED {
         true => argument(0, INTERRUPTED),
-        false => text.as_ref().into_lua(lua).or_else(|e| argument(0, e)),
+        false => text.as_ref().into_lua(lua).map_err(Into::into),
     }
 }
 
@@ -83,7 +83,7 @@ fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> 
             }
             boxed::class::<SslConn>(lua, &own.conn, methods)
         };
-        build().or_else(|e| argument(0, e))
+        build().map_err(Into::into)
     })?;
     // create(context): a connection without a socket; false and why
     let own = Rc::clone(classes);
@@ -96,7 +96,7 @@ fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> 
         };
         let is_server = context.mode() == Some(Mode::Server);
         let conn = Rc::new(SslConn::new(context, built, is_server));
-        Ok((boxed::wrap(lua, &own.conn, conn).or_else(|e| argument(0, e))?, None))
+        Ok((boxed::wrap(lua, &own.conn, conn)?, None))
     })?;
     // attach(conn, socket): takes the stream out of an object of `socket`; false and why
     define(lua, core, "attach", |lua, (conn, socket): (Value, Value)| {
@@ -163,7 +163,7 @@ fn handshakes(lua: &Lua, core: &Table) -> mlua::Result<()> {
                 Step::Hello(hello) => {
                     let names = lua.create_sequence_from(hello.alpn.iter().flat_map(|name| lua.create_string(name)));
                     let values = ["hello".into_lua(lua), hello.name.into_lua(lua), names.and_then(|n| n.into_lua(lua))];
-                    values.into_iter().collect::<mlua::Result<_>>().or_else(|e| argument(0, e))?
+                    values.into_iter().collect::<mlua::Result<_>>()?
                 }
             })
         };
@@ -193,7 +193,7 @@ fn handshakes(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "sniname", |lua, conn: Value| Ok(held(lua, &conn)?.name.borrow().clone()))?;
     define(lua, core, "alpn", |lua, conn: Value| {
         let name = held(lua, &conn)?.tls(|tls| tls.alpn().map(<[u8]>::to_vec)).flatten();
-        name.map(|name| lua.create_string(name)).transpose().or_else(|e| argument(0, e))
+        name.map(|name| lua.create_string(name)).transpose().map_err(Into::into)
     })?;
     // info(conn): protocol, cipher, key exchange, authentication, encryption, bits; nothing before there is a cipher
     define(lua, core, "info", |lua, conn: Value| {
@@ -217,7 +217,7 @@ fn handshakes(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let secret = conn.secret.borrow().clone();
         let made = |tls: &Tls<_>| export(tls, &*secret?, &label.as_bytes(), &context, length as usize);
         let bytes = conn.tls(made).flatten();
-        bytes.map(|bytes| lua.create_string(bytes)).transpose().or_else(|e| argument(0, e))
+        bytes.map(|bytes| lua.create_string(bytes)).transpose().map_err(Into::into)
     })
 }
 
@@ -230,9 +230,9 @@ fn certificates(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
             true => conn.built.borrow().local_chain(),
             false => conn.tls(peer_chain).unwrap_or_default(),
         };
-        let all = lua.create_table().or_else(|e| argument(0, e))?;
+        let all = lua.create_table()?;
         for cert in chain {
-            all.raw_push(ssl_x509::wrap(lua, &own, cert)?).or_else(|e| argument(0, e))?;
+            all.raw_push(ssl_x509::wrap(lua, &own, cert)?)?;
         }
         Ok(all)
     })?;
@@ -257,6 +257,6 @@ fn certificates(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
             }
             all.into_lua(lua)
         };
-        Ok((false, build().or_else(|e| argument(0, e))?))
+        Ok((false, build()?))
     })
 }

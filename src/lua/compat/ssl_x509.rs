@@ -5,7 +5,7 @@ use crate::lua::boxed::{self, Boxed};
 use crate::{
     compat::tls::{ALT_NAMES, AltName, Attribute, Certificate, Encode, time_text},
     lua::{
-        answer::{Answer, argument, found},
+        answer::{Answer, found},
         define,
     },
 };
@@ -25,7 +25,7 @@ impl Boxed for X509 {
 
 /// A certificate as a Lua value.
 pub fn wrap(lua: &Lua, classes: &Classes, cert: Certificate) -> Answer<Value> {
-    boxed::wrap(lua, &classes.x509, Rc::new(X509 { cert, encode: Cell::default() })).or_else(|e| argument(0, e))
+    boxed::wrap(lua, &classes.x509, Rc::new(X509 { cert, encode: Cell::default() })).map_err(Into::into)
 }
 
 fn held(lua: &Lua, value: &Value, index: usize) -> Answer<Rc<X509>> {
@@ -36,7 +36,7 @@ pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
     let own = Rc::clone(classes);
     // The class around its methods, which the front has made; the metatable that is in use.
     define(lua, core, "x509_class", move |lua, methods: Table| {
-        boxed::class::<X509>(lua, &own.x509, methods).or_else(|e| argument(0, e))
+        boxed::class::<X509>(lua, &own.x509, methods).map_err(Into::into)
     })?;
     let own = Rc::clone(classes);
     define(lua, core, "x509_load", move |lua, pem: LuaString| {
@@ -72,12 +72,12 @@ pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
         let x509 = held(lua, &cert, 1)?;
         let encode = x509.encode.get();
         let names = if issuer { x509.cert.issuer(encode) } else { x509.cert.subject(encode) };
-        names_table(lua, names).or_else(|e| argument(0, e))
+        names_table(lua, names).map_err(Into::into)
     })?;
     define(lua, core, "x509_extensions", |lua, cert: Value| {
         let x509 = held(lua, &cert, 1)?;
         let names = x509.cert.alt_names(x509.encode.get());
-        extensions(lua, names).or_else(|e| argument(0, e))
+        extensions(lua, names).map_err(Into::into)
     })?;
     // issued(issuer, subject, between…): true, or false and why
     define(lua, core, "x509_issued", |lua, (issuer, subject, rest): (Value, Value, Variadic<Value>)| {

@@ -175,7 +175,7 @@ unsafe fn make(state: *mut ffi::lua_State, run: &mut Run<'_, '_>) {
     let mut metatables = run.metatables;
     // SAFETY: the stack has room for a table and a name of each level, and what is made meanwhile. Indices 1 to 4 are tables.
     unsafe {
-        ffi::luaL_checkstack(state, 2 * MAX_DEPTH as c_int + 8, ptr::null());
+        raw::room(state, 2 * MAX_DEPTH as c_int + 8);
         for (level, at) in run.levels.iter().zip(1..).take(run.depth) {
             ffi::lua_rawgeti(state, OPEN, 2 * at - 1);
             if level.has_name {

@@ -12,7 +12,7 @@ mod encode;
 
 pub use encode::encode;
 
-use super::answer::{Answer, argument};
+use super::answer::{Answer, NO_MEMORY, argument};
 use crate::{
     allocation,
     error::{Error, Kind},
@@ -36,7 +36,7 @@ pub fn decode(lua: &Lua, text: &[u8]) -> Answer<Value> {
     // RFC 8259, section 8.1: a byte order mark may be ignored.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let Ok(builder) = Builder::new(lua) else { return argument(0, "out of memory") };
+    let Ok(builder) = Builder::new(lua) else { return argument(0, NO_MEMORY) };
     let mut seed = Seed { builder, objects: None, names: Vec::new(), orders: HashMap::default(), full: false };
     let read = (&mut seed).deserialize(&mut reader).and_then(|()| reader.end());
     let made = read.and_then(|()| {
@@ -88,7 +88,7 @@ fn names_of(mut order: &[u8]) -> impl Iterator<Item = &[u8]> {
 impl<'de> Seed<'_, 'de> {
     fn made<T, E: serde::de::Error>(&mut self, value: mlua::Result<T>) -> Result<T, E> {
         value.map_err(|e| {
-            self.full |= matches!(e, mlua::Error::MemoryError(_));
+            self.full = true;
             E::custom(e)
         })
     }

@@ -21,7 +21,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             Some(length) => (length.min(1 << 53) as f64).into_lua_multi(lua),
             None => false.into_lua_multi(lua),
         };
-        found.or_else(|e| argument(0, e))
+        found.map_err(Into::into)
     })?;
     // imap_parse(response, most) -> what it says, how many values that is: `most` of them, or it is too large
     define(lua, core, "imap_parse", |lua, (response, most): (LuaString, f64)| {
@@ -47,7 +47,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             }
             Ok(())
         })?;
-        made.or_else(|e| argument(0, e))
+        made.map_err(Into::into)
     })?;
     // imap_encode(name) -> the name on the line; imap_decode(line) -> the name, false where it is no modified UTF-7
     define(lua, core, "imap_encode", |_, name: LuaString| match name.to_str() {
@@ -59,7 +59,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             Some(name) => name.into_lua_multi(lua),
             None => false.into_lua_multi(lua),
         };
-        decoded.or_else(|e| argument(0, e))
+        decoded.map_err(Into::into)
     })?;
     // imap_expand(set, most) -> its numbers, how many: `most` of them, or it is too large
     define(lua, core, "imap_expand", |lua, (set, most): (LuaString, f64)| {
@@ -71,7 +71,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "mail_parse", |lua, bytes: LuaString| {
         let mut value = Ok(Value::Nil);
         match parsed::parse(&bytes.as_bytes(), &mut |message| value = made(lua, &message)) {
-            Ok(()) => value.or_else(|e| argument(0, e)),
+            Ok(()) => value.map_err(Into::into),
             Err(parsed::TooMany) => {
                 let message =
                     format!("the message has more than {} parts, header fields or addresses", parsed::MAX_ITEMS);
@@ -95,5 +95,5 @@ fn told(fault: imap::Fault) -> Error {
 }
 
 fn pair(lua: &Lua, value: mlua::Result<Value>, items: usize) -> Answer<MultiValue> {
-    value.and_then(|value| (value, items as f64).into_lua_multi(lua)).or_else(|e| argument(0, e))
+    value.and_then(|value| (value, items as f64).into_lua_multi(lua)).map_err(Into::into)
 }

@@ -58,7 +58,7 @@ struct Maker<'n> {
 impl Maker<'_> {
     unsafe fn push(&mut self, value: &Value<'_>) {
         let state = self.state;
-        ffi::luaL_checkstack(state, SLOTS, c"a value of mail".as_ptr());
+        raw::room(state, SLOTS);
         match value {
             Value::Nil => ffi::lua_pushboolean(state, 0),
             Value::True => ffi::lua_pushboolean(state, 1),

@@ -342,17 +342,17 @@ fn next(lua: &Lua, value: &Value, timeout: Option<f64>, place: Option<LuaString>
         }
         if engine.has_notes() {
             let left = deadline.left().map_or(f64::INFINITY, |left| left.as_secs_f64());
-            return (true, left).into_lua_multi(lua).or_else(|e| argument(0, e));
+            return (true, left).into_lua_multi(lua).map_err(Into::into);
         }
         if let Some(request) = engine.request() {
             drop(engine);
             // What nearly every script asks for comes along.
             let head = Rc::clone(&request.head);
             let handle = request::wrap(lua, &socket, &server, request, place)?;
-            return (handle, &*head.method, head.target.path()).into_lua_multi(lua).or_else(|e| argument(0, e));
+            return (handle, &*head.method, head.target.path()).into_lua_multi(lua).map_err(Into::into);
         }
         if engine.is_over() {
-            return false.into_lua_multi(lua).or_else(|e| argument(0, e));
+            return false.into_lua_multi(lua).map_err(Into::into);
         }
         if looked && deadline.is_past() {
             return Err(socket.told(deadline.error("accept"), "accept").into());
@@ -394,7 +394,7 @@ fn note(lua: &Lua, value: &Value) -> Answer<MultiValue> {
             table.and_then(|table| ("refused", table).into_lua_multi(lua))
         }
     };
-    made.or_else(|e| argument(0, e))
+    made.map_err(Into::into)
 }
 
 /// An entry of the access log; `line` is the common log format, whose text nothing of a client's can break.

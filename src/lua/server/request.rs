@@ -65,7 +65,7 @@ pub(super) fn wrap(
         answered: Cell::new(false),
         read: Cell::new(0),
     };
-    lua.create_userdata(HeldRequest(Rc::new(held))).map(Value::UserData).or_else(|e| argument(0, e))
+    lua.create_userdata(HeldRequest(Rc::new(held))).map(Value::UserData).map_err(Into::into)
 }
 
 pub fn peek(value: &AnyUserData) -> Answer<Rc<Held>> {
@@ -92,7 +92,7 @@ impl Held {
 pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "request_get", |lua, (request, name): (AnyUserData, LuaString)| {
         let held = peek(&request)?;
-        get(lua, &held, &name.to_string_lossy()).or_else(|e| argument(0, e))
+        get(lua, &held, &name.to_string_lossy()).map_err(Into::into)
     })?;
     // request_pairs(request, "query" | "form") -> { name, value, name, value … }; nil where the body is no form
     define(lua, core, "request_pairs", |lua, (request, what): (AnyUserData, String)| {
@@ -111,10 +111,10 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             }
             table.into_lua(lua)
         };
-        made().or_else(|e| argument(0, e))
+        made().map_err(Into::into)
     })?;
     define(lua, core, "request_decode", |lua, (value, plus): (LuaString, bool)| {
-        lua.create_string(params::decoded(&value.as_bytes(), plus)).or_else(|e| argument(0, e))
+        lua.create_string(params::decoded(&value.as_bytes(), plus)).map_err(Into::into)
     })?;
     define(lua, core, "request_text", |lua, (request, body): (AnyUserData, LuaString)| {
         let held = peek(&request)?;
@@ -128,7 +128,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         held.read.set(held.read.get() + bytes.len() as u64);
         match bytes.is_empty() {
             true => Ok(Value::Nil),
-            false => lua.create_string(bytes).map(Value::String).or_else(|e| argument(0, e)),
+            false => lua.create_string(bytes).map(Value::String).map_err(Into::into),
         }
     })
 }

@@ -46,7 +46,7 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let done = held.server.engine()?.answer(held.ticket(), &answer, content);
         held.answered.set(true);
         match done.map_err(|e| e.op("respond"))? {
-            true => lua.create_string(held.ticket().text()).map(Value::String).or_else(|e| argument(0, e)),
+            true => lua.create_string(held.ticket().text()).map(Value::String).map_err(Failure::from),
             false => Ok(Value::Boolean(false)),
         }
     })?;

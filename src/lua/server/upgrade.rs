@@ -5,7 +5,7 @@ use super::{
     respond::{answer, gone, unanswered},
 };
 use crate::lua::{
-    answer::{Answer, argument},
+    answer::Answer,
     define,
     options::Options,
     responses::fields,
@@ -53,13 +53,13 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
             }
             list.into_lua(lua)
         };
-        made().or_else(|e| argument(0, e))
+        made().map_err(Into::into)
     })?;
     // request_slice(request, start, count) -> bytes
     define(lua, core, "request_slice", |lua, (request, start, count): (AnyUserData, f64, f64)| {
         let held = peek(&request)?;
         let bytes = slice(&held, start as u64, count as usize)?;
-        lua.create_string(bytes).or_else(|e| argument(0, e))
+        lua.create_string(bytes).map_err(Into::into)
     })
 }
 
