@@ -5,6 +5,7 @@ local frames = require("spec.support.frames")
 local process = require("spec.support.process")
 local servers = require("spec.support.servers")
 local serving = require("spec.support.serving")
+local wire = require("spec.support.wire")
 
 local has_posix, unistd = pcall(require, "posix.unistd")
 local has_wait, wait = pcall(require, "posix.sys.wait")
@@ -235,6 +236,31 @@ describe("http server over HTTP/2", function()
     turn(function() return one.said() == "1=413 3=413 5=431 7=431 9=200" end)
     assert.equal("puck.uno/touchstone/error/cannot_store_files", refused[3].class)
     server:close()
+  end)
+
+  it("gives the bodies of one connection a few files", function()
+    local refused = {}
+    open{ max_memory_bytes = 1000, spill = "/tmp", body_grace = 60, on_refused = function(info) refused[#refused + 1] = info end }
+    -- Those that announce long bodies, and one of no known length that turns out to be long.
+    local one = client("20x[H:4:+:$P,content-length=2000] H:4:41:$P D:0:41:{1001*a} H:5:43:$")
+    turn(function() return one.said() == "33:7 35:7 37:7 39:7 41=503 43=200" end)
+    assert.is_true(wire.open("^/tmp/.*deleted") <= 16, wire.open("^/tmp/.*deleted"))
+    assert.equal(5, #refused)
+    assert.equal(503, refused[5].status)
+    -- Another connection has its own, and what is handed out is the script's.
+    local other = client("H:4:1:$P,content-length=2000 D:1:1:{2000*a}")
+    one.send("D:1:1:{2000*a}", true)
+    local kept = {}
+    turn(function() return #kept == 2 end, function(request) kept[#kept + 1] = request end)
+    one.send("H:4:45:$P,content-length=2000 H:4:47:$P,content-length=2000 R:0:3:#00000008", true)
+    turn(function() return one.said() == "33:7 35:7 37:7 39:7 41=503 43=200 47:7" end)
+    one.send("H:4:49:$P,content-length=2000 D:1:49:{2000*b}", true)
+    turn(function() return #kept == 3 end, function(request) kept[#kept + 1] = request end)
+    for _, request in ipairs(kept) do
+      assert.equal(2000, #request:read())
+      assert.is_true(request:respond(200))
+    end
+    turn(function() return other.said() == "1=200" and one.said():find("49=200", 1, true) end)
   end)
 
   it("lets no connection have the memory of others", function()

@@ -5,15 +5,15 @@ local found, lfs = pcall(require, "lfs")
 
 local wire = {}
 
---- How many sockets this process has open, after what can be collected has been.
-function wire.open()
+--- How many descriptors this process has open whose target matches `pattern` (sockets), after what can be collected has been.
+function wire.open(pattern)
   collectgarbage()
   collectgarbage()
   local count = 0
   if not found or lfs.attributes("/proc/self/fd", "mode") ~= "directory" then return count end
   for name in lfs.dir("/proc/self/fd") do
     local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target")
-    if target and target:match("^socket:") then count = count + 1 end
+    if target and target:match(pattern or "^socket:") then count = count + 1 end
   end
   return count
 end

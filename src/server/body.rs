@@ -13,6 +13,10 @@ use std::{
     rc::Rc,
 };
 
+/// Files that the bodies of one connection may have before the script gets them.
+pub(super) const FILES: usize = 16;
+pub(super) const TOO_MANY_FILES: &str = "more than 16 bodies of one connection are too long for memory";
+
 /// Where bodies that are too long for memory go.
 #[derive(Clone)]
 pub struct Spill {
@@ -49,39 +53,73 @@ pub struct Body {
     unstored: bool,
 }
 
+/// What the requests of one connection of many streams have together, until the script gets them: bytes in memory, and files.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub bytes: Cell<u64>,
+    pub files: Cell<usize>,
+}
+
 /// How many of the bytes in memory are one's own: of all, and of a connection's where it has many requests at a time.
 #[derive(Debug, Default)]
 pub(super) struct Claim {
     all: Rc<Cell<u64>>,
-    connection: Option<Rc<Cell<u64>>>,
+    connection: Option<Rc<Held>>,
     own: u64,
+    /// One of the connection's files is its own, too.
+    file: bool,
 }
 
 impl Claim {
     /// Of nothing yet.
     #[cfg(feature = "http2")]
-    pub fn new(all: &Rc<Cell<u64>>, connection: &Rc<Cell<u64>>) -> Claim {
-        Claim { all: Rc::clone(all), connection: Some(Rc::clone(connection)), own: 0 }
+    pub fn new(all: &Rc<Cell<u64>>, connection: &Rc<Held>) -> Claim {
+        let mut claim = Claim::of_all(all);
+        claim.connection = Some(Rc::clone(connection));
+        claim
+    }
+
+    fn of_all(all: &Rc<Cell<u64>>) -> Claim {
+        Claim { all: Rc::clone(all), connection: None, own: 0, file: false }
     }
 
     pub fn add(&mut self, count: u64) {
         self.own += count;
-        for sum in [Some(&self.all), self.connection.as_ref()].into_iter().flatten() {
+        for sum in [Some(&*self.all), self.connection.as_ref().map(|held| &held.bytes)].into_iter().flatten() {
             sum.set(sum.get().saturating_add(count));
         }
     }
 
     fn clear(&mut self) {
         let own = std::mem::take(&mut self.own);
-        for sum in [Some(&self.all), self.connection.as_ref()].into_iter().flatten() {
+        for sum in [Some(&*self.all), self.connection.as_ref().map(|held| &held.bytes)].into_iter().flatten() {
             sum.set(sum.get().saturating_sub(own));
         }
+        if std::mem::take(&mut self.file)
+            && let Some(held) = &self.connection
+        {
+            held.files.set(held.files.get().saturating_sub(1));
+        }
+    }
+
+    /// The bytes are in a file from now on. Errors: the connection has too many.
+    fn file(&mut self) -> Result<(), Refusal> {
+        if self.connection.as_ref().is_some_and(|held| held.files.get() >= FILES) {
+            return Err(Refusal::new(503, TOO_MANY_FILES));
+        }
+        self.clear();
+        if let Some(held) = &self.connection {
+            held.files.set(held.files.get() + 1);
+            self.file = true;
+        }
+        Ok(())
     }
 
     /// True if there is room for so many more.
     fn fits(&self, count: u64, share: Share) -> bool {
         let within = |sum: &Cell<u64>, most| sum.get().saturating_add(count) <= most;
-        within(&self.all, share.all) && self.connection.as_ref().is_none_or(|sum| within(sum, share.connection))
+        within(&self.all, share.all)
+            && self.connection.as_ref().is_none_or(|held| within(&held.bytes, share.connection))
     }
 }
 
@@ -94,7 +132,7 @@ impl Drop for Claim {
 impl Body {
     /// `held`: bytes of all bodies in memory.
     pub(super) fn new(held: &Rc<Cell<u64>>) -> Body {
-        Body { claim: Claim { all: Rc::clone(held), connection: None, own: 0 }, ..Body::default() }
+        Body { claim: Claim::of_all(held), ..Body::default() }
     }
 
     /// One that counts for its connection, too.
@@ -140,6 +178,7 @@ impl Body {
             self.unstored = true;
             return Err(Refusal::new(413, "the body is longer than max_memory_bytes, and there is no spill"));
         };
+        self.claim.file()?;
         failpoint("server spill");
         let made = spill.files.scratch(spill.dir.as_bytes());
         let mut file = made.map_err(|refusal| match refusal {
@@ -149,7 +188,6 @@ impl Body {
         file.write_all(&self.memory).map_err(|error| full(&error))?;
         self.memory = Vec::new();
         self.file = Some(file);
-        self.hand_out();
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 
 use super::{
     Body, Connection, Content, Engine, HIGH, Handing, Note, Phase, Request, State, Ticket, Transaction,
-    body::{Claim, Share},
+    body::{Claim, FILES as SPILLED, Held, Share, TOO_MANY_FILES},
     connection::Out,
 };
 use crate::{
@@ -24,7 +24,6 @@ use crate::{
     panics::failpoint,
 };
 use std::{
-    cell::Cell,
     collections::{BTreeMap, VecDeque},
     mem,
     rc::Rc,
@@ -59,9 +58,9 @@ pub(super) struct Streams {
     exchanges: BTreeMap<u32, Exchange>,
     /// Answers that are all given, until the kernel has them, and whether they are whole.
     leaving: VecDeque<(Transaction, Claim, bool)>,
-    /// Bytes of heads of its requests, and of their bodies in memory that were not handed out.
-    heads: Rc<Cell<u64>>,
-    bodies: Rc<Cell<u64>>,
+    /// The heads of its requests, and their bodies that were not handed out.
+    heads: Rc<Held>,
+    bodies: Rc<Held>,
     /// The client leaves too much of its answers untaken, and what has come meanwhile.
     full: bool,
     withheld: Vec<Request>,
@@ -95,10 +94,10 @@ struct Coming {
     began: Duration,
 }
 
-/// Who has no room for a head.
+/// Who has no room for a request.
 enum Lack {
-    /// The connection.
-    Own,
+    /// The connection, and why.
+    Own(&'static str),
     /// All connections together.
     All,
 }
@@ -258,17 +257,22 @@ impl Streams {
         kept > UNTAKEN || self.exchanges.values().filter(|one| one.out.has_file()).count() >= FILES
     }
 
-    /// True if a request may have a head of so many bytes. What HTTP/1.1 would let the connection have is always there.
-    fn has_room_for(&self, head: u64, engine: &Engine) -> std::result::Result<(), Lack> {
-        let (own, limits) = (self.heads.get(), &engine.options.limits);
-        let sum = own.saturating_add(head);
+    /// Whether a request may have a head of so many bytes, and the body that is announced. What HTTP/1.1 would let the connection have is
+    /// always there.
+    fn has_room_for(&self, weight: u64, head: &Head, engine: &Engine) -> std::result::Result<(), Lack> {
+        let (own, limits) = (self.heads.bytes.get(), &engine.options.limits);
+        let is_long = matches!(head.framing, Framing::Length(length) if length > engine.options.memory);
+        if is_long && engine.options.spill.is_some() && self.bodies.files.get() >= SPILLED {
+            return Err(Lack::Own(TOO_MANY_FILES));
+        }
+        let sum = own.saturating_add(weight);
         if own == 0 || sum <= limits.head as u64 {
             return Ok(());
         }
         if sum > HEADS {
-            return Err(Lack::Own);
+            return Err(Lack::Own("the heads of one connection are longer than 1 MiB"));
         }
-        match engine.heads.get().saturating_add(head) > engine.options.buffered / 4 {
+        match engine.heads.get().saturating_add(weight) > engine.options.buffered / 4 {
             true => Err(Lack::All),
             false => Ok(()),
         }
@@ -559,7 +563,7 @@ impl Engine {
             return false;
         }
         let weight = (head.fields.size() + head.fields.len() * FIELD + head.target.as_str().len()) as u64;
-        let room = streams.has_room_for(weight, self);
+        let room = streams.has_room_for(weight, head, self);
         let mut claim = Claim::new(&self.heads, &streams.heads);
         claim.add(weight);
         let transaction = Transaction::new(Rc::clone(head), now, true);
@@ -568,10 +572,9 @@ impl Engine {
         let mut one = Exchange { transaction, claim, coming, handed: false, out: Out::default(), since: now };
         match room {
             Ok(()) => (),
-            Err(Lack::Own) => {
+            Err(Lack::Own(why)) => {
                 // It was not looked at: the client may ask again once others are answered (RFC 9113 section 8.7).
                 streams.session.reset(id, Reason::REFUSED_STREAM);
-                let why = "the heads of one connection are longer than 1 MiB";
                 self.tell_refusal(connection, Some(&one), Refusal::new(503, why));
                 return false;
             }

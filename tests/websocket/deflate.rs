@@ -130,15 +130,40 @@ fn rows() -> Vec<Row> {
             &["protocol: a compressed message: too many last blocks"],
         ),
         (
-            "in fragments, and each message anew",
+            "in fragments, and in all messages together",
             true,
             frames(&[
                 (0x02 | Z, &b"\x03\x00".repeat(200)),
                 (0x80, b""),
-                (0x02 | Z, &b"\x03\x00".repeat(200)),
-                (0x80, &b"\x03\x00".repeat(57)),
+                (BINARY | Z, &b"\x03\x00".repeat(57)),
+                (0x02 | Z, &b"\x03\x00".repeat(1)),
+                (0x80, &b"\x03\x00".repeat(1)),
             ]),
-            &["binary ", "protocol: a compressed message: too many last blocks"],
+            &["binary ", "binary ", "protocol: a compressed message: too many last blocks"],
+        ),
+        (
+            "messages pay for one each",
+            true,
+            [
+                frame(BINARY | Z, &b"\x03\x00".repeat(256)),
+                frame(BINARY | Z, b"\x03\x00").repeat(3),
+                frame(BINARY | Z, &b"\x03\x00".repeat(2)),
+            ]
+            .concat(),
+            &["binary ", "binary ", "binary ", "binary ", "protocol: a compressed message: too many last blocks"],
+        ),
+        (
+            "and so does content",
+            true,
+            [
+                frame(BINARY | Z, &b"\x03\x00".repeat(256)),
+                // A block without compression.
+                frame(TEXT | Z, &[&b"\x00\x80\x0c\x7f\xf3"[..], &[b'x'; 3200], b"\x00"].concat()),
+                frame(BINARY | Z, &b"\x03\x00".repeat(102)),
+                frame(BINARY | Z, &b"\x03\x00".repeat(2)),
+            ]
+            .concat(),
+            &["binary ", "text of 3200", "binary ", "protocol: a compressed message: too many last blocks"],
         ),
         (
             "with content there may be more of them",

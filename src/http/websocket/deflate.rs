@@ -15,8 +15,8 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// The least and the most that is made room for at once.
 const STEPS: std::ops::RangeInclusive<usize> = 1024..=64 * 1024;
 
-/// Last blocks that any message may have, and for how many of its bytes one more: after each the stream begins anew, which
-/// costs what much content costs. Compressors have one in a message, or none.
+/// Last blocks that messages may have together, besides one each, and one for so many of their bytes: after each the stream
+/// begins anew, which costs what much content costs. Compressors have one in a message, or none.
 const LAST_BLOCKS: u64 = 256;
 const BYTES_EACH: u64 = 32;
 
@@ -26,7 +26,7 @@ pub(super) struct Inflater {
     stream: Option<Decompress>,
     /// Nothing has come since the stream ended, or since there was none.
     fresh: bool,
-    /// Last blocks of this message.
+    /// Last blocks that neither a message nor its content has paid for.
     last: u64,
 }
 
@@ -81,7 +81,7 @@ impl Inflater {
         if !self.fresh {
             self.inflate(&TAIL, message, most)?;
         }
-        self.last = 0;
+        self.last = self.last.saturating_sub(1 + message.len() as u64 / BYTES_EACH);
         if !self.takeover {
             (self.stream, self.fresh) = (None, true);
         }
