@@ -1,34 +1,25 @@
 //! The cost of a peer's frames compared with their use, and the time that a head takes.
 //!
-//! Looks at the heads of frames alone (RFC 9113 section 4.1), before `h2` does. `h2` bounds the memory of a frame; an
+//! Looks at the heads of frames alone, before `h2` does. `h2` bounds the memory of a frame; an
 //! endless sequence of frames that only cause work (PING, SETTINGS, PRIORITY, unknown types, empty DATA) is bounded
 //! here. The time is passed in.
 
+use super::frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, Scanner, Step};
 use std::time::Duration;
 
-/// Bytes of a frame's head.
-const HEAD: usize = 9;
 /// Frames that ask for work alone and are free, at the beginning and with each second.
 const FREE: u64 = 1000;
 const EACH_SECOND: u64 = 100;
 /// Such frames that a stream's HEADERS pay for, and each KiB of bodies either way: windows are opened, streams reset.
 const EACH_STREAM: u64 = 20;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
 /// The account of one connection.
 #[derive(Debug)]
 pub struct Meter {
     /// Bytes of the preface to come.
     preface: usize,
-    head: [u8; HEAD],
-    have: usize,
-    /// Bytes of payload to come of the frame at hand, and whether a head is over with it.
-    left: usize,
+    scanner: Scanner,
+    /// A head is over with the frame at hand.
     closes: bool,
     /// Since when a head is under way.
     block: Option<Duration>,
@@ -44,9 +35,7 @@ impl Meter {
     pub fn new(preface: usize, now: Duration) -> Meter {
         Meter {
             preface,
-            head: [0; HEAD],
-            have: 0,
-            left: 0,
+            scanner: Scanner::default(),
             closes: false,
             block: None,
             began: now,
@@ -58,52 +47,31 @@ impl Meter {
 
     /// Looks at what has come; false once it is a flood.
     pub fn feed(&mut self, bytes: &[u8], now: Duration) -> bool {
-        let mut rest = bytes;
-        let skipped = self.preface.min(rest.len());
+        let skipped = self.preface.min(bytes.len());
         self.preface -= skipped;
-        rest = rest.get(skipped..).unwrap_or_default();
-        while let Some((byte, after)) = rest.split_first() {
-            if self.left > 0 {
-                let count = self.left.min(rest.len());
-                self.left -= count;
-                rest = rest.get(count..).unwrap_or_default();
-                self.close();
-                continue;
-            }
-            if let Some(place) = self.head.get_mut(self.have) {
-                *place = *byte;
-            }
-            self.have += 1;
-            rest = after;
-            if self.have == HEAD {
-                self.have = 0;
-                self.frame(now);
-                self.close();
+        let mut rest = bytes.get(skipped..).unwrap_or_default();
+        while let Some(step) = self.scanner.next(&mut rest) {
+            match step {
+                Step::Head(frame) => self.frame(&frame, now),
+                Step::End if self.closes => (self.closes, self.block) = (false, None),
+                Step::End => (),
             }
         }
         self.is_fair(now)
     }
 
-    fn frame(&mut self, now: Duration) {
-        let [high, middle, low, kind, flags, ..] = self.head;
-        self.left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+    fn frame(&mut self, frame: &Frame, now: Duration) {
         self.closes = false;
-        match kind {
-            DATA if self.left > 0 => self.moved += self.left as u64,
-            DATA if flags & END_STREAM != 0 => (),
+        match frame.kind {
+            DATA if frame.length > 0 => self.moved += frame.length as u64,
+            DATA if frame.flags & END_STREAM != 0 => (),
             HEADERS | CONTINUATION => {
-                self.closes = flags & END_HEADERS != 0;
+                self.closes = frame.flags & END_HEADERS != 0;
                 self.block.get_or_insert(now);
-                self.streams += u64::from(kind == HEADERS);
-                self.spent += u64::from(kind == CONTINUATION);
+                self.streams += u64::from(frame.kind == HEADERS);
+                self.spent += u64::from(frame.kind == CONTINUATION);
             }
             _ => self.spent += 1,
-        }
-    }
-
-    fn close(&mut self) {
-        if self.left == 0 && self.closes {
-            (self.closes, self.block) = (false, None);
         }
     }
 
@@ -125,7 +93,7 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::frames::HEAD, *};
 
     fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
         let length = (payload as u32).to_be_bytes();

@@ -2,11 +2,12 @@
 //! moved in and out of a [`pipe`]. No runtime, no thread and no wakers: the code that moves bytes polls.
 //!
 //! [`serve`] is a server's side of a connection. [`session`] is a client's, [`answer`] one request on it; `census`
-//! counts the frames that `h2` does not.
+//! counts the frames that `h2` does not, `meter` does so for a server. Both see the heads that `frames` finds.
 
 pub mod answer;
 mod census;
 mod client_head;
+mod frames;
 mod head;
 mod meter;
 pub mod pipe;
