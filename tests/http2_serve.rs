@@ -10,6 +10,8 @@ use caspian_net::http::{
 };
 use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
+mod frames;
+
 struct Row {
     expected: String,
     name: String,
@@ -20,159 +22,10 @@ fn rows() -> Vec<Row> {
     let lines = include_str!("../spec/data/hostile_http2.tsv").lines().filter(|line| !line.starts_with('#'));
     let row = |line: &str| {
         let mut parts = line.split('\t');
-        let (expected, name, frames) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
-        Row { expected: expected.into(), name: name.into(), bytes: bytes(frames) }
+        let (expected, name, row) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+        Row { expected: expected.into(), name: name.into(), bytes: frames::connection(row) }
     };
     lines.map(row).collect()
-}
-
-/// The bytes of a row: preface, SETTINGS and frames.
-fn bytes(frames: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let frames = match frames.strip_prefix('!') {
-        Some(raw) => {
-            let (preface, rest) = raw.split_once(' ').unwrap();
-            out.extend(text(preface));
-            rest
-        }
-        None => {
-            out.extend_from_slice(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
-            frames
-        }
-    };
-    let mut last = 0u32;
-    for frame in repeated(frames).split(' ') {
-        let mut parts = frame.splitn(4, ':');
-        let (kind, flags, stream) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
-        let payload = payload(parts.next().unwrap());
-        let hex = |text: &str| u32::from_str_radix(text, 16).unwrap();
-        let mut length = payload.len() as u32;
-        let kind = match kind {
-            "D" => 0,
-            "H" => 1,
-            "P" => 2,
-            "R" => 3,
-            "S" => 4,
-            "U" => 5,
-            "I" => 6,
-            "G" => 7,
-            "W" => 8,
-            "C" => 9,
-            long if long.starts_with('L') => {
-                length = hex(&long[1..]);
-                0
-            }
-            other => hex(other),
-        };
-        let stream = match stream {
-            "+" => {
-                if last == 0 {
-                    1
-                } else {
-                    last + 2
-                }
-            }
-            "=" => last,
-            number => number.parse().unwrap(),
-        };
-        last = stream;
-        out.extend_from_slice(&length.to_be_bytes()[1..]);
-        out.push(kind as u8);
-        out.push(hex(flags) as u8);
-        out.extend_from_slice(&stream.to_be_bytes());
-        out.extend_from_slice(&payload);
-    }
-    out
-}
-
-/// `Nx[..]` written out.
-fn repeated(frames: &str) -> String {
-    let mut out = String::new();
-    let mut rest = frames;
-    while let Some(at) = rest.find("x[") {
-        let start = rest[..at].rfind(' ').map_or(0, |blank| blank + 1);
-        let end = at + rest[at..].find(']').unwrap();
-        let count: usize = rest[start..at].parse().unwrap();
-        out.push_str(&rest[..start]);
-        out.push_str(vec![&rest[at + 2..end]; count].join(" ").as_str());
-        rest = &rest[end + 1..];
-    }
-    out + rest
-}
-
-fn payload(parts: &str) -> Vec<u8> {
-    let mut all = String::new();
-    let mut rest = parts;
-    // {N*..,} is parts of their own; within a value it is text.
-    while let Some(at) = rest.find('{') {
-        let end = at + rest[at..].find('}').unwrap();
-        let (count, what) = rest[at + 1..end].split_once('*').unwrap();
-        all.push_str(&rest[..at]);
-        all.push_str(&what.repeat(count.parse().unwrap()));
-        rest = &rest[end + 1..];
-    }
-    all.push_str(rest);
-    let mut out = Vec::new();
-    for part in all.split(',').filter(|part| !part.is_empty()) {
-        match part.split_once('=') {
-            _ if part == "$" => out.extend(payload("m=GET,s=http,p=/,a=a")),
-            _ if part == "$P" => out.extend(payload("m=POST,s=http,p=/,a=a")),
-            _ if part.starts_with('#') => {
-                let digits = &part[1..];
-                out.extend(
-                    (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()),
-                );
-            }
-            None => out.extend(text(part)),
-            Some((name, value)) => {
-                out.push(0);
-                let name = match name {
-                    "m" => b":method".to_vec(),
-                    "s" => b":scheme".to_vec(),
-                    "p" => b":path".to_vec(),
-                    "a" => b":authority".to_vec(),
-                    name => text(name),
-                };
-                string(&name, &mut out);
-                string(&text(value), &mut out);
-            }
-        }
-    }
-    out
-}
-
-/// A string of HPACK, without Huffman's code (RFC 7541 section 5.2).
-fn string(text: &[u8], out: &mut Vec<u8>) {
-    let mut length = text.len();
-    if length < 127 {
-        out.push(length as u8);
-    } else {
-        out.push(127);
-        length -= 127;
-        while length >= 128 {
-            out.push((length % 128) as u8 | 128);
-            length /= 128;
-        }
-        out.push(length as u8);
-    }
-    out.extend_from_slice(text);
-}
-
-/// `\r \n \xHH`.
-fn text(escaped: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = escaped;
-    while let Some(at) = rest.find('\\') {
-        out.extend_from_slice(&rest.as_bytes()[..at]);
-        match &rest[at + 1..at + 2] {
-            "r" => out.push(b'\r'),
-            "n" => out.push(b'\n'),
-            _ => out.push(u8::from_str_radix(&rest[at + 2..at + 4], 16).unwrap()),
-        }
-        rest = &rest[at + if &rest[at + 1..at + 2] == "x" { 4 } else { 2 }..];
-    }
-    out.extend_from_slice(rest.as_bytes());
-    out
 }
 
 /// What a server said: statuses, resets and the GOAWAY, without resets that follow an answer.
@@ -385,7 +238,7 @@ fn mutations_of_rows_end_well() {
 /// A hundred streams at a time: those beyond are refused, and may be asked again elsewhere (RFC 9113 section 5.1.2).
 #[test]
 fn streams_beyond_the_limit_are_refused() {
-    let (handed, said) = talk([&bytes("110x[H:4:+:$P]")[..]].into_iter());
+    let (handed, said) = talk([&frames::connection("110x[H:4:+:$P]")[..]].into_iter());
     let refused: Vec<String> = (100..110).map(|n| format!("{}:7", 2 * n + 1)).collect();
     assert_eq!((handed, said), (0, refused.join(" ")));
 }
@@ -393,7 +246,7 @@ fn streams_beyond_the_limit_are_refused() {
 /// Whole requests that are taken back in the same breath are handed out to nobody (CVE-2023-44487).
 #[test]
 fn streams_that_are_taken_back_at_once() {
-    assert_eq!(talk([&bytes("200x[H:5:+:$ R:0:=:#00000008]")[..]].into_iter()), (0, "away:11".into()));
+    assert_eq!(talk([&frames::connection("200x[H:5:+:$ R:0:=:#00000008]")[..]].into_iter()), (0, "away:11".into()));
 }
 
 /// A client that reads nothing is not read either: what it can make us keep is bounded.
@@ -401,8 +254,8 @@ fn streams_that_are_taken_back_at_once() {
 fn who_does_not_read_is_not_read() {
     let now = Duration::ZERO;
     let mut session = Session::new(Limits::default(), false, now);
-    session.feed(&bytes("H:4:1:$P"), now);
-    let pings = bytes("50x[I:0:0:#0102030405060708]");
+    session.feed(&frames::connection("H:4:1:$P"), now);
+    let pings = frames::connection("50x[I:0:0:#0102030405060708]");
     let mut fed = 0;
     for second in 0..1000 {
         let now = Duration::from_secs(second);

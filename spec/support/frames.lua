@@ -67,14 +67,17 @@ function frames.bytes(row, bare)
   for kind, flags, stream, rest in row:gmatch("([^:%s]+):(%x+):([^:%s]+):(%S*)") do
     local body = payload(rest)
     local length = #body
-    if kind:sub(1, 1) == "L" then
+    local raw = kind == "X"
+    if raw then
+      kind = 0
+    elseif kind:sub(1, 1) == "L" then
       kind, length = 0, tonumber(kind:sub(2), 16)
     else
       kind = KINDS[kind] or tonumber(kind, 16)
     end
     if stream == "+" then stream = (last or 0) > 0 and last + 2 or 1 elseif stream == "=" then stream = last end
     last = tonumber(stream)
-    out[#out + 1] = number(length, 3) .. char(kind, tonumber(flags, 16)) .. number(last, 4) .. body
+    out[#out + 1] = raw and body or number(length, 3) .. char(kind, tonumber(flags, 16)) .. number(last, 4) .. body
   end
   return table.concat(out)
 end

@@ -128,10 +128,12 @@ mod tests {
         steps
     }
 
+    /// Bytes; length, type, flags and stream; padding; last stream and code.
+    type Row = (&'static [u8], (usize, u8, u8, u32), usize, Option<(u32, u32)>);
+
     #[test]
     fn frames_are_found_however_they_are_cut() {
-        // The bytes; length, kind, flags, stream; padding; GOAWAY.
-        let rows: [(&[u8], (usize, u8, u8, u32), usize, Option<(u32, u32)>); 9] = [
+        let rows: [Row; 9] = [
             (b"\0\0\0\x04\0\0\0\0\0", (0, SETTINGS, 0, 0), 0, None),
             (b"\0\0\x03\0\x01\0\0\0\x01abc", (3, DATA, 1, 1), 0, None),
             (b"\0\0\x05\0\x08\0\0\0\x01\x02ab\0\0", (5, DATA, 8, 1), 3, None),

@@ -1,4 +1,4 @@
-//! What servers send, as rows of frames (`tests/data/http2_answers.txt`): frame by frame, whole, byte by byte, and cut at every place.
+//! What servers send, as rows of frames (`tests/data/http2_answers.tsv`): frame by frame, whole, byte by byte, and cut at every place.
 
 use super::{
     answer::{Answer, Found},
@@ -6,137 +6,8 @@ use super::{
 };
 use crate::{error::Kind, http::body::Asked};
 
-/// The text of rows as bytes, frame by frame; `None` is the end of the connection.
-mod frames {
-    pub fn of(text: &str) -> Vec<Option<Vec<u8>>> {
-        split(text, ';').iter().map(|frame| frame.trim()).flat_map(one).collect()
-    }
-
-    fn one(text: &str) -> Vec<Option<Vec<u8>>> {
-        if text == "eof" {
-            return vec![None];
-        }
-        let (count, text) = match text.split_once('*') {
-            Some((count, rest)) if count.bytes().all(|byte| byte.is_ascii_digit()) => (count.parse().unwrap(), rest),
-            _ => (1, text),
-        };
-        vec![Some(frame(text)); count]
-    }
-
-    fn frame(text: &str) -> Vec<u8> {
-        let message = split(text, ' ');
-        let (kind, mut message) = (message[0].as_str(), message[1..].iter().filter(|word| !word.is_empty()).peekable());
-        let mut payload = Vec::new();
-        if kind == "raw" {
-            message.for_each(|word| add(word, &mut payload));
-            return payload;
-        }
-        let kind = match kind.strip_prefix("0x") {
-            Some(hex) => u8::from_str_radix(hex, 16).unwrap(),
-            None => {
-                const KINDS: [&str; 10] = [
-                    "data",
-                    "headers",
-                    "priority",
-                    "rst",
-                    "settings",
-                    "push",
-                    "ping",
-                    "goaway",
-                    "window",
-                    "continuation",
-                ];
-                KINDS.iter().position(|name| *name == kind).unwrap_or_else(|| panic!("frame {kind}")) as u8
-            }
-        };
-        let stream = message.next_if(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
-        let stream: u32 = stream.map_or(0, |word| word.parse().unwrap());
-        let (mut flags, mut length) = (0, None);
-        for word in message {
-            match word.as_str() {
-                "+es" | "+ack" => flags |= 1,
-                "+eh" => flags |= 4,
-                "+padded" => flags |= 8,
-                "+priority" => flags |= 0x20,
-                word => match word.strip_prefix("len:") {
-                    Some(given) => length = Some(given.parse::<usize>().unwrap()),
-                    None => add(word, &mut payload),
-                },
-            }
-        }
-        let mut out = (length.unwrap_or(payload.len()) as u32).to_be_bytes()[1..].to_vec();
-        out.extend([kind, flags]);
-        out.extend(stream.to_be_bytes());
-        out.extend(payload);
-        out
-    }
-
-    fn add(word: &str, out: &mut Vec<u8>) {
-        if let Some(text) = word.strip_prefix('"') {
-            return out.extend(unescaped(text.strip_suffix('"').unwrap()));
-        }
-        if let Some((kind, rest)) = word.split_once(':').filter(|(kind, _)| !kind.is_empty()) {
-            let number = || rest.parse::<usize>().unwrap();
-            match kind {
-                "x" => return out.extend(data_encoding::HEXLOWER.decode(rest.as_bytes()).unwrap()),
-                "u32" => return out.extend((number() as u32).to_be_bytes()),
-                "zeros" => return out.extend(vec![0; number()]),
-                "text" => return out.extend(vec![b't'; number()]),
-                "indexes" => return out.extend(vec![0xbe; number()]),
-                "fields" => return (0..number()).for_each(|_| add("f=1", out)),
-                _ => (),
-            }
-        }
-        // A name may begin with a colon.
-        let (name, value) = word.split_once('=').unwrap_or_else(|| panic!("payload {word}"));
-        out.push(0);
-        string(name.as_bytes(), out);
-        match value.strip_prefix("text:") {
-            Some(count) => string(&vec![b't'; count.parse().unwrap()], out),
-            None => string(&unescaped(value), out),
-        }
-    }
-
-    /// RFC 7541 section 5.2, without Huffman.
-    fn string(bytes: &[u8], out: &mut Vec<u8>) {
-        match bytes.len() {
-            length @ 0..127 => out.push(length as u8),
-            length => {
-                let mut rest = length - 127;
-                out.push(127);
-                while rest >= 128 {
-                    out.push((rest % 128) as u8 | 128);
-                    rest /= 128;
-                }
-                out.push(rest as u8);
-            }
-        }
-        out.extend_from_slice(bytes);
-    }
-
-    fn unescaped(text: &str) -> Vec<u8> {
-        let mut parts = text.split("\\x");
-        let mut out = parts.next().unwrap().as_bytes().to_vec();
-        for part in parts {
-            out.push(u8::from_str_radix(&part[..2], 16).unwrap());
-            out.extend_from_slice(&part.as_bytes()[2..]);
-        }
-        out
-    }
-
-    /// At each `at` that is not between quotes.
-    pub fn split(text: &str, at: char) -> Vec<String> {
-        let (mut parts, mut quoted) = (vec![String::new()], false);
-        for letter in text.chars() {
-            quoted ^= letter == '"';
-            match letter == at && !quoted {
-                true => parts.push(String::new()),
-                false => parts.last_mut().unwrap().push(letter),
-            }
-        }
-        parts
-    }
-}
+#[path = "../../../tests/frames/mod.rs"]
+mod frames;
 
 /// A session with one request, and what is known of its answer.
 struct Talk {
@@ -249,16 +120,17 @@ fn run(method: &str, pieces: &[Option<&[u8]>], eager: bool) -> String {
 
 #[test]
 fn answers() {
-    let rows = include_str!("../../../tests/data/http2_answers.txt");
+    let rows = include_str!("../../../tests/data/http2_answers.tsv");
     let (mut wrong, mut count) = (Vec::new(), 0);
     for line in rows.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let parts: Vec<&str> = line.split(" | ").collect();
-        let [name, method, text, expected] = parts[..] else { panic!("{line}") };
+        let parts: Vec<&str> = line.split('\t').collect();
+        let [expected, method, name, text] = parts[..] else { panic!("{line}") };
         count += 1;
-        let frames = frames::of(text);
-        let ends = frames.last() == Some(&None);
-        let single: Vec<Option<&[u8]>> = frames.iter().map(Option::as_deref).collect();
-        let all: Vec<u8> = frames.iter().flatten().flatten().copied().collect();
+        let frames = frames::list(text);
+        let (method, ends) = method.strip_suffix(" end").map_or((method, false), |method| (method, true));
+        let single: Vec<Option<&[u8]>> =
+            frames.iter().map(|frame| Some(&frame[..])).chain(ends.then_some(None)).collect();
+        let all = frames.concat();
         let whole = |cuts: &[usize], eager| {
             let (mut pieces, mut from) = (Vec::new(), 0);
             for cut in cuts {
@@ -307,8 +179,8 @@ fn answers() {
 #[test]
 fn what_is_held_of_a_body_is_bounded() {
     let mut talk = Talk::new("GET");
-    talk.feed(&frames::of("settings; settings +ack; headers 1 +eh :status=200").concat_frames());
-    let data = frames::of("data 1 text:16384").concat_frames();
+    talk.feed(&frames::list("S:0:0: S:1:0: H:4:1::status=200").concat());
+    let data = frames::list("D:0:1:{16384*t}").concat();
     let fit = WINDOW as usize / 16384;
     for _ in 0..fit {
         talk.feed(&data);
@@ -328,7 +200,7 @@ fn what_is_held_of_a_body_is_bounded() {
 #[test]
 fn bodies_that_are_not_read_leave_the_others_room() {
     let mut talk = Talk::new("GET");
-    talk.feed(&frames::of("settings; settings +ack").concat_frames());
+    talk.feed(&frames::list("S:0:0: S:1:0:").concat());
     let mut others = Vec::new();
     for _ in 1..MAX_STREAMS {
         let head = b"GET / HTTP/2\r\nHost: a.example\r\n\r\n";
@@ -336,10 +208,10 @@ fn bodies_that_are_not_read_leave_the_others_room() {
     }
     assert!(!talk.session.has_room() && talk.session.streams() == MAX_STREAMS);
     talk.drain();
-    let data = frames::of("data 1 text:16384").concat_frames();
+    let data = frames::list("D:0:1:{16384*t}").concat();
     for answer in &others {
         let stream = answer.id();
-        talk.feed(&frames::of(&format!("headers {stream} +eh :status=200")).concat_frames());
+        talk.feed(&frames::list(&format!("H:4:{stream}::status=200")).concat());
         let mut data = data.clone();
         data[5..9].copy_from_slice(&stream.to_be_bytes());
         for _ in 0..WINDOW / 16384 {
@@ -347,9 +219,9 @@ fn bodies_that_are_not_read_leave_the_others_room() {
         }
         assert!(talk.session.is_open(), "{stream}: {:?}", talk.session.over());
     }
-    talk.feed(&frames::of("headers 1 +eh :status=200").concat_frames());
+    talk.feed(&frames::list("H:4:1::status=200").concat());
     (0..64).for_each(|_| talk.feed(&data));
-    talk.feed(&frames::of("data 1 +es").concat_frames());
+    talk.feed(&frames::list("D:1:1:").concat());
     talk.read();
     assert!(matches!(talk.end, Some(Ok(()))) && talk.body.len() == 1 << 20);
     others.into_iter().for_each(|answer| talk.session.release(answer));
@@ -360,13 +232,13 @@ fn bodies_that_are_not_read_leave_the_others_room() {
 #[test]
 fn windows_open_as_a_body_is_read() {
     let mut talk = Talk::new("GET");
-    talk.feed(&frames::of("settings; settings +ack; headers 1 +eh :status=200").concat_frames());
-    let data = frames::of("data 1 text:16384").concat_frames();
+    talk.feed(&frames::list("S:0:0: S:1:0: H:4:1::status=200").concat());
+    let data = frames::list("D:0:1:{16384*t}").concat();
     for _ in 0..512 {
         talk.feed(&data);
         talk.read();
     }
-    talk.feed(&frames::of("data 1 +es").concat_frames());
+    talk.feed(&frames::list("D:1:1:").concat());
     talk.read();
     assert!(matches!(talk.end, Some(Ok(()))) && talk.body.len() == 8 << 20, "{}", talk.body.len());
 }
@@ -375,8 +247,8 @@ fn windows_open_as_a_body_is_read() {
 #[test]
 fn a_peer_that_does_not_read_is_not_read() {
     let mut talk = Talk::new("GET");
-    talk.feed(&frames::of("settings").concat_frames());
-    let pings = frames::of("5000*ping zeros:8").concat_frames();
+    talk.feed(&frames::list("S:0:0:").concat());
+    let pings = frames::list("5000x[I:0:0:#{8*00}]").concat();
     let (mut taken, mut at) = (0, &pings[..]);
     loop {
         let count = talk.session.feed(at);
@@ -389,7 +261,7 @@ fn a_peer_that_does_not_read_is_not_read() {
     assert!(talk.session.pending() <= 64 * 1024);
     // It goes on where it stopped.
     talk.feed(at);
-    talk.feed(&frames::of("headers 1 +eh +es :status=200").concat_frames());
+    talk.feed(&frames::list("H:5:1::status=200").concat());
     talk.read();
     assert_eq!(talk.told(), "200 \"\"");
 }
@@ -414,15 +286,5 @@ fn requests() {
         let text = format!("GET {} HTTP/2\r\nHost: {}\r\n\r\n", url.target(), url.authority());
         let request = super::client_head::request("http", text.as_bytes());
         assert_eq!(request.unwrap().uri().path_and_query().unwrap().as_str(), url.target(), "{}", char::from(byte));
-    }
-}
-
-trait Concat {
-    fn concat_frames(&self) -> Vec<u8>;
-}
-
-impl Concat for Vec<Option<Vec<u8>>> {
-    fn concat_frames(&self) -> Vec<u8> {
-        self.iter().flatten().flatten().copied().collect()
     }
 }
