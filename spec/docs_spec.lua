@@ -22,6 +22,8 @@ local ELSEWHERE = { ["docs/imap.md"] = true, ["docs/pop3.md"] = true, ["docs/ftp
 -- What stands in the pages, and what is meant here. Printed text is turned back.
 local PLACES = {
   { "https://httpbin.org", servers.httpbin },
+  { 'rules = { host = "httpbin.org"',
+    'allow_private = true, rules = { https_only = false, ports = ' .. servers.httpbin:match("%d+$") .. ', host = "127.0.0.1"' },
   { "https://files.example.com", "http://127.0.0.1:" .. servers.http .. "/files" },
   { "https://intranet.example.com", "https://localhost:" .. servers.https },
   { "https://partner.example.com", "https://localhost:" .. servers.mutual },

@@ -406,7 +406,10 @@ describe("a wrong argument", function()
     { 'net.class("puck.uno/socket/ssl").new{ verfy = false }', [[(unknown option "verfy"; did you mean "verify"?)]] },
     { 'net.class("puck.uno/socket/tcp_listener").new{ prot = 1 }', [[(unknown option "prot"; did you mean "port"?)]] },
     { 'net.class("puck.uno/http/client").new{ timeot = 1 }', [[(unknown option "timeot"; did you mean "timeout"?)]] },
-    { 'net.http.guard{ rule = {} }', "bad argument #1 to 'guard' (rule: there is no such key; did you mean \"rules\"?)" },
+    { 'net.http.guard{ host = "a" }', "bad argument #1 to 'guard' (host: unknown key; it belongs to a rule, in rules)" },
+    { 'net.fetch_all({ "http://a" }, { verify = false })', "bad argument #2 to 'fetch_all' (verify is an option of a request: it belongs to the items" },
+    { 'net.http.server("127.0.0.1:0")', "bad argument #2 to 'server' (port must be 0..65535, got nil (it is an argument of its own))" },
+    { 'net.http.guard{ rule = {} }', "bad argument #1 to 'guard' (rule: unknown key; did you mean \"rules\"?)" },
   }
   for _, row in ipairs(slips) do
     it("is told with its line and the nearest right one: " .. row[1], function()

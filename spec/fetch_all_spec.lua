@@ -103,6 +103,7 @@ describe("fetch_all", function()
     end
     fails.plainly("a list of requests expected", mine.fetch_all, http)
     fails.plainly("parallel must be", mine.fetch_all, {}, { parallel = 0 })
-    fails.plainly("unknown option", mine.fetch_all, {}, { headers = {} })
+    fails.plainly("headers is an option of a request", mine.fetch_all, {}, { headers = {} })
+    fails.plainly("unknown option \"head\"", mine.fetch_all, {}, { head = {} })
   end)
 end)

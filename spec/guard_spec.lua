@@ -154,7 +154,7 @@ describe("the configuration of a guard", function()
     { { rules = { one, { host = "*.com" } } }, "rules[2].host: a wildcard needs two labels after it" },
     { { rules = { host = "https://a.example" } }, "rules.host: " },
     { { rules = { host = "a.example:80" } }, "rules.host: " },
-    { { rules = { host = "a.example", port = 80 } }, "rules.port: there is no such key" },
+    { { rules = { host = "a.example", port = 80 } }, "rules.port: unknown key" },
     { { rules = { host = "a.example", https_only = 1 } }, "rules.https_only: must be true or false" },
     { { rules = { host = "a.example", ports = {} } }, "rules.ports: " },
     { { rules = { host = "a.example", ports = { 0 } } }, "rules.ports[1]: " },
@@ -173,7 +173,7 @@ describe("the configuration of a guard", function()
     { { rules = { host = "a.example", routes = { { path = "/", methods = 1 } } } }, "rules.routes[1].methods: " },
     { { rules = { host = "a.example", routes = { { path = "/", methods = { "GET", 1 } } } } }, "rules.routes[1].methods[2]: " },
     { { rules = { host = "a.example", routes = { { path = "/", methods = "G ET" } } } }, "rules.routes[1].methods" },
-    { { rules = { host = "a.example", routes = { { path = "/", method = "GET" } } } }, "rules.routes[1].method: there is no such key" },
+    { { rules = { host = "a.example", routes = { { path = "/", method = "GET" } } } }, "rules.routes[1].method: unknown key" },
     { { rules = { host = "a.example", routes = { { path = "/", middleware = 1 } } } }, "rules.routes[1].middleware: " },
     { { rules = { host = "a.example", middleware = { fn, 1 } } }, "rules.middleware[2]: must be a function" },
     { { rules = one, middleware = "x" }, "middleware: must be a function or a list" },
@@ -200,10 +200,10 @@ describe("the configuration of a guard", function()
     { { rules = one, client_key = "nonsense" }, "client_key " },
     { { rules = one, pins = { "x" } }, "pins must be " },
     { { rules = one, verify = 1 }, "verify: " },
-    { { rules = one, proxy = "http://127.0.0.1" }, "proxy: there is no such key" },
-    { { rules = one, unix = "/x" }, "unix: there is no such key" },
-    { { rules = one, headers = {} }, "headers: there is no such key" },
-    { { rules = one, [1] = one }, "1: there is no such key" },
+    { { rules = one, proxy = "http://127.0.0.1" }, "proxy: unknown key" },
+    { { rules = one, unix = "/x" }, "unix: unknown key" },
+    { { rules = one, headers = {} }, "headers: unknown key" },
+    { { rules = one, [1] = one }, "1: unknown key" },
   }
   for index, row in ipairs(rows) do
     it(("%d is refused: %s"):format(index, row[2]), function()
@@ -254,7 +254,7 @@ describe("the configuration of a guard", function()
   it("may be deep or its own part", function()
     local loop = {}
     loop.rules, loop[1] = loop, loop
-    fails.plainly("there is no such key", guards.net.http.guard, loop)
+    fails.plainly("unknown key", guards.net.http.guard, loop)
     local deep = {}
     local inner = deep
     for _ = 1, 10000 do inner.rules = {} inner = inner.rules end

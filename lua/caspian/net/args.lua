@@ -132,11 +132,11 @@ local function unlike(words, value)
 end
 
 --- `host`: what was given in front of it; `"example.com:80"` says where the port is.
-function args.port(index, name, value, lowest, host)
+function args.port(index, name, value, lowest, host, depth)
   if not whole(value) or value < (lowest or 1) or value > 65535 then
     local words = unlike(format("%d..65535", lowest or 1), value)
     if value == nil and type(host) == "string" and find(host, "[^:]:%d+$") then words = words .. " (it is an argument of its own)" end
-    bad(index, name, "port" .. words, 1)
+    bad(index, name, "port" .. words, 1 + (depth or 0))
   end
   return value
 end

@@ -64,7 +64,10 @@ local function fields(given, allowed, path)
   for key, value in next, given do
     local at = (path == "config" and "" or path .. ".") .. (type(key) == "string" and key or show(key))
     local test = kinds[type(key) == "string" and allowed[key] or false]
-    if not test then wrong(at, "there is no such key" .. args.hint(key, allowed)) end
+    if not test then
+      local belongs = allowed == CONFIG and RULE[key] and "; it belongs to a rule, in rules"
+      wrong(at, "unknown key" .. (belongs or args.hint(key, allowed)))
+    end
     if not test[1](value) then wrong(at, sub(args.wrong(allowed[key], value), 2)) end
     if type(value) == "string" and #value > args.MOST then wrong(at, "is longer than " .. args.MOST .. " bytes") end
     copy[key] = value

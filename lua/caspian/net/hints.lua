@@ -15,6 +15,7 @@ local MEANT = {
   allow_redirects = "follow_redirects", insecure = "verify", verify_ssl = "verify", server_name = "sni", servername = "sni",
   username = "user auth", user = "auth", password = "auth", token = "auth", cookie_jar = "cookies", jar = "cookies",
   permessagedeflate = "compress", permessage_deflate = "compress", compression = "compress",
+  text = "body", html = "body_html",
   baseurl = "base_url", base_uri = "base_url", prefix_url = "base_url",
   proxies = "proxy", user_agent = "headers", max_size = "max_body_bytes", sink = "save", output = "save",
   source = "body", follow = "follow_redirects", follow_location = "follow_redirects", basic_auth = "auth", bearer = "auth",

@@ -81,6 +81,13 @@ local ALL = {
 local function perform_all(client, list, given)
   local core = client.core
   if type(list) ~= "table" then bad(1, "fetch_all", "a list of requests expected, got " .. show(list), 1) end
+  if type(given) == "table" then
+    for key in next, given do
+      if requests.REQUEST[key] and not ALL[key] then
+        bad(2, "fetch_all", key .. " is an option of a request: it belongs to the items, as { url, " .. key .. " = … }, or to a client", 1)
+      end
+    end
+  end
   local opts = args.options(2, "fetch_all", given, ALL, 1)
   local calls = {}
   for index = 1, args.items(1, "fetch_all", "the list of requests", list, 1) do

@@ -81,7 +81,7 @@ local function check_retry(value, name, at, depth)
       end
     end
   elseif not args.kinds.whole[1](value) then
-    bad(at, name, "retry must be a whole number or a table, got " .. show(value), depth + 1)
+    bad(at, name, "retry must be a whole number, true, false or a table, got " .. show(value), depth + 1)
   end
 end
 

@@ -198,9 +198,7 @@ local function open(core, cap, methods, first, second, third)
       bad(1, "server", "a host, { unix = path } or a listener expected, got " .. show(first), 1)
     end
     host, port, at = first, second, 3
-    if type(port) ~= "number" or port % 1 ~= 0 or port < 0 or port > 65535 then
-      bad(2, "server", "port must be 0..65535, got " .. show(port), 1)
-    end
+    args.port(2, "server", port, 0, host, 1)
     opts = options(3, "server", third, OPTIONS, 1)
   end
   local log = opts.log

@@ -112,7 +112,7 @@ local function parts_of(core, name, what, given, depth)
   for at = 1, args.items(1, name, what, given, depth) do
     local place = what .. "[" .. at .. "]"
     local one = rawget(given, at)
-    if type(one) ~= "table" then bad(1, name, place .. " must be a table, got " .. show(one), depth) end
+    if type(one) ~= "table" then bad(1, name, place .. " must be a table with data or path, got " .. show(one), depth) end
     local part = args.options(1, name, one, PART, depth, place)
     if (part.data == nil) == (part.path == nil) then bad(1, name, place .. ": exactly one of data and path expected", depth) end
     local function check(field, fine, why)
