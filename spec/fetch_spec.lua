@@ -333,6 +333,13 @@ describe("a request", function()
     end
   end)
 
+  it("has each header once, whatever its case", function()
+    for _, headers in ipairs{ { ["X-A"] = "1", ["x-a"] = "2" }, { ["X-A"] = "1", ["x-a"] = {} }, { ["X-A"] = false, ["x-A"] = 1 } } do
+      fails.plainly("is given twice", mine.fetch, http .. "/inspect", { headers = headers })
+      fails.plainly("is given twice", mine.http.client.new, { headers = headers })
+    end
+  end)
+
   it("has no type where its header is false", function()
     local client = mine.http.client.new{ headers = { ["content-type"] = false } }
     for option, value in pairs{ body_json = { 1 }, body_form = { a = "1" }, body_multipart = { a = "1" } } do

@@ -277,6 +277,11 @@ impl Jar {
 pub struct SharedJar(Arc<Mutex<Jar>>);
 
 impl SharedJar {
+    /// True if both are one jar.
+    pub fn is(&self, other: &SharedJar) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, Jar> {
         // A panic with the lock held leaves whole cookies.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -78,6 +78,10 @@ pub struct Payload {
 /// Bytes of the names and values of one request's headers: no server takes nearly as much.
 const MAX_FIELDS: usize = 1 << 20;
 
+/// Fields that the client adds by itself, and a caller may leave out.
+const OPTIONAL: [&str; 7] =
+    ["accept", "accept-encoding", "authorization", "content-type", "cookie", "last-event-id", "user-agent"];
+
 /// One request of one hop.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -136,9 +140,11 @@ impl Request {
         Ok(())
     }
 
-    /// Leaves out a field that the client would add by itself ([`Draft::own`]). `Host` and what frames the body stay.
+    /// Leaves out a field that the client would add by itself ([`Draft::own`]). `Host` stays, and so does what frames the body or makes a handshake.
     pub fn without(&mut self, name: &[u8]) {
-        self.unwanted.push(name.into());
+        if OPTIONAL.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name)) {
+            self.unwanted.push(name.into());
+        }
     }
 
     /// True if the caller leaves that field to the client.

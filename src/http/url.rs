@@ -154,6 +154,16 @@ impl HttpUrl {
         self.0.url.join(&readable(location)).is_ok_and(|url| has_userinfo(&url))
     }
 
+    /// The same with these pairs behind the query that it has.
+    pub fn with_pairs(&self, pairs: &str) -> HttpUrl {
+        let Parsed { url, origin, authority } = &*self.0;
+        let query = url.query().unwrap_or_default();
+        let between = if query.is_empty() || query.ends_with(['?', '&']) { "" } else { "&" };
+        let mut url = url.clone();
+        url.set_query(Some(&format!("{query}{between}{pairs}")));
+        HttpUrl(Arc::new(Parsed { url, origin: origin.clone(), authority: authority.clone() }))
+    }
+
     fn from_parsed(url: ::url::Url) -> Result<HttpUrl, (Fault, Invalid)> {
         let fail = |fault, why: String| Err((fault, Invalid(why)));
         let scheme = match url.scheme() {
@@ -343,6 +353,19 @@ mod tests {
                 (Err(why), Err(expected)) => assert!(why.0.contains(expected), "{shown:?}: {why}"),
                 (got, _) => panic!("{shown:?}: {got:?}, not {expected:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn pairs_behind_a_query() {
+        for (text, expected) in [
+            ("http://example.com/x", "/x?a=%20b"),
+            ("http://example.com/x?#f?", "/x?a=%20b"),
+            ("http://example.com/x?c=d#f", "/x?c=d&a=%20b"),
+            ("http://example.com/x?c=d&", "/x?c=d&a=%20b"),
+            ("http://example.com/x?c?", "/x?c?a=%20b"),
+        ] {
+            assert_eq!(HttpUrl::parse(text).unwrap().with_pairs("a=%20b").target(), expected, "{text}");
         }
     }
 

@@ -15,8 +15,11 @@ use mlua::{LuaString, Table};
 use std::sync::Arc;
 
 /// Where the body comes from, and its content type.
-pub(super) fn source(body: &Options<'_>, files: &Files) -> Answer<(Option<Source>, Option<String>)> {
-    let content_type = body.text("type")?;
+pub(super) fn source(
+    body: &Options<'_>,
+    files: &Files,
+    content_type: Option<String>,
+) -> Answer<(Option<Source>, Option<String>)> {
     if let Some(parts) = body.find::<Vec<Table>>("parts")? {
         let (source, kind) = multipart(body, &parts, files)?;
         return Ok((Some(source), Some(kind)));

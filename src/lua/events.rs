@@ -62,22 +62,22 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-/// events_open(client, url, method, names, values, body, opts) -> events; see [`prepare`]. `opts` has also `reconnect`,
+/// events_open(client, url, method, headers, opts, body, type) -> events; see [`prepare`]. `opts` has also `reconnect`,
 /// `last_event_id` and `max_event_bytes`.
 fn open(lua: &Lua, given: Given) -> Answer<HeldEvents> {
-    let opts = Options::new(lua, given.6.clone(), 2);
+    let opts = Options::new(lua, given.4.as_table().cloned(), 2);
     let last_id = opts.text("last_event_id")?.unwrap_or_default();
     if last_id.bytes().any(|b| b.is_ascii_control()) {
         return argument(2, "last_event_id contains a control character");
     }
     let reconnect = opts.flag("reconnect", true)?;
     let max_event_bytes = opts.find::<f64>("max_event_bytes")?.map_or(MAX_EVENT, |n| n as usize);
-    let Prepared { cap, net, pool, request, source, request_options, .. } = prepare(lua, "events", given)?;
+    let (of, Prepared { net, request, source, request_options }) = prepare(lua, "events", given)?;
     let options = request_options.options;
     let deadline = Deadline::new(options.timeout).start();
     let options = EventSourceOptions { options: Arc::unwrap_or_clone(options), reconnect, max_event_bytes, last_id };
-    let events = Rc::new(Open(RefCell::new(EventSource::open(&net, &pool, request, source, options, &deadline)?)));
-    cap.opened(Rc::<Open>::downgrade(&events));
+    let events = Rc::new(Open(RefCell::new(EventSource::open(&net, of.pool(), request, source, options, &deadline)?)));
+    of.opened(Rc::<Open>::downgrade(&events));
     Ok(HeldEvents(events))
 }
 

@@ -6,7 +6,7 @@
 use super::{
     answer::{Answer, argument},
     capability::strings,
-    define, held,
+    define, headers, held,
     http::{Classes, Given, Prepared, client, owner, prepare},
     options::Options,
     request_options::{RequestOptions, resolve},
@@ -21,6 +21,7 @@ use crate::{
     grants::Grants,
     guard::shown::shown_after,
     http::{
+        cookies::SharedJar,
         fields::Fields,
         redirect::{self, Rules},
         request::{Method, Payload, Request},
@@ -54,8 +55,8 @@ pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<(
         let net = cap.net.narrow(&spec).and_then(|net| net.narrow(&fence)).map_err(|e| e.op("guard"))?;
         let mut request_options = RequestOptions::default();
         Arc::make_mut(&mut request_options.options).names = Some(Lookup::default());
-        client(&cap, net, Files::default(), Limits::default(), request_options, Default::default(), None)
-            .into_lua(lua, &made)
+        let (limits, jar, headers) = (Limits::default(), SharedJar::default(), Default::default());
+        client(&cap, net, Files::default(), limits, request_options, jar, headers, None).into_lua(lua, &made)
     })?;
     // guard_check(client, opts): are these options of requests right?
     define(lua, core, "guard_check", |lua, (of, opts): (AnyUserData, Table)| {
@@ -99,16 +100,13 @@ pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<(
     })
 }
 
-/// guard_request(method, names, values) -> the method as it will be sent, in upper case; wrong if it or a header cannot be.
-fn request(
-    _: &Lua,
-    (method, names, values): (LuaString, Option<Vec<LuaString>>, Option<Vec<LuaString>>),
-) -> Answer<String> {
+/// guard_request(method, headers) -> the method as it will be sent, in upper case; wrong if it or a header cannot be.
+fn request(lua: &Lua, (method, headers): (LuaString, Option<Table>)) -> Answer<String> {
     let method = Method::parse(&method.as_bytes()).or_else(|why| argument(2, why))?.into_upper_case();
     let url = HttpUrl::parse("http://localhost/").or_else(|why| argument(0, why))?;
     let mut request = Request::new(method.clone(), url, None);
-    for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
-        request.field(&name.as_bytes(), &value.as_bytes()).or_else(|why| argument(2, why))?;
+    for (name, value) in headers::of(lua, headers.as_ref())? {
+        value.map_or(Ok(()), |value| request.field(&name, &value)).or_else(|why| argument(2, why))?;
     }
     Ok(method.as_str().to_owned())
 }
@@ -135,11 +133,11 @@ fn addresses(
     Ok(permitted.iter().map(|one| one.addr().ip().to_string()).collect())
 }
 
-/// guard_start(clock, share, client, url, method, names, values, body, opts) -> call: a request that has not begun, under
+/// guard_start(clock, share, { client =, url =, method =, headers =, opts =, body = }) -> call: a request that has not begun, under
 /// the clock. `share`: of how many addresses this is the first, since each of them may take its part of the time to connect.
 fn start(lua: &Lua, (clock, share, given): (AnyUserData, u32, Table)) -> Answer<Rc<Call>> {
     let given = read(&given)?;
-    let Prepared { net, pool, request, source, request_options, .. } = prepare(lua, OP, given)?;
+    let (of, Prepared { net, request, source, request_options }) = prepare(lua, OP, given)?;
     let mut options = request_options.options;
     let deadline = clocked(&clock)?;
     let part = deadline.left().map(|left| left / share.max(1)).filter(|_| share > 1);
@@ -147,19 +145,19 @@ fn start(lua: &Lua, (clock, share, given): (AnyUserData, u32, Table)) -> Answer<
         let connect = &mut Arc::make_mut(&mut options).connect_timeout;
         *connect = Some(connect.map_or(part, |own| own.min(part)));
     }
-    Ok(Call::new(Fetch::new(&net, &pool, request, source, options).under(&deadline)))
+    Ok(Call::new(Fetch::new(&net, of.pool(), request, source, options).under(&deadline)))
 }
 
-/// What [`prepare`] takes, by name: `client`, `url`, `method`, `names`, `values`, `body`, `opts`.
+/// What [`prepare`] takes, by name: `client`, `url`, `method`, `headers`, `opts`, `body`.
 fn read(given: &Table) -> mlua::Result<Given> {
     Ok((
         given.raw_get("client")?,
         given.raw_get("url")?,
         given.raw_get("method")?,
-        given.raw_get("names")?,
-        given.raw_get("values")?,
-        given.raw_get("body")?,
+        given.raw_get("headers")?,
         given.raw_get("opts")?,
+        given.raw_get("body")?,
+        None,
     ))
 }
 

@@ -8,18 +8,20 @@ use super::{
     bodies::source,
     boxed::{self, Boxed, Class},
     capability::{Capability, Ends, strings},
-    cookies, define, held, json,
+    cookies, define,
+    headers::{self, Header},
+    held, json,
     options::Options,
-    plain,
+    request,
     request_options::{RequestOptions, options},
-    responses::{self, Call, peek, whole},
+    responses::{self, Call, peek},
+    socket::seconds,
 };
 use crate::{
     allocation,
     client::{
         self, Fetch, Step,
         pool::{Limits, Pool},
-        stream::Stream,
         upload::Source,
     },
     codec,
@@ -38,17 +40,16 @@ use crate::{
     names::Lookup,
     net::Net,
 };
-use mlua::{AnyUserData, BorrowedBytes, Lua, LuaString, Table, Value};
+use mlua::{AnyUserData, Lua, LuaString, Table, Value};
 use std::{
     cell::{Cell, RefCell},
     ffi::CStr,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
 
-/// Names and values, as the caller gave them; without a value what the client does not add by itself.
-type Headers = Rc<[(Box<[u8]>, Option<Box<[u8]>>)]>;
+type Headers = Rc<[Header<'static>]>;
 
 /// A client's `base_url`. What the client says of itself is for its origin.
 pub(super) struct Base {
@@ -74,20 +75,33 @@ pub(super) struct Client {
     /// The URL that was asked for last, as the caller wrote it and as it was read: who asks again and again asks for the
     /// same one.
     last: RefCell<Option<(Box<[u8]>, HttpUrl)>>,
-    /// The options of the request before that had a timeout of its own.
-    timed: RefCell<Option<Arc<client::Options>>>,
+    /// The options of the request before that had a timeout of its own, behind those that they were made of.
+    timed: RefCell<Option<(Arc<client::Options>, Arc<client::Options>)>>,
     closed: Cell<bool>,
 }
 
-/// What a plain request says of its own.
+/// What a request says of its own.
 pub(super) struct Own<'a> {
-    /// Of headers, with the values of the first of them.
-    pub names: &'a [&'a [u8]],
-    pub values: &'a [&'a [u8]],
-    /// `Some(None)` is for ever.
-    pub timeout: Option<Option<Duration>>,
-    pub body: Option<&'a [u8]>,
-    pub content_type: Option<&'a [u8]>,
+    pub headers: Vec<Header<'a>>,
+    pub source: Option<Source>,
+    pub content_type: Option<String>,
+    pub told: Told<'a>,
+}
+
+/// The options of a request.
+pub(super) enum Told<'a> {
+    Nothing,
+    /// `None` is for ever.
+    Timeout(Option<Duration>),
+    Options(Options<'a>),
+}
+
+/// A request that can begin.
+pub(super) struct Prepared {
+    pub net: Net,
+    pub request: Request,
+    pub source: Option<Source>,
+    pub request_options: RequestOptions,
 }
 
 impl Client {
@@ -103,6 +117,15 @@ impl Client {
         boxed::wrap(lua, &classes.clients, self).map_err(Into::into)
     }
 
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// What ends with the client's capability.
+    pub(super) fn opened(&self, thing: Weak<dyn Ends>) {
+        self.cap.opened(thing);
+    }
+
     pub(super) fn names(&self) -> Option<&Lookup> {
         self.request_options.options.names.as_ref()
     }
@@ -116,84 +139,94 @@ impl Client {
         options(opts, &self.net.borrow(), &self.files, &self.jar, defaults)
     }
 
-    /// True for another origin than that of `base_url`. As after a redirect, nothing that says who the client is goes there:
-    /// headers and certificate stay behind here, `auth` and `query` in the front, which has them.
+    /// True for another origin than that of `base_url`. As after a redirect, nothing goes there that says who the client is.
     fn leaves(&self, url: &HttpUrl) -> bool {
         self.base.as_ref().is_some_and(|base| base.origin != *url.origin())
     }
 
-    /// What every request begins with: a live capability, an open client, a URL (the first argument) and a method.
-    fn begin(&self, op: &'static str, url: &[u8], method: &[u8]) -> Answer<(Net, HttpUrl, Method)> {
+    /// The request: the client's URL, headers and options with its own over them. Arguments that are wrong are the caller's first (URL) or
+    /// second (everything else).
+    pub(super) fn prepare(&self, op: &'static str, url: &[u8], method: &[u8], own: Own<'_>) -> Answer<Prepared> {
         let net = self.net();
         net.alive()?;
         check_block(op)?;
         if self.closed.get() {
             return Err(Error::new(Kind::Socket, "the client is closed").op(op).into());
         }
-        Ok((net, self.parse(url)?, Method::parse(method).or_else(wrong)?))
-    }
-
-    /// A request whose body is a string, if it has one, and which asks for nothing but a timeout.
-    pub(super) fn plain(&self, url: &[u8], method: &[u8], own: &Own<'_>) -> Answer<Box<Fetch>> {
-        let (net, url, method) = self.begin("fetch", url, method)?;
-        let source = match own.body {
-            Some(body) => Some(Source::bytes(allocation::copied(body)?)),
-            None => None,
-        };
-        let content_type = own.content_type.and_then(|kind| std::str::from_utf8(kind).ok());
-        let payload = source.as_ref().map(|source| source.payload(content_type.map(str::to_owned)));
-        let request = self.request(Request::new(method, url, payload), content_type, own.names, own.values)?;
-        let mut options = match own.timeout {
-            Some(timeout) => self.within(timeout),
-            None => Arc::clone(&self.request_options.options),
-        };
-        if self.leaves(&request.url) {
-            client::Options::forget_certificate(&mut options);
+        let (mut url, method) = (self.parse(url)?, Method::parse(method).or_else(wrong)?);
+        let leaves = self.leaves(&url);
+        let mut request_options = self.request_options.clone();
+        if leaves {
+            request_options.forget_identity();
         }
-        refuse_proxy_authorization(&request, &options)?;
-        Ok(Fetch::new(&net, &self.pool, request, source, options))
-    }
-
-    /// The client's options with another timeout: a program asks for the same one again and again.
-    fn within(&self, timeout: Option<Duration>) -> Arc<client::Options> {
-        if let Some(options) = self.timed.borrow().as_ref().filter(|options| options.timeout == timeout) {
-            return Arc::clone(options);
+        match own.told {
+            Told::Nothing => (),
+            Told::Timeout(timeout) => request_options = self.within(request_options, timeout),
+            Told::Options(opts) => request_options = self.over(&opts, &request_options)?,
         }
-        let options = Arc::new(client::Options { timeout, ..client::Options::clone(&self.request_options.options) });
-        self.timed.replace(Some(Arc::clone(&options)));
-        options
+        if let Some(query) = request_options.query.as_deref() {
+            url = url.with_pairs(query);
+        }
+        let Own { headers, source, content_type, .. } = own;
+        let payload = source.as_ref().map(|source| source.payload(content_type.clone()));
+        let request = Request::new(method, url, payload);
+        let request = self.headers(request, leaves, content_type.as_deref(), &headers)?;
+        if request_options.options.proxy.is_some() && request.fields().has("proxy-authorization") {
+            return argument(2, "header Proxy-Authorization: give the credentials in the option `proxy`");
+        }
+        Ok(Prepared { net, request, source, request_options })
     }
 
-    /// The request with the client's headers and its own in place of those of the same name. Names without a value are headers that the
-    /// client does not add.
-    fn request(
+    /// A call that has not begun; true if Lua has no part in it before its body is here.
+    pub(super) fn call(&self, url: &[u8], method: &[u8], own: Own<'_>) -> Answer<(Rc<Call>, bool)> {
+        let Prepared { net, request, source, request_options } = self.prepare("fetch", url, method, own)?;
+        let (streamed, options) = (request_options.streamed, request_options.open_ended());
+        let whole = !(streamed || options.paced || options.record || matches!(source, Some(Source::Caller(_))));
+        let call = Call::new(Fetch::new(&net, &self.pool, request, source, options));
+        if streamed {
+            self.cap.opened(Rc::<Call>::downgrade(&call));
+        }
+        Ok((call, whole))
+    }
+
+    /// The options with another timeout: a program asks for the same one again and again.
+    fn within(&self, base: RequestOptions, timeout: Option<Duration>) -> RequestOptions {
+        let kept =
+            self.timed.borrow().clone().filter(|(of, made)| Arc::ptr_eq(of, &base.options) && made.timeout == timeout);
+        let options = match kept {
+            Some((_, made)) => made,
+            None => {
+                let made = Arc::new(client::Options { timeout, ..client::Options::clone(&base.options) });
+                self.timed.replace(Some((Arc::clone(&base.options), Arc::clone(&made))));
+                made
+            }
+        };
+        RequestOptions { options, timed: true, ..base }
+    }
+
+    /// The request with the client's headers and its own in place of those of the same name.
+    fn headers(
         &self,
         mut request: Request,
+        leaves: bool,
         content_type: Option<&str>,
-        names: &[&[u8]],
-        values: &[&[u8]],
+        own: &[Header<'_>],
     ) -> Answer<Request> {
-        let (leaves, rules) = (self.leaves(&request.url), &self.request_options.options.redirects);
-        let mut add = |name: &[u8], value: &[u8]| {
+        let rules = &self.request_options.options.redirects;
+        let replaced = |name: &[u8]| own.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let stays = |name: &[u8], value: &Option<_>| leaves && value.is_some() && !redirect::follows(name, rules);
+        let inherited = self.headers.iter().filter(|(name, value)| !replaced(name) && !stays(name, value));
+        for (name, value) in inherited.chain(own) {
+            let Some(value) = value else {
+                request.without(name);
+                continue;
+            };
             let bounded = match content_type {
                 Some(own) if name.eq_ignore_ascii_case(b"content-type") => multipart::bounded(value, own),
                 _ => None,
             };
-            request.field(name, bounded.as_deref().unwrap_or(value)).or_else(wrong)
-        };
-        let replaced = |name: &[u8]| names.iter().any(|own| own.eq_ignore_ascii_case(name));
-        let stays = |name: &[u8], value: &Option<_>| leaves && value.is_some() && !redirect::follows(name, rules);
-        let inherited = || self.headers.iter().filter(|(name, value)| !replaced(name) && !stays(name, value));
-        for (name, value) in inherited() {
-            if let Some(value) = value {
-                add(name, value)?;
-            }
+            request.field(name, bounded.as_deref().unwrap_or(value)).or_else(wrong)?;
         }
-        for (name, value) in names.iter().zip(values) {
-            add(name, value)?;
-        }
-        names.iter().skip(values.len()).for_each(|name| request.without(name));
-        inherited().filter(|(_, value)| value.is_none()).for_each(|(name, _)| request.without(name));
         Ok(request)
     }
 
@@ -256,12 +289,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Classes>> {
     boxed::class::<Client>(lua, &classes.clients, lua.create_table()?)?;
     boxed::class::<Call>(lua, &classes.calls, lua.create_table()?)?;
     clients(lua, core, &classes)?;
-    core.raw_set("http_plain", plain::function(lua, &classes.calls)?)?;
-    let of = Rc::clone(&classes);
-    define(lua, core, "http_start", move |lua, given: Given| start(lua, given)?.into_lua(lua, &of.calls))?;
-    let of = Rc::clone(&classes);
-    // http_fetch(as http_start) -> call, status, body: a request that Lua has no part in, in one step
-    define(lua, core, "http_fetch", move |lua, given: Given| fetch(lua, &of.calls, given))?;
+    core.raw_set("http_request", request::made(lua, &classes)?)?;
     // http_step(call) -> true for the head, false where a piece of body is asked for, "sent" after one (`paced`)
     define(lua, core, "http_step", |lua, call: AnyUserData| match peek(lua, &call)?.stream()?.fetch.step()? {
         Step::Head => Ok(Value::Boolean(true)),
@@ -276,46 +304,24 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Classes>> {
     Ok(classes)
 }
 
-/// See `http_fetch`.
-fn fetch(lua: &Lua, calls: &Class, given: Given) -> Answer<(Value, u16, LuaString)> {
-    let call = start(lua, given)?;
-    let (status, body) = {
-        let mut stream = call.stream()?;
-        answered(&mut stream)?;
-        let body = whole(lua, &mut stream)?;
-        (stream.fetch.head().map_or(0, |head| head.status), body)
-    };
-    Ok((call.into_lua(lua, calls)?, status, body))
-}
-
-/// Does a request whose body Lua has no part in, up to the head of its response: the status.
-pub(super) fn answered(stream: &mut Stream) -> Answer<u16> {
-    match stream.fetch.step()? {
-        Step::Head => Ok(stream.fetch.head().map_or(0, |head| head.status)),
-        _ => argument(2, "this body comes in pieces"),
-    }
-}
-
 fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
     let (made, jailed) = (Rc::clone(classes), Rc::clone(classes));
-    // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout =, base_url = }?, its requests' options?, names?, values?):
-    // the last two are its requests' headers
+    // http_client(capability, { max_idle =, max_idle_per_origin =, idle_timeout =, base_url = }?, its requests' options?, their headers?)
     define(lua, core, "http_client", move |lua, given| open(lua, given)?.into_lua(lua, &made))?;
     // http_jail(client, hosts): a client for those hosts only, with a pool of its own and no files
     define(lua, core, "http_jail", move |lua, (of, hosts): (AnyUserData, Table)| {
         let of = owner(lua, &of)?;
         of.net.borrow().alive()?;
         let net = of.net.borrow().narrow(&parse_hosts(&hosts, "jail", 1)?).map_err(|e| e.op("jail"))?;
-        client(
-            &of.cap,
-            net,
-            Files::default(),
-            Limits::default(),
-            of.request_options.clone(),
-            Rc::clone(&of.headers),
-            of.base.clone(),
-        )
-        .into_lua(lua, &jailed)
+        let (mut request_options, jar) = (of.request_options.clone(), SharedJar::default());
+        let options = Arc::make_mut(&mut request_options.options);
+        options.record = false;
+        if options.cookies.as_ref().is_some_and(|cookies| cookies.is(&of.jar)) {
+            options.cookies = Some(jar.clone());
+        }
+        let (limits, headers) = (Limits::default(), Rc::clone(&of.headers));
+        client(&of.cap, net, Files::default(), limits, request_options, jar, headers, of.base.clone())
+            .into_lua(lua, &jailed)
     })?;
     // http_allow(client, hosts?): from now on only those hosts; nil for all that the capability has
     define(lua, core, "http_allow", |lua, (of, hosts): (AnyUserData, Option<Table>)| {
@@ -326,11 +332,6 @@ fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
         };
         of.net.replace(net);
         Ok(true)
-    })?;
-    // http_leaves(client, url): is that another origin than the one of `base_url`?
-    define(lua, core, "http_leaves", |lua, (of, url): (AnyUserData, LuaString)| {
-        let of = owner(lua, &of)?;
-        Ok(of.leaves(&of.parse(&url.as_bytes())?))
     })?;
     // http_jar(client) -> the jar for `cookies = true`
     define(lua, core, "http_jar", |lua, of: AnyUserData| Ok(cookies::HeldJar(owner(lua, &of)?.jar.clone())))?;
@@ -343,9 +344,9 @@ fn clients(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
 }
 
 /// See `http_client`.
-type Opening = (AnyUserData, Option<Table>, Option<Table>, Option<Vec<LuaString>>, Option<Vec<LuaString>>);
+type Opening = (AnyUserData, Option<Table>, Option<Table>, Option<Table>);
 
-fn open(lua: &Lua, (cap, limits, request_options, names, values): Opening) -> Answer<Rc<Client>> {
+fn open(lua: &Lua, (cap, limits, request_options, headers): Opening) -> Answer<Rc<Client>> {
     let cap = held(&cap)?;
     let (given, default) = (Options::new(lua, limits, 1), Limits::default());
     let limits = Limits {
@@ -356,9 +357,7 @@ fn open(lua: &Lua, (cap, limits, request_options, names, values): Opening) -> An
     let jar = SharedJar::default();
     let request_options =
         options(&Options::new(lua, request_options, 1), &cap.net, &cap.files, &jar, &RequestOptions::default())?;
-    let bytes = |text: &LuaString| Box::from(&*text.as_bytes());
-    let mut values = values.iter().flatten().map(bytes);
-    let headers = names.iter().flatten().map(|name| (bytes(name), values.next())).collect();
+    let headers = headers::of(lua, headers.as_ref())?.into();
     let base = match given.text("base_url")? {
         None => None,
         Some(base) => match HttpUrl::parse(&base) {
@@ -366,15 +365,17 @@ fn open(lua: &Lua, (cap, limits, request_options, names, values): Opening) -> An
             Err(why) => return argument(1, format!("base_url: {why}")),
         },
     };
-    Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, request_options, headers, base))
+    Ok(client(&cap, cap.net.clone(), cap.files.clone(), limits, request_options, jar, headers, base))
 }
 
+#[allow(clippy::too_many_arguments, reason = "what a client is made of")]
 pub(super) fn client(
     cap: &Rc<Capability>,
     net: Net,
     files: Files,
     limits: Limits,
     mut request_options: RequestOptions,
+    jar: SharedJar,
     headers: Headers,
     base: Option<Rc<Base>>,
 ) -> Rc<Client> {
@@ -385,7 +386,7 @@ pub(super) fn client(
         net: RefCell::new(net),
         files,
         pool: Pool::with(limits),
-        jar: SharedJar::default(),
+        jar,
         request_options,
         headers,
         base,
@@ -406,68 +407,38 @@ pub(super) fn owner(lua: &Lua, value: &AnyUserData) -> Answer<Rc<Client>> {
     found(boxed::peek(lua, value), 0, || "not an HTTP client".into())
 }
 
-/// client, url, method, names, values, body, opts
-pub(super) type Given =
-    (AnyUserData, LuaString, LuaString, Option<Vec<LuaString>>, Option<Vec<LuaString>>, Option<Table>, Option<Table>);
+/// client, url, method, headers, opts, body, type
+pub(super) type Given = (AnyUserData, LuaString, LuaString, Option<Table>, Value, Value, Option<String>);
 
-/// A request that can begin.
-pub(super) struct Prepared {
-    pub cap: Rc<Capability>,
-    pub net: Net,
-    pub pool: Pool,
-    pub request: Request,
-    pub source: Option<Source>,
-    pub request_options: RequestOptions,
-}
-
-/// http_start(client, url, method, names, values, body, opts) -> call; see [`prepare`].
-fn start(lua: &Lua, given: Given) -> Answer<Rc<Call>> {
-    let Prepared { cap, net, pool, request, source, request_options } = prepare(lua, "fetch", given)?;
-    let streamed = request_options.streamed;
-    let call = Call::new(Fetch::new(&net, &pool, request, source, request_options.open_ended()));
-    if streamed {
-        cap.opened(Rc::<Call>::downgrade(&call));
-    }
-    Ok(call)
-}
-
-/// `names` and `values` are the headers; `body` is `{ bytes =, type = }`, `{ path =, type = }`, `{ parts = }` or
-/// `{ pump = true, length = }`; `opts` what else was given. Names without a value are headers that the client does not add.
-/// Arguments that are wrong are the caller's first (URL) or second (everything else).
-pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<Prepared> {
-    let (of, url, method, names, values, body, opts) = given;
-    let of = owner(lua, &of)?;
-    let (net, url, method) = of.begin(op, &url.as_bytes(), &method.as_bytes())?;
-    let (source, content_type) = match body {
-        Some(body) => source(&Options::new(lua, Some(body), 2), &of.files)?,
-        None => (None, None),
+/// What the front gives, as a client takes it: `headers` as [`headers`] says; `opts` a timeout or a table; `body` a string, `{ path = }`,
+/// `{ parts = }` or `{ pump = true, length = }`; `content_type` the body's.
+pub(super) fn own<'a>(
+    lua: &'a Lua,
+    of: &Client,
+    headers: Option<&Table>,
+    opts: Value,
+    body: Value,
+    content_type: Option<String>,
+) -> Answer<Own<'a>> {
+    let told = match opts {
+        Value::Table(opts) => Told::Options(Options::new(lua, Some(opts), 2)),
+        other => other.as_f64().and_then(seconds).map_or(Told::Nothing, Told::Timeout),
     };
-    let payload = source.as_ref().map(|source| source.payload(content_type.clone()));
-    let (names, values) = (names.unwrap_or_default(), values.unwrap_or_default());
-    let (names, values) = (bytes_of(&names), bytes_of(&values));
-    let (names, values): (Vec<&[u8]>, Vec<&[u8]>) =
-        (names.iter().map(|b| &**b).collect(), values.iter().map(|b| &**b).collect());
-    let request = of.request(Request::new(method, url, payload), content_type.as_deref(), &names, &values)?;
-    let mut request_options = of.request_options.clone();
-    if of.leaves(&request.url) {
-        client::Options::forget_certificate(&mut request_options.options);
-    }
-    if let Some(opts) = opts {
-        request_options = of.over(&Options::new(lua, Some(opts), 2), &request_options)?;
-    }
-    refuse_proxy_authorization(&request, &request_options.options)?;
-    Ok(Prepared { cap: Rc::clone(&of.cap), net, pool: of.pool.clone(), request, source, request_options })
+    let (source, content_type) = match body {
+        Value::Table(body) => source(&Options::new(lua, Some(body), 2), &of.files, content_type)?,
+        Value::String(bytes) => (Some(Source::bytes(allocation::copied(&bytes.as_bytes())?)), content_type),
+        _ => (None, None),
+    };
+    Ok(Own { headers: headers::of(lua, headers)?, source, content_type, told })
 }
 
-fn bytes_of(list: &[LuaString]) -> Vec<BorrowedBytes> {
-    list.iter().map(LuaString::as_bytes).collect()
-}
-
-fn refuse_proxy_authorization(request: &Request, options: &client::Options) -> Answer<()> {
-    if options.proxy.is_some() && request.fields().has("proxy-authorization") {
-        return argument(2, "header Proxy-Authorization: give the credentials in the option `proxy`");
-    }
-    Ok(())
+/// See [`own`] and [`Client::prepare`].
+pub(super) fn prepare(lua: &Lua, op: &'static str, given: Given) -> Answer<(Rc<Client>, Prepared)> {
+    let (of, url, method, headers, opts, body, content_type) = given;
+    let of = owner(lua, &of)?;
+    let own = own(lua, &of, headers.as_ref(), opts, body, content_type)?;
+    let prepared = of.prepare(op, &url.as_bytes(), &method.as_bytes(), own)?;
+    Ok((of, prepared))
 }
 
 fn wrong<T>(why: Invalid) -> Answer<T> {

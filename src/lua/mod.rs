@@ -18,6 +18,7 @@ mod events;
 mod front;
 mod guard;
 mod guarded;
+mod headers;
 mod host;
 mod http;
 mod json;
@@ -27,11 +28,11 @@ mod long;
 mod mail;
 mod names;
 mod options;
-mod plain;
 mod polling;
 mod progress;
 mod properties;
 mod raw;
+mod request;
 mod request_options;
 mod responses;
 #[cfg(all(feature = "luajit", feature = "module", target_os = "linux"))]
@@ -202,7 +203,17 @@ fn owned(value: &Option<AnyUserData>) -> Answer<UserDataRef<Seal>> {
 }
 
 /// Adds a function to the core.
-fn define<A, R, F>(lua: &Lua, core: &Table, name: &'static str, function: F) -> mlua::Result<()>
+fn define<A, R, F>(lua: &Lua, core: &Table, name: &'static str, act: F) -> mlua::Result<()>
+where
+    A: FromLuaMulti,
+    R: IntoLuaMulti,
+    F: Fn(&Lua, A) -> Answer<R> + 'static,
+{
+    core.raw_set(name, function(lua, name, act)?)
+}
+
+/// A function of the core's.
+fn function<A, R, F>(lua: &Lua, name: &'static str, function: F) -> mlua::Result<Function>
 where
     A: FromLuaMulti,
     R: IntoLuaMulti,
@@ -212,7 +223,7 @@ where
         Ok(arguments) => reply(lua, function(lua, arguments)),
         Err(e) => unfit(lua, name, &e),
     };
-    core.raw_set(name, callback(lua, Box::new(act))?)
+    callback(lua, Box::new(act))
 }
 
 /// The front checks types first; this is for what it cannot see, such as a value out of range.

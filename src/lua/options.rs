@@ -4,6 +4,7 @@
 use super::{
     answer::{Answer, argument},
     capability::{Capability, strings},
+    headers::{self, Header},
     socket::seconds,
 };
 use crate::{
@@ -136,6 +137,11 @@ impl<'a> Options<'a> {
         };
         let alpn = self.list("alpn")?.into_iter().map(String::into_bytes).collect();
         Ok(ClientOptions { sni, alpn, ..self.trust(&capability.files, &ClientOptions::default())? })
+    }
+
+    /// Headers, as [`headers`] says.
+    pub(super) fn headers(&self, name: &str) -> Answer<Vec<Header<'static>>> {
+        headers::of(self.lua, self.find::<Table>(name)?.as_ref())
     }
 
     /// The names of those that are given.

@@ -19,7 +19,7 @@ use crate::{
     net::Net,
 };
 use mlua::{LuaString, Table, Value};
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 /// What a build says of the option `http2` that does not have it.
 pub(super) const NO_HTTP2: &str =
@@ -34,9 +34,20 @@ pub(super) struct RequestOptions {
     /// `timeout` and `read_timeout` are the caller's.
     pub timed: bool,
     pub patient: bool,
+    /// Pairs that stand behind what a URL has, encoded.
+    pub query: Option<Rc<str>>,
 }
 
 impl RequestOptions {
+    /// For another origin than the one that they are meant for: nothing says who we are, nor with what query.
+    pub fn forget_identity(&mut self) {
+        self.query = None;
+        if self.options.auth.is_some() {
+            Arc::make_mut(&mut self.options).auth = None;
+        }
+        client::Options::forget_certificate(&mut self.options);
+    }
+
     /// For a body that is handed out as it comes: how long it takes is not known, so without a `timeout` of the caller's the
     /// default leads to the head, and then the longest silence counts.
     pub fn open_ended(mut self) -> Arc<client::Options> {
@@ -51,7 +62,7 @@ impl RequestOptions {
     }
 }
 
-/// `base` with what the front has gathered over it. Who the client is (`cookies`, `auth`) is told with each request.
+/// `base` with what the front has gathered over it.
 pub(super) fn options(
     opts: &Options<'_>,
     net: &Net,
@@ -93,6 +104,7 @@ pub(super) fn options(
             b"decompress" => options.decompress = opts.flag("decompress", true)?,
             b"cookies" => options.cookies = chosen(opts, jar)?,
             b"auth" => options.auth = auth(opts)?,
+            b"query" => request_options.query = opts.text("query")?.filter(|text| !text.is_empty()).map(Rc::from),
             b"stream" => request_options.streamed = opts.flag("stream", false)?,
             // Of whoever called: an event stream has some of its own.
             _ => (),
@@ -134,8 +146,10 @@ fn schemes(given: &Options<'_>) -> Answer<Schemes> {
 
 /// `auth = { user =, password =, scheme = }` or `{ bearer = }`.
 fn auth(opts: &Options<'_>) -> Answer<Option<Credentials>> {
-    let Some(table) = opts.find::<Table>("auth")? else { return Ok(None) };
-    let given = opts.of(table);
+    let given = match opts.find::<Value>("auth")? {
+        Some(Value::Table(table)) => opts.of(table),
+        _ => return Ok(None),
+    };
     let bytes = |name| Answer::Ok(given.find::<LuaString>(name)?.map(|text| text.as_bytes().to_vec()));
     let made = match bytes("bearer")? {
         Some(token) => Credentials::bearer(&token),
@@ -203,9 +217,8 @@ pub fn proxy(opts: &Options<'_>) -> Answer<Option<Proxy>> {
             .log_in(&user.as_bytes(), &password.as_bytes(), schemes(&given)?)
             .or_else(|why| argument(opts.index, why))?;
     }
-    let list = |name| Answer::Ok(given.find::<Vec<LuaString>>(name)?.unwrap_or_default());
-    for (name, value) in list("names")?.iter().zip(list("values")?) {
-        proxy.header(&name.as_bytes(), &value.as_bytes()).or_else(|why| argument(opts.index, why))?;
+    for (name, value) in given.headers("headers")? {
+        value.map_or(Ok(()), |value| proxy.header(&name, &value)).or_else(|why| argument(opts.index, why))?;
     }
     Ok(Some(proxy))
 }
@@ -244,7 +257,7 @@ mod tests {
             (false, false, true, silence, (false, silence)),
         ] {
             let options = Arc::new(client::Options { read_timeout, ..client::Options::default() });
-            let options = RequestOptions { options, streamed, timed, patient }.open_ended();
+            let options = RequestOptions { options, streamed, timed, patient, query: None }.open_ended();
             assert_eq!((options.open_ended, options.read_timeout), expected, "{streamed} {timed} {patient}");
             assert_eq!(options.timeout, Some(DEFAULT));
         }

@@ -129,14 +129,15 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         };
         made.map_err(Failure::from)
     })?;
-    // http_read(call, "piece" | "exact" | "line" | "rest" | "whole", count) -> bytes, or nil at the end
+    // http_whole(call) -> status, body: all of it, of which nobody has seen anything
+    define(lua, core, "http_whole", |lua, call: AnyUserData| whole(lua, &call))?;
+    // http_read(call, "piece" | "exact" | "line" | "rest", count) -> bytes, or nil at the end
     define(lua, core, "http_read", |lua, (call, how, count): (AnyUserData, String, Option<f64>)| {
         let call = peek(lua, &call)?;
         let mut stream = call.stream()?;
         // A count beyond the address space is as good as its end.
         let count = count.map_or(64 * 1024, |n| n as usize);
         let bytes = match &*how {
-            "whole" => return whole(lua, &mut stream).map(Value::String),
             "piece" => stream.piece(count)?,
             "exact" => stream.exact(count)?,
             "line" => stream.line()?,
@@ -232,13 +233,15 @@ fn unsaved(why: Refusal) -> Error {
     .op("fetch")
 }
 
-/// A whole body of which nobody has seen anything: as [`Stream::gather`], to where Lua keeps it.
-pub(super) fn whole(lua: &Lua, stream: &mut Stream) -> Answer<LuaString> {
+/// See `http_whole`. As [`Stream::gather`], to where Lua keeps it. A body that was lost may come with another answer: the status is that one's.
+pub(super) fn whole(lua: &Lua, call: &AnyUserData) -> Answer<(u16, LuaString)> {
+    let call = peek(lua, call)?;
+    let mut stream = call.stream()?;
     loop {
         stream.fetch.bound();
-        match rest(lua, stream) {
+        match rest(lua, &mut stream) {
             Err(Failure::Network(err)) => stream.again(err)?,
-            done => return done,
+            done => return Ok((stream.fetch.head().map_or(0, |head| head.status), done?)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     answer::{Answer, argument},
     capability::Capability,
-    define, held,
+    define, headers, held,
     options::Options,
     request_options::{proxy, resolve},
     socket::{Class, Item, Socket, seconds},
@@ -17,7 +17,6 @@ use crate::{
     deadline::Deadline,
     error::{Error, Kind},
     http::{
-        Invalid,
         url::{HttpUrl, Scheme},
         websocket::{
             extension::{Compress, MOST_BITS},
@@ -33,7 +32,7 @@ use std::{rc::Rc, time::Duration};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// capability, url, names, values, opts
-type Given = (AnyUserData, LuaString, Option<Vec<LuaString>>, Option<Vec<LuaString>>, Option<Table>);
+type Given = (AnyUserData, LuaString, Option<Table>, Option<Table>);
 
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
@@ -84,7 +83,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-fn connect(lua: &Lua, (cap, url, names, values, opts): Given) -> Answer<Value> {
+fn connect(lua: &Lua, (cap, url, headers, opts): Given) -> Answer<Value> {
     let cap = held(&cap)?;
     cap.net.alive()?;
     let Ok(url) = std::str::from_utf8(&url.as_bytes()).map(str::to_owned) else {
@@ -98,14 +97,14 @@ fn connect(lua: &Lua, (cap, url, names, values, opts): Given) -> Answer<Value> {
     if let Err(e) = getrandom::fill(&mut random) {
         return Err(Error::new(Kind::Socket, format!("no random bytes: {e}")).into());
     }
-    let wrong = |why: Invalid| argument(2, why);
-    let mut handshake = Handshake::new(url, opts.list("subprotocols")?, random).or_else(wrong)?;
-    for (name, value) in names.iter().flatten().zip(values.iter().flatten()) {
-        handshake.field(&name.as_bytes(), &value.as_bytes()).or_else(|why: Invalid| argument(2, why))?;
+    let mut handshake = Handshake::new(url, opts.list("subprotocols")?, random).or_else(|why| argument(2, why))?;
+    for (name, value) in headers::of(lua, headers.as_ref())? {
+        match value {
+            Some(value) => handshake.field(&name, &value).or_else(|why| argument(2, why))?,
+            None => handshake.request.without(&name),
+        }
     }
     handshake.compress = compress(&opts)?;
-    let valued = values.as_ref().map_or(0, Vec::len);
-    names.iter().flatten().skip(valued).for_each(|name| handshake.request.without(&name.as_bytes()));
     let ws = WebSocket::connect(&cap.net, &handshake, &options, &deadline)?;
     let origin = handshake.request.url.origin();
     let (host, port) = (origin.host.to_string(), origin.port);

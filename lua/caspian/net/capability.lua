@@ -113,7 +113,7 @@ local function make(core, cap, methods)
   -- The client is made here: what is older than a script's values is still there when their finalizers run at the end of
   -- the state.
   local client = answer("http", core.http_client(cap))
-  local shared = { core = core, client = client, inherit = { __index = {} }, plain = true }
+  local shared = { core = core, client = client, defaults = {}, inherit = {} }
   local extended = {}
   local function extend(part)
     if extended[part] then return end

@@ -174,14 +174,14 @@ end
 local LEFT_OUT = { accept = true, ["content-type"] = true, ["user-agent"] = true }
 
 --- Refuses a header that is not the untrusted side's to set.
-local function own_header(name, header, values, guard, depth)
-  local key = gsub(header, "[^0-9a-z]", "-")
+local function own_header(name, header, key, values, guard, depth)
+  key = gsub(key, "[^0-9a-z]", "-")
   local wrong = FORBIDDEN[key] or (key == "cookie" and guard.told.cookies)
   for _, start in next, FORBIDDEN_STARTS do wrong = wrong or sub(key, 1, #start) == start end
   wrong = wrong or sub(key, -#FORBIDDEN_END) == FORBIDDEN_END
   if wrong then bad(2, name, "header " .. args.show(header) .. " cannot be set here", depth + 1) end
   -- Past ASCII, servers read bytes as the charset that they like.
-  for index = 2, #values do
+  for index = 1, #values do
     if #values[index] > 65536 then
       bad(2, name, "the value of header " .. args.show(header) .. " is longer than 64 KiB", depth + 1)
     end
@@ -197,34 +197,29 @@ local function asked(guard, name, url, given, depth)
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. args.show(url), depth) end
   local opts = args.options(2, name, given, OPTIONS, depth)
   if given ~= nil then opts.body_json = rawget(given, "body_json") end
-  local fields = requests.add_headers({}, opts.headers or {}, name, 2, depth)
-  for header, values in next, fields do
-    if values then own_header(name, header, values, guard, depth) end
-  end
-  local names, values = requests.flatten(fields)
-  local method, words = core.guard_request(opts.method or "GET", names, values)
-  if method == nil then bad(2, name, words, depth) end
-  local body = requests.body_of(core, opts, name, 2, depth)
+  local fields = requests.headers_of(opts.headers or {}, name, 2, depth, true)
   local size, headers = #url, {}
-  for header, field in next, fields do
-    local list = {}
-    for index = 2, field and #field or 0 do
-      list[index - 1] = field[index]
-      size = size + #header + #field[index]
-    end
-    if field then headers[header] = #list == 1 and list[1] or list elseif LEFT_OUT[header] then headers[header] = false end
+  for header, value in next, fields do
+    local key = lower(header)
+    local values = type(value) == "table" and value or { value or nil }
+    if value then own_header(name, header, key, values, guard, depth) end
+    for index = 1, #values do size = size + #header + #values[index] end
+    if value then headers[key] = #values == 1 and values[1] or values elseif LEFT_OUT[key] then headers[key] = false end
   end
+  local method, words = core.guard_request(opts.method or "GET", fields)
+  if method == nil then bad(2, name, words, depth) end
+  local body, kind = requests.body_of(core, opts, name, 2, depth)
   if body then
-    size = size + #body.bytes
-    if body.type and headers["content-type"] == nil then headers["content-type"] = body.type end
+    size = size + #body
+    if kind and headers["content-type"] == nil then headers["content-type"] = kind end
   end
   if size > guard.max_request_bytes then
     error(network_error("too_large", "the request is larger than max_request_bytes (" .. guard.max_request_bytes .. ")"), 0)
   end
-  return { given = url, method = method, headers = headers, body = body and body.bytes }, opts.timeout
+  return { given = url, method = method, headers = headers, body = body }, opts.timeout
 end
 
---- What middleware made of a request, checked: method, names, values, body.
+--- What middleware made of a request, checked: method, headers and body.
 local function changed(core, req)
   if type(req.url) ~= "string" then error("next: ctx.req.url must be a string, got " .. args.show(req.url), 3) end
   if type(req.method) ~= "string" then error("next: ctx.req.method must be a string, got " .. args.show(req.method), 3) end
@@ -232,14 +227,15 @@ local function changed(core, req)
     error("next: ctx.req.body must be a string, got " .. args.show(req.body), 3)
   end
   if type(req.headers) ~= "table" then error("next: ctx.req.headers must be a table", 3) end
-  local fields = requests.add_headers({}, req.headers, "next", 0, 2)
+  local headers = requests.headers_of(req.headers, "next", 0, 2, true)
   -- Another host than the URL's would be one that nobody checked.
-  if fields.host then error("next: the header Host follows the URL; set ctx.req.url", 3) end
-  local names, values = requests.flatten(fields)
-  local method, words = core.guard_request(req.method, names, values)
+  for header in next, headers do
+    if lower(header) == "host" then error("next: the header Host follows the URL; set ctx.req.url", 3) end
+  end
+  local method, words = core.guard_request(req.method, headers)
   if method == nil then error("next: " .. words, 3) end
   if MIRRORS[method] then error("next: the method " .. method .. " would show what the guard adds", 3) end
-  return method, names, values
+  return method, headers, req.body
 end
 
 -- ------------------------------------------------------------------------------------------------- sending
@@ -270,13 +266,12 @@ end
 
 --- Sends a request that was decided, and reads the answer. Where a policy has to agree, each address is asked about just
 -- before it is dialled, and the next one only if that one could not be reached.
-local function transmit(guard, hop, decided, names, values, body)
+local function transmit(guard, hop, decided, headers, body)
   local core = guard.core
   local hidden = decided.origin ~= hop.origin or hop.shown ~= hop.url
   local told = hop.crossed and guard.told_strangers or guard.told
   local request = {
-    client = guard.client, url = decided.url, method = decided.method, names = names, values = values,
-    body = body and { bytes = body } or nil, opts = told,
+    client = guard.client, url = decided.url, method = decided.method, headers = headers, body = body, opts = told,
   }
   local call, done, err
   local function start(share)
@@ -305,15 +300,15 @@ local function transmit(guard, hop, decided, names, values, body)
   end
   if not done then fail(hop, err, hidden) end
   local bytes
-  bytes, err = core.http_read(call, "whole")
-  if bytes == nil then fail(hop, err, hidden) end
+  done, bytes = core.http_whole(call)
+  if done == nil then fail(hop, bytes, hidden) end
   local status, reason, version = core.http_head(call)
-  local headers = core.http_fields(call, "headers")
-  if guard.follow and REDIRECTS[status] then headers.location = location_of(hop, core.http_fields(call, "raw_headers")) end
+  local fields = core.http_fields(call, "headers")
+  if guard.follow and REDIRECTS[status] then fields.location = location_of(hop, core.http_fields(call, "raw_headers")) end
   -- Cookies of the guard's own jar are credentials, which are not the untrusted side's.
-  if guard.told.cookies then headers["set-cookie"] = nil end
+  if guard.told.cookies then fields["set-cookie"] = nil end
   return middleware.response_of(core, {
-    status = status, reason = reason, version = version, headers = headers, body = bytes, url = decided.url,
+    status = status, reason = reason, version = version, headers = fields, body = bytes, url = decided.url,
   })
 end
 
@@ -335,7 +330,7 @@ local function pass(guard, hop, request, decided)
   local req = middleware.request_of(request, decided, hop.number)
   local base = decided.url
   local function send()
-    local method, names, values = changed(core, req)
+    local method, headers, body = changed(core, req)
     local now = decided
     if req.url ~= decided.url or method ~= decided.method then
       local why
@@ -347,7 +342,7 @@ local function pass(guard, hop, request, decided)
       ask(guard, hop, now, method)
     end
     base = now.url
-    return transmit(guard, hop, now, names, values, req.body)
+    return transmit(guard, hop, now, headers, body)
   end
   local response = middleware.run(core, chain_of(guard, decided), { req = req }, send)
   return middleware.plain(core, response), base

@@ -16,7 +16,7 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local answer, bad, length, own, merged, show = args.answer, args.bad, args.length, args.own, sockets.merged, args.show
 local states, readonly, sealed, ARRAY = objects.states, objects.readonly, objects.sealed, objects.ARRAY
-local CLIENT, REQUEST, can_guard, add_headers = requests.CLIENT, requests.REQUEST, requests.can_guard, requests.add_headers
+local CLIENT, REQUEST, can_guard = requests.CLIENT, requests.REQUEST, requests.can_guard
 local prepare, reporter, converse, respond = requests.prepare, requests.reporter, requests.converse, responses.respond
 
 --- What a client may say about itself.
@@ -30,11 +30,6 @@ local POOL = {
 --- Does a request. Called by public functions only (for the level of its errors).
 local function perform(name, client, url, given, at, method, body)
   local core = client.core
-  if client.plain and given == nil and body == nil and type(url) == "string" then
-    -- There is nothing to prepare.
-    local call, status, text = requests.plain(core, name, at, 1, client.client, url, method or "GET")
-    return responses.made(core, call, status, text)
-  end
   local call, pump, opts, status, text = prepare(name, client, url, given, at, 2, method, body)
   if status then return responses.made(core, call, status, text) end
   local report = reporter(core, call, opts)
@@ -100,7 +95,7 @@ local function perform_all(client, list, given)
       wishes[1], wishes.url = nil, nil
     end
     -- Which of many is wrong is the first thing to know.
-    local ok, call, _, asked = pcall(prepare, "fetch_all", client, url, wishes, 1, 0, nil, nil, nil, core.http_start)
+    local ok, call, _, asked = pcall(prepare, "fetch_all", client, url, wishes, 1, 0, nil, nil, nil, nil, true)
     if not ok then
       if type(call) ~= "string" then error(call, 0) end
       bad(1, "fetch_all", "item " .. index .. ": " .. (match(call, "%((.*)%)$") or call), 1)
@@ -136,8 +131,7 @@ local function jail(client, hosts, listed)
     while not listed and hosts[index + 1] and core.http_jail(client.client, { hosts[index] }) do index = index + 1 end
     bad(index, "jail", err, 1)
   end
-  local jailed = { core = core, client = inner, inherit = client.inherit, base = client.base,
-    plain = requests.is_plain(client.inherit.__index) }
+  local jailed = { core = core, client = inner, defaults = client.defaults, inherit = client.inherit }
   local members, object = {}, nil
   local function fetch(...)
     local url, opts = own(object, ...)
@@ -360,20 +354,16 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
       limits = args.options(1, "new", limits, POOL, 1)
     end
     local defaults = args.options(1, "new", given, CLIENT, 1)
-    local headers = add_headers({}, defaults.headers or {}, "new", 1, 1)
     if given ~= nil then defaults.cookies = rawget(given, "cookies") end
-    identity.cookies(defaults.cookies, "new", 1, 1)
-    -- A copy: what was checked is what is used.
-    defaults.auth = identity.auth(defaults.auth, "new", 1, 1)
-    requests.check_retry(defaults.retry, "new", 1, 1)
-    defaults.proxy = requests.proxy_of(defaults.proxy, "new", 1, 1)
-    -- Files and certificates are read once, here.
-    local names, values = requests.flatten(headers)
-    local inner, err, index = core.http_client(cap, limits, requests.wishes(defaults), names, values)
+    local headers = requests.headers_of(defaults.headers or {}, "new", 1, 1)
+    -- What was checked is what is used: the core has it from here, read once with its files and certificates.
+    local told = requests.told_of(core, defaults, "new", 1, 1)
+    told.record = recorded
+    local inner, err, index = core.http_client(cap, limits, told, headers)
     if inner == nil then requests.raise("new", err, index, 1, 1) end
     local object = setmetatable({}, client)
-    states[object] = { core = core, client = inner, inherit = { __index = defaults }, base = limits.base_url ~= nil,
-      har = recorded and har.new() or nil, plain = not recorded and requests.is_plain(defaults) }
+    states[object] = { core = core, client = inner, defaults = defaults, inherit = { __index = defaults },
+      har = recorded and har.new() or nil }
     if allow ~= nil then set_allow(states[object], allow, 2) end
     return object
   end
@@ -517,10 +507,4 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
   end
 end
 
---- A caller's headers as two arrays, names and values.
-local function fields(given, name, at, depth)
-  local names, values = requests.flatten(add_headers({}, given, name, at, depth + 1))
-  return names, values
-end
-
-return { extend = extend, fields = fields }
+return { extend = extend }

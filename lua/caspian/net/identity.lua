@@ -109,10 +109,9 @@ function M.jar(core, jar)
   return object
 end
 
---- The option `cookies` for the core: true, a jar of its own, or nil.
+--- The option `cookies` for the core: true, a jar of its own, false, or nil.
 function M.cookies(value, name, at, depth)
-  if value == nil or value == false then return nil end
-  if value == true then return true end
+  if value == nil or type(value) == "boolean" then return value end
   local state = type(value) == "table" and jars[value]
   if not state then bad(at, name, "cookies must be true, false or a jar, got " .. show(value), depth + 1) end
   return state.jar
@@ -123,7 +122,7 @@ local SCHEMES = { basic = true, challenge = true, digest = true }
 
 --- The option `auth` for the core: { user, password }, by place or by name, with `scheme`; or { bearer = token }.
 function M.auth(value, name, at, depth)
-  if value == nil or value == false then return nil end
+  if value == nil or value == false then return value end
   if type(value) ~= "table" then bad(at, name, "auth must be a table, got a " .. type(value), depth + 1) end
   local given = {}
   for key, part in next, value do

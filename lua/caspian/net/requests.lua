@@ -70,9 +70,8 @@ local PROXY = {
   tunnel = "boolean",             -- false; for plain http, too
 }
 
---- Checks the option `retry`, which may be several things.
-local function check_retry(value, name, at, depth)
-  if value == nil or type(value) == "boolean" then return end
+--- The option `retry` for the core, which may be several things.
+local function retry_of(value, name, at, depth)
   if type(value) == "table" then
     local given = args.options(at, name, value, RETRY, depth + 1, "retry")
     for index, status in next, given.statuses or {} do
@@ -80,16 +79,12 @@ local function check_retry(value, name, at, depth)
         bad(at, name, "retry.statuses must be a list of statuses, got " .. show(status), depth + 1)
       end
     end
-  elseif not args.kinds.whole[1](value) then
+    return given
+  elseif type(value) ~= "boolean" and not args.kinds.whole[1](value) then
     bad(at, name, "retry must be a whole number, true, false or a table, got " .. show(value), depth + 1)
   end
+  return value
 end
-
---- Options that are this file's own business; the core is told the others.
-local OURS = {
-  headers = true, query = true, method = true, on_progress = true, progress = true, save = true, cookies = true, auth = true,
-}
-for index = 1, #BODIES do OURS[BODIES[index]] = true end
 
 --- Raises the core's error: the object as it is, a wrong argument where the public function was called.
 -- @param at the argument that options came in
@@ -113,97 +108,38 @@ local function value_of(name, at, header, value, depth)
   args.short(at, name, "the value of header " .. show(header), value, depth + 1)
 end
 
---- The key of a header, which is none of `seen`.
-local function key_of(header, seen, name, at, depth)
-  if type(header) ~= "string" then
-    bad(at, name, "headers must be a table from names to values, got the name " .. show(header), depth + 1)
-  end
-  local key = lower(header)
-  if seen[key] then bad(at, name, "header " .. show(header) .. " is given twice", depth + 1) end
-  return key
-end
-
--- What the client says by itself, in lower case, and a caller can leave out. Host and what frames a body are not among it.
-local OWN = {
-  accept = true, ["accept-encoding"] = true, authorization = true, ["content-type"] = true, cookie = true, ["last-event-id"] = true,
-  ["user-agent"] = true,
-}
-
---- Lays the headers of `given` over those of `into` (lower-case name to { name, value … }); `false` takes one away, and stands
--- there in place of what the client would say by itself.
-local function add_headers(into, given, name, at, depth)
-  local seen = {}
+--- The headers of `given` as the core takes them: by name a string, a list of strings, or `false` for what is not said, whoever would say it.
+-- That is `given` itself where it has strings only, as most have, and nothing else (`copied`) is asked for.
+local function headers_of(given, name, at, depth, copied)
+  local simple = not copied
   for header, value in next, given do
-    local key = key_of(header, seen, name, at, depth + 1)
-    seen[key] = true
-    if value == false then
-      if OWN[key] then into[key] = false else into[key] = nil end
-    elseif type(value) == "table" then
-      local values = { header }
+    simple = simple and type(header) == "string" and type(value) == "string" and #value <= MOST
+  end
+  if simple then return given end
+  local headers, seen = {}, {}
+  for header, value in next, given do
+    if type(header) ~= "string" then
+      bad(at, name, "headers must be a table from names to values, got the name " .. show(header), depth + 1)
+    end
+    -- The core says so, too; but an empty list is nothing to it.
+    if seen[lower(header)] then bad(at, name, "header " .. show(header) .. " is given twice", depth + 1) end
+    seen[lower(header)] = true
+    if type(value) == "table" then
+      local values = {}
       for index = 1, args.items(at, name, "header " .. show(header), value, depth + 1) do
-        values[index + 1] = value_of(name, at, header, rawget(value, index), depth + 1)
+        values[index] = value_of(name, at, header, rawget(value, index), depth + 1)
       end
-      into[key] = values
+      headers[header] = values
     else
-      into[key] = { header, value_of(name, at, header, value, depth + 1) }
+      headers[header] = value and value_of(name, at, header, value, depth + 1)
     end
   end
-  return into
-end
-
---- The headers as two arrays, in the order of their names; those without a value, which are left out, behind the others.
-local function flatten(headers)
-  if next(headers) == nil then return nil end
-  local keys, names, values = {}, {}, {}
-  for key in next, headers do keys[#keys + 1] = key end
-  sort(keys)
-  for _, key in next, keys do
-    local header = headers[key]
-    for index = 2, header and #header or 0 do
-      names[#names + 1], values[#values + 1] = header[1], header[index]
-    end
-  end
-  for _, key in next, keys do
-    if not headers[key] then names[#names + 1] = key end
-  end
-  return names, values
-end
-
---- The headers that a request has of its own, as `flatten` gives them. `false` leaves one out, whoever would say it.
-local function fields_of(given, name, at, depth)
-  local first, only = next(given)
-  if type(first) == "string" and type(only) == "string" and #only <= MOST and next(given, first) == nil then
-    return { first }, { only }
-  end
-  local keys, spelt, count = {}, {}, 0
-  for header in next, given do
-    local key = key_of(header, spelt, name, at, depth + 1)
-    count = count + 1
-    keys[count], spelt[key] = key, header
-  end
-  if count == 0 then return nil end
-  sort(keys)
-  local names, values, left = {}, {}, {}
-  for index = 1, count do
-    local header = spelt[keys[index]]
-    local value = rawget(given, header)
-    if value == false then
-      left[#left + 1] = keys[index]
-    elseif type(value) == "table" then
-      for place = 1, args.items(at, name, "header " .. show(header), value, depth + 1) do
-        names[#names + 1], values[#values + 1] = header, value_of(name, at, header, rawget(value, place), depth + 1)
-      end
-    else
-      names[#names + 1], values[#values + 1] = header, value_of(name, at, header, value, depth + 1)
-    end
-  end
-  for index = 1, #left do names[#names + 1] = left[index] end
-  return names, values
+  return headers
 end
 
 --- The option `proxy` for the core: a URL, false, or a table of plain values.
 local function proxy_of(value, name, at, depth)
-  if value == nil or value == false or type(value) == "string" then return value end
+  if value == false or type(value) == "string" then return value end
   -- Never shown: a URL may hold a password.
   if type(value) ~= "table" then bad(at, name, "proxy must be a URL or a table, got a " .. type(value), depth + 1) end
   local given = args.options(at, name, value, PROXY, depth + 1, "proxy")
@@ -212,9 +148,8 @@ local function proxy_of(value, name, at, depth)
   if who.bearer then
     bad(at, name, "proxy.auth has no bearer; give it in proxy.headers, as Proxy-Authorization", depth + 1)
   end
-  local names, values = flatten(add_headers({}, given.headers or {}, name, at, depth + 1))
   return {
-    url = given.url, tunnel = given.tunnel, names = names, values = values,
+    url = given.url, tunnel = given.tunnel, headers = headers_of(given.headers or {}, name, at, depth + 1),
     user = who.user, password = who.password, scheme = who.scheme,
   }
 end
@@ -227,7 +162,7 @@ local function from_file(file)
     local last = file:seek("end")
     if last and file:seek("set", here) then rest = last - here end
   end
-  return { pump = true, length = rest }, function() return file:read(65536) end
+  return { pump = true, length = rest }, nil, function() return file:read(65536) end
 end
 
 local function is_open_file(value, name, what, at, depth)
@@ -304,7 +239,14 @@ local function parts_of(given, name, at, depth)
   return { parts = parts }
 end
 
---- The body for the core, and the function that makes its pieces, if there is one.
+--- A value as a body of JSON, and its type.
+local function json_of(core, value, name, at, depth)
+  local bytes, err, index = core.json_encode(value, 2)
+  if bytes == nil then raise(name, err, index, at, depth + 1) end
+  return bytes, "application/json"
+end
+
+--- The body for the core: a string or a table; its type; and the function that makes its pieces, if there is one.
 local function body_of(core, opts, name, at, depth)
   local which
   for index = 1, #BODIES do
@@ -317,14 +259,13 @@ local function body_of(core, opts, name, at, depth)
   if not which then return nil end
   local value = opts[which]
   if which == "body_json" then
-    local bytes, err, index = core.json_encode(value, 2)
-    if bytes == nil then raise(name, err, index, at, depth + 1) end
-    return { bytes = bytes, type = "application/json" }
+    local bytes, kind = json_of(core, value, name, at, depth + 1)
+    return bytes, kind
   elseif which == "body_form" then
     local names, values = pairs_of(value, name, which, at, depth + 1)
     local bytes, err = core.form_encode(names, values)
     if bytes == nil then raise(name, err, nil, at, depth + 1) end
-    return { bytes = bytes, type = "application/x-www-form-urlencoded" }
+    return bytes, "application/x-www-form-urlencoded"
   elseif which == "body_multipart" then
     local source = parts_of(value, name, at, depth + 1) -- no tail call: its errors count the levels
     return source
@@ -332,24 +273,20 @@ local function body_of(core, opts, name, at, depth)
     return from_file(value)
   elseif type(value) == "string" then
     if which == "body_file" then return { path = value } end
-    return { bytes = value }
+    return value
   elseif type(value) == "function" and which == "body" then
-    return { pump = true }, value
+    return { pump = true }, nil, value
   end
   local kinds = which == "body" and "a string, an open file or a function" or "a path or an open file"
   bad(at, name, which .. " must be " .. kinds .. ", got " .. show(value), depth + 1)
 end
 
---- The URL with the pairs of `query` behind what it has, in front of its fragment.
-local function with_query(core, url, query, name, at, depth)
-  local names, values = pairs_of(query, name, "query", at, depth + 1)
+--- The option `query` for the core: its pairs as they stand in a URL.
+local function query_of(value, name, at, depth, core)
+  local names, values = pairs_of(value, name, "query", at, depth + 1)
   local text, err = core.form_encode(names, values)
   if text == nil then raise(name, err, nil, at, depth + 1) end
-  if text == "" then return url end
-  local before, fragment = match(url, "^([^#]*)(.*)$")
-  local between = "?"
-  if find(before, "?", 1, true) then between = find(before, "[?&]$") and "" or "&" end
-  return before .. between .. text .. fragment
+  return text
 end
 
 --- The next piece of a body; "" at its end. A source that fails never looks complete.
@@ -373,121 +310,91 @@ local function piece_of(core, call, pump)
   return piece
 end
 
---- Options that leave nothing to do between the URL and the end of the body.
-local SIMPLE = { headers = true, method = true }
-
---- What the core is told of options: all but what is this file's own business; nil for nothing. Also whether that is a timeout at most,
--- and whether all else is SIMPLE.
-local function wishes(opts)
-  local told, timed, simple = nil, true, true
-  for option, value in next, opts do
-    if not OURS[option] then
-      told = told or {}
-      told[option] = value
-      timed = timed and option == "timeout"
-    else
-      simple = simple and SIMPLE[option]
-    end
+--- Where a body is saved: an open file as it is, a path as a place of the core's. What cannot be saved is not asked for.
+local function place_of(core, client, value, name, at, depth)
+  if is_open_file(value, name, "save", at, depth + 1) then return value end
+  if type(value) ~= "string" then bad(at, name, "save must be an open file or a path, got " .. show(value), depth + 1) end
+  if value == "" or find(value, "%c") then
+    bad(at, name, "save must be a path without control characters, got " .. show(value), depth + 1)
   end
-  return told, timed, simple
+  local place, why, index = core.http_place(client, value)
+  if place == nil then raise(name, why, index, at, depth + 1) end
+  return place
+end
+
+--- Options that the core is told in other words, which a function makes of the value, or not at all.
+local WORDS = {
+  headers = false, method = false, save = false, on_progress = false, progress = false,
+  cookies = identity.cookies, auth = identity.auth, proxy = proxy_of, query = query_of, retry = retry_of,
+}
+for index = 1, #BODIES do WORDS[BODIES[index]] = false end
+
+--- What the core is told of options.
+local function told_of(core, opts, name, at, depth)
+  local told = {}
+  for option, value in next, opts do
+    local word = WORDS[option]
+    if word then value = word(value, name, at, depth + 1, core) end
+    if word ~= false then told[option] = value end
+  end
+  if rawget(opts, "on_progress") ~= nil or rawget(opts, "progress") ~= nil then
+    told.paced = (opts.on_progress or opts.progress) and true or false
+  end
+  return told
 end
 
 --- What is taken as it was given: a mark says whether an empty table is an array, and a jar is known by what it is.
 local KEPT = { headers = true, body_json = true, cookies = true }
 
---- True if a client's defaults leave nothing to be done here for a request that says nothing of its own.
-local function is_plain(defaults)
-  for option in next, defaults do
-    if OURS[option] and option ~= "headers" or option == "stream" then return false end
+--- A request's own headers, timeout and JSON, where it has nothing else and none of them is wrong: most are like that. Also true then.
+local function simple(given)
+  local headers, timeout, json
+  for option, value in next, given do
+    if option == "headers" and type(value) == "table" then headers = value
+    elseif option == "timeout" and type(value) == "number" and value >= 0 then timeout = value
+    elseif option == "body_json" then json = value
+    else return false end
   end
-  return true
+  return true, headers, timeout, json
 end
 
---- Does a request that Lua has no part in and that asks for nothing but a timeout: most are like that. Answers call, status and body.
-local function plain(core, name, at, depth, ...)
-  local call, status, text = core.http_plain(...)
-  if call == nil then raise(name, status, text, at, depth + 1) end
-  if text == nil then
-    local err
-    text, err = core.http_read(call, "whole")
-    if text == nil then error(err, 0) end
-    status = core.http_head(call)
-  end
-  return call, status, text
-end
-
---- Checks a request and makes its call, which has not begun; also the function that makes its body, and its options.
--- `client`: { core =, client =, inherit = }, where `inherit` is a metatable that finds the client's own options; `at`: which
--- argument the options are; `allowed`: which there may be; `begin`: the core's function that makes the call. Where Lua has nothing
--- to do between the URL and the end of the body, all of it is done here, in one step of the core's: then also status and body.
-local function prepare(name, client, url, given, at, depth, method, body, allowed, begin)
+--- Checks a request and makes its call; also the function that makes its body, and its options. Where Lua has no part in it up to the
+-- end of the answer, all of that is done here, in one step of the core's: then also status and body.
+-- `client`: { core =, client =, defaults = its own options, inherit = the metatable that finds them }; `at`: which argument the options are;
+-- `allowed`: which there may be; `begin`: a function of the core's that makes something else than a call; `apart`: a call that has not begun.
+local function prepare(name, client, url, given, at, depth, method, body, allowed, begin, apart)
   local core = client.core
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
-  local opts = given == nil and {} or args.options(at, name, given, allowed or REQUEST, depth, nil, KEPT)
-  -- The core has the client's headers: these are the request's own.
-  local names, values
-  if opts.headers then names, values = fields_of(opts.headers, name, at, depth) end
-  if opts.proxy ~= nil then opts.proxy = proxy_of(opts.proxy, name, at, depth) end
-  local told, timed, simple = wishes(opts)
-  setmetatable(opts, client.inherit)
-  if client.plain and timed and simple and body == nil and not begin then
-    local call, status, text = plain(core, name, at, depth, client.client, url, method or opts.method or "GET", names, values,
-      told and told.timeout)
-    return call, nil, opts, status, text
+  local opts, source, kind, pump = client.defaults, body, nil, nil
+  local is_simple, headers, told, json = body == nil or type(body) == "string", nil, nil, nil
+  if is_simple and given ~= nil then
+    if type(given) == "table" then is_simple, headers, told, json = simple(given) else is_simple = false end
   end
-  if body ~= nil then
-    if rawget(opts, "body") ~= nil then bad(at, name, "body is given twice", depth) end
-    opts.body = body
-  end
-  check_retry(opts.retry, name, at, depth)
-  local place
-  if opts.save ~= nil and not is_open_file(opts.save, name, "save", at, depth) then
-    if type(opts.save) ~= "string" then bad(at, name, "save must be an open file or a path, got " .. show(opts.save), depth) end
-    if opts.save == "" or find(opts.save, "%c") then
-      bad(at, name, "save must be a path without control characters, got " .. show(opts.save), depth)
-    end
-    -- What cannot be saved is not asked for.
-    local why, index
-    place, why, index = core.http_place(client.client, opts.save)
-    if place == nil then raise(name, why, index, at, depth) end
-    opts.save = place
-  end
-  if opts.save and opts.stream then bad(at, name, "save and stream exclude each other", depth) end
-  local query, credentials = opts.query, opts.auth
-  if client.base and (query or credentials) then
-    -- The core keeps the client's headers and certificate from other origins; these are here.
-    local leaves, why, index = core.http_leaves(client.client, url)
-    if leaves == nil then raise(name, why, index, at, depth) end
-    if leaves then query, credentials = rawget(opts, "query"), rawget(opts, "auth") end
-  end
-  if query then url = with_query(core, url, query, name, at, depth) end
-  local source, pump = body_of(core, opts, name, body ~= nil and 2 or at, depth)
-  if pump and begin then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
-  if opts.save then
-    -- Read as it comes, like a stream.
-    told = told or {}
-    told.stream = true
-  end
-  if opts.on_progress or opts.progress or client.har then
-    told = told or {}
-    told.paced, told.record = (opts.on_progress or opts.progress) and true, client.har and true
-  end
-  local cookies, auth = identity.cookies(opts.cookies, name, at, depth), identity.auth(credentials, name, at, depth)
-  if cookies or auth then
-    told = told or {}
-    told.cookies, told.auth = cookies, auth
-  end
-  method = method or opts.method or "GET"
-  local whole = not (begin or pump or opts.stream or opts.save or opts.on_progress or opts.progress or client.har)
-  local call, status, text
-  if whole and timed and not cookies and not auth and (source == nil or source.bytes) then
-    call, status, text = plain(core, name, at, depth, client.client, url, method, names, values, told and told.timeout,
-      source and source.bytes, source and source.type)
+  if is_simple and (json == nil or body == nil) then
+    if headers then headers = headers_of(headers, name, at, depth) end
+    if json ~= nil then source, kind = json_of(core, json, name, at, depth) end
   else
-    call, status, text = (begin or whole and core.http_fetch or core.http_start)(
-      client.client, url, method, names, values, source, told)
-    if call == nil then raise(name, status, text, at, depth) end
+    opts = setmetatable(args.options(at, name, given, allowed or REQUEST, depth, nil, KEPT), client.inherit)
+    headers = rawget(opts, "headers")
+    if headers then headers = headers_of(headers, name, at, depth) end
+    if body ~= nil then
+      if rawget(opts, "body") ~= nil then bad(at, name, "body is given twice", depth) end
+      opts.body = body
+    end
+    told = told_of(core, opts, name, at, depth)
+    if opts.save ~= nil then
+      if opts.stream then bad(at, name, "save and stream exclude each other", depth) end
+      opts.save = place_of(core, client.client, opts.save, name, at, depth)
+      -- Read as it comes, like a stream.
+      told.stream = true
+    end
+    source, kind, pump = body_of(core, opts, name, body ~= nil and 2 or at, depth)
+    if pump and (begin or apart) then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
+    method = method or opts.method
   end
+  local call, status, text = (begin or core.http_request)(
+    client.client, url, method or "GET", headers, told, source, kind, apart)
+  if call == nil then raise(name, status, text, at, depth) end
   return call, pump, opts, status, text
 end
 
@@ -529,7 +436,6 @@ local function converse(core, call, pump, report)
 end
 
 return {
-  CLIENT = CLIENT, REQUEST = REQUEST, can_guard = can_guard, add_headers = add_headers, flatten = flatten,
-  is_open_file = is_open_file, is_plain = is_plain, raise = raise, check_retry = check_retry, proxy_of = proxy_of, wishes = wishes,
-  body_of = body_of, plain = plain, prepare = prepare, reporter = reporter, converse = converse,
+  CLIENT = CLIENT, REQUEST = REQUEST, can_guard = can_guard, headers_of = headers_of, is_open_file = is_open_file, raise = raise,
+  proxy_of = proxy_of, told_of = told_of, body_of = body_of, prepare = prepare, reporter = reporter, converse = converse,
 }

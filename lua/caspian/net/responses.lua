@@ -194,7 +194,7 @@ function response.__close(self)
   RESPONSE.close(states[self])
 end
 
---- The body as a string, with a word about each piece of it.
+--- Status and body, with a word about each piece of it.
 local function gather(core, call, report)
   while true do
     local held, total, over = core.http_fill(call, 262144)
@@ -202,7 +202,7 @@ local function gather(core, call, report)
     report(held, total, "download", over)
     if over then break end
   end
-  return core.http_read(call, "whole")
+  return core.http_whole(call)
 end
 
 --- Where the body began that has left `done` bytes in a file, if they can be taken back: they are the last ones of a file
@@ -289,13 +289,11 @@ local function respond(core, call, stream, report, file)
   end
   if not (saved or stream) then
     if report then
-      body, err = gather(core, call, report)
+      status, body = gather(core, call, report)
     else
-      body, err = core.http_read(call, "whole")
+      status, body = core.http_whole(call)
     end
-    if body == nil then error(err, 0) end
-    -- A body that was lost on the way may have come with another answer.
-    status = core.http_head(call)
+    if status == nil then error(body, 0) end
     if file and status >= 200 and status < 300 then
       if is_file(file) then
         write(core, call, file, body)

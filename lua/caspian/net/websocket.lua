@@ -1,6 +1,5 @@
 --- WebSockets (RFC 6455): `net.websocket` and its class.
 local args = require("caspian.net.args")
-local http = require("caspian.net.http")
 local requests = require("caspian.net.requests")
 local mine = require("caspian.net.sockets").mine
 local error, next, setfenv, type = error, next, setfenv, type
@@ -132,11 +131,11 @@ local function extend(core, cap, methods, net, functions)
     args.string(1, "websocket", "url", url)
     opts = options(2, "websocket", opts, OPTIONS)
     opts.compress = compress_of(opts.compress, "websocket", 2)
-    opts.proxy = requests.proxy_of(opts.proxy, "websocket", 2, 1)
-    local names, values = http.fields(opts.headers or {}, "websocket", 2, 1)
+    if opts.proxy ~= nil then opts.proxy = requests.proxy_of(opts.proxy, "websocket", 2, 1) end
+    local headers = requests.headers_of(opts.headers or {}, "websocket", 2, 1)
     -- The handshake is one of HTTP/1.1, and a server that offers more must be told so.
     opts.headers, opts.alpn = nil, { "http/1.1" }
-    local socket = answer("websocket", core.websocket(cap, url, names, values, opts))
+    local socket = answer("websocket", core.websocket(cap, url, headers, opts))
     return socket
   end
 end
