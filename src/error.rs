@@ -160,6 +160,12 @@ impl Error {
         error
     }
 
+    /// A defect of ours, as far as it is known.
+    #[doc(hidden)]
+    pub fn internal(what: impl fmt::Display) -> Self {
+        Error::new(Kind::Socket, format!("internal error: {what}"))
+    }
+
     /// True of [`Error::interruption`].
     pub fn is_interruption(&self) -> bool {
         self.0.interrupted

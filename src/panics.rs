@@ -4,7 +4,7 @@
 //! With the feature `panics`, which is for tests only, named points of the code panic on request; without it they do
 //! nothing.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use std::{
     cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook},
@@ -53,7 +53,7 @@ pub fn quietly<T>(act: impl FnOnce() -> T) -> Option<T> {
 pub fn caught<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
     quietly(act).unwrap_or_else(|| {
         let place = PLACE.try_with(RefCell::take).unwrap_or_default();
-        Err(Error::new(Kind::Socket, format!("internal error: a panic{place} was caught")))
+        Err(Error::internal(format_args!("a panic{place} was caught")))
     })
 }
 
@@ -103,7 +103,7 @@ mod tests {
         let err = caught(|| -> Result<()> { panic!("a secret") }).unwrap_err();
         assert_eq!(
             err.to_string(),
-            Error::new(Kind::Socket, format!("internal error: a panic at src/panics.rs:{line} was caught")).to_string()
+            Error::internal(format_args!("a panic at src/panics.rs:{line} was caught")).to_string()
         );
         // Nor does one in a destructor, while another is under way, end the process.
         struct Late;

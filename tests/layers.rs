@@ -116,11 +116,12 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 
 /// Files that may say `unsafe`, each with the system call or C interface that asks for it.
 const UNSAFE: &[(&str, &str)] = &[
-    ("lua/boxed.rs", "objects whose metatables are made by hand on the C API"),
+    ("lua/userdata.rs", "userdata whose metatables are made by hand on the C API"),
+    ("lua/stack.rs", "arguments and results on Lua's stack"),
     ("lua/signals.rs", "hooks that signals have set run through the C API"),
     ("lua/headers.rs", "a table of headers is read by the C API"),
     ("lua/request.rs", "requests speak the C API"),
-    ("lua/raw.rs", "the hot path of the binding speaks the C API"),
+    ("lua/hot.rs", "the hot path of the binding speaks the C API"),
     ("lua/saved.rs", "Lua's file handles are a C interface, and ftruncate(2) has no word in Lua"),
     (
         "lua/mail/values.rs",
@@ -131,7 +132,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lua/returns.rs", "LuaJIT is given C functions that fill a register with the number of their results"),
     ("lua/within.rs", "a function is called on the C API, so that nothing comes between its end and its deadline's"),
     ("lua/compat/mime.rs", "filters call mime.core for every piece: the C API"),
-    ("lua/compat/raw.rs", "the drop-in's classes are made by hand on the C API"),
+    ("lua/compat/classes.rs", "the drop-in's classes are made by hand on the C API"),
     ("lua/compat/hot.rs", "the hot path of the drop-in speaks the C API"),
     ("compat/bsd/pipe.rs", "sigaction(2): SIGPIPE is ignored as LuaSocket does it"),
     ("compat/bsd/option.rs", "setsockopt(2) for the options that have no other name in Rust"),

@@ -5,7 +5,8 @@
 
 use super::signals;
 use crate::{error::Error, panics::failpoint};
-use mlua::{IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
+use mlua::{Function, IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
+use std::cell::RefCell;
 
 /// Why a call of the core failed.
 #[derive(Debug)]
@@ -79,6 +80,24 @@ pub fn failed(lua: &Lua, failure: Failure) -> mlua::Result<MultiValue> {
         }
         Failure::Argument(index, message) => (Value::Nil, message, index).into_lua_multi(lua),
     }
+}
+
+thread_local! {
+    /// Why the last C function failed.
+    static STASH: RefCell<Option<Failure>> = const { RefCell::new(None) };
+}
+
+/// Keeps why a C function fails: what calls Lua holds nothing that has a destructor. The function of [`stashed`] comes next.
+pub fn stash(why: impl Into<Failure>) {
+    STASH.with(|stash| stash.try_borrow_mut().map(|mut place| place.replace(why.into())).ok());
+}
+
+/// What a C function calls for what it has stashed: `nil` and why, as all of the core.
+pub fn stashed(lua: &Lua) -> mlua::Result<Function> {
+    lua.create_function(|lua, ()| {
+        let why = STASH.with(|stash| stash.try_borrow_mut().ok()?.take());
+        failed(lua, why.unwrap_or_else(|| Error::internal("no error to raise").into()))
+    })
 }
 
 /// The names under which the front's metatable of errors is kept, and its table from errors to their fields.

@@ -3,37 +3,45 @@
 //! The front has checked the table: a header's value is a string, a list of strings, or `false` for what the client is not to say by itself.
 //! Lua's C API reads it, since each call through mlua costs more than a header.
 #![allow(unsafe_code)]
-// The `unsafe fn` below has one condition: `state` is a live Lua state.
-#![allow(unsafe_op_in_unsafe_fn)]
 
-use super::answer::{Answer, argument};
+use super::{
+    answer::{Answer, argument},
+    stack::string,
+};
 use mlua::{Lua, Table, ffi};
-use std::{borrow::Cow, ffi::c_int, ptr, slice};
+use std::{borrow::Cow, ffi::c_int, ptr};
 
 /// A name and its value; `None` for what the client is not to say by itself.
 pub(super) type Header<'a> = (Cow<'a, [u8]>, Option<Cow<'a, [u8]>>);
 
 /// The headers of the table at `index`, in the order of their names. Raises nothing, and runs no Lua. The bytes are those of the table's strings:
 /// they live as long as the table has them.
+///
+/// # Safety
+/// `state` is a live Lua state; the table stays on its stack, unchanged, for as long as `'a`.
 pub(super) unsafe fn at<'a>(state: *mut ffi::lua_State, index: c_int) -> Answer<Vec<Header<'a>>> {
-    if ffi::lua_type(state, index) != ffi::LUA_TTABLE {
-        return Ok(Vec::new());
-    }
-    let mut headers = Vec::with_capacity(4);
-    ffi::lua_pushnil(state);
-    while ffi::lua_next(state, index) != 0 {
-        let name = bytes(state, -2).unwrap_or_default();
-        match ffi::lua_type(state, -1) {
-            ffi::LUA_TTABLE => {
-                for at in 1..=ffi::lua_rawlen(state, -1) {
-                    ffi::lua_rawgeti(state, -1, at as ffi::lua_Integer);
-                    headers.extend(bytes(state, -1).map(|value| (name.into(), Some(value.into()))));
-                    ffi::lua_pop(state, 1);
-                }
-            }
-            _ => headers.push((name.into(), bytes(state, -1).map(Cow::from))),
+    let mut headers = Vec::new();
+    // SAFETY: the caller's condition. No key is converted, so `lua_next` goes on from it, and nothing here raises.
+    unsafe {
+        if ffi::lua_type(state, index) != ffi::LUA_TTABLE {
+            return Ok(headers);
         }
-        ffi::lua_pop(state, 1);
+        headers.reserve(4);
+        ffi::lua_pushnil(state);
+        while ffi::lua_next(state, index) != 0 {
+            let name = string(state, -2).unwrap_or_default();
+            match ffi::lua_type(state, -1) {
+                ffi::LUA_TTABLE => {
+                    for at in 1..=ffi::lua_rawlen(state, -1) {
+                        ffi::lua_rawgeti(state, -1, at as ffi::lua_Integer);
+                        headers.extend(string(state, -1).map(|value| (name.into(), Some(value.into()))));
+                        ffi::lua_pop(state, 1);
+                    }
+                }
+                _ => headers.push((name.into(), string(state, -1).map(Cow::from))),
+            }
+            ffi::lua_pop(state, 1);
+        }
     }
     headers.sort_by(|(a, _): &Header<'_>, (b, _)| {
         a.iter().map(u8::to_ascii_lowercase).cmp(b.iter().map(u8::to_ascii_lowercase))
@@ -61,14 +69,4 @@ pub(super) fn of(lua: &Lua, table: Option<&Table>) -> Answer<Vec<Header<'static>
     };
     read?;
     found
-}
-
-/// The bytes of the string at `index`, if one stands there. Of a number `lua_tolstring` would make a string, which may raise.
-pub(super) unsafe fn bytes<'a>(state: *mut ffi::lua_State, index: c_int) -> Option<&'a [u8]> {
-    if ffi::lua_type(state, index) != ffi::LUA_TSTRING {
-        return None;
-    }
-    let mut length = 0;
-    let start = ffi::lua_tolstring(state, index, &mut length);
-    Some(slice::from_raw_parts(start.cast(), length))
 }

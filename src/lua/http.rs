@@ -6,7 +6,6 @@
 use super::{
     answer::{Answer, argument, found},
     bodies::source,
-    boxed::{self, Boxed, Class},
     capability::{Capability, Ends, strings},
     cookies, define,
     headers::{self, Header},
@@ -16,6 +15,7 @@ use super::{
     request_options::{RequestOptions, options},
     responses::{self, Call, peek},
     socket::seconds,
+    userdata::{self, Held},
 };
 use crate::{
     allocation,
@@ -114,7 +114,7 @@ impl Client {
     }
 
     pub(super) fn into_lua(self: Rc<Client>, lua: &Lua, classes: &Classes) -> Answer<Value> {
-        boxed::wrap(lua, &classes.clients, self).map_err(Into::into)
+        classes.clients.wrap(lua, 0, self).map_err(Into::into)
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -251,9 +251,9 @@ impl Client {
     }
 }
 
-impl Boxed for Client {
+impl Held for Client {
+    const CLASSES: &'static [&'static CStr] = &[c"HTTP client"];
     const NAME: &'static str = "HTTP client";
-    const WORD: &'static CStr = c"HTTP client";
     const OPEN: bool = false;
 }
 
@@ -264,10 +264,9 @@ impl Ends for Client {
 }
 
 /// The classes of what the front holds.
-#[derive(Default)]
 pub(super) struct Classes {
-    clients: Class,
-    pub calls: Class,
+    pub clients: userdata::Classes<Client>,
+    pub calls: userdata::Classes<Call>,
 }
 
 /// The longest body that `body_json` becomes: as long as one that comes back may be by default.
@@ -285,9 +284,9 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Classes>> {
         let form = form::encode(pairs.iter().map(|(name, value)| (&**name, &**value)))?;
         lua.create_string(form).map_err(Into::into)
     })?;
-    let classes = Rc::new(Classes::default());
-    boxed::class::<Client>(lua, &classes.clients, lua.create_table()?)?;
-    boxed::class::<Call>(lua, &classes.calls, lua.create_table()?)?;
+    let classes = Rc::new(Classes { clients: userdata::Classes::new(lua)?, calls: userdata::Classes::new(lua)? });
+    classes.clients.around(lua, lua.create_table()?)?;
+    classes.calls.around(lua, lua.create_table()?)?;
     clients(lua, core, &classes)?;
     core.raw_set("http_request", request::made(lua, &classes)?)?;
     // http_step(call) -> true for the head, false where a piece of body is asked for, "sent" after one (`paced`)
@@ -404,7 +403,7 @@ fn parse_hosts(list: &Table, name: &str, index: usize) -> Answer<Grants> {
 }
 
 pub(super) fn owner(lua: &Lua, value: &AnyUserData) -> Answer<Rc<Client>> {
-    found(boxed::peek(lua, value), 0, || "not an HTTP client".into())
+    found(userdata::peek(lua, value), 0, || "not an HTTP client".into())
 }
 
 /// client, url, method, headers, opts, body, type

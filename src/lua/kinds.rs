@@ -1,7 +1,11 @@
 //! The kinds of values: our arrays and hashes carry metatables of the front, and `kind` names every value of ours.
 //! Metatables are compared; no metamethod is called.
 
-use super::{answer::Answer, raw, socket::Class};
+use super::{
+    answer::Answer,
+    socket::{Class, Socket},
+    userdata,
+};
 use mlua::{IntoLua, Lua, Table, Value};
 
 /// The names under which the front's tables are kept: the metatables of arrays and of hashes, and the kinds of values by
@@ -128,11 +132,13 @@ pub fn kind(lua: &Lua, value: &Value) -> Answer<Value> {
             (Some(metatable), Ok(kinds)) => kinds.raw_get(metatable),
             _ => Ok(Value::Nil),
         },
-        Value::UserData(_) => raw::peek(lua, value).and_then(|socket| match socket.map(|socket| socket.kind) {
-            Some(Class::Listener) => "listener".into_lua(lua),
-            Some(class) => class.word().into_lua(lua),
-            None => Ok(Value::Nil),
-        }),
+        Value::UserData(_) => {
+            userdata::peek::<Socket>(lua, value).and_then(|socket| match socket.map(|socket| socket.kind) {
+                Some(Class::Listener) => "listener".into_lua(lua),
+                Some(class) => class.word().into_lua(lua),
+                None => Ok(Value::Nil),
+            })
+        }
         value if value.is_null() => "null".into_lua(lua),
         _ => Ok(Value::Nil),
     };

@@ -5,11 +5,11 @@ use super::{
     define,
     events::{self, Open},
     kinds::List,
-    raw,
     responses::{self, Call},
     server::{self, Held, Server},
     socket::{Class, Item, Socket, seconds},
     sockets::log_handshake,
+    userdata,
 };
 use crate::{
     client::{event_source::EventSource, stream::Stream},
@@ -66,7 +66,7 @@ fn polled(lua: &Lua, value: Value, handles: &Table) -> Answer<Polled> {
         Value::Table(object) => handles.raw_get(object).unwrap_or(Value::Nil),
         value => value,
     };
-    match raw::peek(lua, &value) {
+    match userdata::peek(lua, &value) {
         Ok(None) => (),
         socket => return found(socket, 1, String::new).map(Polled::Socket),
     }

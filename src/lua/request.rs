@@ -2,52 +2,40 @@
 //! of HTTP. What most requests say (headers, a timeout, a body that is a string) is read here; tables of options and other bodies by mlua,
 //! in a function that is called for them.
 //!
-//! Lua raises by `longjmp`, which skips Rust's destructors. So a frame that calls a Lua function that may raise holds
-//! plain data only: the call, with its body until Lua has a copy, belongs to a userdata made before.
+//! The invariants are those of `userdata`: the call, with its body until Lua has a copy, belongs to a userdata made before.
 #![allow(unsafe_code)]
-// The `unsafe fn`s below have one condition: `state` is a live Lua state, as Lua hands it to a C function.
-#![allow(unsafe_op_in_unsafe_fn)]
 
 use super::{
-    answer::{Answer, Failure, argument, failed},
-    boxed::{self, Class, Empty},
+    answer::{self, Answer, argument},
     capability::Ends,
-    function,
-    headers::{self, bytes},
+    function, headers,
     http::{Classes, Client, Given, Own, Told, own, owner},
     long,
     responses::{Call, whole},
     signals,
     socket::seconds,
+    stack::{refuse, string},
+    userdata::{self, Empty, OWN, empty, held, held_among},
 };
 use crate::{
     allocation,
     client::{Step, upload::Source},
-    error::{Error, Kind},
     panics::caught,
 };
 use mlua::{AnyUserData, Function, Lua, Value, ffi};
-use std::{cell::RefCell, ffi::c_int, ptr, rc::Rc};
-
-thread_local! {
-    /// Why the last call failed, for the function that makes an answer of it.
-    static STASH: RefCell<Option<Failure>> = const { RefCell::new(None) };
-}
+use std::{ffi::c_int, ptr, rc::Rc};
 
 /// `http_request(client, url, method, headers?, opts?, body?, type?, apart?)`: a call; and status and body, if Lua has no part in that
 /// and it is not asked for apart. `headers` as [`headers`] says; `opts` is a timeout, or a table; `body` a string with its content type, or a
 /// table ([`own`]). After a failure as all of the core: `nil` and why. One function for all clients: LuaJIT's traces keep the
 /// functions that they call, and as old as the core: when a state closes, its functions end before what is older.
 pub(super) fn made(lua: &Lua, classes: &Rc<Classes>) -> mlua::Result<Function> {
-    let why = lua.create_function(|lua, ()| {
-        let stashed = STASH.with(|stash| stash.try_borrow_mut().ok().and_then(|mut why| why.take()));
-        failed(lua, stashed.unwrap_or_else(|| Error::new(Kind::Socket, "internal error: no error to raise").into()))
-    })?;
     let of = Rc::clone(classes);
     let begin = function(lua, "http_request", move |lua, given| begin(lua, &of.calls, given))?;
     let rest = function(lua, "http_request", |lua, call: AnyUserData| whole(lua, &call))?;
-    // SAFETY: runs protected; plain data only.
-    unsafe { lua.exec_raw((classes.calls.get(), why, begin, rest), |state| ffi::lua_pushcclosure(state, request, 4)) }
+    let (calls, known) = (classes.calls.list(), classes.calls.known());
+    // SAFETY: `request` keeps the invariants: it takes clients by its own classes, and calls by those of `KNOWN`.
+    unsafe { classes.clients.function(lua, request, (calls, known, answer::stashed(lua)?, begin, rest)) }
 }
 
 /// The arguments of `http_request` by their places.
@@ -60,11 +48,13 @@ const BODY: c_int = 6;
 const TYPE: c_int = 7;
 const APART: c_int = 8;
 
-/// The upvalues, as [`made`] puts them.
-const CALLS: c_int = ffi::lua_upvalueindex(1);
-const WHY: c_int = ffi::lua_upvalueindex(2);
-const BEGIN: c_int = ffi::lua_upvalueindex(3);
-const REST: c_int = ffi::lua_upvalueindex(4);
+/// The upvalues, as [`made`] puts them: the metatables of calls and their addresses, what gives the error that was stashed, and two steps that
+/// mlua does.
+const CALLS: c_int = OWN;
+const KNOWN: c_int = OWN - 1;
+const WHY: c_int = OWN - 2;
+const BEGIN: c_int = OWN - 3;
+const REST: c_int = OWN - 4;
 
 /// What a request came to, as plain data.
 enum Outcome {
@@ -93,17 +83,19 @@ unsafe extern "C-unwind" fn request(state: *mut ffi::lua_State) -> c_int {
             }
             let apart = apart || ffi::lua_toboolean(state, -2) == 0;
             ffi::lua_pop(state, 2);
-            let call = boxed::held::<Call>(state, -1);
+            let call = held_among::<Call>(state, -1, KNOWN);
             outcome(|| match call.as_ref() {
                 Some(_) if apart => Ok(Outcome::Begun),
                 Some(call) => answered(call).inspect_err(|_| call.end()),
                 None => argument(0, "not an HTTP call"),
             })
         } else {
-            let (url, method) = (text(state, URL), text(state, METHOD));
-            let place = boxed::empty::<Call>(state, CALLS);
+            let (Some(url), Some(method)) = (string(state, URL), string(state, METHOD)) else {
+                refuse(state, URL, c"URL and method must be strings");
+            };
+            let place = empty::<Call>(state, CALLS, 0);
             // After the last word of Lua's collector, which while a state closes takes what is in use, too.
-            let client = boxed::held::<Client>(state, CLIENT);
+            let (client, _) = held::<Client>(state, CLIENT);
             outcome(|| match client.as_ref() {
                 Some(client) => begun(client, url, method, plain(state)?, apart, place),
                 None => argument(0, "not an HTTP client"),
@@ -136,30 +128,28 @@ unsafe extern "C-unwind" fn request(state: *mut ffi::lua_State) -> c_int {
     }
 }
 
-/// The bytes of the string at `index`; raises for anything else.
-unsafe fn text<'a>(state: *mut ffi::lua_State, index: c_int) -> &'a [u8] {
-    bytes(state, index).unwrap_or_else(|| {
-        ffi::luaL_argerror(state, index, c"a string expected".as_ptr());
-        &[]
-    })
-}
-
 /// What a request says of its own, where neither options nor body are tables. Raises nothing.
+///
+/// # Safety
+/// State; the arguments stay on the stack, and the table of headers as it is, for as long as `'a`.
 unsafe fn plain<'a>(state: *mut ffi::lua_State) -> Answer<Own<'a>> {
-    let told = match ffi::lua_type(state, OPTIONS) {
-        ffi::LUA_TNUMBER => seconds(ffi::lua_tonumber(state, OPTIONS)).map_or(Told::Nothing, Told::Timeout),
-        _ => Told::Nothing,
-    };
-    let source = match bytes(state, BODY) {
-        Some(body) => Some(Source::bytes(allocation::copied(body)?)),
-        None => None,
-    };
-    let content_type = bytes(state, TYPE).and_then(|kind| std::str::from_utf8(kind).ok()).map(str::to_owned);
-    Ok(Own { headers: headers::at(state, HEADERS)?, source, content_type, told })
+    // SAFETY: the caller's condition.
+    unsafe {
+        let told = match ffi::lua_type(state, OPTIONS) {
+            ffi::LUA_TNUMBER => seconds(ffi::lua_tonumber(state, OPTIONS)).map_or(Told::Nothing, Told::Timeout),
+            _ => Told::Nothing,
+        };
+        let source = match string(state, BODY) {
+            Some(body) => Some(Source::bytes(allocation::copied(body)?)),
+            None => None,
+        };
+        let content_type = string(state, TYPE).and_then(|kind| std::str::from_utf8(kind).ok()).map(str::to_owned);
+        Ok(Own { headers: headers::at(state, HEADERS)?, source, content_type, told })
+    }
 }
 
 /// The same for tables: a call, and whether Lua has no part in it.
-fn begin(lua: &Lua, calls: &Class, given: Given) -> Answer<(Value, bool)> {
+fn begin(lua: &Lua, calls: &userdata::Classes<Call>, given: Given) -> Answer<(Value, bool)> {
     let (of, url, method, headers, opts, body, content_type) = given;
     let client = owner(lua, &of)?;
     let own = own(lua, &client, headers.as_ref(), opts, body, content_type)?;
@@ -171,7 +161,7 @@ fn begin(lua: &Lua, calls: &Class, given: Given) -> Answer<(Value, bool)> {
 fn outcome(act: impl FnOnce() -> Answer<Outcome>) -> Outcome {
     let done = caught(|| Ok(act())).unwrap_or_else(|panic| Err(panic.into()));
     done.unwrap_or_else(|why| {
-        STASH.with(|stash| stash.try_borrow_mut().map(|mut place| place.replace(why)).ok());
+        answer::stash(why);
         Outcome::Failed
     })
 }

@@ -2,13 +2,13 @@
 
 use super::{
     answer::{Answer, Failure, argument, found},
-    boxed::{self, Boxed, Class},
     capability::Ends,
     define,
     kinds::{self, List},
     long::{self, Maker},
     saved,
     sockets::cert_table,
+    userdata::{self, Classes, Held},
 };
 use crate::{
     allocation,
@@ -41,9 +41,9 @@ struct HeldPlace(Place);
 
 impl UserData for HeldPlace {}
 
-impl Boxed for Call {
+impl Held for Call {
+    const CLASSES: &'static [&'static CStr] = &[c"HTTP call"];
     const NAME: &'static str = "HTTP call";
-    const WORD: &'static CStr = c"HTTP call";
     const OPEN: bool = false;
 }
 
@@ -61,8 +61,8 @@ impl Call {
         Rc::new(Call { stream: RefCell::new(Stream::new(fetch)), draft: RefCell::default() })
     }
 
-    pub(super) fn into_lua(self: Rc<Call>, lua: &Lua, calls: &Class) -> Answer<Value> {
-        boxed::wrap(lua, calls, self).map_err(Failure::from)
+    pub(super) fn into_lua(self: Rc<Call>, lua: &Lua, calls: &Classes<Call>) -> Answer<Value> {
+        calls.wrap(lua, 0, self).map_err(Failure::from)
     }
 
     /// Lua has its copy of all that was gathered.
@@ -110,7 +110,7 @@ impl Call {
 }
 
 pub(super) fn peek(lua: &Lua, value: &AnyUserData) -> Answer<Rc<Call>> {
-    found(boxed::peek(lua, value), 0, || "not an HTTP call".into())
+    found(userdata::peek(lua, value), 0, || "not an HTTP call".into())
 }
 
 pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {

@@ -1,9 +1,9 @@
 //! A script's socket: a connection, a datagram socket or a listener, with the capability that opened it.
 //!
 //! One value serves all classes; the metatable decides which methods a script can reach. Pure Rust: the Lua values
-//! are made in `raw` and in the binding beside it.
+//! are made in `userdata`, and its methods in `hot` and in the binding beside it.
 
-use super::{capability::Capability, server::Serving, signals};
+use super::{capability::Capability, server::Serving, signals, userdata::Held};
 use crate::{
     client::websocket::WebSocket,
     conn::{Conn, MAX_LINE},
@@ -15,6 +15,7 @@ use crate::{
 };
 use std::{
     cell::{Cell, OnceCell, Ref, RefCell, RefMut},
+    ffi::CStr,
     net::SocketAddr,
     rc::Rc,
     time::Duration,
@@ -26,7 +27,7 @@ pub const RECV: usize = 64 * 1024;
 /// A socket of any class.
 pub struct Socket {
     item: RefCell<Item>,
-    /// Lua is copying from the buffer: nothing else may touch it (see `raw`).
+    /// Lua is copying from the buffer: nothing else may touch it (`userdata`: Pins).
     pinned: Cell<bool>,
     /// It was closed meanwhile, or while a call waits: it is when that is over.
     ended: Cell<bool>,
@@ -63,6 +64,16 @@ impl Class {
             Class::WebSocket => "websocket",
             Class::Server => "server",
         }
+    }
+}
+
+impl Held for Socket {
+    const CLASSES: &'static [&'static CStr] = &[c"tcp", c"ssl", c"udp", c"tcp_listener", c"websocket", c"server"];
+    const NAME: &'static str = "socket";
+    const OPEN: bool = false;
+
+    fn is_pinned(&self) -> bool {
+        self.pinned.get()
     }
 }
 

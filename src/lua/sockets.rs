@@ -1,14 +1,14 @@
 //! The core's functions for sockets of every class.
 
 use super::{
-    answer::{Answer, argument, error_object, found},
+    answer::{Answer, argument, found},
     beside,
     capability::{self, Capability},
-    define, held,
+    define, held, hot,
     kinds::{List, hash},
     options::Options,
-    raw,
     socket::{Class, Item, Socket, seconds},
+    userdata::{self, Classes},
 };
 use crate::{
     address::{Host, Zone, Zoned},
@@ -28,15 +28,11 @@ use std::{
     time::Duration,
 };
 
-/// The name under which a class's metatable is kept.
-fn class_key(class: Class) -> String {
-    format!("caspian.net.class.{}", class.word())
-}
-
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
-    let take_error = lua.create_function(|lua, ()| error_object(lua, &raw::take_error()))?;
-    let hot = raw::methods(lua, &take_error)?;
+    let classes = Rc::new(Classes::<Socket>::new(lua)?);
+    let hot = hot::methods(lua, &classes)?;
+    lua.set_app_data(Rc::clone(&classes));
     // class(word, methods, metatable): `methods` gains the hot ones where the class has streams.
     define(lua, core, "class", move |lua, (word, methods, metatable): (String, Table, Table)| {
         let Some(class) = Class::ALL.into_iter().find(|class| class.word() == word) else {
@@ -44,22 +40,18 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         };
         capability::unsealed(lua)?;
         let build = || -> mlua::Result<()> {
-            // A metatable of our own: marking one that other values have would make sockets of them.
-            let fresh = lua.create_table()?;
+            let made = classes.add(lua, class as usize)?;
             for pair in metatable.pairs::<Value, Value>() {
                 let (name, value) = pair?;
-                fresh.raw_set(name, value)?;
+                made.raw_set(name, value)?;
             }
-            let metatable = fresh;
             if matches!(class, Class::Tcp | Class::Ssl) {
                 for (name, function) in &hot {
                     methods.raw_set(*name, function)?;
                 }
             }
             let get: mlua::Function = metatable.raw_get("__index")?;
-            metatable.raw_set("__index", raw::index(lua, &methods, get)?)?;
-            raw::seal(lua, &metatable)?;
-            lua.set_named_registry_value(&class_key(class), &metatable)
+            made.raw_set("__index", hot::index(lua, &methods, get)?)
         };
         build().map(|()| true).or_else(|e| argument(1, e))
     })?;
@@ -402,12 +394,12 @@ pub fn wrap(lua: &Lua, socket: Socket, timeout: Option<Duration>) -> Answer<Valu
     socket.set_timeout(timeout);
     let socket = Rc::new(socket);
     socket.cap.opened(Rc::<Socket>::downgrade(&socket));
-    let metatable: Table = lua.named_registry_value(&class_key(socket.kind))?;
-    raw::wrap(lua, &metatable, Some(socket)).map_err(Into::into)
+    let Some(classes) = lua.app_data_ref::<Rc<Classes<Socket>>>() else { return argument(0, "there are no sockets") };
+    classes.wrap(lua, socket.kind as usize, socket).map_err(Into::into)
 }
 
 pub fn peek(lua: &Lua, value: &Value) -> Answer<Rc<Socket>> {
-    found(raw::peek(lua, value), 0, || "not a socket".into())
+    found(userdata::peek(lua, value), 0, || "not a socket".into())
 }
 
 fn parse(host: &LuaString, index: usize) -> Answer<Zoned> {

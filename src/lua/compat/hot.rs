@@ -1,18 +1,21 @@
-//! `send` and `receive` of streams, TLS or not: the C functions that programs call in loops. A file of its own beside
-//! `raw`, whose invariants hold here too.
+//! `send` and `receive` of streams, TLS or not: the C functions that programs call in loops.
+//!
+//! The invariants are those of `lua/userdata.rs`.
 #![allow(unsafe_code)]
-// The `unsafe fn`s below have one condition: `state` is a live Lua state with the arguments of the call on its stack,
-// as Lua hands it to a C function.
-#![allow(unsafe_op_in_unsafe_fn)]
 
 use super::{
+    classes::{Plain, interrupted, object_at, push},
     messages::{Class, Fail},
-    raw::{Plain, bytes, interrupted, object_at, push, refuse},
     ssl::SslConn,
     stream::{Bytes, Got, Pattern, Streaming, part},
 };
-use crate::lua::boxed;
-use crate::panics::quietly;
+use crate::{
+    lua::{
+        stack::{bytes, refuse},
+        userdata::{Classes, held},
+    },
+    panics::quietly,
+};
 use mlua::{Function, Lua, ffi};
 use std::{
     ffi::{CStr, c_int},
@@ -24,77 +27,93 @@ use std::{
 type Find = unsafe fn(*mut ffi::lua_State) -> *const dyn Streaming;
 
 unsafe fn tcp_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
-    client_at(state, Class::TcpClient, c"tcp{client} expected")
+    // SAFETY: `send_tcp` or `receive_tcp` runs.
+    unsafe { client_at(state, Class::TcpClient, c"tcp{client} expected") }
 }
 
 unsafe fn stream_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
-    client_at(state, Class::StreamClient, c"unixstream{client} expected")
+    // SAFETY: `send_stream` or `receive_stream` runs.
+    unsafe { client_at(state, Class::StreamClient, c"unixstream{client} expected") }
 }
 
+/// # Safety
+/// State; the running function is one of `classes`.
 unsafe fn client_at(state: *mut ffi::lua_State, class: Class, expected: &CStr) -> *const dyn Streaming {
-    let (object, _) = object_at(state, class.bit());
-    if object.is_null() {
-        refuse(state, 1, expected);
+    // SAFETY: the caller's condition.
+    unsafe {
+        let (object, _) = object_at(state, class.bit());
+        if object.is_null() {
+            refuse(state, 1, expected);
+        }
+        object
     }
-    object
 }
 
 unsafe fn ssl_at(state: *mut ffi::lua_State) -> *const dyn Streaming {
-    let conn = boxed::held::<SslConn>(state, 1);
-    if conn.is_null() {
-        let given = ffi::lua_typename(state, ffi::lua_type(state, 1));
-        let message = ffi::lua_pushfstring(state, c"SSL:Connection expected, got %s".as_ptr(), given);
-        ffi::luaL_argerror(state, 1, message);
-        ffi::lua_error(state)
+    // SAFETY: `send_ssl` or `receive_ssl` runs, which `ssl_methods` made.
+    unsafe {
+        let (conn, _) = held::<SslConn>(state, 1);
+        if conn.is_null() {
+            let given = ffi::lua_typename(state, ffi::lua_type(state, 1));
+            let message = ffi::lua_pushfstring(state, c"SSL:Connection expected, got %s".as_ptr(), given);
+            refuse(state, 1, CStr::from_ptr(message));
+        }
+        conn
     }
-    conn
 }
 
 pub(super) unsafe extern "C-unwind" fn send_tcp(state: *mut ffi::lua_State) -> c_int {
-    send(state, tcp_at)
+    // SAFETY: State.
+    unsafe { send(state, tcp_at) }
 }
 
 pub(super) unsafe extern "C-unwind" fn send_stream(state: *mut ffi::lua_State) -> c_int {
-    send(state, stream_at)
+    // SAFETY: State.
+    unsafe { send(state, stream_at) }
 }
 
 unsafe extern "C-unwind" fn send_ssl(state: *mut ffi::lua_State) -> c_int {
-    send(state, ssl_at)
+    // SAFETY: State.
+    unsafe { send(state, ssl_at) }
 }
 
 /// `send(data, i, j)`: the index of the last byte that went; after a failure `nil`, why, and that index.
 unsafe fn send(state: *mut ffi::lua_State, find: Find) -> c_int {
-    let mut object = find(state);
-    let data = match ffi::lua_type(state, 2) {
-        ffi::LUA_TSTRING => bytes(state, 2),
-        ffi::LUA_TNUMBER => {
-            let data = bytes(state, 2);
-            object = find(state);
-            data
-        }
-        _ => {
-            ffi::luaL_checklstring(state, 2, ptr::null_mut());
-            &[]
-        }
-    };
-    let (from, to) = match ffi::lua_gettop(state) {
-        2 => (1, data.len()),
-        _ => part(data.len(), ffi::luaL_optnumber(state, 3, 1.0), ffi::luaL_optnumber(state, 4, -1.0)),
-    };
-    let data = data.get(from - 1..to).unwrap_or_default();
-    let (sent, why) = sent(&*object, data);
-    let last = (sent + from - 1) as f64;
-    match why {
-        Plain::Nil => {
-            ffi::lua_pushnumber(state, last);
-            ffi::lua_pushnil(state);
-            ffi::lua_pushnil(state);
-        }
-        Plain::Bool(_) => interrupted(state),
-        why => {
-            ffi::lua_pushnil(state);
-            push(state, why);
-            ffi::lua_pushnumber(state, last);
+    // SAFETY: State. The object outlives the call, since its userdata is the first argument, and no finalizer ran since it was found; the
+    // data stays on the stack. Only plain data is held where Lua may raise.
+    unsafe {
+        let mut object = find(state);
+        let data = match ffi::lua_type(state, 2) {
+            ffi::LUA_TSTRING => bytes(state, 2),
+            ffi::LUA_TNUMBER => {
+                let data = bytes(state, 2);
+                object = find(state);
+                data
+            }
+            _ => {
+                ffi::luaL_checklstring(state, 2, ptr::null_mut());
+                &[]
+            }
+        };
+        let (from, to) = match ffi::lua_gettop(state) {
+            2 => (1, data.len()),
+            _ => part(data.len(), ffi::luaL_optnumber(state, 3, 1.0), ffi::luaL_optnumber(state, 4, -1.0)),
+        };
+        let data = data.get(from - 1..to).unwrap_or_default();
+        let (sent, why) = sent(&*object, data);
+        let last = (sent + from - 1) as f64;
+        match why {
+            Plain::Nil => {
+                ffi::lua_pushnumber(state, last);
+                ffi::lua_pushnil(state);
+                ffi::lua_pushnil(state);
+            }
+            Plain::Bool(_) => interrupted(state),
+            why => {
+                ffi::lua_pushnil(state);
+                push(state, why);
+                ffi::lua_pushnumber(state, last);
+            }
         }
     }
     3
@@ -118,27 +137,28 @@ fn plain_why(why: Option<Fail>) -> Plain {
 }
 
 pub(super) unsafe extern "C-unwind" fn receive_tcp(state: *mut ffi::lua_State) -> c_int {
-    receive(state, tcp_at)
+    // SAFETY: State.
+    unsafe { receive(state, tcp_at) }
 }
 
 pub(super) unsafe extern "C-unwind" fn receive_stream(state: *mut ffi::lua_State) -> c_int {
-    receive(state, stream_at)
+    // SAFETY: State.
+    unsafe { receive(state, stream_at) }
 }
 
 unsafe extern "C-unwind" fn receive_ssl(state: *mut ffi::lua_State) -> c_int {
-    receive(state, ssl_at)
+    // SAFETY: State.
+    unsafe { receive(state, ssl_at) }
 }
 
-/// `receive(pattern, prefix, maxsize, raw)`, of which a program of LuaSocket's knows two: the data; after a failure `nil`, why, and what there was.
-unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
-    let mut object = find(state);
-    let (mut pattern, mut have, mut max) = (Pattern::Line, 0, None);
-    let top = ffi::lua_gettop(state);
-    if top > 1 {
+/// The pattern at 2. Raises for what is none.
+unsafe fn pattern(state: *mut ffi::lua_State) -> Pattern {
+    // SAFETY: State.
+    unsafe {
         let kind = ffi::lua_type(state, 2);
         // First what most programs say: to ask whether it reads as a number costs more than a line.
         let message = if kind == ffi::LUA_TSTRING { bytes(state, 2) } else { &[] };
-        pattern = match message {
+        match message {
             [b'*', b'l', ..] => Pattern::Line,
             [b'*', b'a', ..] => Pattern::All,
             _ if kind == ffi::LUA_TNIL => Pattern::Line,
@@ -151,61 +171,76 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
                 ffi::luaL_checklstring(state, 2, ptr::null_mut());
                 Pattern::Line
             }
-        };
-    }
-    if top > 2 {
-        ffi::luaL_optlstring(state, 3, c"".as_ptr(), &mut have);
-        object = find(state);
-        if top > 3 && ffi::lua_type(state, 4) != ffi::LUA_TNIL {
-            max = Some(ffi::luaL_checknumber(state, 4).max(0.0) as usize);
-        }
-        if top > 4 && pattern == Pattern::Line && ffi::lua_toboolean(state, 5) != 0 {
-            pattern = Pattern::Raw;
         }
     }
-    // While it is pinned, no finalizer takes it away.
-    let object = &*object;
-    if top < 3
-        && let Some((start, length, spent)) = object.quick(pattern)
-    {
-        ffi::lua_pushlstring(state, start.cast(), length);
-        object.unpin(spent);
-        ffi::lua_pushnil(state);
-        ffi::lua_pushnil(state);
-        return 3;
-    }
-    let got = received(object, pattern, have, max);
-    if let Plain::Bool(_) = got.why {
-        interrupted(state);
-    }
-    let whole = matches!(got.why, Plain::Nil);
-    if !whole {
-        ffi::lua_pushnil(state);
-        push(state, got.why);
-    }
-    if have > 0 {
-        ffi::lua_pushvalue(state, 3);
-    }
-    match got.own {
-        Plain::Own(_) => push(state, got.own),
-        _ => {
-            ffi::lua_pushlstring(state, got.start.cast(), got.length);
-            object.unpin(got.spent);
+}
+
+/// `receive(pattern, prefix, maxsize, raw)`, of which a program of LuaSocket's knows two: the data; after a failure `nil`, why, and what there was.
+unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
+    // SAFETY: as in `send`. While the object is pinned, no finalizer takes it away, and its buffer stays where it is.
+    unsafe {
+        let mut object = find(state);
+        let (mut wanted, mut have, mut max) = (Pattern::Line, 0, None);
+        let top = ffi::lua_gettop(state);
+        if top > 1 {
+            wanted = pattern(state);
         }
-    }
-    if have > 0 {
-        ffi::lua_concat(state, 2);
-    }
-    if whole {
-        ffi::lua_pushnil(state);
-        ffi::lua_pushnil(state);
+        if top > 2 {
+            ffi::luaL_optlstring(state, 3, c"".as_ptr(), &mut have);
+            object = find(state);
+            if top > 3 && ffi::lua_type(state, 4) != ffi::LUA_TNIL {
+                max = Some(ffi::luaL_checknumber(state, 4).max(0.0) as usize);
+            }
+            if top > 4 && wanted == Pattern::Line && ffi::lua_toboolean(state, 5) != 0 {
+                wanted = Pattern::Raw;
+            }
+        }
+        let object = &*object;
+        if top < 3
+            && let Some((start, length, spent)) = object.quick(wanted)
+        {
+            ffi::lua_pushlstring(state, start.cast(), length);
+            object.unpin(spent);
+            ffi::lua_pushnil(state);
+            ffi::lua_pushnil(state);
+            return 3;
+        }
+        let got = received(object, wanted, have, max);
+        if let Plain::Bool(_) = got.why {
+            interrupted(state);
+        }
+        let whole = matches!(got.why, Plain::Nil);
+        if !whole {
+            ffi::lua_pushnil(state);
+            push(state, got.why);
+        }
+        if have > 0 {
+            ffi::lua_pushvalue(state, 3);
+        }
+        match got.own {
+            Plain::Own(_) => push(state, got.own),
+            _ => {
+                ffi::lua_pushlstring(state, got.start.cast(), got.length);
+                object.unpin(got.spent);
+            }
+        }
+        if have > 0 {
+            ffi::lua_concat(state, 2);
+        }
+        if whole {
+            ffi::lua_pushnil(state);
+            ffi::lua_pushnil(state);
+        }
     }
     3
 }
 
 /// `send` and `receive` of TLS connections, by name.
-pub fn ssl_methods(lua: &Lua) -> mlua::Result<[(&'static str, Function); 2]> {
-    Ok([("send", boxed::function(lua, send_ssl)?), ("receive", boxed::function(lua, receive_ssl)?)])
+pub fn ssl_methods(lua: &Lua, classes: &Classes<SslConn>) -> mlua::Result<[(&'static str, Function); 2]> {
+    // SAFETY: they keep the invariants, and take TLS connections alone.
+    unsafe {
+        Ok([("send", classes.function(lua, send_ssl, ())?), ("receive", classes.function(lua, receive_ssl, ())?)])
+    }
 }
 
 /// What `receive` got, as plain data: a span of the pinned buffer, or bytes of its own.

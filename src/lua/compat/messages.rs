@@ -2,7 +2,7 @@
 
 use super::object::Object;
 use crate::error::{Error, Kind};
-use std::{borrow::Cow, rc::Rc};
+use std::{borrow::Cow, ffi::CStr, rc::Rc};
 
 /// Text for Lua: fixed, or made for the occasion.
 pub type Text = Cow<'static, str>;
@@ -116,19 +116,22 @@ impl Class {
         Class::DgramConnected,
     ];
 
-    pub const fn name(self) -> &'static str {
-        match self {
-            Class::TcpMaster => "tcp{master}",
-            Class::TcpClient => "tcp{client}",
-            Class::TcpServer => "tcp{server}",
-            Class::UdpUnconnected => "udp{unconnected}",
-            Class::UdpConnected => "udp{connected}",
-            Class::StreamMaster => "unixstream{master}",
-            Class::StreamClient => "unixstream{client}",
-            Class::StreamServer => "unixstream{server}",
-            Class::DgramUnconnected => "unixdgram{unconnected}",
-            Class::DgramConnected => "unixdgram{connected}",
-        }
+    /// Their names, in this order.
+    pub const WORDS: [&CStr; 10] = [
+        c"tcp{master}",
+        c"tcp{client}",
+        c"tcp{server}",
+        c"udp{unconnected}",
+        c"udp{connected}",
+        c"unixstream{master}",
+        c"unixstream{client}",
+        c"unixstream{server}",
+        c"unixdgram{unconnected}",
+        c"unixdgram{connected}",
+    ];
+
+    pub fn name(self) -> &'static str {
+        Class::WORDS[self as usize].to_str().unwrap_or_default()
     }
 
     pub const fn bit(self) -> u16 {

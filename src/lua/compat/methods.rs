@@ -2,11 +2,11 @@
 //! and `unix`.
 
 use super::{
+    classes::{self, Args, Method},
     inet,
     messages::{Answer, Class, Fail, Out, Outcome, bad, fail},
     object::{Item, Object},
     options::{self, DGRAM, STREAM, TCP, UDP},
-    raw::{self, Args, Method},
     udp, unix,
 };
 use crate::compat::bsd;
@@ -193,7 +193,7 @@ fn getfd(object: &Object, _: Class, _: &Args<'_>) -> Outcome<Answer> {
 /// Answers nothing, as the original does; a refusal is `nil` and why.
 fn setfd(object: &Object, class: Class, args: &Args<'_>) -> Outcome<Answer> {
     let number = args.list[0].number(2)?;
-    object.rename(number as RawFd, raw::adopt, class)?;
+    object.rename(number as RawFd, classes::adopt, class)?;
     Ok(Answer::default())
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Converts and keeps state; the bytes move in `conn` and `compat::bsd`.
 
+mod classes;
 mod dns;
 mod hot;
 mod inet;
@@ -11,7 +12,6 @@ mod methods;
 mod mime;
 mod object;
 mod options;
-mod raw;
 mod ssl;
 mod ssl_context;
 mod ssl_core;
@@ -24,6 +24,7 @@ mod unix;
 use super::{
     answer::{Answer, argument},
     define, held,
+    userdata::{self, Classes},
 };
 use crate::{
     compat::bsd::{Bare, Family, pipe},
@@ -72,10 +73,10 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 
 fn install(lua: &Lua, home: &Rc<Home>) -> mlua::Result<Table> {
     let module = lua.create_table()?;
-    let metatables = raw::classes(lua, methods::of)?;
+    let classes = Rc::new(classes::classes(lua, methods::of)?);
     let maker = |name, family, datagrams, class| {
-        let (home, metatables) = (Rc::clone(home), metatables.clone());
-        let make = lua.create_function(move |lua, ()| create(lua, &home, &metatables, family, datagrams, class))?;
+        let (home, classes) = (Rc::clone(home), Rc::clone(&classes));
+        let make = lua.create_function(move |lua, ()| create(lua, &home, &classes, family, datagrams, class))?;
         module.raw_set(name, make)
     };
     maker("tcp", None, false, Class::TcpMaster)?;
@@ -100,7 +101,7 @@ fn install(lua: &Lua, home: &Rc<Home>) -> mlua::Result<Table> {
 fn create(
     lua: &Lua,
     home: &Rc<Home>,
-    metatables: &Table,
+    classes: &Classes<Object>,
     family: Option<Family>,
     datagrams: bool,
     class: Class,
@@ -118,7 +119,7 @@ fn create(
         }
     };
     let object = Object::new(home, family, datagrams, item);
-    Ok([raw::wrap(lua, metatables, object, class)?].into_iter().collect())
+    Ok([classes.wrap(lua, class as usize, object)?].into_iter().collect())
 }
 
 /// The numbers among `readers` and `writers` that are ready. `timeout`: seconds, negative for ever.
@@ -150,6 +151,6 @@ pub struct Taken {
 /// Takes the stream out of a TCP or Unix object, with the bytes that it has buffered: the object is left as `setfd(-1)`
 /// leaves it. `None` if the value is no such object, or has no stream.
 pub fn take_stream(lua: &Lua, value: &Value) -> mlua::Result<Option<Taken>> {
-    let Some(object) = raw::peek(lua, value)? else { return Ok(None) };
+    let Some(object) = userdata::peek::<Object>(lua, value)? else { return Ok(None) };
     Ok(object.give().map(|conn| Taken { conn, cap: Rc::clone(&object.home.cap) }))
 }

@@ -1,5 +1,5 @@
 //! The state of an object of the drop-in: its descriptor, in any state, its timeouts and its counts. Pure Rust; the Lua
-//! values are made in `raw`.
+//! values are made in `classes`.
 
 use super::{
     messages::{BUSY, CLOSED, Class, Fail, NO_DESCRIPTOR, Outcome, fail},
@@ -93,7 +93,7 @@ impl Item {
 /// A descriptor; objects that were given its number share it.
 pub struct Slot {
     item: RefCell<Item>,
-    /// Lua is copying from the buffer: nothing else may touch it (see `raw`).
+    /// Lua is copying from the buffer: nothing else may touch it (`lua/userdata.rs`: Pins).
     pinned: Cell<bool>,
     /// It was to be closed meanwhile, and will be when Lua has its copy.
     ended: Cell<bool>,

@@ -1,7 +1,7 @@
 //! `ssl.context`: the configuration of connections, made step by step.
 
 use super::ssl_core::Classes;
-use crate::lua::boxed::{self, Boxed};
+use crate::lua::userdata::{self, Held, expected};
 use crate::{
     compat::tls::{BadKey, Built, Context, Mode, OPTIONS, curve_names},
     files::Files,
@@ -23,8 +23,8 @@ pub struct SslContext {
     built: RefCell<Option<Built>>,
 }
 
-impl Boxed for SslContext {
-    const WORD: &'static CStr = c"SSL context";
+impl Held for SslContext {
+    const CLASSES: &'static [&'static CStr] = &[c"SSL context"];
     const NAME: &'static str = "SSL:Context";
 }
 
@@ -51,7 +51,7 @@ impl SslContext {
 }
 
 pub fn held(lua: &Lua, value: &Value, index: usize) -> Answer<Rc<SslContext>> {
-    found(boxed::peek(lua, value), index, || boxed::expected::<SslContext>(value))
+    found(userdata::peek(lua, value), index, || expected::<SslContext>(value))
 }
 
 /// What a step answers: true, or false and why.
@@ -77,7 +77,7 @@ fn pem(files: &Files, given: &LuaString) -> Result<Vec<u8>, String> {
 pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
     let own = Rc::clone(classes);
     define(lua, core, "context_class", move |lua, methods: Table| {
-        boxed::class::<SslContext>(lua, &own.context, methods).map_err(Into::into)
+        own.context.around(lua, methods).map_err(Into::into)
     })?;
     // create(cap, protocol): nothing for a protocol that is not spoken
     let own = Rc::clone(classes);
@@ -85,7 +85,7 @@ pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
         let cap = capability(&cap)?;
         let Some(asked) = Context::new(&protocol.to_string_lossy(), cap.net.ca()) else { return Ok(Value::Nil) };
         let context = SslContext { cap, asked: RefCell::new(asked), built: RefCell::default() };
-        boxed::wrap(lua, &own.context, Rc::new(context)).map_err(Into::into)
+        own.context.wrap(lua, 0, Rc::new(context)).map_err(Into::into)
     })?;
     define(lua, core, "context_mode", |lua, (context, mode): (Value, LuaString)| {
         let mode = match &*mode.as_bytes() {

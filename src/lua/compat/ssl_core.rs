@@ -4,11 +4,12 @@ use super::{
     hot,
     messages::Text,
     ssl::{INTERRUPTED, SslConn, State},
-    ssl_context,
+    ssl_context::{self, SslContext},
     ssl_handshake::Step,
-    ssl_x509, take_stream,
+    ssl_x509::{self, X509},
+    take_stream,
 };
-use crate::lua::boxed::{self, Boxed, Class};
+use crate::lua::userdata::{self, Held, expected};
 use crate::{
     compat::tls::{Info, Mode, export, peer_chain},
     lua::{
@@ -24,10 +25,10 @@ use std::{
     rc::{Rc, Weak},
 };
 
-impl Boxed for SslConn {
+impl Held for SslConn {
     const NAME: &'static str = "SSL:Connection";
-    const WORD: &'static CStr = c"SSL connection";
-    const WEIGHT: usize = super::raw::WEIGHT;
+    const CLASSES: &'static [&'static CStr] = &[c"SSL connection"];
+    const WEIGHT: usize = super::classes::WEIGHT;
 
     fn suffix(&self) -> &'static CStr {
         match self.state() {
@@ -46,7 +47,7 @@ impl Boxed for SslConn {
 }
 
 fn held(lua: &Lua, value: &Value) -> Answer<Rc<SslConn>> {
-    found(boxed::peek(lua, value), 1, || boxed::expected::<SslConn>(value))
+    found(userdata::peek(lua, value), 1, || expected::<SslConn>(value))
 }
 
 fn text(lua: &Lua, text: &Text) -> Answer<Value> {
@@ -57,16 +58,17 @@ fn text(lua: &Lua, text: &Text) -> Answer<Value> {
 }
 
 /// The classes of one installation.
-#[derive(Default)]
 pub struct Classes {
-    pub x509: Class,
-    pub context: Class,
-    conn: Class,
+    pub x509: userdata::Classes<X509>,
+    pub context: userdata::Classes<SslContext>,
+    conn: userdata::Classes<SslConn>,
 }
 
 /// The functions of one installation.
 pub fn functions(lua: &Lua) -> mlua::Result<Table> {
-    let (core, classes) = (lua.create_table()?, Rc::new(Classes::default()));
+    let (x509, context, conn) =
+        (userdata::Classes::new(lua)?, userdata::Classes::new(lua)?, userdata::Classes::new(lua)?);
+    let (core, classes) = (lua.create_table()?, Rc::new(Classes { x509, context, conn }));
     ssl_x509::register(lua, &core, &classes)?;
     ssl_context::register(lua, &core, &classes)?;
     register(lua, &core, &classes)?;
@@ -78,10 +80,10 @@ fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> 
     let own = Rc::clone(classes);
     define(lua, core, "class", move |lua, methods: Table| {
         let build = || {
-            for (name, function) in hot::ssl_methods(lua)? {
+            for (name, function) in hot::ssl_methods(lua, &own.conn)? {
                 methods.raw_set(name, function)?;
             }
-            boxed::class::<SslConn>(lua, &own.conn, methods)
+            own.conn.around(lua, methods)
         };
         build().map_err(Into::into)
     })?;
@@ -96,7 +98,7 @@ fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> 
         };
         let is_server = context.mode() == Some(Mode::Server);
         let conn = Rc::new(SslConn::new(context, built, is_server));
-        Ok((boxed::wrap(lua, &own.conn, conn)?, None))
+        Ok((own.conn.wrap(lua, 0, conn)?, None))
     })?;
     // attach(conn, socket): takes the stream out of an object of `socket`; false and why
     define(lua, core, "attach", |lua, (conn, socket): (Value, Value)| {

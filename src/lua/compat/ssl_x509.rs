@@ -1,7 +1,7 @@
 //! `ssl.x509`: certificates as objects.
 
 use super::ssl_core::Classes;
-use crate::lua::boxed::{self, Boxed};
+use crate::lua::userdata::{self, Held, expected};
 use crate::{
     compat::tls::{ALT_NAMES, AltName, Attribute, Certificate, Encode, time_text},
     lua::{
@@ -18,26 +18,24 @@ pub struct X509 {
     encode: Cell<Encode>,
 }
 
-impl Boxed for X509 {
-    const WORD: &'static CStr = c"X509 certificate";
+impl Held for X509 {
+    const CLASSES: &'static [&'static CStr] = &[c"X509 certificate"];
     const NAME: &'static str = "SSL:Certificate";
 }
 
 /// A certificate as a Lua value.
 pub fn wrap(lua: &Lua, classes: &Classes, cert: Certificate) -> Answer<Value> {
-    boxed::wrap(lua, &classes.x509, Rc::new(X509 { cert, encode: Cell::default() })).map_err(Into::into)
+    classes.x509.wrap(lua, 0, Rc::new(X509 { cert, encode: Cell::default() })).map_err(Into::into)
 }
 
 fn held(lua: &Lua, value: &Value, index: usize) -> Answer<Rc<X509>> {
-    found(boxed::peek(lua, value), index, || boxed::expected::<X509>(value))
+    found(userdata::peek(lua, value), index, || expected::<X509>(value))
 }
 
 pub fn register(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<()> {
     let own = Rc::clone(classes);
     // The class around its methods, which the front has made; the metatable that is in use.
-    define(lua, core, "x509_class", move |lua, methods: Table| {
-        boxed::class::<X509>(lua, &own.x509, methods).map_err(Into::into)
-    })?;
+    define(lua, core, "x509_class", move |lua, methods: Table| own.x509.around(lua, methods).map_err(Into::into))?;
     let own = Rc::clone(classes);
     define(lua, core, "x509_load", move |lua, pem: LuaString| {
         Certificate::from_pem(&pem.as_bytes()).map(|cert| wrap(lua, &own, cert)).transpose()

@@ -1,10 +1,10 @@
 //! Datagrams: the methods that TCP objects lack.
 
 use super::{
+    classes::Args,
     inet,
     messages::{Answer, Arg, Class, Fail, Out, Outcome, fail},
     object::Object,
-    raw::Args,
 };
 use crate::{
     compat::bsd::{self, Bare, Family, Name},

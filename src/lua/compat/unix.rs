@@ -1,9 +1,9 @@
 //! Unix sockets, by the paths that the gate has granted.
 
 use super::{
+    classes::Args,
     messages::{Answer, Arg, CLOSED, Class, Out, Outcome, TIMEOUT, fail},
     object::Object,
-    raw::Args,
     udp,
 };
 use crate::{

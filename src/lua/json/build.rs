@@ -5,7 +5,7 @@
 use super::MAX_DEPTH;
 use crate::{
     allocation,
-    lua::{kinds::OfDocument, raw},
+    lua::{kinds::OfDocument, stack},
 };
 use mlua::{Lua, Table, Value, ffi};
 use std::{ffi::c_int, ops::Range, ptr};
@@ -175,7 +175,7 @@ unsafe fn make(state: *mut ffi::lua_State, run: &mut Run<'_, '_>) {
     let mut metatables = run.metatables;
     // SAFETY: the stack has room for a table and a name of each level, and what is made meanwhile. Indices 1 to 4 are tables.
     unsafe {
-        raw::room(state, 2 * MAX_DEPTH as c_int + 8);
+        stack::room(state, 2 * MAX_DEPTH as c_int + 8);
         for (level, at) in run.levels.iter().zip(1..).take(run.depth) {
             ffi::lua_rawgeti(state, OPEN, 2 * at - 1);
             if level.has_name {
@@ -186,7 +186,7 @@ unsafe fn make(state: *mut ffi::lua_State, run: &mut Run<'_, '_>) {
             match step {
                 Step::Null => ffi::lua_pushlightuserdata(state, ptr::null_mut()),
                 Step::Boolean(value) => ffi::lua_pushboolean(state, c_int::from(*value)),
-                Step::Integer(value) => raw::push_integer(state, *value),
+                Step::Integer(value) => stack::push_integer(state, *value),
                 Step::Number(value) => ffi::lua_pushnumber(state, *value),
                 Step::Text(text) => _ = ffi::lua_pushlstring(state, text.as_ptr().cast(), text.len()),
                 Step::Unescaped(range) => {

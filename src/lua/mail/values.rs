@@ -8,7 +8,7 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use crate::{
-    lua::{kinds, raw},
+    lua::{kinds, stack},
     mail::value::Value,
 };
 use mlua::{Lua, ffi};
@@ -58,12 +58,12 @@ struct Maker<'n> {
 impl Maker<'_> {
     unsafe fn push(&mut self, value: &Value<'_>) {
         let state = self.state;
-        raw::room(state, SLOTS);
+        stack::room(state, SLOTS);
         match value {
             Value::Nil => ffi::lua_pushboolean(state, 0),
             Value::True => ffi::lua_pushboolean(state, 1),
             Value::Number(number) => push_number(state, *number),
-            Value::Seconds(seconds) => raw::push_integer(state, *seconds),
+            Value::Seconds(seconds) => stack::push_integer(state, *seconds),
             Value::Text(bytes) => push_text(state, bytes),
             Value::Numbers(numbers) => {
                 ffi::lua_createtable(state, slots(numbers.len()), 0);
@@ -126,7 +126,7 @@ unsafe fn push_text(state: *mut ffi::lua_State, bytes: &[u8]) {
 
 unsafe fn push_number(state: *mut ffi::lua_State, number: u64) {
     match i64::try_from(number) {
-        Ok(number) => raw::push_integer(state, number),
+        Ok(number) => stack::push_integer(state, number),
         Err(_) => ffi::lua_pushnumber(state, number as f64),
     }
 }

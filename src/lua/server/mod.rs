@@ -15,10 +15,10 @@ use super::{
     define, held,
     kinds::hash,
     options::Options,
-    raw,
     request_options::NO_HTTP2,
     socket::{Class, Item, Socket, seconds},
     sockets::{interface, log_handshake, wrap},
+    userdata,
 };
 use crate::{
     deadline::{Deadline, check_interrupt},
@@ -173,7 +173,7 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 
 /// The socket of a server, and the server.
 fn peek(lua: &Lua, value: &Value, op: &'static str) -> Answer<(Rc<Socket>, Rc<Server>)> {
-    let socket = found(raw::peek(lua, value), 0, || "not a server".into())?;
+    let socket = found(userdata::peek::<Socket>(lua, value), 0, || "not a server".into())?;
     let server = match (&*socket.look()?, socket.kind) {
         (Item::Server(serving), _) => Rc::clone(&serving.0),
         (_, Class::Server) => {
@@ -199,7 +199,7 @@ fn open(lua: &Lua, (cap, host, port, path, listener, table): Open) -> Answer<Val
     let mut unix = None;
     let (listener, tls) = match (listener, path, host, port) {
         (Some(listener), ..) => {
-            let socket = found(raw::peek(lua, &listener), 1, || "not a listener".into())?;
+            let socket = found(userdata::peek::<Socket>(lua, &listener), 1, || "not a listener".into())?;
             if socket.kind != Class::Listener {
                 return argument(1, "a listener expected");
             }
