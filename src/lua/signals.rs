@@ -10,8 +10,7 @@
 //! Invariant: Lua raises by `longjmp`, which skips Rust's destructors, and a wait holds many. So all Lua runs protected
 //! here, and [`raise`] is called where only plain data is held.
 #![allow(unsafe_code)]
-// The `unsafe fn`s below have one condition: `state` is a live Lua state. Each leaves the stack balanced.
-#![allow(unsafe_op_in_unsafe_fn)]
+// State: the `unsafe fn`s below have one condition, that `state` is a live Lua state. Each leaves the stack balanced.
 
 use mlua::{Function, Lua, ffi};
 use std::{
@@ -70,66 +69,81 @@ pub fn forget() {
 /// Pushes the main thread.
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
 unsafe fn main_thread(state: *mut ffi::lua_State) {
-    ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD as _);
+    // SAFETY: State; each pushes one value.
+    unsafe {
+        ffi::lua_rawgeti(state, ffi::LUA_REGISTRYINDEX, ffi::LUA_RIDX_MAINTHREAD as _);
+    }
 }
 
 /// Pushes the thread that asks: Lua 5.1 does not tell which one is the main thread. If the module was loaded in a
 /// coroutine, hooks of the main thread run after the wait.
 #[cfg(feature = "lua51")]
 unsafe fn main_thread(state: *mut ffi::lua_State) {
-    ffi::lua_pushthread(state);
+    // SAFETY: State; each pushes one value.
+    unsafe {
+        ffi::lua_pushthread(state);
+    }
 }
 
 /// Pushes a thread of our own: LuaJIT's hooks are the same in all.
 #[cfg(feature = "luajit")]
 unsafe fn main_thread(state: *mut ffi::lua_State) {
-    ffi::lua_newthread(state);
+    // SAFETY: State; each pushes one value.
+    unsafe {
+        ffi::lua_newthread(state);
+    }
 }
 
 /// The address of the hook that `debug.sethook` sets. It takes one to see it: none of its own accord, for
 /// `debug.gethook` tells strangers apart.
 unsafe fn library_hook(state: *mut ffi::lua_State) -> usize {
-    let top = ffi::lua_gettop(state);
-    let mut found = 0;
-    ffi::lua_getfield(state, ffi::LUA_REGISTRYINDEX, c"_LOADED".as_ptr());
-    if raw_field(state, c"debug") == ffi::LUA_TTABLE {
-        let library = ffi::lua_gettop(state);
-        match ffi::lua_gethook(state).map(|hook| hook as usize) {
-            None => {
-                if raw_field(state, c"sethook") == ffi::LUA_TFUNCTION && ffi::lua_iscfunction(state, -1) != 0 {
-                    let sethook = ffi::lua_gettop(state);
-                    ffi::lua_pushvalue(state, sethook);
-                    // Any function, and so large a count that it is never called.
-                    ffi::lua_pushvalue(state, sethook);
-                    ffi::lua_pushstring(state, c"".as_ptr());
-                    ffi::lua_pushinteger(state, 1 << 30);
-                    ffi::lua_call(state, 3, 0);
-                    found = ffi::lua_gethook(state).map_or(0, |hook| hook as usize);
-                    ffi::lua_call(state, 0, 0);
+    // SAFETY: State, in a protected call: what `debug` answers is checked before it is used, and only plain data is held.
+    unsafe {
+        let top = ffi::lua_gettop(state);
+        let mut found = 0;
+        ffi::lua_getfield(state, ffi::LUA_REGISTRYINDEX, c"_LOADED".as_ptr());
+        if raw_field(state, c"debug") == ffi::LUA_TTABLE {
+            let library = ffi::lua_gettop(state);
+            match ffi::lua_gethook(state).map(|hook| hook as usize) {
+                None => {
+                    if raw_field(state, c"sethook") == ffi::LUA_TFUNCTION && ffi::lua_iscfunction(state, -1) != 0 {
+                        let sethook = ffi::lua_gettop(state);
+                        ffi::lua_pushvalue(state, sethook);
+                        // Any function, and so large a count that it is never called.
+                        ffi::lua_pushvalue(state, sethook);
+                        ffi::lua_pushstring(state, c"".as_ptr());
+                        ffi::lua_pushinteger(state, 1 << 30);
+                        ffi::lua_call(state, 3, 0);
+                        found = ffi::lua_gethook(state).map_or(0, |hook| hook as usize);
+                        ffi::lua_call(state, 0, 0);
+                    }
                 }
-            }
-            Some(hook) => {
-                ffi::lua_settop(state, library);
-                if raw_field(state, c"gethook") == ffi::LUA_TFUNCTION && ffi::lua_iscfunction(state, -1) != 0 {
-                    ffi::lua_call(state, 0, 1);
-                    // A stranger is told as the string "external hook".
-                    found = if ffi::lua_type(state, -1) == ffi::LUA_TFUNCTION { hook } else { 0 };
+                Some(hook) => {
+                    ffi::lua_settop(state, library);
+                    if raw_field(state, c"gethook") == ffi::LUA_TFUNCTION && ffi::lua_iscfunction(state, -1) != 0 {
+                        ffi::lua_call(state, 0, 1);
+                        // A stranger is told as the string "external hook".
+                        found = if ffi::lua_type(state, -1) == ffi::LUA_TFUNCTION { hook } else { 0 };
+                    }
                 }
             }
         }
+        ffi::lua_settop(state, top);
+        found
     }
-    ffi::lua_settop(state, top);
-    found
 }
 
 /// Pushes a field of the table on top, read raw; nil of anything else. Its type.
 unsafe fn raw_field(state: *mut ffi::lua_State, name: &CStr) -> c_int {
-    if ffi::lua_type(state, -1) != ffi::LUA_TTABLE {
-        ffi::lua_pushnil(state);
-        return ffi::LUA_TNIL;
+    // SAFETY: State; what is on top is a table where it is read.
+    unsafe {
+        if ffi::lua_type(state, -1) != ffi::LUA_TTABLE {
+            ffi::lua_pushnil(state);
+            return ffi::LUA_TNIL;
+        }
+        ffi::lua_pushstring(state, name.as_ptr());
+        ffi::lua_rawget(state, -2)
     }
-    ffi::lua_pushstring(state, name.as_ptr());
-    ffi::lua_rawget(state, -2)
 }
 
 /// Runs the hook that a signal's handler has set, if one has; true if the hook ends the wait.
@@ -163,27 +177,36 @@ fn wants_back() -> bool {
 
 /// True for a hook that is to run at the next instruction, and was not set by Lua code.
 unsafe fn is_pending(state: *mut ffi::lua_State) -> bool {
-    ffi::lua_gethookmask(state) & ffi::LUA_MASKCOUNT != 0
-        && ffi::lua_gethookcount(state) == 1
-        && ffi::lua_gethook(state).is_some_and(|hook| hook as usize != LIBRARY.with(Cell::get))
+    // SAFETY: State; these only read.
+    unsafe {
+        ffi::lua_gethookmask(state) & ffi::LUA_MASKCOUNT != 0
+            && ffi::lua_gethookcount(state) == 1
+            && ffi::lua_gethook(state).is_some_and(|hook| hook as usize != LIBRARY.with(Cell::get))
+    }
 }
 
 /// Calls `function`; the error is on the stack if it fails.
 #[cfg(any(feature = "lua51", feature = "luajit"))]
 unsafe fn protected(state: *mut ffi::lua_State, function: ffi::lua_CFunction) -> c_int {
-    // Needs no room on the stack and no memory, either of which these Luas raise about.
-    ffi::lua_cpcall(state, function, ptr::null_mut())
+    // SAFETY: State; `function` is one of this file, which hold plain data only.
+    unsafe {
+        // Needs no room on the stack and no memory, either of which these Luas raise about.
+        ffi::lua_cpcall(state, function, ptr::null_mut())
+    }
 }
 
 /// Calls `function`; the error is on the stack if it fails.
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
 unsafe fn protected(state: *mut ffi::lua_State, function: ffi::lua_CFunction) -> c_int {
-    if ffi::lua_checkstack(state, 4) == 0 {
-        return ffi::LUA_OK;
+    // SAFETY: State; `function` is one of this file, which hold plain data only.
+    unsafe {
+        if ffi::lua_checkstack(state, 4) == 0 {
+            return ffi::LUA_OK;
+        }
+        // A function without upvalues takes no memory.
+        ffi::lua_pushcclosure(state, function, 0);
+        ffi::lua_pcall(state, 0, 0, 0)
     }
-    // A function without upvalues takes no memory.
-    ffi::lua_pushcclosure(state, function, 0);
-    ffi::lua_pcall(state, 0, 0, 0)
 }
 
 unsafe extern "C-unwind" fn run_hook(state: *mut ffi::lua_State) -> c_int {
@@ -225,17 +248,23 @@ pub fn has_raised() -> bool {
 
 /// Raises what a hook has raised, if one has.
 pub unsafe fn raise(state: *mut ffi::lua_State) {
-    if RAISED.with(|raised| raised.replace(false)) {
-        ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, key(VALUE));
-        clear(state);
-        ffi::lua_error(state);
+    // SAFETY: the caller holds plain data only; the registry has the key.
+    unsafe {
+        if RAISED.with(|raised| raised.replace(false)) {
+            ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, key(VALUE));
+            clear(state);
+            ffi::lua_error(state);
+        }
     }
 }
 
 /// Nothing is to be raised; the registry keeps the key.
 unsafe fn clear(state: *mut ffi::lua_State) {
-    ffi::lua_pushboolean(state, 0);
-    ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, key(VALUE));
+    // SAFETY: State; the key is there after the first time, so that nothing is allocated.
+    unsafe {
+        ffi::lua_pushboolean(state, 0);
+        ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, key(VALUE));
+    }
 }
 
 /// The function, and what a hook has raised meanwhile.

@@ -2,8 +2,6 @@
 //!
 //! Called on Lua's C API, so that no hook and no error can separate the end of the call from the end of the block.
 #![allow(unsafe_code)]
-// The `unsafe fn`s below have one condition: `state` is a live Lua state, as Lua hands it to a C function.
-#![allow(unsafe_op_in_unsafe_fn)]
 
 use super::{define, socket::seconds};
 use crate::{
@@ -27,12 +25,15 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 }
 
 unsafe extern "C-unwind" fn call(state: *mut ffi::lua_State) -> c_int {
-    let block = Block::from_seconds(ffi::lua_tonumber(state, 1), ffi::lua_tonumber(state, 2));
-    let outer = enter_block(block);
-    let status = ffi::lua_pcall(state, ffi::lua_gettop(state) - 3, ffi::LUA_MULTRET, 0);
-    enter_block(outer);
-    if status != ffi::LUA_OK {
-        ffi::lua_error(state);
+    // SAFETY: Lua calls this with a live state, and with two numbers and a function on its stack; the block is plain data.
+    unsafe {
+        let block = Block::from_seconds(ffi::lua_tonumber(state, 1), ffi::lua_tonumber(state, 2));
+        let outer = enter_block(block);
+        let status = ffi::lua_pcall(state, ffi::lua_gettop(state) - 3, ffi::LUA_MULTRET, 0);
+        enter_block(outer);
+        if status != ffi::LUA_OK {
+            ffi::lua_error(state);
+        }
+        ffi::lua_gettop(state) - 2
     }
-    ffi::lua_gettop(state) - 2
 }

@@ -3,12 +3,14 @@
 //! The frames that call Lua borrow the `Value` and own nothing, so that a Lua error (no memory), which leaves them by a
 //! jump, leaks nothing.
 #![allow(unsafe_code)]
-// The `unsafe fn`s below have one condition: `state` is a live Lua state in a protected call, with the tables of `LIST`, `HASH` and `NAMES` (the
+// State: the `unsafe fn`s below have one condition, that `state` is a live Lua state in a protected call, with the tables of `LIST`, `HASH` and `NAMES` (the
 // last two or nil) at these indices.
-#![allow(unsafe_op_in_unsafe_fn)]
 
 use crate::{
-    lua::{kinds, stack},
+    lua::{
+        kinds,
+        stack::{self, push_bytes},
+    },
     mail::value::Value,
 };
 use mlua::{Lua, ffi};
@@ -57,84 +59,92 @@ struct Maker<'n> {
 
 impl Maker<'_> {
     unsafe fn push(&mut self, value: &Value<'_>) {
-        let state = self.state;
-        stack::room(state, SLOTS);
-        match value {
-            Value::Nil => ffi::lua_pushboolean(state, 0),
-            Value::True => ffi::lua_pushboolean(state, 1),
-            Value::Number(number) => push_number(state, *number),
-            Value::Seconds(seconds) => stack::push_integer(state, *seconds),
-            Value::Text(bytes) => push_text(state, bytes),
-            Value::Numbers(numbers) => {
-                ffi::lua_createtable(state, slots(numbers.len()), 0);
-                for (at, number) in numbers.iter().enumerate() {
-                    push_number(state, u64::from(*number));
-                    ffi::lua_rawseti(state, -2, at as ffi::lua_Integer + 1);
-                }
-                marked(state, LIST);
-            }
-            Value::List(values) => {
-                ffi::lua_createtable(state, slots(values.len()), 0);
-                for (at, value) in values.iter().enumerate() {
-                    self.push(value);
-                    ffi::lua_rawseti(state, -2, at as ffi::lua_Integer + 1);
-                }
-                marked(state, LIST);
-            }
-            // It stands in hashes alone.
-            Value::Same(_) => ffi::lua_pushboolean(state, 0),
-            Value::Hash(fields) => {
-                ffi::lua_createtable(state, 0, slots(fields.len()));
-                for (name, value) in fields {
-                    if let Value::Same(before) = value {
-                        self.name(name);
-                        self.name(before.as_bytes());
-                        ffi::lua_rawget(state, -3);
-                        ffi::lua_rawset(state, -3);
-                    } else if *value != Value::Nil {
-                        self.name(name);
-                        self.push(value);
-                        ffi::lua_rawset(state, -3);
+        // SAFETY: State; the table of the level is below what is pushed. `value` is borrowed, so that a jump drops nothing.
+        unsafe {
+            let state = self.state;
+            stack::room(state, SLOTS);
+            match value {
+                Value::Nil => ffi::lua_pushboolean(state, 0),
+                Value::True => ffi::lua_pushboolean(state, 1),
+                Value::Number(number) => push_number(state, *number),
+                Value::Seconds(seconds) => stack::push_integer(state, *seconds),
+                Value::Text(bytes) => push_bytes(state, bytes),
+                Value::Numbers(numbers) => {
+                    ffi::lua_createtable(state, slots(numbers.len()), 0);
+                    for (at, number) in numbers.iter().enumerate() {
+                        push_number(state, u64::from(*number));
+                        ffi::lua_rawseti(state, -2, at as ffi::lua_Integer + 1);
                     }
+                    marked(state, LIST);
                 }
-                marked(state, HASH);
+                Value::List(values) => {
+                    ffi::lua_createtable(state, slots(values.len()), 0);
+                    for (at, value) in values.iter().enumerate() {
+                        self.push(value);
+                        ffi::lua_rawseti(state, -2, at as ffi::lua_Integer + 1);
+                    }
+                    marked(state, LIST);
+                }
+                // It stands in hashes alone.
+                Value::Same(_) => ffi::lua_pushboolean(state, 0),
+                Value::Hash(fields) => {
+                    ffi::lua_createtable(state, 0, slots(fields.len()));
+                    for (name, value) in fields {
+                        if let Value::Same(before) = value {
+                            self.name(name);
+                            self.name(before.as_bytes());
+                            ffi::lua_rawget(state, -3);
+                            ffi::lua_rawset(state, -3);
+                        } else if *value != Value::Nil {
+                            self.name(name);
+                            self.push(value);
+                            ffi::lua_rawset(state, -3);
+                        }
+                    }
+                    marked(state, HASH);
+                }
             }
         }
     }
 
     unsafe fn name(&mut self, name: &[u8]) {
-        let Some(Names(known)) = &mut self.names else { return push_text(self.state, name) };
-        let at = (name.as_ptr() as usize / 4 + name.len()) % NAMES_KEPT;
-        let index = at as ffi::lua_Integer + 1;
-        let here = Some((name.as_ptr(), name.len()));
-        match known.get_mut(at) {
-            Some(place) if *place == here => _ = ffi::lua_rawgeti(self.state, NAMES, index),
-            Some(place) => {
-                push_text(self.state, name);
-                ffi::lua_pushvalue(self.state, -1);
-                ffi::lua_rawseti(self.state, NAMES, index);
-                *place = here;
+        // SAFETY: State; slot `index` of NAMES holds the name that `known` says.
+        unsafe {
+            let Some(Names(known)) = &mut self.names else { return push_bytes(self.state, name) };
+            let at = (name.as_ptr() as usize / 4 + name.len()) % NAMES_KEPT;
+            let index = at as ffi::lua_Integer + 1;
+            let here = Some((name.as_ptr(), name.len()));
+            match known.get_mut(at) {
+                Some(place) if *place == here => _ = ffi::lua_rawgeti(self.state, NAMES, index),
+                Some(place) => {
+                    push_bytes(self.state, name);
+                    ffi::lua_pushvalue(self.state, -1);
+                    ffi::lua_rawseti(self.state, NAMES, index);
+                    *place = here;
+                }
+                None => push_bytes(self.state, name),
             }
-            None => push_text(self.state, name),
         }
     }
 }
 
-unsafe fn push_text(state: *mut ffi::lua_State, bytes: &[u8]) {
-    ffi::lua_pushlstring(state, bytes.as_ptr().cast(), bytes.len());
-}
-
 unsafe fn push_number(state: *mut ffi::lua_State, number: u64) {
-    match i64::try_from(number) {
-        Ok(number) => stack::push_integer(state, number),
-        Err(_) => ffi::lua_pushnumber(state, number as f64),
+    // SAFETY: State.
+    unsafe {
+        match i64::try_from(number) {
+            Ok(number) => stack::push_integer(state, number),
+            Err(_) => ffi::lua_pushnumber(state, number as f64),
+        }
     }
 }
 
 /// There is no metatable for hashes before there is a front.
 unsafe fn marked(state: *mut ffi::lua_State, metatable: c_int) {
-    ffi::lua_pushvalue(state, metatable);
-    ffi::lua_setmetatable(state, -2);
+    // SAFETY: State; the value below is a table, and `metatable` the index of one or of nil.
+    unsafe {
+        ffi::lua_pushvalue(state, metatable);
+        ffi::lua_setmetatable(state, -2);
+    }
 }
 
 /// A hint of Lua's: what is beyond it grows.
