@@ -346,12 +346,7 @@ describe("an FTP client's memory", function()
     for _, row in ipairs{ { ports.proftpd, "", 'user = "user", password = "s3cret"' }, { ports.vsftpd, "/upload/", "" } } do
       local said = child.run(([[
 local net = launch{ "--allow-net=localhost" }
-local function peak()
-  for line in io.lines("/proc/self/status") do
-    local kilobytes = line:match("VmHWM:%%s+(%%d+)")
-    if kilobytes then return tonumber(kilobytes) end
-  end
-end
+local peak = require("spec.support.peak")
 local ftp = assert(net.ftp{ host = "localhost", port = %d, ca_bundle = %q, timeout = 60, %s })
 local path = %q .. "large"
 assert(ftp:put(path, ("x"):rep(300000)))

@@ -1,5 +1,6 @@
 -- Contract 5a: HTTP/2 against nginx, nghttpd and peers whose frames are made by hand.
 
+local child = require("spec.support.child")
 local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
 local peer = require("spec.support.peer")
@@ -328,6 +329,47 @@ describe("HTTP/2", function()
     local open = there.fetch(h2 .. "/half", { ca_bundle = ca, http2 = true, stream = true })
     there.revoke()
     assert.is_nil(open:read(1))
+  end)
+
+  it("keeps long bodies out of memory, both ways", function()
+    local path = servers.dir .. "/files/long"
+    assert.truthy(os.execute("truncate -s 128M " .. process.quote(path)))
+    for _, row in ipairs{
+      -- The server, what is asked, and whether bytes go up.
+      { nghttpd .. "/long", "stream = true" }, { h2 .. "/files/long", "stream = true" }, { clear .. "/long", "stream = true" },
+      { h2 .. "/files/long", 'save = "/dev/null"' }, { nghttpd .. "/echo", "stream = true", true },
+    } do
+      local said = child.run(([[
+        local net = launch{ "--allow-net" }
+        local peak = require("spec.support.peak")
+        local client = net.http.client.new{ ca_bundle = %q, http2 = %q == "https" or "prior", timeout = 60 }
+        local function get(size)
+          local left = size / 65536
+          local options = { max_body_bytes = 2 ^ 30, %s }
+          if options.save then options.save = assert(io.open(options.save, "wb")) end
+          if %s then
+            options.method, options.body = "POST", function()
+              left = left - 1
+              if left >= 0 then return ("x"):rep(65536) end
+            end
+          else
+            options.headers = { Range = ("bytes=0-%%d"):format(size - 1) }
+          end
+          local r, count = client:fetch(%q, options), 0
+          assert(r.version == "2" and r.ok)
+          if options.save then return r.saved end
+          for piece in r:chunks() do count = count + #piece end
+          return count
+        end
+        get(1024 * 1024)
+        local before = peak()
+        local count = get(128 * 1024 * 1024)
+        print(("%%d"):format(count), peak() - before)]]):format(servers.ca, row[1]:match("^%a+"), row[2], tostring(row[3] or false), row[1]))
+      local count, grown = said:match("^(%d+)%s+(%-?%d+)$")
+      assert.equal("134217728", count, said)
+      assert.truthy(tonumber(grown) < 16 * 1024, row[1] .. " " .. grown .. " KiB")
+    end
+    os.remove(path)
   end)
 
   it("follows events", function()

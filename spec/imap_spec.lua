@@ -372,12 +372,7 @@ describe("the memory of clients of IMAP and POP3", function()
     count = count + 1
     local said = child.run(([[
 local net = launch{ "--allow-net=localhost" }
-local function peak()
-  for line in io.lines("/proc/self/status") do
-    local kilobytes = line:match("VmHWM:%%s+(%%d+)")
-    if kilobytes then return tonumber(kilobytes) end
-  end
-end
+local peak = require("spec.support.peak")
 local function options(port)
   return { host = "localhost", port = port, user = "imap%d", password = "s3cret", ca_bundle = %q, timeout = 60 }
 end

@@ -14,6 +14,7 @@ local arm = require("caspian_net").panic_at
 local socket = servers.dir .. "/panics.sock"
 local net = launch{ "--allow-net", "--allow-listen=127.0.0.1:0", "--allow-listen=unix:" .. socket }
 local http, https = "http://127.0.0.1:" .. servers.http, "https://localhost:" .. servers.https
+local h2 = "https://localhost:" .. servers.h2
 local sockets = require("spec.support.wire").open
 -- `use(make())` works. Then the same with the point armed: an error of `class`, or none where that is nil. After it the
 -- same object works or says that it does not, and another one works.
@@ -87,6 +88,14 @@ local ROWS = {
     end]] },
   -- HTTP
   { "exchange", "socket", "function(mine) return mine.http.client.new{} end", "function(c) assert(c:get(http .. '/hello').ok) end" },
+  -- Beside another request of the connection, which fails with it; the next one has a connection of its own.
+  { "http2", "socket", "function(mine) return mine.http.client.new{ http2 = true, verify = false } end",
+    "function(c) local r = c:get(h2 .. '/half', { stream = true }) assert(c:get(h2 .. '/hello').version == '2') r:close() end" },
+  { "http2", "socket", "function(mine) return mine.fetch(h2 .. '/files/64k', { stream = true, http2 = true, verify = false }) end",
+    "function(r) assert(r:read(10)) assert(r:read()) end" },
+  { "http2", "socket", "function(mine) return mine.http.client.new{ http2 = true, verify = false } end",
+    "function(c) assert(c:post(h2 .. '/echo', ('x'):rep(300000)).ok) end" },
+  { "http2", nil, "function(mine) return { mine.fetch(h2 .. '/half', { stream = true, http2 = true, verify = false }) } end", "nothing" },
   { "exchange", "socket", "function(mine) return mine.fetch(http .. '/files/64k', { stream = true }) end",
     "function(r) assert(r:read(10)) assert(r:read()) end" },
   { "decode", "socket", "function(mine) return mine.http.client.new{} end", "function(c) assert(#c:get(http .. '/gzip').body > 60000) end" },

@@ -270,47 +270,44 @@ describe("http server limits", function()
     serving.turn(server, function() return server.connections == 0 end)
   end)
 
-  it("memory: long bodies of both ways are never in it", function()
-    local path = os.tmpname()
-    local file = io.open(path, "wb")
-    for _ = 1, 128 do file:write(("x"):rep(1024 * 1024)) end
-    file:close()
-    local served = process.start(("sh -c 'exec %s %s %s %s'"):format(require("spec.support.subject").lua,
-      process.file(([[
-        local net = require("caspian.net").launch{ "--allow-listen=127.0.0.1:0" }
-        local server = net.http.server("127.0.0.1", 0, { timeout = 60, spill = %q, max_body_bytes = 2^30 })
-        local function peak()
-          for line in io.lines("/proc/self/status") do
-            local count = line:match("^VmHWM:%%s+(%%d+)")
-            if count then return tonumber(count) / 1024 end
+  for _, version in ipairs{ "--http1.1", "--http2-prior-knowledge" } do
+    it("memory: long bodies of both ways are never in it, " .. version, function()
+      local path = os.tmpname()
+      local file = io.open(path, "wb")
+      for _ = 1, 128 do file:write(("x"):rep(1024 * 1024)) end
+      file:close()
+      local served = process.start(("sh -c 'exec %s %s %s %s'"):format(require("spec.support.subject").lua,
+        process.file(([[
+          local net = require("caspian.net").launch{ "--allow-listen=127.0.0.1:0" }
+          local server = net.http.server("127.0.0.1", 0, { timeout = 60, spill = %q, max_body_bytes = 2^30 })
+          local peak = require("spec.support.peak")
+          io.stdout:write(server.local_port, "\n")
+          io.stdout:flush()
+          server:accept():respond(200)
+          local idle = peak()
+          local request = server:accept()
+          local count = 0
+          while true do
+            local piece = request:read(65536)
+            if not piece then break end
+            count = count + #piece
           end
-        end
-        io.stdout:write(server.local_port, "\n")
-        io.stdout:flush()
-        server:accept():respond(200)
-        local idle = peak()
-        local request = server:accept()
-        local count = 0
-        while true do
-          local piece = request:read(65536)
-          if not piece then break end
-          count = count + #piece
-        end
-        request:respond(200)
-        server:accept():respond{ body_file = %q }
-        server:stop()
-        server:accept()
-        io.stdout:write(count, " ", math.floor(peak() - idle), "\n")
-      ]]):format(directory, path)), "", ""))
-    local url = "http://127.0.0.1:" .. served:line()
-    assert.equal("", serving.curl(url):rest())
-    assert.equal("", serving.curl(("--max-time 60 -H Expect: -T %s %s"):format(path, url)):rest())
-    assert.equal("134217728", (serving.curl(("--max-time 60 -o /dev/null -w '%%{size_download}' %s"):format(url)):rest()))
-    local count, grown = served:rest():match("^(%d+) (%-?%d+)\n$")
-    assert.equal("134217728", count)
-    assert.truthy(tonumber(grown) < 16, grown)
-    os.remove(path)
-  end)
+          request:respond(200)
+          server:accept():respond{ body_file = %q }
+          server:stop()
+          server:accept()
+          io.stdout:write(count, " ", math.floor((peak() - idle) / 1024), "\n")
+        ]]):format(directory, path)), "", ""))
+      local url = "http://127.0.0.1:" .. served:line()
+      assert.equal("", serving.curl(version .. " " .. url):rest())
+      assert.equal("", serving.curl(("--max-time 60 %s -H Expect: -T %s %s"):format(version, path, url)):rest())
+      assert.equal("134217728", (serving.curl(("--max-time 60 %s -o /dev/null -w '%%{size_download}' %s"):format(version, url)):rest()))
+      local count, grown = served:rest():match("^(%d+) (%-?%d+)\n$")
+      assert.equal("134217728", count)
+      assert.truthy(tonumber(grown) < 16, grown)
+      os.remove(path)
+    end)
+  end
 end)
 
 describe("a handler", function()

@@ -443,7 +443,7 @@ describe("net.smtp", function()
       local code = ([[
         local servers = dofile(%q)
         local net = launch{ "--allow-net=localhost" }
-        local function peak() return tonumber(io.open("/proc/self/status"):read("*a"):match("VmHWM:%%s+(%%d+)")) end
+        local peak = require("spec.support.peak")
         local mail = assert(net.smtp{ host = "localhost", port = servers.postfix.submission, ca_bundle = servers.ca })
         assert(mail:send{ from = "ann@spec.test", to = "bob@spec.test", body = "small" }.ok)
         collectgarbage() collectgarbage()

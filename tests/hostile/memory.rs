@@ -6,7 +6,7 @@ use crate::{
     server::{Below, Bound, Server, Turn},
 };
 use caspian_net::{
-    client::{Fetch, Options, pool::Pool},
+    client::{Fetch, Http2, Options, pool::Pool},
     error::{Kind, Result},
     grants::Grants,
     http::{
@@ -25,7 +25,7 @@ use std::{
 
 /// What a fetch may cost over the idle process.
 const MOST_KIB: u64 = 32 * 1024;
-/// The variable that makes the binary the child: port, cap of the body, and how much of it to read in pieces.
+/// The variable that makes the binary the child: port, cap of the body, how much of it to read in pieces, and whether HTTP/2 is spoken.
 const CHILD: &str = "HOSTILE_CHILD";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,6 +99,67 @@ fn rows() -> Vec<Row> {
     ]
 }
 
+/// The same over HTTP/2, as far as it is not about chunks and lines.
+#[cfg(feature = "http2")]
+fn http2_rows() -> Vec<Row> {
+    const PROTOCOL: &str = "protocol";
+    let most = How::Gathered(Options::default().max_body_bytes);
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        [&(payload.len() as u32).to_be_bytes()[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    // Behind the preface and SETTINGS.
+    let begun = |frames: &[u8]| [vec![Turn::Take(24)], say([&frame(4, 0, 0, b"")[..], frames].concat())].concat();
+    let endless = |frames: &[u8], again: Vec<u8>| [begun(frames), vec![Turn::Endless(again)]].concat();
+    // Bytes of a body, no more of them than its window has room for.
+    let body = |fields: &[u8], bytes: &[u8]| {
+        let head = frame(1, 4, 1, &[b"\x88", fields].concat());
+        let data: Vec<u8> = bytes.chunks(16384).flat_map(|part| frame(0, 0, 1, part)).collect();
+        [begun(&[head, data].concat()), vec![Turn::Take(1 << 20)]].concat()
+    };
+    let (mut zeros, again) = endless_gzip();
+    while zeros.len() + again.len() < 1 << 20 {
+        zeros.extend_from_slice(&again);
+    }
+    let gzip = b"\0\x10content-encoding\x04gzip";
+    vec![
+        ("HTTP/2: interim responses", endless(b"", frame(1, 4, 1, b"\x48\x03103")), most, PROTOCOL),
+        (
+            "HTTP/2: a field",
+            endless(&frame(1, 0, 1, b"\x88\0\x01a\x7f\xff\xff\xff\x7f"), frame(9, 0, 1, &[b'b'; 16384])),
+            most,
+            PROTOCOL,
+        ),
+        (
+            "HTTP/2: fields",
+            endless(&frame(1, 0, 1, b"\x88"), frame(9, 0, 1, &b"\0\x01a\x01b".repeat(3000))),
+            most,
+            PROTOCOL,
+        ),
+        (
+            "HTTP/2: fields of a table",
+            endless(
+                &frame(1, 0, 1, &[&b"\x88\x40\x01a\x7f\xa1\x1e"[..], &[b't'; 4000]].concat()),
+                frame(9, 0, 1, &[0xbe; 16384]),
+            ),
+            most,
+            PROTOCOL,
+        ),
+        ("HTTP/2: PINGs", endless(b"", frame(6, 0, 0, b"12345678")), most, PROTOCOL),
+        ("HTTP/2: SETTINGS", endless(b"", frame(4, 0, 0, b"\0\x04\0\0\xff\xff")), most, PROTOCOL),
+        ("HTTP/2: frames of no known type", endless(b"", frame(66, 0, 1, &[0; 16384])), most, PROTOCOL),
+        (
+            "HTTP/2: padding",
+            endless(&frame(1, 4, 1, b"\x88"), frame(0, 8, 1, &[&[255][..], &[0; 255]].concat())),
+            most,
+            PROTOCOL,
+        ),
+        ("HTTP/2: a body past its cap", body(b"", &vec![b'x'; 1 << 20]), How::Gathered(1 << 19), "too_large"),
+        ("HTTP/2: a body in pieces", body(b"", &vec![b'x'; 1 << 20]), How::Streamed(1 << 20), "fine"),
+        ("HTTP/2: gzip of zeros", body(gzip, &zeros), How::Gathered(1 << 20), "too_large"),
+        ("HTTP/2: gzip of zeros, in pieces", body(gzip, &zeros), How::Streamed(24 << 20), "fine"),
+    ]
+}
+
 /// A whole gzip member of nothing.
 const EMPTY_GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0";
 
@@ -139,7 +200,9 @@ fn starting(front: Vec<u8>, bytes: &[u8]) -> Vec<u8> {
 }
 
 pub fn run() {
-    let rows = rows();
+    let rows: Vec<(Row, bool)> = rows().into_iter().map(|row| (row, false)).collect();
+    #[cfg(feature = "http2")]
+    let rows = [rows, http2_rows().into_iter().map(|row| (row, true)).collect()].concat();
     thread::scope(|scope| {
         // Two at a time: the servers are threads of this process, the fetches are processes.
         for lane in 0..2 {
@@ -149,7 +212,7 @@ pub fn run() {
     });
 }
 
-fn one((name, script, how, expected): &Row) {
+fn one(((name, script, how, expected), http2): &(Row, bool)) {
     let bound = Bound::new();
     let ports = [bound.port; 2];
     let server = Server::run(bound, Below::Plain, vec![script.clone(); 12], ports);
@@ -159,7 +222,7 @@ fn one((name, script, how, expected): &Row) {
     };
     let child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "memory_child", "--nocapture"])
-        .env(CHILD, format!("{} {how}", ports[0]))
+        .env(CHILD, format!("{} {how} {}", ports[0], u8::from(*http2)))
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -179,7 +242,9 @@ pub fn child() {
     let mut next = || numbers.next().unwrap();
     let (port, most, enough) = (u16::try_from(next()).unwrap(), next(), usize::try_from(next()).unwrap());
     let net = Net::new(Grants::parse(&["--allow-net"]).unwrap()).unwrap();
-    let options = Options { timeout: Some(Duration::from_secs(10)), max_body_bytes: most, ..defaults([port; 2]) };
+    let http2 = if next() == 1 { Http2::Prior } else { Http2::Never };
+    let timeout = Some(Duration::from_secs(10));
+    let options = Options { timeout, max_body_bytes: most, http2, ..defaults([port; 2]) };
     let idle = peak();
     let outcome = match fetch(&net, port, options, enough) {
         Ok(()) => "fine".into(),
