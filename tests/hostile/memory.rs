@@ -107,8 +107,10 @@ fn http2_rows() -> Vec<Row> {
     let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
         [&(payload.len() as u32).to_be_bytes()[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
     };
-    // Behind the preface and SETTINGS.
-    let begun = |frames: &[u8]| [vec![Turn::Take(24)], say([&frame(4, 0, 0, b"")[..], frames].concat())].concat();
+    // Behind the preface, SETTINGS, and what acknowledges the client's, so that its windows count.
+    let begun = |frames: &[u8]| {
+        [vec![Turn::Take(24)], say([&frame(4, 0, 0, b"")[..], &frame(4, 1, 0, b""), frames].concat())].concat()
+    };
     let endless = |frames: &[u8], again: Vec<u8>| [begun(frames), vec![Turn::Endless(again)]].concat();
     // Bytes of a body, no more of them than its window has room for.
     let body = |fields: &[u8], bytes: &[u8]| {
