@@ -12,6 +12,8 @@ use crate::{
     tls::{ClientTls, PeerCert, Tls, Transport},
     wire::Wire,
 };
+#[cfg(feature = "http2")]
+use std::ops::Range;
 use std::{
     cell::RefCell,
     net::Shutdown,
@@ -242,6 +244,17 @@ impl Conn {
         self.searched = self.searched.saturating_sub(count);
         self.short = 0;
         self.buffer.consume(count);
+    }
+
+    /// Shows `take` the buffer and the part of it that arrived; all of that is consumed if it says so.
+    #[cfg(feature = "http2")]
+    pub fn hand_over(&mut self, take: impl FnOnce(&mut Vec<u8>, Range<usize>) -> bool) -> bool {
+        let Buffer { data, head, tail } = &mut self.buffer;
+        let taken = take(data, *head..*tail);
+        if taken {
+            self.consume(self.buffer.len());
+        }
+        taken
     }
 
     /// True if a read would answer without a wait for the network: bytes are buffered here or decrypted below. After a call

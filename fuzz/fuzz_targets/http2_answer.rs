@@ -63,7 +63,11 @@ fn talk<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, ends: bool) -> Vec<(Opti
     for piece in pieces {
         let mut rest = piece;
         while !rest.is_empty() && !session.is_over() {
-            let used = session.feed(rest);
+            // As it is read from a socket, or copied where that does not go.
+            let used = match session.feed_all(&mut rest.to_vec(), 0..rest.len()) {
+                true => rest.len(),
+                false => session.feed(rest),
+            };
             (fed, rest) = (fed + used, &rest[used..]);
             turn(&mut session, fed);
             assert!(used > 0 || session.is_over());
@@ -87,11 +91,13 @@ pub fn run(data: (u8, u16, &[u8])) {
     let (front, back) = bytes.split_at(usize::from(cut) % (bytes.len() + 1));
     let ends = mode & 4 != 0;
     let whole = talk([&bytes[..]], ends);
-    for other in [talk([front, back], ends), talk(bytes.chunks(1), ends)] {
-        for ((status, body), (other, part)) in whole.iter().zip(&other) {
-            // Who reads late may see a failure in place of what came before it.
-            assert!(status.is_none() || other.is_none() || status == other);
-            assert!(body.starts_with(part) || part.starts_with(body));
-        }
+    let other = match cut % 4 {
+        0 => talk(bytes.chunks(1), ends),
+        _ => talk([front, back], ends),
+    };
+    for ((status, body), (other, part)) in whole.iter().zip(&other) {
+        // Who reads late may see a failure in place of what came before it.
+        assert!(status.is_none() || other.is_none() || status == other);
+        assert!(body.starts_with(part) || part.starts_with(body));
     }
 }

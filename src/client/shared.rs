@@ -24,7 +24,9 @@ use std::{
 };
 
 /// Reads in a row before whoever waits looks at what has come.
-const MAX_READS: usize = 16;
+const MAX_READS: usize = 4;
+/// After so many bytes there are likely more.
+const LONG_READ: usize = 32 * 1024;
 
 /// What one more request would find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct State {
     pub session: Session,
     /// Somebody waits for the socket.
     waited: bool,
+    /// Threads that wait for who does: each `notify` is a system call.
+    others: usize,
     /// Bytes that have come, in all: to tell a silent connection.
     heard: u64,
     /// No further requests: it was silent for too long.
@@ -75,6 +79,7 @@ impl Shared {
             conn,
             session: Session::new()?,
             waited: false,
+            others: 0,
             heard: 0,
             retired: false,
             released: Duration::ZERO,
@@ -202,7 +207,9 @@ impl Shared {
         let slice = deadline.slice();
         let blocked = state.session.pending() > 0 || state.conn.is_behind();
         if state.waited && !blocked {
-            let (state, _) = self.changed.wait_timeout(state, slice).unwrap_or_else(PoisonError::into_inner);
+            state.others += 1;
+            let (mut state, _) = self.changed.wait_timeout(state, slice).unwrap_or_else(PoisonError::into_inner);
+            state.others -= 1;
             return (state, false);
         }
         if state.conn.ready() && state.session.room() > 0 {
@@ -216,7 +223,7 @@ impl Shared {
         let mut state = self.lock();
         if leads {
             state.waited = false;
-            self.changed.notify_all();
+            self.told(&state);
         }
         if let Err(err) = stirred {
             state.session.fail(err);
@@ -227,7 +234,7 @@ impl Shared {
 
     /// Tells the others that there may be something for them.
     fn told(&self, state: &State) {
-        if state.session.streams() > 1 {
+        if state.others > 0 {
             self.changed.notify_all();
         }
     }
@@ -255,6 +262,7 @@ impl State {
             if self.session.room() == 0 {
                 break;
             }
+            let mut long = false;
             if self.conn.buffered().is_empty() {
                 let filled = self.conn.fill_now();
                 self.turns += u64::from(!matches!(filled, Ok(None)));
@@ -264,7 +272,10 @@ impl State {
                         self.session.end();
                         break;
                     }
-                    Ok(Some(count)) => self.heard += count as u64,
+                    Ok(Some(count)) => {
+                        self.heard += count as u64;
+                        long = count >= LONG_READ;
+                    }
                     Err(err) if err.is(Kind::ConnectionReset) => {
                         // As an end: what came before is worth having.
                         self.session.end();
@@ -276,11 +287,14 @@ impl State {
                     }
                 }
             }
-            let count = self.session.feed(self.conn.buffered());
+            let session = &mut self.session;
+            if !self.conn.hand_over(|data, part| session.feed_all(data, part)) {
+                let count = session.feed(self.conn.buffered());
+                self.conn.consume(count);
+            }
             self.turns += 1;
-            self.conn.consume(count);
             self.write();
-            if !self.conn.ready() {
+            if !long && !self.conn.ready() {
                 // Another look costs a system call, and the wait that follows is one anyway.
                 break;
             }

@@ -389,7 +389,9 @@ impl Engine {
             Some(count) => {
                 // A short read has emptied the kernel's buffer: the next byte is an event.
                 connection.readable &= count == room || connection.ended || !connection.stream.tells_all();
-                streams.session.feed(scratch.get(..count).unwrap_or_default(), now);
+                if !streams.session.feed_all(&mut scratch, 0..count, now) {
+                    streams.session.feed(scratch.get(..count).unwrap_or_default(), now);
+                }
                 true
             }
             None => {

@@ -189,9 +189,21 @@ impl Answer {
             None => return Ok(None),
         }
         let At::Body(body) = &mut self.at else { return Ok(Some(0)) };
-        let count = self.piece.len().min(into.len());
-        if let Some(place) = into.get_mut(..count) {
-            self.piece.copy_to_slice(place);
+        let mut count = 0;
+        loop {
+            let part = self.piece.len().min(into.len() - count);
+            if let Some(place) = into.get_mut(count..count + part) {
+                self.piece.copy_to_slice(place);
+            }
+            count += part;
+            if count == into.len() {
+                break;
+            }
+            // An end and a failure stay, and the next call finds them.
+            match body.poll_data(&mut pipe::context()) {
+                Poll::Ready(Some(Ok(piece))) => self.piece = piece,
+                _ => break,
+            }
         }
         self.left = self.left.map(|left| left.saturating_sub(count as u64));
         // The peer may send as much again. An error would say that it was released before.

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    ops::Range,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -19,17 +20,20 @@ struct Direction {
     data: Vec<u8>,
     head: usize,
     cap: usize,
+    /// `data` is somebody else's memory, who gets it back; so many bytes at its end do not count.
+    lent: Option<usize>,
     /// Nothing follows.
     ended: bool,
 }
 
 impl Direction {
     fn new(cap: usize) -> Direction {
-        Direction { data: Vec::new(), head: 0, cap, ended: false }
+        Direction { data: Vec::new(), head: 0, cap, lent: None, ended: false }
     }
 
     fn bytes(&self) -> &[u8] {
-        self.data.get(self.head..).unwrap_or_default()
+        let end = self.data.len() - self.lent.unwrap_or(0).min(self.data.len());
+        self.data.get(self.head..end).unwrap_or_default()
     }
 
     fn room(&self) -> usize {
@@ -49,13 +53,30 @@ impl Direction {
 
     fn consume(&mut self, count: usize) {
         self.head += count.min(self.bytes().len());
-        if self.head == self.data.len() {
+        if self.lent.is_none() && self.head == self.data.len() {
             self.head = 0;
             match self.data.capacity() > KEEP {
                 true => self.data = Vec::new(),
                 false => self.data.clear(),
             }
         }
+    }
+
+    /// Puts a part of `data` on its way without a copy; false if others are before it, or it is too long.
+    fn lend(&mut self, data: &mut Vec<u8>, part: &Range<usize>) -> bool {
+        let fits = self.bytes().is_empty() && part.len() <= self.cap && part.end <= data.len();
+        if fits {
+            (self.head, self.lent) = (part.start, Some(data.len() - part.end));
+            std::mem::swap(&mut self.data, data);
+        }
+        fits
+    }
+
+    /// The memory that was lent; what is left of its bytes moves to memory of our own.
+    fn redeem(&mut self) -> Vec<u8> {
+        let rest = self.bytes().to_vec();
+        (self.head, self.lent) = (0, None);
+        std::mem::replace(&mut self.data, rest)
     }
 }
 
@@ -93,6 +114,22 @@ impl Pipe {
     /// Hands `bytes` in, as far as there is room; how many were taken.
     pub fn give(&self, bytes: &[u8]) -> usize {
         lock(&self.0).inward.put(bytes)
+    }
+
+    /// True if [`Pipe::lend`] would take so many bytes.
+    pub fn fits(&self, count: usize) -> bool {
+        let both = lock(&self.0);
+        both.inward.bytes().is_empty() && count <= both.inward.cap
+    }
+
+    /// Hands in a part of `data`, which stays where it is until [`Pipe::redeem`]; false if it does not fit.
+    pub fn lend(&self, data: &mut Vec<u8>, part: &Range<usize>) -> bool {
+        lock(&self.0).inward.lend(data, part)
+    }
+
+    /// The memory of [`Pipe::lend`].
+    pub fn redeem(&self) -> Vec<u8> {
+        lock(&self.0).inward.redeem()
     }
 
     /// How many bytes would be taken.
@@ -221,6 +258,24 @@ mod tests {
         assert_eq!(read(&mut stream, 0).as_deref(), Some(&b""[..]));
         assert_eq!(read(&mut stream, 9).as_deref(), Some(&b"h"[..]));
         assert_eq!(read(&mut stream, 9).as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn memory_that_is_lent_comes_back() {
+        let (pipe, mut stream) = pipe(5000, 0);
+        for (part, first) in [(0..5000, 5000), (0..5000, 4999), (7..5000, 1), (7..8, 9)] {
+            let mut data: Vec<u8> = (0..6000).map(|n| n as u8).collect();
+            let (place, expected) = (data.as_ptr(), data[part.clone()].to_vec());
+            assert!(pipe.lend(&mut data, &part) && !pipe.lend(&mut vec![b'y'], &(0..1)));
+            let mut came = read(&mut stream, first).unwrap_or_default();
+            let data = pipe.redeem();
+            assert_eq!((data.as_ptr(), data.len(), pipe.unread()), (place, 6000, part.len() - came.len()), "{part:?}");
+            came.extend(read(&mut stream, 9000).unwrap_or_default());
+            assert!(came == expected, "{part:?}");
+        }
+        assert!(!pipe.lend(&mut vec![0; 6000], &(0..5001)) && !pipe.lend(&mut vec![0; 6], &(3..7)));
+        assert_eq!((pipe.give(b"abc"), pipe.lend(&mut vec![0], &(0..1))), (3, false));
+        assert_eq!(read(&mut stream, 9).as_deref(), Some(&b"abc"[..]));
     }
 
     #[test]

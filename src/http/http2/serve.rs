@@ -22,6 +22,7 @@ use http::{Request, Response, StatusCode};
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
+    ops::Range,
     pin::Pin,
     task::Poll,
     time::Duration,
@@ -127,6 +128,22 @@ impl Session {
             self.go_away(Reason::ENHANCE_YOUR_CALM);
         }
         count
+    }
+
+    /// The same with a part of `data`, all of it and without a copy; false where it does not fit, and nothing is taken.
+    pub fn feed_all(&mut self, data: &mut Vec<u8>, part: Range<usize>, now: Duration) -> bool {
+        if !self.pipe.fits(part.len()) {
+            return false;
+        }
+        let fair = self.meter.feed(data.get(part.clone()).unwrap_or_default(), now);
+        if self.pipe.lend(data, &part) {
+            self.poll();
+            *data = self.pipe.redeem();
+        }
+        if !fair {
+            self.go_away(Reason::ENHANCE_YOUR_CALM);
+        }
+        true
     }
 
     /// How many bytes [`Session::feed`] would take.

@@ -18,7 +18,7 @@ use h2::{
     Reason,
     client::{Builder, Connection, SendRequest},
 };
-use std::{future::Future, pin::Pin, task::Poll};
+use std::{future::Future, ops::Range, pin::Pin, task::Poll};
 
 /// What a peer may send of one body before somebody has read it.
 pub const WINDOW: u32 = 1 << 20;
@@ -101,6 +101,23 @@ impl Session {
             Err(err) => self.fail(err),
         }
         count
+    }
+
+    /// The same with a part of `data`, all of it and without a copy; false where it does not fit, and nothing is taken.
+    pub fn feed_all(&mut self, data: &mut Vec<u8>, part: Range<usize>) -> bool {
+        if self.connection.is_none() || !self.pipe.fits(part.len()) {
+            return false;
+        }
+        match self.census.look(data.get(part.clone()).unwrap_or_default()) {
+            Ok(()) => {
+                if self.pipe.lend(data, &part) {
+                    self.turn();
+                    *data = self.pipe.redeem();
+                }
+            }
+            Err(err) => self.fail(err),
+        }
+        true
     }
 
     /// The peer has ended the connection.

@@ -33,7 +33,11 @@ impl Talk {
     fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.session.is_over() {
             self.drain();
-            let count = self.session.feed(bytes);
+            // As it is read from a socket, or copied where that does not go.
+            let count = match self.session.feed_all(&mut bytes.to_vec(), 0..bytes.len()) {
+                true => bytes.len(),
+                false => self.session.feed(bytes),
+            };
             assert!(count > 0 || self.session.is_over());
             bytes = &bytes[count..];
         }
