@@ -104,7 +104,7 @@ describe("the option auth", function()
     { { "us:er", "s3cret" }, "colon" },
     { { "user", "s3cret\r\nX: y" }, "control character" },
     { { "user", 5 }, "auth.password must be a string" },
-    { { "user", "s3cret", "more" }, "unknown part" },
+    { { "user", "s3cret", "more" }, "unknown field" },
     { { "user", "s3cret", scheme = "ntlm" }, "auth.scheme" },
     { { user = "user", "user", "s3cret" }, "given twice" },
     { { bearer = "" }, "bearer" },

@@ -132,7 +132,7 @@ describe("url", function()
     { "decode", { "a", { pluss = true } }, "bad argument #2 to 'decode' (unknown option \"pluss\"; did you mean \"plus\"?)" },
     { "query", { "a=b" }, "bad argument #1 to 'query' (a table of names and values expected, got \"a=b\")" },
     { "query", { { a = print } }, "bad argument #1 to 'query' (query must hold strings, got \"a\" and a function)" },
-    { "query", { { [1] = { "a", "b" }, [3] = { "c", "d" } } }, "bad argument #1 to 'query' (query is a list with a hole: nothing stands at 2)" },
+    { "query", { { [1] = { "a", "b" }, [3] = { "c", "d" } } }, "bad argument #1 to 'query' (query has a hole at index 2)" },
   }
   for _, row in ipairs(wrong) do
     it("refuses: " .. row[3]:sub(1, 90), function()

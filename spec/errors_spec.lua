@@ -48,7 +48,7 @@ describe("an error", function()
     local hints = { tiemout = "timeout", ["network/tsl"] = "tls", ["puck.uno/error/network/host_not_alowed"] = "host_not_allowed" }
     for _, wrong in ipairs{ "network/host", "", "tiemout", "network/tsl", "puck.uno/error/network/host_not_alowed", "Timeout ", 5,
       {}, true } do
-      local text = fails.plainly("bad argument #1 to 'is' (there is no error class", err.is, err, wrong)
+      local text = fails.plainly("bad argument #1 to 'is' (unknown error class", err.is, err, wrong)
       local hint = hints[wrong]
       if hint then assert.truthy(text:find(('did you mean "%s"?'):format(hint), 1, true), text) end
     end
@@ -344,9 +344,9 @@ describe("a wrong argument", function()
     { 'net.fetch("http://a", { source = print })', [[(unknown option "source"; did you mean "body"?)]] },
     { 'net.fetch("http://a", { follow = false })', [[(unknown option "follow"; did you mean "follow_redirects"?)]] },
     { 'net.fetch("http://a", { basic_auth = {} })', [[(unknown option "basic_auth"; did you mean "auth"?)]] },
-    { 'net.tcp("a.example:80")', [[bad argument #2 to 'tcp' (port must be 1..65535, got nil (it is an argument of its own))]] },
-    { 'net.ssl("[::1]:443")', [[bad argument #2 to 'ssl' (port must be 1..65535, got nil (it is an argument of its own))]] },
-    { 'net.tcp_listen("127.0.0.1:0")', [[(port must be 0..65535, got nil (it is an argument of its own))]] },
+    { 'net.tcp("a.example:80")', [[bad argument #2 to 'tcp' (port must be 1..65535, got nil (the port is a separate argument))]] },
+    { 'net.ssl("[::1]:443")', [[bad argument #2 to 'ssl' (port must be 1..65535, got nil (the port is a separate argument))]] },
+    { 'net.tcp_listen("127.0.0.1:0")', [[(port must be 0..65535, got nil (the port is a separate argument))]] },
     { 'net.tcp("a.example")', [[bad argument #2 to 'tcp' (port must be 1..65535, got nil)]] },
     { 'net.fetch("http://a", { data = "" })', [[(unknown option "data"; did you mean "body"?)]] },
     { 'net.fetch("http://a", { form = {} })', [[(unknown option "form"; did you mean "body_form"?)]] },
@@ -408,7 +408,7 @@ describe("a wrong argument", function()
     { 'net.class("puck.uno/http/client").new{ timeot = 1 }', [[(unknown option "timeot"; did you mean "timeout"?)]] },
     { 'net.http.guard{ host = "a" }', "bad argument #1 to 'guard' (host: unknown key; it belongs to a rule, in rules)" },
     { 'net.fetch_all({ "http://a" }, { verify = false })', "bad argument #2 to 'fetch_all' (verify is an option of a request: it belongs to the items" },
-    { 'net.http.server("127.0.0.1:0")', "bad argument #2 to 'server' (port must be 0..65535, got nil (it is an argument of its own))" },
+    { 'net.http.server("127.0.0.1:0")', "bad argument #2 to 'server' (port must be 0..65535, got nil (the port is a separate argument))" },
     { 'net.http.guard{ rule = {} }', "bad argument #1 to 'guard' (rule: unknown key; did you mean \"rules\"?)" },
   }
   for _, row in ipairs(slips) do

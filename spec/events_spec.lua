@@ -115,7 +115,7 @@ describe("an event stream", function()
     { { reconnect = 1 }, "reconnect must be" },
     { { last_event_id = "a\nb" }, "last_event_id" },
     { { max_event_bytes = 0 }, "max_event_bytes must be" },
-    { { body = function() end, method = "POST" }, "cannot be sent from here" },
+    { { body = function() end, method = "POST" }, "is not supported here" },
   } do
     it("refuses what is wrong: " .. row[2], function()
       local ok, err = pcall(mine.events, nginx .. "/events", row[1])

@@ -94,8 +94,8 @@ describe("fetch_all", function()
       { { http, 5 }, "item 2: url must be a string" },
       { { { http, nonsense = 1 } }, "item 1: unknown option" },
       { { http, "ftp://x" }, "item 2: scheme" },
-      { { { http, body = function() end } }, "item 1: a body that Lua makes" },
-      { { { http, stream = true } }, "item 1: responses cannot be streamed" },
+      { { { http, body = function() end } }, "item 1: a body that Lua code produces" },
+      { { { http, stream = true } }, "item 1: fetch_all does not stream" },
       { { {} }, "item 1: url must be" },
       { { { http, method = "A B" } }, "item 1: method" },
     } do

@@ -251,27 +251,27 @@ describe("a request", function()
   it("loses nothing of a list with holes", function()
     local part = { name = "a", data = "1" }
     for _, row in ipairs{
-      { "body_multipart", { part, nil, part }, "hole: nothing stands at 2" },
-      { "body_multipart", { [2] = part }, "hole: nothing stands at 1" },
+      { "body_multipart", { part, nil, part }, "hole at index 2" },
+      { "body_multipart", { [2] = part }, "hole at index 1" },
       { "body_multipart", { part, x = "y" }, "must be a list, got the key \"x\"" },
-      { "body_multipart", { a = { "1", nil, "2" } }, "hole: nothing stands at 2" },
+      { "body_multipart", { a = { "1", nil, "2" } }, "hole at index 2" },
       { "body_multipart", { { "a" } }, "body_multipart[1] must be { name, value }" },
       { "body_multipart", { { "a", "b", "c" } }, "body_multipart[1] must be { name, value }" },
       { "body_multipart", { { 1, "b" } }, "body_multipart[1] must be { name, value }" },
-      { "body_multipart", { { "a", { "b", nil, "c" } } }, "hole: nothing stands at 2" },
-      { "body_form", { { "a", { "b", nil, "c" } } }, "hole: nothing stands at 2" },
-      { "query", { { "a", { "b", nil, "c" } } }, "hole: nothing stands at 2" },
-      { "body_form", { { "a", "1" }, nil, { "b", "2" } }, "hole: nothing stands at 2" },
-      { "body_form", { a = { "1", nil, "2" } }, "hole: nothing stands at 2" },
+      { "body_multipart", { { "a", { "b", nil, "c" } } }, "hole at index 2" },
+      { "body_form", { { "a", { "b", nil, "c" } } }, "hole at index 2" },
+      { "query", { { "a", { "b", nil, "c" } } }, "hole at index 2" },
+      { "body_form", { { "a", "1" }, nil, { "b", "2" } }, "hole at index 2" },
+      { "body_form", { a = { "1", nil, "2" } }, "hole at index 2" },
       { "body_form", { { "a", "1", "2" } }, "body_form[1] must be { name, value }" },
-      { "query", { { "a", "1" }, nil, { "b", "2" } }, "hole: nothing stands at 2" },
+      { "query", { { "a", "1" }, nil, { "b", "2" } }, "hole at index 2" },
       { "query", { a = {}, b = { {} } }, "query must hold strings" },
       { "query", "a=b", "query must be a table" },
-      { "headers", { ["X-A"] = { "1", nil, "2" } }, "hole: nothing stands at 2" },
+      { "headers", { ["X-A"] = { "1", nil, "2" } }, "hole at index 2" },
     } do
       fails.plainly(row[3], mine.fetch, http .. "/echo", { method = "POST", [row[1]] = row[2] })
     end
-    fails.plainly("hole: nothing stands at 2", mine.fetch_all, { http .. "/hello", nil, http .. "/hello" })
+    fails.plainly("hole at index 2", mine.fetch_all, { http .. "/hello", nil, http .. "/hello" })
   end)
 
   it("has a query behind what the URL has", function()

@@ -304,7 +304,7 @@ f.quit()
     fails.plainly("bad argument #2 to 'put'", ftp.put, ftp, "a", 5)
     fails.plainly("bad argument #2 to 'get'", ftp.get, ftp, "a", "path")
     fails.plainly("offset", ftp.get, ftp, "a", nil, { offset = -1 })
-    fails.plainly("offset goes with put", ftp.append, ftp, "a", "x", { offset = 5 })
+    fails.plainly("append takes no offset", ftp.append, ftp, "a", "x", { offset = 5 })
     fails.plainly("type must be", ftp.get, ftp, "a", nil, { type = "e" })
     fails.plainly("bad argument #2 to 'mtime'", ftp.mtime, ftp, "a", -1)
     fails.plainly("call it with a colon", ftp.pwd)
@@ -312,9 +312,9 @@ f.quit()
     ftp:close()
     fails.with("network/socket", ftp.pwd, ftp)
     for _, row in ipairs{
-      { { host = "localhost", user = "a\nb" }, "user holds CR" }, { { host = "localhost", auth = "scram" }, "auth must be" },
+      { { host = "localhost", user = "a\nb" }, "user contains CR" }, { { host = "localhost", auth = "scram" }, "auth must be" },
       { {}, "host is missing" }, { { host = "localhost", tls = "yes" }, "tls must be" }, { { host = "localhost", active = 1 }, "active" },
-      { { host = "localhost", tls = false, ca_bundle = "x" }, "goes with TLS" }, { { host = "localhost", ca_bundle = "/nowhere" }, "ca_bundle" },
+      { { host = "localhost", tls = false, ca_bundle = "x" }, "needs TLS" }, { { host = "localhost", ca_bundle = "/nowhere" }, "ca_bundle" },
     } do fails.plainly(row[2], net.ftp, row[1]) end
   end)
 

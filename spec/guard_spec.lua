@@ -123,7 +123,7 @@ describe("a guard", function()
     local r = g.fetch(http .. "/cookies")
     assert.is_nil(r.headers["set-cookie"])
     for _, field in ipairs(r.raw_headers) do assert.is_nil(field[1]:lower():match("^set%-cookie")) end
-    fails.plainly("cannot be set here", g.fetch, http .. "/inspect", { headers = { Cookie = "a=b" } })
+    fails.plainly("cannot be set through a guard", g.fetch, http .. "/inspect", { headers = { Cookie = "a=b" } })
     assert.same({ "one=1; Path=/", "two=2; Path=/sub", "three=3; Max-Age=60" }, guard{}.fetch(http .. "/cookies").headers["set-cookie"])
     -- The host's jar is the host's to look into.
     local jar = guards.net.http.jar()
@@ -140,7 +140,7 @@ describe("the configuration of a guard", function()
   local rows = {
     { nil, "must be a table" },
     { 5, "must be a table" },
-    { {}, "rules: there are neither rules nor a policy" },
+    { {}, "rules: rules and policy are missing" },
     { { rules = 1 }, "rules: must be a table" },
     { { rules = { 1 } }, "rules[1]: must be a table" },
     { { rules = { one, 1 } }, "rules[2]: must be a table" },
@@ -241,7 +241,7 @@ describe("the configuration of a guard", function()
 
   it("is read raw", function()
     local hidden = setmetatable({}, { __index = { rules = ports(servers.http), policy = function() return true end } })
-    fails.plainly("neither rules nor a policy", guards.net.http.guard, hidden)
+    fails.plainly("rules and policy are missing", guards.net.http.guard, hidden)
     local rule = setmetatable(ports(servers.http), { __index = { routes = {}, middleware = function() error("not asked") end } })
     assert.equal(200, guards.net.http.guard{ rules = rule, allow_private = true }.fetch(http .. "/hello").status)
   end)
@@ -302,8 +302,8 @@ describe("what the untrusted side may say to a guard", function()
       "X-Forward-For", "X-Proxy-URL", "X-Backend-Host", "X-Envoy-Original-Path", "X-Accel-Redirect", "Url-Override", "Base-Url",
       "Request-Uri", "Client-IP", "True-Client-IP", "CF-Connecting-IP", "X-Cluster-Client-IP", "X-Url-Scheme", "X-Method",
     } do
-      fails.plainly("cannot be set here", g.fetch, http .. "/inspect", { headers = { [name] = "1" } })
-      fails.plainly("cannot be set here", g.fetch, http .. "/inspect", { headers = { [name] = { "1" } } })
+      fails.plainly("cannot be set through a guard", g.fetch, http .. "/inspect", { headers = { [name] = "1" } })
+      fails.plainly("cannot be set through a guard", g.fetch, http .. "/inspect", { headers = { [name] = { "1" } } })
     end
     for _, name in ipairs{ "X-Api-Key", "X-Request-ID", "X-Amz-Date", "Override", "X-Hostname", "Origin", "Referer", "Destination" } do
       assert.equal(200, g.fetch(http .. "/inspect", { headers = { [name] = "1" } }).status, name)

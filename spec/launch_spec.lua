@@ -44,8 +44,8 @@ local rows = {
     local new = net.class("puck.uno/socket/tcp").new
     try(new, { host = "127.0.0.1", port = "80" }) try(new, { port = 80 }) try(new, { host = "127.0.0.1" }) try(new)]],
     ("class\tclient\tclient\tclient\n"):rep(4) .. "tcp\n"
-    .. 'bad argument #1 to \'class\' (there is no class "puck.uno/http/clinet"; did you mean "puck.uno/http/client"?)\n'
-    .. 'bad argument #1 to \'class\' (there is no class "ftp://puck.uno/http/client")\n'
+    .. 'bad argument #1 to \'class\' (unknown class "puck.uno/http/clinet"; did you mean "puck.uno/http/client"?)\n'
+    .. 'bad argument #1 to \'class\' (unknown class "ftp://puck.uno/http/client")\n'
     .. 'bad argument #1 to \'new\' (port must be a port, 0..65535: a number, got a string ("80"))\n'
     .. "bad argument #1 to 'new' (host is missing)\nbad argument #1 to 'new' (port is missing)\n"
     .. "bad argument #1 to 'new' (a table of options expected, got nil)" },

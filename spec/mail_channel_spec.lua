@@ -203,13 +203,13 @@ describe("the channel of mail", function()
     local mail = open(p.port)
     for _, break_ in ipairs{ "\r", "\n", "\0", "\r\nDATA" } do
       local bad = "a" .. break_ .. "@x.example"
-      fails.plainly("bad argument #1 to 'verify' (address holds CR, LF or NUL", mail.verify, mail, bad)
-      fails.plainly("bad argument #1 to 'send_raw' (from holds CR, LF or NUL", mail.send_raw, mail, bad, "b@x", "x")
-      fails.plainly("bad argument #2 to 'send_raw' (to[2] holds CR, LF or NUL", mail.send_raw, mail, "a@x", { "b@x", bad }, "x")
+      fails.plainly("bad argument #1 to 'verify' (address contains CR, LF or NUL", mail.verify, mail, bad)
+      fails.plainly("bad argument #1 to 'send_raw' (from contains CR, LF or NUL", mail.send_raw, mail, bad, "b@x", "x")
+      fails.plainly("bad argument #2 to 'send_raw' (to[2] contains CR, LF or NUL", mail.send_raw, mail, "a@x", { "b@x", bad }, "x")
       fails.plainly("bad argument #1 to 'send'", mail.send, mail, { from = "a@x", to = bad })
-      fails.plainly("bad argument #1 to 'smtp' (name holds CR, LF or NUL", open, p.port, { name = "me" .. break_ })
-      fails.plainly("bad argument #1 to 'smtp' (password holds CR, LF or NUL", open, p.port, { user = "u", password = "p" .. break_ })
-      fails.plainly("bad argument #1 to 'smtp' (user holds CR, LF or NUL", open, p.port, { user = "u" .. break_, password = "p" })
+      fails.plainly("bad argument #1 to 'smtp' (name contains CR, LF or NUL", open, p.port, { name = "me" .. break_ })
+      fails.plainly("bad argument #1 to 'smtp' (password contains CR, LF or NUL", open, p.port, { user = "u", password = "p" .. break_ })
+      fails.plainly("bad argument #1 to 'smtp' (user contains CR, LF or NUL", open, p.port, { user = "u" .. break_, password = "p" })
     end
     -- None of it has harmed the connection.
     assert.is_true(mail.connected)

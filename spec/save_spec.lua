@@ -125,7 +125,7 @@ describe("save with a path", function()
     for _, one in ipairs{ net.narrow{ "--allow-net" }, client:jail("127.0.0.1") } do
       fails.plainly("files are not permitted here: give an open file", one.fetch, http, { save = dir .. "/x" })
     end
-    local all = fails.plainly("do not go with it", net.fetch_all, { { http, save = dir .. "/x" } })
+    local all = fails.plainly("fetch_all does not take", net.fetch_all, { { http, save = dir .. "/x" } })
     assert.truthy(all)
     assert.same({ "a" }, names())
   end)

@@ -116,7 +116,7 @@ describe("net.smtp", function()
       ["host is missing"] = { port = 25 }, ["unknown option \"usr\""] = { host = "x", usr = "a" },
       ["tls must be"] = { host = "x", tls = true }, ["auth must be"] = { host = "x", auth = "gssapi" },
       ["user without password"] = { host = "x", user = "a" }, ["password without user"] = { host = "x", password = "a" },
-      ["auth without user and password"] = { host = "x", auth = "plain" }, ["verify goes with TLS"] = { host = "x", tls = false, verify = false },
+      ["auth without user and password"] = { host = "x", auth = "plain" }, ["verify needs TLS"] = { host = "x", tls = false, verify = false },
       ["auth = \"plain\" sends the password in the clear"] = { host = "x", tls = false, auth = "plain", user = "a", password = "b" },
       ["port must be"] = { host = "x", port = 70000 }, ["ca_bundle: /no.pem"] = { host = "127.0.0.1", port = aiosmtpd.tls, ca_bundle = "/no.pem" },
       ["host: "] = { host = "no such host", port = 25 },
@@ -406,7 +406,7 @@ describe("net.smtp", function()
   local MESSAGE = { from = "a@spec.test", to = "b@spec.test" }
   for words, more in pairs{
     ["from is missing"] = { from = false }, ["the message has no recipient"] = { to = {} }, ["to[1] must be a string"] = { to = { 7 } },
-    ["to: \"b\": an address has an @"] = { to = "b" }, ["to[2]: "] = { to = { "b@x", "b@x, c" } }, ["to is a list with a hole"] = { to = { [2] = "a@x" } },
+    ["to: \"b\": an address has an @"] = { to = "b" }, ["to[2]: "] = { to = { "b@x", "b@x, c" } }, ["to has a hole"] = { to = { [2] = "a@x" } },
     ["to: it holds a control character (U+000D)"] = { to = "b@x\r\nRCPT TO:<c@x>" }, ["cc: "] = { cc = "<a@x> SIZE=1" },
     ["bcc: address is missing"] = { bcc = { name = "x" } }, ["sender must be one"] = { sender = "a@x, b@x" }, ["from has several"] = { from = "a@x, b@x" },
     ["reply_to: "] = { reply_to = "x\0@y" }, ["subject: it holds CR, LF or NUL"] = { subject = "a\r\nBcc: c@x" },

@@ -58,7 +58,7 @@ end
 
 -- No replies at all.
 bad("a greeting of nothing", { "\r\n" })
-bad("a greeting of words", { "hello\r\n" }, "protocol", "smtp: the greeting is no reply")
+bad("a greeting of words", { "hello\r\n" }, "protocol", "smtp: the greeting is malformed")
 bad("a greeting of HTTP", { "HTTP/1.1 400 Bad Request\r\n\r\n" })
 bad("a greeting of SSH", { "SSH-2.0-OpenSSH_9.2\r\n" })
 bad("a greeting of TLS", { "\21\3\1\0\2\2\70\r\n" })
@@ -69,7 +69,7 @@ bad("a bare LF", { "220 x\n" }, "protocol", "LF without CR")
 bad("a bare CR", { "220 x\ry\r\n" })
 bad("a NUL", after(2, "250 o\0k\r\n"))
 bad("an escape sequence", after(2, "250 \27[2J\r\n"))
-bad("another code in the middle", after(2, "250-a\r\n251 b\r\n"), "protocol", "send_raw: the reply to MAIL is no reply")
+bad("another code in the middle", after(2, "250-a\r\n251 b\r\n"), "protocol", "send_raw: the reply to MAIL is malformed")
 bad("a last line with another code", { "220 x\r\n", "250-x\r\n250-y\r\n550 z\r\n" })
 bad("a line without a code in the middle", { "220 x\r\n", "250-x\r\nHELP\r\n250 y\r\n" })
 bad("binary bytes in the middle", { "220 x\r\n", "250-x\r\n\255\254\0\r\n250 y\r\n" })

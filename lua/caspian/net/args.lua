@@ -120,7 +120,7 @@ function args.items(index, name, what, list, depth)
     count = count + 1
   end
   for at = 1, count do
-    if rawget(list, at) == nil then bad(index, name, what .. " is a list with a hole: nothing stands at " .. at, depth) end
+    if rawget(list, at) == nil then bad(index, name, what .. " has a hole at index " .. at, depth) end
   end
   return count
 end
@@ -135,7 +135,7 @@ end
 function args.port(index, name, value, lowest, host, depth)
   if not whole(value) or value < (lowest or 1) or value > 65535 then
     local words = unlike(format("%d..65535", lowest or 1), value)
-    if value == nil and type(host) == "string" and find(host, "[^:]:%d+$") then words = words .. " (it is an argument of its own)" end
+    if value == nil and type(host) == "string" and find(host, "[^:]:%d+$") then words = words .. " (the port is a separate argument)" end
     bad(index, name, "port" .. words, 1 + (depth or 0))
   end
   return value

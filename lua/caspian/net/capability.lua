@@ -150,7 +150,7 @@ local function make(core, cap, methods)
     local name = gsub(gsub(url, "^https?://", ""), "^puck%.uno/network/", "puck.uno/")
     if not classes[name] then extend_all() end
     local make_new = classes[name]
-    if not make_new then bad(1, "class", "there is no class " .. args.show(url) .. args.hint(name, classes)) end
+    if not make_new then bad(1, "class", "unknown class " .. args.show(url) .. args.hint(name, classes)) end
     -- Made anew for each that asks: what one holder does to it, another never sees.
     local class = {}
     class.new = make_new(class)

@@ -64,7 +64,7 @@ function M.is(self, class)
   local asked = type(class) == "string" and whole(class)
   if not asked then
     local word = type(class) == "string" and match(class, "[^/]*$")
-    args.bad(1, "is", "there is no error class " .. args.show(class) .. (word and args.hint(word, WORDS) or ""))
+    args.bad(1, "is", "unknown error class " .. args.show(class) .. (word and args.hint(word, WORDS) or ""))
   end
   local name = own.class
   while name do

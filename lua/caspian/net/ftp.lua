@@ -34,7 +34,7 @@ local function secure(state, opts)
   end
   _, refused = ask(state, 2, "PBSZ", "0")
   if not refused then _, refused = ask(state, 2, "PROT", "P") end
-  if refused then opening.unsecured("refuses to protect connections for data (PROT P: " .. refused.code .. ")") end
+  if refused then opening.unsecured("refuses to protect data connections (PROT P: " .. refused.code .. ")") end
 end
 
 local function login(state, opts)
@@ -51,7 +51,7 @@ local function login(state, opts)
   if reply.code >= 200 and reply.code < 300 then return nil end
   -- 332 wants an account besides, which nobody has any more.
   if reply.code >= 400 or reply.code == 332 then return clients.refusal(reply.code, reply.text) end
-  fail("protocol", format("%s is %d, which answers something else", state.channel:awaited(), reply.code))
+  fail("protocol", format("%s is %d, an unexpected code", state.channel:awaited(), reply.code))
 end
 
 local function start(state, opts)
@@ -62,7 +62,7 @@ local function start(state, opts)
     reply = state.channel:reply()
   until reply.code ~= 120
   if reply.code >= 400 then return clients.refusal(reply.code, reply.text) end
-  if reply.code ~= 220 then fail("protocol", format("the greeting is %d, and not 220", reply.code)) end
+  if reply.code ~= 220 then fail("protocol", format("the greeting is %d, not 220", reply.code)) end
   if opts.tls then secure(state, opts) end
   local _, refused = nil, login(state, opts)
   if refused then return refused end
@@ -178,7 +178,7 @@ local LIST = { timeout = "seconds", max_body_bytes = "count" }
 local function transfer_options(name, given, known)
   local opts = args.options(3, name, given, known, 1)
   if opts.type ~= nil and opts.type ~= "a" and opts.type ~= "i" then
-    bad(3, name, 'type must be "i" (as it is) or "a" (text, in lines that end in CRLF), got ' .. show(opts.type), 1)
+    bad(3, name, 'type must be "i" (image) or "a" (ASCII), got ' .. show(opts.type), 1)
   end
   return opts
 end
@@ -217,7 +217,7 @@ local function send(name, command)
     path_of(1, name, path)
     if not kind_of(from) then bad(2, name, "a string, a function or an open file expected, got " .. show(from)) end
     opts = transfer_options(name, opts, TRANSFER)
-    if opts.offset and command == "APPE" then bad(3, name, "offset goes with put") end
+    if opts.offset and command == "APPE" then bad(3, name, "append takes no offset") end
     local move = upload(state, name, from, opts.offset)
     local result, refused = state:flow(name, opts.timeout, in_type, opts.type, data.transfer, move, opts.offset, command, path)
     return result, refused
@@ -314,7 +314,7 @@ function METHODS.mtime(self, path, seconds)
     end
     reply, refused = ask(state, 2, "MDTM", path)
     if not reply then return nil, refused end
-    return replies.time(reply.text) or fail("protocol", "the reply to MDTM is no time")
+    return replies.time(reply.text) or fail("protocol", "the reply to MDTM has no valid time")
   end)
   return result, refused
 end
@@ -358,7 +358,7 @@ local PROTOCOL = {
 local function open(door, name, given, depth)
   local auth = type(given) == "table" and rawget(given, "auth")
   if auth and auth ~= "auto" and auth ~= "plain" then
-    bad(1, name, 'auth must be "auto" or "plain": FTP sends user and password as they are, got ' .. show(auth), depth)
+    bad(1, name, 'auth must be "auto" or "plain" (USER and PASS), got ' .. show(auth), depth)
   end
   return opening.open(door, name, given, PROTOCOL, depth + 1)
 end

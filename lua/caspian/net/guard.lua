@@ -173,7 +173,7 @@ end
 --- Reads the configuration: a guard as `guarded` takes it, but for what the core has to make of it.
 local function read(given)
   local config = fields(given, CONFIG, "config")
-  if config.rules == nil and config.policy == nil then wrong("rules", "there are neither rules nor a policy") end
+  if config.rules == nil and config.policy == nil then wrong("rules", "rules and policy are missing; one of them is needed") end
   local rules, hosts, origins = rules_of(config.rules or {})
   local told = { follow_redirects = false, max_body_bytes = config.max_body_bytes or 10 * MIB }
   for index = 1, #TOLD do told[TOLD[index]] = config[TOLD[index]] end

@@ -57,7 +57,7 @@ local WORDS = {
   dns_failure = "the name did not resolve",
   tls = "the TLS handshake failed",
   protocol = "the server broke the protocol",
-  too_large = "the answer is too large",
+  too_large = "the response is too large",
   socket = "the connection failed",
 }
 
@@ -179,7 +179,7 @@ local function own_header(name, header, key, values, guard, depth)
   local wrong = FORBIDDEN[key] or (key == "cookie" and guard.told.cookies)
   for _, start in next, FORBIDDEN_STARTS do wrong = wrong or sub(key, 1, #start) == start end
   wrong = wrong or sub(key, -#FORBIDDEN_END) == FORBIDDEN_END
-  if wrong then bad(2, name, "header " .. args.show(header) .. " cannot be set here", depth + 1) end
+  if wrong then bad(2, name, "header " .. args.show(header) .. " cannot be set through a guard", depth + 1) end
   -- Past ASCII, servers read bytes as the charset that they like.
   for index = 1, #values do
     if #values[index] > 65536 then
@@ -230,11 +230,11 @@ local function changed(core, req)
   local headers = requests.headers_of(req.headers, "next", 0, 2, true)
   -- Another host than the URL's would be one that nobody checked.
   for header in next, headers do
-    if lower(header) == "host" then error("next: the header Host follows the URL; set ctx.req.url", 3) end
+    if lower(header) == "host" then error("next: the header Host cannot be set: it follows ctx.req.url", 3) end
   end
   local method, words = core.guard_request(req.method, headers)
   if method == nil then error("next: " .. words, 3) end
-  if MIRRORS[method] then error("next: the method " .. method .. " would show what the guard adds", 3) end
+  if MIRRORS[method] then error("next: the method " .. method .. " is not allowed: its response repeats the request", 3) end
   return method, headers, req.body
 end
 
@@ -337,7 +337,7 @@ local function pass(guard, hop, request, decided)
       now, why = decide(guard, req.url, method)
       if not now then
         local class = type(why) == "table" and match(why.class or "", "[^/]*$") or "request_not_allowed"
-        refuse(guard, hop, class, "not allowed as middleware has rewritten it", method, req.url)
+        refuse(guard, hop, class, "middleware changed the request to one that is not allowed", method, req.url)
       end
       ask(guard, hop, now, method)
     end
@@ -378,7 +378,7 @@ local function fetch(guard, url, given)
   local hop = { number = 0, shown = "", crossed = false }
   if decided then hop.shown = decided.url end
   if decided and MIRRORS[request.method] then
-    refuse(guard, hop, "request_not_allowed", "the method " .. request.method .. " would show what the guard adds",
+    refuse(guard, hop, "request_not_allowed", "the method " .. request.method .. " is not allowed: its response repeats the request",
       request.method, url)
   end
   if not decided then
@@ -408,7 +408,7 @@ local function fetch(guard, url, given)
     decided, why = decide(guard, request.given, request.method)
     if not decided then
       local class = type(why) == "table" and match(why.class or "", "[^/]*$") or "request_not_allowed"
-      refuse(guard, hop, class, "the redirect leads where the guard does not allow", request.method, request.given)
+      refuse(guard, hop, class, "the guard does not allow the target of the redirect", request.method, request.given)
     end
     -- The same URL in its one form; another one stays as it was.
     if shown == request.given then hop.shown = decided.url end

@@ -100,9 +100,9 @@ local function perform_all(client, list, given)
       if type(call) ~= "string" then error(call, 0) end
       bad(1, "fetch_all", "item " .. index .. ": " .. (match(call, "%((.*)%)$") or call), 1)
     end
-    if asked.stream then bad(1, "fetch_all", "item " .. index .. ": responses cannot be streamed from here", 1) end
+    if asked.stream then bad(1, "fetch_all", "item " .. index .. ": fetch_all does not stream responses", 1) end
     if asked.on_progress or asked.progress or asked.save then
-      bad(1, "fetch_all", "item " .. index .. ": on_progress, progress and save do not go with it", 1)
+      bad(1, "fetch_all", "item " .. index .. ": fetch_all does not take on_progress, progress and save", 1)
     end
     calls[index] = call
   end

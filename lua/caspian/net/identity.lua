@@ -129,7 +129,7 @@ function M.auth(value, name, at, depth)
     local known = key == 1 and "user" or key == 2 and "password" or key
     -- A value is never shown: it may be the password.
     if type(known) ~= "string" or not AUTH[known] then
-      bad(at, name, "auth has an unknown part; there are user, password, scheme and bearer", depth + 1)
+      bad(at, name, "auth has an unknown field; its fields are user, password, scheme and bearer", depth + 1)
     end
     if type(part) ~= "string" then
       bad(at, name, "auth." .. known .. " must be a string, got a " .. type(part), depth + 1)

@@ -304,7 +304,7 @@ local function piece_of(core, call, pump)
       core.http_drop(call)
       if not ok then error(piece, 0) end
       if piece == nil then error("the request's body failed: " .. tostring(why), 0) end
-      error("the request's body must come in strings, got " .. show(piece), 0)
+      error("the request's body function must return strings, got " .. show(piece), 0)
     end
   until piece ~= ""
   return piece
@@ -389,7 +389,7 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
       told.stream = true
     end
     source, kind, pump = body_of(core, opts, name, body ~= nil and 2 or at, depth)
-    if pump and (begin or apart) then bad(at, name, "a body that Lua makes cannot be sent from here", depth) end
+    if pump and (begin or apart) then bad(at, name, "a body that Lua code produces is not supported here", depth) end
     method = method or opts.method
   end
   local call, status, text = (begin or core.http_request)(

@@ -210,11 +210,11 @@ end
 local function beginning(file, done)
   if done == 0 then return true end
   local here, why = file:seek("cur")
-  if not here then return nil, "the file cannot be sought (" .. tostring(why) .. ")" end
+  if not here then return nil, "the file cannot seek (" .. tostring(why) .. ")" end
   local last = file:seek("end")
   if last ~= here or here < done then
     file:seek("set", here)
-    return nil, "more stands behind it in the file"
+    return nil, "the file has more data after this position"
   end
   return here - done
 end
@@ -229,7 +229,7 @@ local function store(core, call, report, file)
     if bytes == false then
       local start, why = beginning(file, done)
       local again
-      again, err = core.http_again(call, not start and "; not asked for again, what came is saved and stays: " .. why or nil)
+      again, err = core.http_again(call, not start and "; not retried, and the part that was saved stays in the file: " .. why or nil)
       if not again then error(err, 0) end
       if done > 0 then
         -- Only now: if nobody had answered, what was saved would still be there.

@@ -50,7 +50,7 @@ local function stream(state, status, headers, produce, depth)
       end
       if type(piece) ~= "string" then
         running = false
-        return cut("respond: a body's function must answer strings, got " .. show(piece))
+        return cut("respond: the body function must return strings, got " .. show(piece))
       end
       local room = core.request_piece(handle, piece)
       if room == nil then
@@ -73,7 +73,7 @@ local function respond(state, status, headers, body, depth)
   local core, handle = state[CORE], state[HANDLE]
   local at, kind, file = 2, nil, nil
   if type(status) == "table" then
-    if headers ~= nil or body ~= nil then bad(2, "respond", "a response table stands alone", depth) end
+    if headers ~= nil or body ~= nil then bad(2, "respond", "a response table must be the only argument", depth) end
     local given = status
     for key in next, given do
       -- Raises: what is not known is named as in all option tables.

@@ -64,7 +64,7 @@ local function events(state, opts)
     if event.id then out[#out + 1] = line("send", "id", event.id) end
     if event.retry then out[#out + 1] = format("retry: %.0f\n", event.retry * 1000) end
     if event.data then out[#out + 1] = lines("data: ", event.data) end
-    if #out == 0 then bad(1, "send", "an event has event, data, id or retry") end
+    if #out == 0 then bad(1, "send", "an event must have event, data, id or retry") end
     out[#out + 1] = "\n"
     put(concat(out))
   end

@@ -191,7 +191,7 @@ function M.conclude(object, result)
   elseif type(result) == "table" then
     respond(state, result, nil, nil, 0)
   else
-    error("the handler answered " .. show(result) .. ", not a response table", 0)
+    error("the handler returned " .. show(result) .. ", not a response table", 0)
   end
 end
 

@@ -30,7 +30,7 @@ local function path_of(door)
     if dir then return dir .. "/caspian-" .. door.codec.base64.url_encode(door.codec.hash.random(9)) .. ".sock" end
   end
   error(errors.methods().made("host_not_allowed",
-    "a Unix socket without a path of yours needs a directory that may be bound in (--allow-listen=unix:/DIR/* would allow it)", "uds"), 0)
+    "no path is given, and no directory is granted for a socket; --allow-listen=unix:/DIR/* would allow it", "uds"), 0)
 end
 
 --- The token, made when it is first asked for.
@@ -132,7 +132,7 @@ local function make(door, given, name)
   function app.check(what)
     if door.generation() ~= home then
       error(errors.methods().classed("puck.uno/error/uds/server_used_in_fork",
-        tostring(what) .. ": the server's side belongs to the process that made it; a fork has the client", "uds"), 0)
+        tostring(what) .. ": a child of fork cannot use the server's side; it can use the client", "uds"), 0)
     end
   end
   --- What is answered before anybody is asked: 401 without the token.

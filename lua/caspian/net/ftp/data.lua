@@ -44,7 +44,7 @@ function M.answer(state, class)
   if first == class then return reply end
   if first == 4 or first == 5 then return nil, refusal(reply.code, reply.text) end
   channel.underway = true
-  fail("protocol", format("%s is %d, which answers something else: %s", channel:awaited(), reply.code, reply.text))
+  fail("protocol", format("%s is %d, an unexpected code: %s", channel:awaited(), reply.code, reply.text))
 end
 
 --- Sends a command and reads its reply.
@@ -130,7 +130,7 @@ local function accept(state, listener)
     end
     core.close(socket)
   end
-  fail("protocol", "connections for data came from other machines than the server")
+  fail("protocol", "data connections came from other hosts than the server")
 end
 
 -- Transfers -----------------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ local function last_reply(state)
     if reply.code == 200 or reply.code == 421 then return first or reply end
     first = first or reply
   end
-  fail("protocol", "the server answers ABOR and NOOP with something else")
+  fail("protocol", "the server's replies to ABOR and NOOP are unexpected")
 end
 
 --- The last reply to a transfer that failed here: with it the control connection is good for the next command. Nil where it does not

@@ -14,9 +14,9 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 local M = {
   LINE = 16384,  -- bytes of a line, with its end; RFC 5321 section 4.5.3.1.5 has 512
   REPLY = 65536, -- bytes of a reply, all its lines together
-  BREAKS = "it holds CR, LF or NUL, which would begin another command",
+  BREAKS = "it contains CR, LF or NUL",
   MALFORMED = "invalid server reply",
-  INJECTED = "the server sent more than its go-ahead for TLS: bytes from before the handshake may be anybody's",
+  INJECTED = "the server sent data between its reply to STARTTLS and the TLS handshake, which an attacker may have injected",
 }
 
 -- Rules ---------------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ function methods:reply(word)
   if word then self.word = word end
   self.left = self.most
   local code, lines = M.reply(self.more, self.free)
-  if not code then self:fail("protocol", self:awaited() .. " is no reply: three digits, and the same in each line") end
+  if not code then self:fail("protocol", self:awaited() .. " is malformed: each line must begin with the same three-digit code") end
   for at = 1, #lines do
     -- In FTP a line in the middle may be without.
     if sub(lines[at], 1, 3) == code and find(lines[at], "^...[ -]") or #lines[at] == 3 then lines[at] = sub(lines[at], 5) end

@@ -59,7 +59,7 @@ local function ended(self, op, seconds, ok, ...)
   local told = self:told(op, err, seconds)
   self.outcome = nil
   -- Whose answer would come next is not known any more.
-  if self.channel.underway then self:finish("it was given up after an error") end
+  if self.channel.underway then self:finish("after an error") end
   error(told, 0)
 end
 
@@ -221,7 +221,7 @@ function M.word(index, name, what, value, depth)
   depth = (depth or 0) + 1
   if type(value) ~= "string" then args.bad(index, name, what .. " must be a string, got " .. show(value), depth) end
   args.short(index, name, what, value, depth)
-  if find(value, "[%z\r\n]") then args.bad(index, name, what .. " holds CR, LF or NUL, which would begin another command", depth) end
+  if find(value, "[%z\r\n]") then args.bad(index, name, what .. " contains CR, LF or NUL", depth) end
   return value
 end
 

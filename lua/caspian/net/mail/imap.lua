@@ -69,7 +69,7 @@ local function start(state, opts)
   local known = said.status == "PREAUTH"
   if opts.tls == "starttls" then
     -- Who is logged in already cannot begin TLS any more (RFC 9051 section 7.1.4): whoever made it so wants no TLS.
-    if known then opening.unsecured("has logged the client in already (PREAUTH), so that there is no STARTTLS") end
+    if known then opening.unsecured("sent PREAUTH, after which STARTTLS is not possible") end
     commands.capabilities(state)
     if not state.capabilities.STARTTLS then opening.unsecured("offers no STARTTLS") end
     said = commands.perform(state, "STARTTLS", { "STARTTLS" })
@@ -171,7 +171,7 @@ function METHODS.unselect(state, opts)
     local has = state.capabilities
     -- CLOSE deletes what is marked, but where the mailbox is read-only.
     local word = (has.UNSELECT or has.IMAP4REV2) and "UNSELECT" or state.box and state.box.read_only and "CLOSE"
-    if not word then return nil, clients.refusal("UNSUPPORTED", "the server has no UNSELECT, and CLOSE deletes the marked messages") end
+    if not word then return nil, clients.refusal("UNSUPPORTED", "the server does not support UNSELECT, and CLOSE would remove the messages with \\Deleted") end
     local _, no = commands.say(state, word)
     if no then return nil, no end
     state.box = nil
@@ -203,7 +203,7 @@ function METHODS.status(state, name, items, opts)
       return true
     end)
     if no then return nil, no end
-    if not found then state.channel:fail("protocol", "the server does not answer STATUS for this mailbox") end
+    if not found then state.channel:fail("protocol", "the server sent no STATUS response for this mailbox") end
     return found
   end)
 end
@@ -238,14 +238,14 @@ function METHODS.namespace(state, opts)
   opts = options(1, "namespace", opts, TIMEOUT, 1)
   return state:call("namespace", opts.timeout, function()
     local has, found = state.capabilities, nil
-    if not (has.NAMESPACE or has.IMAP4REV2) then return nil, clients.refusal("UNSUPPORTED", "the server has no NAMESPACE") end
+    if not (has.NAMESPACE or has.IMAP4REV2) then return nil, clients.refusal("UNSUPPORTED", "the server does not support NAMESPACE") end
     local _, no = commands.say(state, "NAMESPACE", nil, function(said)
       if said.kind ~= "namespace" then return false end
       found = clients.hash{ personal = said.personal, other = said.other, shared = said.shared }
       return true
     end)
     if no then return nil, no end
-    if not found then state.channel:fail("protocol", "the server does not answer NAMESPACE") end
+    if not found then state.channel:fail("protocol", "the server sent no NAMESPACE response") end
     return found
   end)
 end
@@ -278,7 +278,7 @@ function METHODS.idle(state, opts)
   local function now() return (core.block_begin(0)) end
   return state:flow("idle", nil, function()
     if not (state.capabilities.IDLE or state.capabilities.IMAP4REV2) then
-      return nil, clients.refusal("UNSUPPORTED", "the server has no IDLE (noop asks for news)")
+      return nil, clients.refusal("UNSUPPORTED", "the server does not support IDLE (noop polls for updates)")
     end
     local finish = now() + seconds
     while #state.updates == 0 do

@@ -122,7 +122,7 @@ local function parts_of(core, name, what, given, depth)
     if part.cid then check("cid", core.mail_cid(part.cid)) end
     if part.name then check("name", core.mail_text(part.name)) end
     if part.path then
-      check("path", not find(part.path, "[%z\r\n]"), "it holds CR, LF or NUL")
+      check("path", not find(part.path, "[%z\r\n]"), "it contains CR, LF or NUL")
       part.name = part.name or what == "attachments" and match(part.path, "([^/]+)$") or nil
     end
     if what == "body_parts" and not part.type then bad(1, name, place .. ": type is missing", depth) end
@@ -148,7 +148,7 @@ function M.checked(core, name, given, opts, depth)
   built.from = from
   local sender, responsible, is = M.mailboxes(core, name, "sender", message.sender, depth)
   if sender and #responsible ~= 1 then bad(1, name, "sender must be one mailbox", depth) end
-  if #senders > 1 and not sender then bad(1, name, "from has several mailboxes: sender says which one has sent it", depth) end
+  if #senders > 1 and not sender then bad(1, name, "from has several mailboxes, so sender is required", depth) end
   built.sender = sender
   international = international or is
   local to = {}
@@ -176,7 +176,7 @@ function M.address(core, index, name, what, value, depth)
   clients.word(index, name, what, value, depth)
   if sub(value, 1, 1) == "<" and sub(value, -1) == ">" then value = sub(value, 2, -2) end
   local found = core.mail_mailboxes("<" .. value .. ">")
-  if found == nil or #found ~= 1 or found[1] == "" then bad(index, name, what .. " is no address: " .. show(value), depth) end
+  if found == nil or #found ~= 1 or found[1] == "" then bad(index, name, what .. " is not an address: " .. show(value), depth) end
   return found[1]
 end
 

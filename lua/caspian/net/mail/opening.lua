@@ -38,7 +38,7 @@ local function checked(name, given, protocol, depth)
   end
   if opts.tls == false then
     for option in next, sockets.client_tls do
-      if opts[option] ~= nil then bad(1, name, option .. " goes with TLS, and tls is false", depth) end
+      if opts[option] ~= nil then bad(1, name, option .. " needs TLS, but tls is false", depth) end
     end
   end
   opts.port = opts.port or protocol.ports[opts.tls or "none"]
@@ -50,7 +50,7 @@ local function checked(name, given, protocol, depth)
   for option, kind in next, merged({ user = "string", password = "string" }, protocol.options or {}) do
     -- It may be a secret: not a byte of it is shown.
     if kind == "string" and opts[option] and find(opts[option], "[%z\r\n]") then
-      bad(1, name, option .. " holds CR, LF or NUL, which would begin another command", depth)
+      bad(1, name, option .. " contains CR, LF or NUL", depth)
     end
   end
   if not protocol.anonymous then
@@ -141,7 +141,7 @@ end
 --- Raises `tls` where the server has no STARTTLS, or does not want it: what was to be private is not said in the open.
 -- @param why "offers no STARTTLS", "refuses STARTTLS (454 …)"
 function M.unsecured(why)
-  fail("tls", "the server " .. why .. ': nothing goes on in the clear (tls = "implicit" is for ports that speak TLS at once, tls = false for none)')
+  fail("tls", "the server " .. why .. ': the connection is not used without TLS (tls = "implicit" is for ports that begin with TLS, tls = false for no TLS)')
 end
 
 --- Raises `tls` where a password that goes out as it is would go out in the clear, and the caller has not allowed that.

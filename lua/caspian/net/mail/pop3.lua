@@ -78,7 +78,7 @@ local function pieces(channel)
         local behind = sub(text, found + 3, found + 4)
         if behind == "\r\n" then
           out[#out + 1] = sub(text, at, found + 1)
-          if #text > found + 4 then fail("protocol", "the server goes on behind the end of a message") end
+          if #text > found + 4 then fail("protocol", "the server sent data after the end of a message") end
           over = true
           break
         elseif behind == "" or behind == "\r" then
@@ -219,7 +219,7 @@ function METHODS.stat(self)
   local state = behind(self, "stat")
   local result, refused = state:call("stat", nil, asked, function(text)
     local count, size = match(text, "^(%d+) (%d+)")
-    if not count or #count > 15 or #size > 15 then fail("protocol", "the reply to STAT has no two numbers") end
+    if not count or #count > 15 or #size > 15 then fail("protocol", "the reply to STAT does not have two numbers") end
     return clients.hash{ count = tonumber(count), size = tonumber(size) }
   end, false, "STAT")
   return result, refused

@@ -42,8 +42,8 @@ M.WORDS = '"auto", "plain", "login", "cram_md5", "xoauth2" or "scram"'
 
 --- What is said where a password is not sent. why: besides that there is no TLS. Defaults to nothing
 function M.exposed(why)
-  return "the password would cross the connection in the clear" .. (why and ": " .. why or "")
-    .. ' (tls = "starttls" or "implicit"; insecure_auth = true sends it all the same)'
+  return "the password would be sent without TLS" .. (why and ": " .. why or "")
+    .. ' (set tls = "starttls" or "implicit"; insecure_auth = true allows it)'
 end
 
 --- The mechanism to use.
@@ -73,7 +73,7 @@ function M.choose(offered, opts)
   if clear then
     return nil, "tls", M.exposed("the server offers " .. shown .. " and there is no TLS")
   end
-  return nil, "protocol", format("the server offers no way to log in that fits auth = %q: it offers %s", auth, shown)
+  return nil, "protocol", format("the server offers no login mechanism for auth = %q: it offers %s", auth, shown)
 end
 
 -- Mechanisms ----------------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ local MECHANISMS = {}
 local function nothing() end
 
 local function unasked(mechanism)
-  return function() fail("protocol", mechanism .. ": the server asks once more than the mechanism has it") end
+  return function() fail("protocol", mechanism .. ": the server sent more challenges than the mechanism has") end
 end
 
 --- RFC 4616.
@@ -118,7 +118,7 @@ MECHANISMS["CRAM-MD5"] = function(core, opts)
       return opts.user .. " " .. core.sasl_cram(opts.password, challenge)
     end,
     done = function()
-      if not asked then fail("protocol", "CRAM-MD5: the server took a login without asking for the password") end
+      if not asked then fail("protocol", "CRAM-MD5: the server accepted the login without a challenge") end
     end,
   }
 end
@@ -151,15 +151,15 @@ local function scram(mechanism, algorithm)
     local state, signature = "first", nil
 
     local function answer(challenge)
-      if sub(challenge, 1, 2) == "m=" then refuse("the server asks for an extension that is not known here") end
+      if sub(challenge, 1, 2) == "m=" then refuse("the server requires an unknown extension") end
       local theirs, salt, count, rest = match(challenge, "^r=([\33-\43\45-\126]+),s=([%w+/=]+),i=(%d+)(.*)$")
       if not theirs or rest ~= "" and sub(rest, 1, 1) ~= "," then refuse("the server's first message is malformed") end
-      if sub(theirs, 1, #nonce) ~= nonce or #theirs == #nonce then refuse("the server's nonce does not go on from ours") end
+      if sub(theirs, 1, #nonce) ~= nonce or #theirs == #nonce then refuse("the server's nonce does not begin with the client's") end
       salt = core.codec_unbase64(salt, false)
       if not salt or #salt == 0 or #salt > M.SALT then refuse("the server's salt is malformed") end
       count = #count < 10 and tonumber(count) or M.MOST + 1
       if count < M.FEWEST or count > M.MOST then
-        refuse(format("the server asks for %s rounds of hashing; %d to %d are done here", count > M.MOST and "more" or "fewer", M.FEWEST, M.MOST))
+        refuse(format("the server's iteration count is too %s; %d to %d are allowed", count > M.MOST and "large" or "small", M.FEWEST, M.MOST))
       end
       local final = "c=biws,r=" .. theirs
       local proof
@@ -194,7 +194,7 @@ local function scram(mechanism, algorithm)
         return unasked(mechanism)()
       end,
       done = function()
-        if state ~= "proved" then refuse("the server took the login and has not proved that it knows the password") end
+        if state ~= "proved" then refuse("the server accepted the login without proof that it knows the password") end
       end,
     }
   end

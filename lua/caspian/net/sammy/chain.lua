@@ -93,7 +93,7 @@ local function take(state, result)
     local response = responses.from(result)
     if not response then
       local kind = type(result)
-      error("a handler answers a response or nothing, got " .. (kind == "table" and "another table" or "a " .. kind), 0)
+      error("a handler must return a response or nothing, got " .. (kind == "table" and "another table" or "a " .. kind), 0)
     end
     if state.response then responses.beneath(response, state.response) end
     state.response, state.answered = response, true
@@ -181,7 +181,7 @@ local function run(app, state, request, transaction)
     if step.handler ~= nil then
       local ok, instance = pcall(fresh, step.handler)
       if ok and type(instance) ~= "table" and type(instance) ~= "userdata" then
-        ok, instance = false, "a handler is a table, or what makes one, got a " .. type(instance)
+        ok, instance = false, "a handler must be a table, a class or a function, got a " .. type(instance)
       end
       if ok then
         instances = instances or {}

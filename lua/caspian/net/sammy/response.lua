@@ -45,7 +45,7 @@ function CSP.__index(self, name)
   if name == "clear" then return clear end
   local state = policies[self]
   if type(name) ~= "string" or not find(name, "^%l[%l%-]*$") then
-    error("csp: a directive is a word of small letters, got " .. show(name), 2)
+    error("csp: a directive must be a word in lower case, got " .. show(name), 2)
   end
   local list = state.sources[name]
   if not list then
@@ -60,7 +60,7 @@ function CSP.__newindex(self, name, value)
   if value ~= nil and type(value) ~= "table" then error("csp: sources must be a list, got " .. show(value), 2) end
   local state = policies[self]
   if name == "clear" or type(name) ~= "string" or not find(name, "^%l[%l%-]*$") then
-    error("csp: a directive is a word of small letters, got " .. show(name), 2)
+    error("csp: a directive must be a word in lower case, got " .. show(name), 2)
   end
   if not state.sources[name] then state.names[#state.names + 1] = name end
   state.sources[name] = value or {}

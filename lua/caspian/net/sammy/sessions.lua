@@ -38,7 +38,7 @@ local function options(given, codec, name, depth)
   end
   -- What browsers ask of the two prefixes (RFC 6265bis section 4.1.3); without them they drop the cookie.
   if find(cookie.name, "^__Secure%-") and not cookie.secure or find(cookie.name, "^__Host%-") then
-    wrong("cookie_name " .. show(cookie.name) .. " is of a kind that this cookie is not")
+    wrong("cookie_name " .. show(cookie.name) .. " has a prefix whose conditions this cookie does not meet")
   end
   if cookie.key ~= nil and #cookie.key < 32 then wrong("cookie_key must have 32 bytes or more") end
   cookie.key = cookie.key or codec.hash.random(32)
@@ -78,7 +78,7 @@ local function written(cookie, codec, text, now)
   local payload, time = codec.base64.url_encode(text), format("%d", now)
   local value = payload .. "." .. time .. "." .. codec.base64.url_encode(code(cookie, codec, payload, time))
   local set = line(cookie, value, cookie.max_age and format("%d", cookie.max_age))
-  if #set > MOST then error("the session is too large for a cookie: " .. #set .. " bytes, of which browsers keep " .. MOST, 0) end
+  if #set > MOST then error("the session is too large for a cookie: " .. #set .. " bytes, and browsers keep at most " .. MOST, 0) end
   return set
 end
 

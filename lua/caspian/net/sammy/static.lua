@@ -83,7 +83,7 @@ local function body_of(found)
   if found == nil or found == false then return nil end
   if type(found) == "string" then return found end
   if type(found) ~= "table" and type(found) ~= "userdata" then
-    error("open must answer bytes, an open file or nil, got " .. show(found), 0)
+    error("open must return bytes, an open file or nil, got " .. show(found), 0)
   end
   return pieces(found)
 end

@@ -182,7 +182,7 @@ local function criteria(out, given, depth)
     local set, why
     if kind == "set" then
       set, why = set_of(value)
-      if not set or set == "" then fail(key .. ": " .. (why or "no message is named")) end
+      if not set or set == "" then fail(key .. ": " .. (why or "no message is given")) end
     end
     put(key == "sequence" and set or upper(key))
     if kind == "flag" then
@@ -226,7 +226,7 @@ function M.criteria(index, name, given, depth)
   if type(given) == "string" then
     clients.word(index, name, "criteria", given, depth)
     if find(given, "[\128-\255]") or find(given, "{%d+%+?}$") or given == "" then
-      bad(index, name, "criteria as a string are ASCII, without literals; a table takes any text", depth)
+      bad(index, name, "criteria as a string must be ASCII without literals; a table may have any text", depth)
     end
     return { given }
   end

@@ -167,7 +167,7 @@ local function unasked(state, said, bytes)
       state:finish(message)
       state.channel:fail("connection_reset", message)
     elseif said.status == "PREAUTH" then
-      state.channel:fail("protocol", state.channel:awaited() .. " is PREAUTH, which only a greeting may be")
+      state.channel:fail("protocol", state.channel:awaited() .. " is PREAUTH, which is valid only as a greeting")
     end
     if said.code then coded(state, said) end
   elseif kind == "capability" then
@@ -215,7 +215,7 @@ local function await(state, tag, go, on, sink)
     if on and not sink then many(state, on) end
     local said, bytes, lengths = response(state, sink)
     if said.tag then
-      if said.tag ~= tag then state.channel:fail("protocol", state.channel:awaited() .. " ends an unknown command") end
+      if said.tag ~= tag then state.channel:fail("protocol", state.channel:awaited() .. " has an unknown tag") end
       if said.code then coded(state, said) end
       return said
     elseif said.kind == "go" and go then
@@ -233,7 +233,7 @@ local function refused(state, said)
   if said.status == "OK" then return nil end
   if said.status == "NO" then return clients.refusal(spoken(said.code or "NO"), spoken(said.text)) end
   state.channel.underway = false
-  state.channel:fail("protocol", format("the server takes %s for %s: %s", state.channel.word, said.status, spoken(said.text)))
+  state.channel:fail("protocol", format("the server answers %s with %s: %s", state.channel.word, said.status, spoken(said.text)))
 end
 
 function M.tag(state)
@@ -312,7 +312,7 @@ end
 function M.greeting(state)
   state.spent = 0
   local said = response(state)
-  if said.kind ~= "status" or said.tag then state.channel:fail("protocol", "the greeting is none of IMAP's") end
+  if said.kind ~= "status" or said.tag then state.channel:fail("protocol", "the greeting is not an IMAP greeting") end
   return said
 end
 
@@ -321,7 +321,7 @@ function M.capabilities(state)
   if state.capabilities then return end
   state.capabilities = {}
   local _, no = M.say(state, "CAPABILITY")
-  if no or next(state.capabilities) == nil then state.channel:fail("protocol", "the server does not say what it offers (CAPABILITY)") end
+  if no or next(state.capabilities) == nil then state.channel:fail("protocol", "the server sent no CAPABILITY response") end
 end
 
 --- Begins an IDLE; nil, or a refusal.
@@ -345,7 +345,7 @@ function M.listen(state)
     state.idling = nil
     return refused(state, said)
   else
-    state.channel:fail("protocol", "the server ends an unknown command")
+    state.channel:fail("protocol", "the server sent a tagged response with an unknown tag")
   end
 end
 

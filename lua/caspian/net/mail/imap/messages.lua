@@ -159,7 +159,7 @@ function METHODS.search(state, criteria, opts)
       return true
     end)
     if no then return nil, no end
-    if found and found[1] and found[1] ~= tag then state.channel:fail("protocol", "the server answers a search that was not sent") end
+    if found and found[1] and found[1] ~= tag then state.channel:fail("protocol", "the server sent an ESEARCH response with the tag of another command") end
     return found and found[2] or clients.array{}
   end)
 end
@@ -242,9 +242,9 @@ function METHODS.move(state, messages, mailbox, opts)
     local has = state.capabilities
     if has.MOVE or has.IMAP4REV2 then return copy(state, "MOVE", set, mailbox, opts) end
     if not has.UIDPLUS then
-      return nil, unsupported("the server has neither MOVE nor UIDPLUS: what else is marked as deleted would go, too")
+      return nil, unsupported("the server supports neither MOVE nor UIDPLUS: EXPUNGE would also remove other messages with \\Deleted")
     elseif opts.sequence then
-      return nil, unsupported("the server has no MOVE; without it messages are moved by UID only")
+      return nil, unsupported("the server does not support MOVE; without it messages can be moved only by UID")
     end
     local done, no = copy(state, "COPY", set, mailbox, opts)
     if not done then return nil, no end
@@ -271,7 +271,7 @@ function METHODS.expunge(state, messages, opts)
   if set == "" then return clients.array{} end
   return state:call("expunge", opts.timeout, function()
     if set and not (state.capabilities.UIDPLUS or state.capabilities.IMAP4REV2) then
-      return nil, unsupported("the server has no UIDPLUS: it can delete only all messages that are marked")
+      return nil, unsupported("the server does not support UIDPLUS: EXPUNGE can remove only all messages with \\Deleted")
     end
     local found, box = clients.array{}, state.box
     local _, no = commands.say(state, "EXPUNGE", set and "UID EXPUNGE " .. set or "EXPUNGE", function(said)
@@ -293,12 +293,12 @@ local APPEND = {
 --- What pours a message into the channel, and its size. Lines must end in CRLF: what ends in LF alone is the caller's own.
 local function source(message, size)
   if type(message) == "string" then
-    if find(message, "%z") then bad(2, "append", "message has a NUL, which a message cannot have", 2) end
+    if find(message, "%z") then bad(2, "append", "message contains a NUL", 2) end
     return { literal = message }
   end
   local read
   if type(message) == "function" then
-    if not size then bad(3, "append", "size is missing: how many bytes the function gives", 2) end
+    if not size then bad(3, "append", "size is missing: the number of bytes that the function returns", 2) end
     read = function() return message() end
   elseif clients.is_file(message) then
     if not size then
@@ -307,7 +307,7 @@ local function source(message, size)
       if here then last, why = message:seek("end") end
       if last then here, why = message:seek("set", here) end
       if not (here and last) then
-        bad(3, "append", "size is missing: how many bytes the file gives, which cannot be sought (" .. tostring(why) .. ")", 2)
+        bad(3, "append", "size is missing: the number of bytes of the file, which cannot seek (" .. tostring(why) .. ")", 2)
       end
       size = last - here
     end
