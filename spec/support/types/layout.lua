@@ -77,7 +77,9 @@ list:close()
 write("checked/calls.lua", read(BESIDE .. "calls.lua"))
 write("wrong/wrong.lua", read(BESIDE .. "wrong.lua"))
 write("library/std.lua", read(BESIDE .. "std.lua"))
-write("library/drop_in.lua", "---@meta socket.http\nlocal http = {} ---@type any\nreturn http\n") -- LuaSocket's types are LuaSocket's
+-- LuaSocket's types are LuaSocket's.
+write("library/drop_in.lua", "---@meta socket.http\nlocal http = {} ---@type any\nreturn http\n")
+write("library/drop_in_socket.lua", "---@meta socket\nlocal socket = {} ---@type any\nreturn socket\n")
 -- An index of an array may be there: that it is nil beyond the end is no news.
 write("config.json", ([[{ "runtime": { "version": "Lua5.4" }, "strict": { "arrayIndex": false },
   "workspace": { "library": ["%s/lua", "%s/library"] } }]]):format(os.getenv("PWD"), folder))
