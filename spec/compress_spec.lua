@@ -102,15 +102,7 @@ describe("compress, as a client", function()
   it("is not what a server may begin, change or misuse", function()
     local script = [[
       local c = accept()
-      local key, offer
-      repeat
-        local line = c:receive("*l")
-        key = line:match("^Sec%%-WebSocket%%-Key: (.*)$") or key
-      until line == ""
-      local pipe = io.popen("printf %%s '" .. key .. "258EAFA5-E914-47DA-95CA-C5AB0DC85B11' | openssl dgst -sha1 -binary | openssl base64")
-      local accept = pipe:read("*l")
-      pipe:close()
-      c:send("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: " .. accept .. "\r\n%s\r\n")
+      upgrade(c, "%s")
       c:send("%s")
       report(c:receive("*a"))
     ]]

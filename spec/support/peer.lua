@@ -7,7 +7,8 @@
 ---   assert.same({ "bye" }, p:finish())
 ---
 --- In a script: `socket` (LuaSocket), `accept()` for tcp and unix, `server` (or `udp`), `head(c)` for the lines of an HTTP head,
---- `report(…)` to hand values back, and `vanish()`, which ends the process without a goodbye on any layer. Every wait ends after ten seconds.
+--- `upgrade(c)` for a WebSocket's handshake, `report(…)` to hand values back, and `vanish()`, which ends the process without a goodbye on any
+--- layer. Every wait ends after ten seconds.
 
 local process = require("spec.support.process")
 local subject = require("spec.support.subject")
@@ -36,6 +37,16 @@ local function head(c)
     lines[#lines + 1] = line
   until not line or line == ""
   return lines
+end
+-- The server's side of a WebSocket's handshake; `more`: further lines of its answer, each with its CRLF.
+local function upgrade(c, more)
+  local key
+  for _, line in ipairs(head(c)) do key = line:match("^Sec%-WebSocket%-Key: (.*)$") or key end
+  -- The answer to the key, by OpenSSL.
+  local pipe = io.popen("printf %s '" .. key .. "258EAFA5-E914-47DA-95CA-C5AB0DC85B11' | openssl dgst -sha1 -binary | openssl base64")
+  local accept = pipe:read("*l")
+  pipe:close()
+  c:send("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: " .. accept .. "\r\n" .. (more or "") .. "\r\n")
 end
 ]]
 
