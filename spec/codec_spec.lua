@@ -179,6 +179,13 @@ describe("json", function()
     for i = 1, 600 do many[i] = '{"z' .. i .. '":1,"a":' .. i .. "}" end
     many = "[" .. table.concat(many, ",") .. "]"
     assert.equal(many, json.encode(json.decode(many)))
+    -- Values are made in rounds of some hundred steps: a round may end anywhere.
+    for count = 500, 520 do
+      local text = '{"b":[' .. ("1,"):rep(count) .. '{"d":"\\n","c":[]}],"a":null}'
+      assert.equal(text, json.encode(json.decode(text)))
+      text = "[" .. ("0,"):rep(count) .. "[]]"
+      assert.equal(text, json.encode(json.decode(text)))
+    end
   end)
 
   it("sorts on request, and where no order is known", function()

@@ -22,7 +22,7 @@ const MAX_JSON: usize = 64 << 20;
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // codec_json(value, sorted) -> text; codec_value(text) -> value
     define(lua, core, "codec_json", |lua, (value, sorted): (Value, bool)| {
-        bytes(lua, &json::encode(lua, &value, 1, "value", sorted, MAX_JSON)?)
+        bytes(lua, &json::encode(&value, 1, "value", sorted, MAX_JSON)?)
     })?;
     define(lua, core, "codec_value", |lua, text: LuaString| {
         json::decode(lua, &text.as_bytes()).map_err(|failure| match failure {

@@ -276,7 +276,7 @@ const MAX_BODY_JSON: usize = 256 << 20;
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<Rc<Classes>> {
     core.raw_set("null", Value::NULL)?;
     define(lua, core, "json_encode", |lua, (value, index): (Value, usize)| {
-        lua.create_string(json::encode(lua, &value, index, "body_json", false, MAX_BODY_JSON)?).map_err(Into::into)
+        lua.create_string(json::encode(&value, index, "body_json", false, MAX_BODY_JSON)?).map_err(Into::into)
     })?;
     define(lua, core, "json_decode", |lua, text: LuaString| json::decode(lua, &text.as_bytes()))?;
     define(lua, core, "form_encode", |lua, (names, values): (Vec<LuaString>, Vec<LuaString>)| {

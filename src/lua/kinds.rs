@@ -6,7 +6,8 @@ use super::{
     socket::{Class, Socket},
     userdata,
 };
-use mlua::{IntoLua, Lua, Table, Value};
+use mlua::{IntoLua, Lua, LuaString, Table, Value, ffi};
+use std::ffi::CStr;
 
 /// The names under which the front's tables are kept: the metatables of arrays and of hashes, and the kinds of values by
 /// metatable.
@@ -14,21 +15,29 @@ const ARRAY: &str = "caspian.net.array";
 const HASH: &str = "caspian.net.hash";
 const KINDS: &str = "caspian.net.kinds";
 
-/// What JSON was made into before there was a front: the kinds of those metatables, and the one of arrays.
-const EARLY: &str = "caspian.net.kinds.early";
-const EARLY_ARRAY: &str = "caspian.net.array.early";
+/// The field of a metatable that says what its tables are: `false` for arrays, `true` for objects of JSON whose keys are written in the order
+/// of their bytes, a string for those that keep another one.
+pub const MARK: &CStr = c"__order";
 
-/// In which order the keys of an object of JSON stood, by its metatable.
-const ORDERS: &str = "caspian.net.orders";
+/// There are arrays before there is a front.
+pub fn register(lua: &Lua) -> mlua::Result<()> {
+    if named(lua, ARRAY).is_some() {
+        return Ok(());
+    }
+    let array = lua.create_table()?;
+    array.raw_set("__name", "caspian.net.array")?;
+    array.raw_set("__metatable", false)?;
+    array.raw_set(mark(), false)?;
+    lua.set_named_registry_value(ARRAY, array)
+}
+
+fn mark() -> &'static str {
+    MARK.to_str().unwrap_or_default()
+}
 
 /// Remembers the front's tables.
 pub fn set(lua: &Lua, array: Table, hash: Table, kinds: Table) -> mlua::Result<()> {
-    if let Some(early) = named(lua, EARLY) {
-        for pair in early.pairs::<Table, Value>() {
-            let (metatable, kind) = pair?;
-            kinds.raw_set(metatable, kind)?;
-        }
-    }
+    array.raw_set(mark(), false)?;
     lua.set_named_registry_value(ARRAY, array)?;
     lua.set_named_registry_value(HASH, hash)?;
     lua.set_named_registry_value(KINDS, kinds)
@@ -38,69 +47,39 @@ fn named(lua: &Lua, name: &str) -> Option<Table> {
     lua.named_registry_value::<Option<Table>>(name).ok().flatten()
 }
 
-/// A table of the registry whose keys are weak, made when it is first asked for.
-fn weak(lua: &Lua, name: &str) -> mlua::Result<Table> {
-    if let Some(table) = named(lua, name) {
-        return Ok(table);
-    }
-    let (table, metatable) = (lua.create_table()?, lua.create_table()?);
-    metatable.raw_set("__mode", "k")?;
-    table.set_metatable(Some(metatable))?;
-    lua.set_named_registry_value(name, &table)?;
-    Ok(table)
-}
-
-/// The kinds of values by metatable: the front's, or what it will be told.
-fn kinds(lua: &Lua) -> mlua::Result<Table> {
-    named(lua, KINDS).map_or_else(|| weak(lua, EARLY), Ok)
-}
-
 /// The metatable of arrays.
 pub fn array(lua: &Lua) -> mlua::Result<Table> {
-    if let Some(array) = named(lua, ARRAY).or_else(|| named(lua, EARLY_ARRAY)) {
-        return Ok(array);
-    }
-    let array = lua.create_table()?;
-    array.raw_set("__name", "caspian.net.array")?;
-    array.raw_set("__metatable", false)?;
-    kinds(lua)?.raw_set(&array, "array")?;
-    lua.set_named_registry_value(EARLY_ARRAY, &array)?;
-    Ok(array)
+    lua.named_registry_value(ARRAY)
 }
 
-/// The metatables that arrays of ours have.
-pub struct Arrays(Vec<Table>);
-
-impl Arrays {
-    pub fn of(lua: &Lua) -> Arrays {
-        Arrays([ARRAY, EARLY_ARRAY].into_iter().filter_map(|name| named(lua, name)).collect())
-    }
-
-    pub fn has(&self, metatable: Option<&Table>) -> bool {
-        metatable.is_some_and(|metatable| self.0.contains(metatable))
+/// Pushes it. The state has had [`register`].
+#[allow(unsafe_code)]
+pub unsafe fn push_array(state: *mut ffi::lua_State) {
+    // SAFETY: `state` is a live Lua state in a protected call.
+    unsafe {
+        ffi::lua_pushlstring(state, ARRAY.as_ptr().cast(), ARRAY.len());
+        ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX);
     }
 }
 
-/// What the values of a document of JSON say of themselves. Its objects have metatables of their own, which a script may replace:
-/// what it does to one, no other document sees. `build` makes them.
-pub struct OfDocument {
-    /// The metatable of arrays.
-    pub array: Table,
-    /// Where a metatable is told to be a hash's.
-    pub kinds: Table,
-    /// Where the order of the keys stands by metatable, as [`orders`] gives it back.
-    pub orders: Table,
+/// What a metatable says of its tables.
+#[derive(PartialEq, Eq)]
+pub enum Mark {
+    Array,
+    Object,
+    /// An object of JSON, whose keys have this order.
+    Ordered(LuaString),
 }
 
-impl OfDocument {
-    pub fn new(lua: &Lua) -> mlua::Result<OfDocument> {
-        Ok(OfDocument { array: array(lua)?, kinds: kinds(lua)?, orders: weak(lua, ORDERS)? })
+impl Mark {
+    pub fn of(metatable: Option<&Table>) -> Option<Mark> {
+        match metatable?.raw_get(mark()) {
+            Ok(Value::Boolean(false)) => Some(Mark::Array),
+            Ok(Value::Boolean(true)) => Some(Mark::Object),
+            Ok(Value::String(order)) => Some(Mark::Ordered(order)),
+            _ => None,
+        }
     }
-}
-
-/// The orders of keys by metatable; none if no object ever had one.
-pub fn orders(lua: &Lua) -> Option<Table> {
-    named(lua, ORDERS)
 }
 
 /// A list that says that it is one, when it is empty, too.
@@ -128,10 +107,15 @@ pub fn hash(lua: &Lua, table: Table) -> mlua::Result<Table> {
 /// The kind of a value: `array`, `hash`, `null`, `tcp`, `response` …; nil of what is not ours.
 pub fn kind(lua: &Lua, value: &Value) -> Answer<Value> {
     let kind = match value {
-        Value::Table(table) => match (table.metatable(), kinds(lua)) {
-            (Some(metatable), Ok(kinds)) => kinds.raw_get(metatable),
-            _ => Ok(Value::Nil),
-        },
+        Value::Table(table) => {
+            let metatable = table.metatable();
+            match (Mark::of(metatable.as_ref()), metatable, named(lua, KINDS)) {
+                (Some(Mark::Array), ..) => "array".into_lua(lua),
+                (Some(_), ..) => "hash".into_lua(lua),
+                (None, Some(metatable), Some(kinds)) => kinds.raw_get(metatable),
+                _ => Ok(Value::Nil),
+            }
+        }
         Value::UserData(_) => {
             userdata::peek::<Socket>(lua, value).and_then(|socket| match socket.map(|socket| socket.kind) {
                 Some(Class::Listener) => "listener".into_lua(lua),

@@ -122,6 +122,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     reserve::keep();
     signals::remember(lua)?;
     farewell(lua)?;
+    kinds::register(lua)?;
     let core = lua.create_table()?;
     core.raw_set("version", env!("CARGO_PKG_VERSION"))?;
     // adopt(errors, fields, array, hash, kinds): the metatable of errors and their fields; of arrays and of hashes; the

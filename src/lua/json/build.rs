@@ -5,9 +5,9 @@
 use super::MAX_DEPTH;
 use crate::{
     allocation,
-    lua::{kinds::OfDocument, stack},
+    lua::{kinds, stack},
 };
-use mlua::{Lua, Table, Value, ffi};
+use mlua::{FromLuaMulti, Lua, Table, Value, ffi};
 use std::{ffi::c_int, ops::Range, ptr};
 
 /// So many steps are gathered before they are taken: 12 KiB of them.
@@ -48,10 +48,8 @@ struct Level {
 
 pub struct Builder<'a, 'de> {
     lua: &'a Lua,
-    /// Between two calls: at 2n - 1 the table of level n, at 2n the name whose value is missing; at 0 the value, in the end.
-    open: Table,
-    metatables: Table,
-    marks: OfDocument,
+    /// What stays between two calls; most documents take one.
+    between: Option<Between>,
     /// How many metatables there are, with those that steps will make; and how many are made.
     count: i64,
     made: i64,
@@ -59,30 +57,38 @@ pub struct Builder<'a, 'de> {
     unescaped: Vec<u8>,
     levels: [Level; MAX_DEPTH + 1],
     depth: usize,
+    /// How many levels there are, with those that steps will begin; and how many there were at most since steps were taken.
+    begun: usize,
+    deepest: usize,
     /// How often steps were taken.
     rounds: usize,
+}
+
+struct Between {
+    /// At 2n - 1 the table of level n, at 2n the name whose value is missing; at 0 the value, in the end.
+    open: Table,
+    metatables: Table,
 }
 
 impl<'a, 'de> Builder<'a, 'de> {
     /// The number of the metatable of arrays.
     pub const ARRAYS: i64 = 1;
 
-    pub fn new(lua: &'a Lua) -> mlua::Result<Builder<'a, 'de>> {
-        let marks = OfDocument::new(lua)?;
-        let (open, metatables) = (lua.create_table()?, lua.create_sequence_from([&marks.array])?);
-        Ok(Builder {
+    /// For a document of so many bytes.
+    pub fn new(lua: &'a Lua, length: usize) -> Builder<'a, 'de> {
+        Builder {
             lua,
-            open,
-            metatables,
-            marks,
+            between: None,
             count: Builder::ARRAYS,
             made: Builder::ARRAYS,
-            steps: Vec::new(),
+            steps: Vec::with_capacity((length / 4).min(STEPS)),
             unescaped: Vec::new(),
             levels: [Level::default(); MAX_DEPTH + 1],
             depth: 0,
+            begun: 0,
+            deepest: 0,
             rounds: 0,
-        })
+        }
     }
 
     /// Makes a metatable for objects whose keys stand in this order, or in that of their bytes. Answers its number.
@@ -95,9 +101,23 @@ impl<'a, 'de> Builder<'a, 'de> {
     }
 
     pub fn step(&mut self, step: Step<'de>) -> mlua::Result<()> {
+        match step {
+            Step::Array(_) | Step::Object(_) => self.begun += 1,
+            Step::End(_) => self.begun = self.begun.saturating_sub(1),
+            _ => (),
+        }
+        self.deepest = self.deepest.max(self.begun);
         self.steps.push(step);
         if self.steps.len() >= STEPS || self.unescaped.len() >= UNESCAPED {
-            self.take()?;
+            let between = match self.between.take() {
+                Some(between) => between,
+                None => {
+                    let metatables = self.lua.create_sequence_from([kinds::array(self.lua)?])?;
+                    Between { open: self.lua.create_table()?, metatables }
+                }
+            };
+            self.take::<()>(Some(&between), false)?;
+            self.between = Some(between);
         }
         Ok(())
     }
@@ -131,24 +151,25 @@ impl<'a, 'de> Builder<'a, 'de> {
 
     /// The value, after the last step.
     pub fn finish(&mut self) -> mlua::Result<Value> {
-        self.take()?;
-        self.open.raw_get(0)
+        let between = self.between.take();
+        self.take(between.as_ref(), true)
     }
 
-    fn take(&mut self) -> mlua::Result<()> {
-        let Builder { lua, open, metatables, marks, made, steps, unescaped, levels, depth, count, .. } = self;
-        let mut run = Run { metatables: *made, steps, unescaped, levels, depth: *depth };
+    fn take<R: FromLuaMulti>(&mut self, between: Option<&Between>, last: bool) -> mlua::Result<R> {
+        let Builder { lua, made, steps, unescaped, levels, depth, count, deepest, begun, .. } = self;
+        let tables = (between.map(|between| &between.open), between.map(|between| &between.metatables));
+        let slots = 2 * (*deepest).min(MAX_DEPTH + 1) as c_int + 8;
+        let mut run = Run { metatables: *made, steps, unescaped, levels, depth: *depth, slots, last };
         // SAFETY: runs protected and holds plain data only: what Lua raises jumps over references and numbers. Nobody reads
         // `levels` and `depth` after that, since the document has failed then.
-        unsafe {
-            lua.exec_raw::<()>((&*open, &*metatables, &marks.kinds, &marks.orders), |state| make(state, &mut run))?
-        };
+        let value = unsafe { lua.exec_raw(tables, |state| make(state, &mut run))? };
         *depth = run.depth;
         *made = *count;
+        *deepest = *begun;
         steps.clear();
         unescaped.clear();
         self.rounds += 1;
-        Ok(())
+        Ok(value)
     }
 }
 
@@ -160,22 +181,31 @@ struct Run<'r, 'de> {
     unescaped: &'r [u8],
     levels: &'r mut [Level; MAX_DEPTH + 1],
     depth: usize,
+    /// Of Lua's stack.
+    slots: c_int,
+    /// The value is whole after these steps.
+    last: bool,
 }
 
 const OPEN: c_int = 1;
 const METATABLES: c_int = 2;
-const KINDS: c_int = 3;
-const ORDERS: c_int = 4;
 
-/// Takes the steps, with the four tables on the stack, and nothing else.
+/// Takes the steps, with the two tables of [`Between`] on the stack, or two times nil; leaves the value there after the last ones, and else nothing.
 ///
 /// # Safety
 /// `state` is a live Lua state in a protected call.
 unsafe fn make(state: *mut ffi::lua_State, run: &mut Run<'_, '_>) {
     let mut metatables = run.metatables;
-    // SAFETY: the stack has room for a table and a name of each level, and what is made meanwhile. Indices 1 to 4 are tables.
+    // SAFETY: the stack has room for a table and a name of each level, and what is made meanwhile. Index 1 is a table where more steps come or
+    // came, index 2 always.
     unsafe {
-        stack::room(state, 2 * MAX_DEPTH as c_int + 8);
+        stack::room(state, run.slots);
+        if ffi::lua_isnil(state, METATABLES) != 0 {
+            ffi::lua_createtable(state, 4, 0);
+            kinds::push_array(state);
+            ffi::lua_rawseti(state, -2, Builder::ARRAYS as _);
+            ffi::lua_replace(state, METATABLES);
+        }
         for (level, at) in run.levels.iter().zip(1..).take(run.depth) {
             ffi::lua_rawgeti(state, OPEN, 2 * at - 1);
             if level.has_name {
@@ -204,15 +234,14 @@ unsafe fn make(state: *mut ffi::lua_State, run: &mut Run<'_, '_>) {
                     continue;
                 }
                 Step::Metatable(order) => {
-                    ffi::lua_createtable(state, 0, 0);
-                    ffi::lua_pushvalue(state, -1);
-                    ffi::lua_pushlstring(state, c"hash".as_ptr(), 4);
-                    ffi::lua_rawset(state, KINDS);
-                    if let Some(order) = order.clone().and_then(|range| run.unescaped.get(range)) {
-                        ffi::lua_pushvalue(state, -1);
-                        ffi::lua_pushlstring(state, order.as_ptr().cast(), order.len());
-                        ffi::lua_rawset(state, ORDERS);
+                    ffi::lua_createtable(state, 0, 1);
+                    let mark = kinds::MARK.to_bytes();
+                    ffi::lua_pushlstring(state, mark.as_ptr().cast(), mark.len());
+                    match order.clone().and_then(|range| run.unescaped.get(range)) {
+                        Some(order) => _ = ffi::lua_pushlstring(state, order.as_ptr().cast(), order.len()),
+                        None => ffi::lua_pushboolean(state, 1),
                     }
+                    ffi::lua_rawset(state, -3);
                     metatables += 1;
                     ffi::lua_rawseti(state, METATABLES, metatables as _);
                     continue;
@@ -224,6 +253,14 @@ unsafe fn make(state: *mut ffi::lua_State, run: &mut Run<'_, '_>) {
                 }
             }
             attach(state, run.levels, run.depth);
+        }
+        if run.last {
+            if ffi::lua_istable(state, OPEN) != 0 {
+                ffi::lua_rawgeti(state, OPEN, 0);
+            }
+            ffi::lua_replace(state, 1);
+            ffi::lua_settop(state, 1);
+            return;
         }
         let mut at = run.depth as ffi::lua_Integer;
         for level in run.levels.iter().take(run.depth).rev() {
@@ -254,6 +291,8 @@ unsafe fn attach(state: *mut ffi::lua_State, levels: &mut [Level; MAX_DEPTH + 1]
     // SAFETY: as in `make`. Below the value is the table of its level, or the name and then the table.
     unsafe {
         match depth.checked_sub(1).and_then(|at| levels.get_mut(at)) {
+            // The whole value stays where it is if these steps are the only ones.
+            None if ffi::lua_istable(state, OPEN) == 0 => (),
             None => ffi::lua_rawseti(state, OPEN, 0),
             Some(level) if !level.is_object => {
                 level.items += 1;

@@ -6,17 +6,10 @@ use crate::{
     error::Error,
     lua::{
         answer::{Answer, argument},
-        kinds::{self, Arrays},
+        kinds::Mark,
     },
 };
-use mlua::{Lua, LuaString, Table, Value};
-
-/// What does not change while a value is written.
-struct Writer {
-    arrays: Arrays,
-    /// By metatable; none where all objects are written in the order of their keys' bytes.
-    orders: Option<Table>,
-}
+use mlua::{Table, Value};
 
 /// The text that is being written, and its cap: a table that holds another one twice, 127 deep, would fill any memory.
 struct Text {
@@ -45,11 +38,10 @@ impl Text {
 
 /// A Lua value as JSON text of `most` bytes at most: the keys of an object that came from JSON as they stood there, and what was
 /// added behind them or among them; of others in the order of their bytes, as all are if `sorted`. Wrong arguments name the place behind `what`: `items[2].name`.
-pub fn encode(lua: &Lua, value: &Value, index: usize, what: &str, sorted: bool, most: usize) -> Answer<Vec<u8>> {
+pub fn encode(value: &Value, index: usize, what: &str, sorted: bool, most: usize) -> Answer<Vec<u8>> {
     let mut out = Text { bytes: Vec::new(), most, full: false };
     let mut path = Vec::new();
-    let writer = Writer { arrays: Arrays::of(lua), orders: if sorted { None } else { kinds::orders(lua) } };
-    match write(value, &writer, &mut path, &mut out) {
+    match write(value, sorted, &mut path, &mut out) {
         Ok(()) => Ok(out.bytes),
         Err(why) if path.is_empty() || out.full => argument(index, format!("{what} {why}")),
         Err(why) => {
@@ -60,14 +52,14 @@ pub fn encode(lua: &Lua, value: &Value, index: usize, what: &str, sorted: bool, 
 }
 
 /// On failure `path` leads to the value that is at fault.
-fn write(value: &Value, writer: &Writer, path: &mut Vec<String>, out: &mut Text) -> Result<(), String> {
+fn write(value: &Value, sorted: bool, path: &mut Vec<String>, out: &mut Text) -> Result<(), String> {
     match value {
         value if value.is_null() => out.put(b"null"),
         Value::Boolean(flag) => out.put(if *flag { b"true" } else { b"false" }),
         Value::Integer(number) => out.put(number.to_string().as_bytes()),
         Value::Number(number) => write_number(*number, out),
         Value::String(text) => write_text(&text.as_bytes(), out),
-        Value::Table(table) => write_table(table, writer, path, out),
+        Value::Table(table) => write_table(table, sorted, path, out),
         other => Err(format!("is a {}, which JSON does not have", other.type_name())),
     }
 }
@@ -98,12 +90,11 @@ fn write_text(bytes: &[u8], out: &mut Text) -> Result<(), String> {
     serde_json::to_writer(&mut out.bytes, text).map_err(|e| e.to_string())
 }
 
-fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut Text) -> Result<(), String> {
+fn write_table(table: &Table, sorted: bool, path: &mut Vec<String>, out: &mut Text) -> Result<(), String> {
     if path.len() >= MAX_DEPTH {
         return Err("is nested too deeply (or contains itself)".into());
     }
-    let metatable = table.metatable();
-    let marked = writer.arrays.has(metatable.as_ref());
+    let mark = Mark::of(table.metatable().as_ref());
     let length = table.raw_len();
     let mut entries: Vec<Member> = Vec::new();
     let mut indices = 0;
@@ -118,7 +109,7 @@ fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut
             other => return Err(format!("has a {} as a key", other.type_name())),
         }
     }
-    if entries.is_empty() && indices == length && (marked || length > 0) {
+    if entries.is_empty() && indices == length && (mark == Some(Mark::Array) || length > 0) {
         out.put(b"[")?;
         for at in 1..=length {
             if at > 1 {
@@ -126,7 +117,7 @@ fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut
             }
             let item: Value = table.raw_get(at).map_err(|e| e.to_string())?;
             path.push(format!("[{at}]"));
-            write(&item, writer, path, out)?;
+            write(&item, sorted, path, out)?;
             path.pop();
         }
         out.put(b"]")?;
@@ -136,11 +127,7 @@ fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut
         return Err("is neither an array (its keys are not 1 to n) nor an object (its keys are not strings)".into());
     }
     entries.sort_unstable_by(|(_, a, _), (_, b, _)| a.cmp(b));
-    let order = match (&writer.orders, metatable) {
-        (Some(orders), Some(metatable)) => orders.raw_get::<Option<LuaString>>(metatable).map_err(|e| e.to_string())?,
-        _ => None,
-    };
-    if let Some(order) = order {
+    if let Some(Mark::Ordered(order)) = mark.filter(|_| !sorted) {
         rearrange(&mut entries, &order.as_bytes());
     }
     out.put(b"{")?;
@@ -152,7 +139,7 @@ fn write_table(table: &Table, writer: &Writer, path: &mut Vec<String>, out: &mut
         path.push(format!(".{}", String::from_utf8_lossy(name.get(..80).unwrap_or(name))));
         write_text(name, out)?;
         out.put(b":")?;
-        write(value, writer, path, out)?;
+        write(value, sorted, path, out)?;
         path.pop();
     }
     out.put(b"}")?;

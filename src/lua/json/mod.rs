@@ -3,7 +3,7 @@
 //! `null` is the light userdata NULL. A decoded array carries a metatable of its own, so that an empty one goes back as
 //! an array; a table that Lua made is an array if its keys are 1 to n. Raw access: no metamethod is called.
 //!
-//! An object goes back with its keys in the order in which they came. The order is kept beside its metatable, which is
+//! An object goes back with its keys in the order in which they came. The order is kept in its metatable, which is
 //! shared by the objects of a document with the same keys in the same order: a list of a thousand records keeps it
 //! once.
 
@@ -12,7 +12,7 @@ mod encode;
 
 pub use encode::encode;
 
-use super::answer::{Answer, NO_MEMORY, argument};
+use super::answer::Answer;
 use crate::{
     allocation,
     error::{Error, Kind},
@@ -20,7 +20,7 @@ use crate::{
 use build::{Builder, Step};
 use mlua::{Lua, Value};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::{collections::HashMap, fmt, ops::Range};
+use std::{fmt, ops::Range};
 
 /// Nesting beyond this is refused in both directions; serde_json's own limit is the same.
 const MAX_DEPTH: usize = 127;
@@ -29,15 +29,15 @@ const MAX_DEPTH: usize = 127;
 const DEEP: &str = "recursion limit exceeded";
 
 /// Orders of keys that a document's objects are compared with: more would be work for nothing.
-const MAX_ORDERS: usize = 256;
+const MAX_ORDERS: usize = 64;
 
 /// A peer's JSON text as a Lua value. `protocol` if it is none.
 pub fn decode(lua: &Lua, text: &[u8]) -> Answer<Value> {
     // RFC 8259, section 8.1: a byte order mark may be ignored.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let Ok(builder) = Builder::new(lua) else { return argument(0, NO_MEMORY) };
-    let mut seed = Seed { builder, objects: None, names: Vec::new(), orders: HashMap::default(), full: false };
+    let builder = Builder::new(lua, text.len());
+    let mut seed = Seed { builder, objects: None, names: Vec::new(), orders: Vec::new(), full: false };
     let read = (&mut seed).deserialize(&mut reader).and_then(|()| reader.end());
     let made = read.and_then(|()| {
         let value = seed.builder.finish();
@@ -62,7 +62,7 @@ struct Seed<'a, 'de> {
     /// The names of the objects that are being read, the innermost last: see [`put_name`].
     names: Vec<u8>,
     /// The numbers of the metatables of objects whose keys stand in another order.
-    orders: HashMap<Box<[u8]>, i64, foldhash::fast::RandomState>,
+    orders: Vec<(Box<[u8]>, i64)>,
     /// There was no memory for a value: that is not the peer's fault.
     full: bool,
 }
@@ -114,7 +114,7 @@ impl<'de> Seed<'_, 'de> {
             return Ok(*self.objects.insert(made));
         }
         let order = self.names.get(start..).unwrap_or_default();
-        if let Some(found) = self.orders.get(order) {
+        if let Some((_, found)) = self.orders.iter().find(|(known, _)| **known == *order) {
             return Ok(*found);
         }
         let made = self.builder.metatable(Some(order))?;
@@ -123,7 +123,7 @@ impl<'de> Seed<'_, 'de> {
         }
         // Long orders are rare, and not worth memory twice.
         if order.len() < 4096 {
-            self.orders.insert(order.into(), made);
+            self.orders.push((order.into(), made));
         }
         Ok(made)
     }
