@@ -1,7 +1,6 @@
--- What editors are told (lua/caspian/net/meta.lua) is what there is: every function and field, both ways.
+-- What editors are told (lua/caspian/net/meta.lua) is what there is: every function and field, both ways. Options are in options_spec.lua.
 
 local net = require("spec.support.subject").net
-local requests = require("caspian.net.requests")
 local zoo = require("spec.support.zoo")
 
 local function read(path)
@@ -102,14 +101,6 @@ describe("the types for editors", function()
     done()
     table.sort(wrong)
     assert.same({}, wrong)
-  end)
-
-  it("have the options that there are", function()
-    for class, options in pairs{ Http_options = requests.CLIENT, Fetch_options = requests.REQUEST } do
-      local known = members(class)
-      for option in pairs(options) do assert.truthy(known[option], option .. " is not in " .. class) end
-      for option in pairs(known) do assert.truthy(options[option], class .. "." .. option .. " is no option") end
-    end
   end)
 
   it("name classes that there are", function()

@@ -172,6 +172,13 @@ local KINDS = {
 }
 args.kinds = KINDS
 
+--- Which options there are, by the class that `meta.lua` has of them: name to kind. Types and pages are held to these tables
+-- (`spec/options_spec.lua`), which are what is checked.
+args.declared = {}
+function args.declare(tables)
+  for class, allowed in next, tables do args.declared[class] = allowed end
+end
+
 local NUMBERS = { seconds = true, count = true, whole = true, port = true }
 
 --- What a message says of an option that is not of its kind.

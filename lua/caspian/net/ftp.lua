@@ -354,6 +354,7 @@ local PROTOCOL = {
   start = start,
   object = object,
 }
+args.declare{ Ftp_options = opening.with(PROTOCOL.options) }
 
 local function open(door, name, given, depth)
   local auth = type(given) == "table" and rawget(given, "auth")

@@ -43,6 +43,7 @@ local ROUTE = {
   methods = "any",                -- a string or a list. Defaults to any
   middleware = "any",
 }
+args.declare{ Guard_config = CONFIG, Guard_rule = RULE, Guard_route = ROUTE }
 
 local MIB = 1024 * 1024
 

@@ -28,6 +28,7 @@ local OPTIONS = {
   method = "string", headers = "table", body = "string", body_json = "any", body_form = "table",
   timeout = "seconds",            -- at most the guard's own
 }
+args.declare{ Guarded_options = OPTIONS }
 
 --- Headers that are not the untrusted side's: where a request goes, its framing, its connection, whom it came by, and
 -- those by which servers take another method, host or path than the ones that were checked. What is no letter or digit

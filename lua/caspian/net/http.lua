@@ -71,6 +71,10 @@ local ALL = {
   per_origin = "count",           -- 6; of them to one origin
   timeout = "seconds",            -- none; of everything together
 }
+args.declare{
+  Http_options = CLIENT, Client_options = merged(CLIENT, POOL, { allow = "strings", har = "boolean" }), Events_options = EVENTS,
+  Batch_options = ALL,
+}
 
 --- Does many requests at once: an array of responses or errors, in order. Called by public functions only.
 local function perform_all(client, list, given)

@@ -18,13 +18,14 @@ local RECORD = {
   name = "string", value = "string",
   domain = "string",              -- without a leading dot
   host_only = "boolean",          -- true; false: for the hosts below it too
-  path = "string",                -- "/"
+  path = "string",                -- defaults to "/"
   secure = "boolean",             -- false
   http_only = "boolean",          -- false
   same_site = "string",           -- "strict", "lax", "none" or "default"; kept, nothing more
   expires = "whole",              -- seconds since 1970; nil: for as long as the jar lives
   created = "whole",
 }
+args.declare{ Cookie = RECORD }
 
 --- More than three times what a jar keeps.
 local MOST = 10000
@@ -118,6 +119,7 @@ function M.cookies(value, name, at, depth)
 end
 
 local AUTH = { user = "string", password = "string", scheme = "string", bearer = "string" }
+args.declare{ Auth = AUTH }
 local SCHEMES = { basic = true, challenge = true, digest = true }
 
 --- The option `auth` for the core: { user, password }, by place or by name, with `scheme`; or { bearer = token }.

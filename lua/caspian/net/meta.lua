@@ -545,7 +545,9 @@ local Tcp = {}
 ---@field server? boolean     take the server's side. Defaults to false
 ---@field cert? string
 ---@field key? string
+---@field key_password? string
 ---@field client_ca? string
+---@field handshake_timeout? number seconds, besides `timeout`. Defaults to 10 for a server
 
 --- Starts TLS; this socket cannot be used any more.
 ---@param opts? caspian.net.Starttls_options

@@ -9,6 +9,7 @@ local answer, bad, mine, options, merged = args.answer, args.bad, sockets.mine, 
 
 local TIMEOUT = { timeout = "seconds" }
 local STARTTLS = merged(TIMEOUT, sockets.client_tls, sockets.server_tls, { server = "boolean", handshake_timeout = "seconds" })
+args.declare{ Timeout = TIMEOUT, Starttls_options = STARTTLS }
 
 local defined = false
 

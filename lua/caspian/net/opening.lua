@@ -16,6 +16,9 @@ local SSL = merged(STREAM, sockets.client_tls)
 local LISTEN = { timeout = "seconds", backlog = "count", tls = "table", handshake_timeout = "seconds" }
 local UDP = merged(LOCAL, { broadcast = "boolean", reuse = "boolean", family = "string" })
 local UDP_LISTEN = { timeout = "seconds", broadcast = "boolean", reuse = "boolean" }
+args.declare{
+  Tcp_options = STREAM, Ssl_options = SSL, Listen_options = LISTEN, Udp_options = UDP, Udp_listen_options = UDP_LISTEN,
+}
 
 --- The places of objects in a list that are readable as they are; nil where there are none.
 local function said(list)

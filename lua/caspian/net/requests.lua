@@ -34,7 +34,7 @@ local CLIENT = merged({
   on_progress = "function",       -- called with done, total (nil if unknown), and "upload" or "download"
   progress = "boolean",           -- false; draws a bar where standard error is a terminal
   decompress = "boolean",         -- true; gzip, deflate, br, zstd
-  cookies = "any",                -- true: a jar that is the client's own; or a jar
+  cookies = "any",                -- false; true: a jar that is the client's own; or a jar
   auth = "any",                   -- { user, password }, { bearer = token }
   http2 = "any",                  -- false; true: offered over TLS; "prior": spoken without asking
   retry = "any",                  -- a number of further tries, or RETRY
@@ -69,6 +69,8 @@ local PROXY = {
   auth = "table",                 -- { user, password, scheme = }, in place of those in the URL
   tunnel = "boolean",             -- false; for plain http, too
 }
+
+args.declare{ Fetch_options = REQUEST, Retry = RETRY, Proxy = PROXY }
 
 --- The option `retry` for the core, which may be several things.
 local function retry_of(value, name, at, depth)

@@ -35,6 +35,7 @@ local OPTIONS = {
   on_error = "function",          -- function(err, request, where); defaults to a line on standard error
   on_warning = "function",        -- function(words, request); the same
 }
+args.declare{ Sammy_options = OPTIONS }
 
 local VERBS = { "get", "post", "put", "delete", "patch", "options", "head" }
 local ALL = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" }

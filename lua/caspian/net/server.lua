@@ -44,6 +44,7 @@ local OPTIONS = {
 }
 local UNIX = { unix = "string" }
 for name, kind in next, OPTIONS do UNIX[name] = kind end
+args.declare{ Server_options = OPTIONS, Server_unix = UNIX }
 
 local ACCEPT = { timeout = "seconds" }
 

@@ -129,6 +129,7 @@ local WEBSOCKET = {
   max_frame_bytes = "whole",      -- max_message_bytes
   compress = "any",               -- false; true or a table: permessage-deflate is accepted
 }
+args.declare{ Answer = RESPONSE, Upgrade_options = WEBSOCKET }
 
 --- Turns the request into a WebSocket, and returns it. A request that asks for none is answered 400 or 426, and `protocol` raised.
 local function websocket(state, opts)

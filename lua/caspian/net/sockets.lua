@@ -27,6 +27,8 @@ local function merged(...)
   return all
 end
 
+args.declare{ Client_tls = CLIENT_TLS, Server_tls = SERVER_TLS }
+
 --- Raises where a method was called with a dot. What userdata it is, the core knows.
 local function mine(self, name, label)
   if type(self) ~= "userdata" then error(name .. ": call it with a colon, on a " .. label, 3) end

@@ -32,6 +32,8 @@ local COMPRESS = {
   threshold = "whole",            -- 128; shorter messages go as they are
 }
 
+args.declare{ Websocket_options = OPTIONS, Compress = COMPRESS }
+
 --- The option `compress` for the core: a table, or nil.
 local function compress_of(value, name, at)
   if value == nil or value == false then return nil end

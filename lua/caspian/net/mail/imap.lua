@@ -367,6 +367,7 @@ local PROTOCOL = {
   start = start,
   object = pollable,
 }
+args.declare{ Imap_options = opening.with(PROTOCOL.options) }
 
 local function open(door, name, given, depth)
   return opening.open(door, name, given, PROTOCOL, depth + 1)

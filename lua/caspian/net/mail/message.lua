@@ -18,6 +18,7 @@ local MESSAGE = {
 }
 local MAILBOX = { name = "string", address = "string" }
 local PART = { name = "string", type = "string", data = "string", path = "string", cid = "string" }
+args.declare{ Message = MESSAGE, Mail_part = PART }
 
 --- A name as a quoted string.
 local function quoted(name)

@@ -25,12 +25,18 @@ M.OPTIONS = merged(sockets.client_tls, {
   auth = "string",            -- "auto": the best of those that the server offers
   insecure_auth = "boolean",  -- false; true: a password may cross the connection in the clear
 })
+args.declare{ Mail_options = M.OPTIONS, Pop3_options = M.OPTIONS }
+
+--- The same with those that a protocol has besides.
+function M.with(own)
+  return merged(M.OPTIONS, own)
+end
 
 --- Checks what the caller gave. Called by public functions, through `open`.
 local function checked(name, given, protocol, depth)
   depth = depth + 1
   if type(given) ~= "table" then bad(1, name, "a table of options expected, got " .. show(given), depth) end
-  local opts = args.options(1, name, given, merged(M.OPTIONS, protocol.options or {}), depth)
+  local opts = args.options(1, name, given, M.with(protocol.options or {}), depth)
   if opts.host == nil then bad(1, name, "host is missing", depth) end
   if opts.tls == nil then opts.tls = "starttls" end
   if opts.tls ~= "starttls" and opts.tls ~= "implicit" and opts.tls ~= false then

@@ -243,6 +243,7 @@ end
 local SEND = { timeout = "seconds", from = "string", dsn = "table" }
 local RAW = { timeout = "seconds", dsn = "table" }
 local DSN = { notify = "any", ret = "string", envid = "string" }
+args.declare{ Send_options = SEND, Send_raw_options = RAW, Dsn = DSN }
 local NOTIFY = { success = true, failure = true, delay = true }
 
 --- Checks what is asked of delivery status notifications (RFC 3461).
@@ -379,6 +380,7 @@ local PROTOCOL = {
   start = start,
   object = object,
 }
+args.declare{ Smtp_options = opening.with(PROTOCOL.options) }
 
 local function open(door, name, given, depth)
   return opening.open(door, name, given, PROTOCOL, depth + 1)

@@ -134,6 +134,7 @@ end
 -- Search --------------------------------------------------------------------------------------------------------------
 
 local SEARCH = { sequence = "boolean", timeout = "seconds" }
+args.declare{ Imap_fetch_options = FETCH, Imap_numbering = SEARCH }
 
 --- The UIDs of messages. criteria: a table (`{ unseen = true, from = "joe", since = "2024-01-31" }`, see arguments.lua), or IMAP's own words
 -- ("UNSEEN SINCE 31-Jan-2024"). Defaults to all.
