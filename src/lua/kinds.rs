@@ -6,12 +6,12 @@ use super::{
     socket::{Class, Socket},
     userdata,
 };
-use mlua::{IntoLua, Lua, LuaString, Table, Value, ffi};
+use mlua::{IntoLua, Lua, LuaString, Table, Value};
 use std::ffi::CStr;
 
-/// The names under which the front's tables are kept: the metatables of arrays and of hashes, and the kinds of values by
+/// The names in the registry under which the front's tables are kept: the metatables of arrays and of hashes, and the kinds of values by
 /// metatable.
-const ARRAY: &str = "caspian.net.array";
+pub const ARRAY: &str = "caspian.net.array";
 const HASH: &str = "caspian.net.hash";
 const KINDS: &str = "caspian.net.kinds";
 
@@ -50,16 +50,6 @@ fn named(lua: &Lua, name: &str) -> Option<Table> {
 /// The metatable of arrays.
 pub fn array(lua: &Lua) -> mlua::Result<Table> {
     lua.named_registry_value(ARRAY)
-}
-
-/// Pushes it. The state has had [`register`].
-#[allow(unsafe_code)]
-pub unsafe fn push_array(state: *mut ffi::lua_State) {
-    // SAFETY: `state` is a live Lua state in a protected call.
-    unsafe {
-        ffi::lua_pushlstring(state, ARRAY.as_ptr().cast(), ARRAY.len());
-        ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX);
-    }
 }
 
 /// What a metatable says of its tables.

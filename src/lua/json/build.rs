@@ -202,7 +202,8 @@ unsafe fn make(state: *mut ffi::lua_State, run: &mut Run<'_, '_>) {
         stack::room(state, run.slots);
         if ffi::lua_isnil(state, METATABLES) != 0 {
             ffi::lua_createtable(state, 4, 0);
-            kinds::push_array(state);
+            stack::push_bytes(state, kinds::ARRAY.as_bytes());
+            ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX);
             ffi::lua_rawseti(state, -2, Builder::ARRAYS as _);
             ffi::lua_replace(state, METATABLES);
         }
