@@ -122,6 +122,8 @@ const UNSAFE: &[(&str, &str)] = &[
     ("lua/headers.rs", "a table of headers is read by the C API"),
     ("lua/request.rs", "requests speak the C API"),
     ("lua/hot.rs", "the hot path of the binding speaks the C API"),
+    ("lua/server/hot.rs", "the hot path of a server speaks the C API"),
+    ("lua/server/headers.rs", "a table of headers is read by the C API"),
     ("lua/saved.rs", "Lua's file handles are a C interface, and ftruncate(2) has no word in Lua"),
     (
         "lua/mail/values.rs",

@@ -6,7 +6,7 @@ use super::{
     events::{self, Open},
     kinds::List,
     responses::{self, Call},
-    server::{self, Held, Server},
+    server::{self, HeldRequest, Server},
     socket::{Class, Item, Socket, seconds},
     sockets::log_handshake,
     userdata,
@@ -34,7 +34,7 @@ enum Polled {
     /// A streamed response.
     Response(Rc<Call>),
     /// An event stream of a server's: readable once its client is gone, writable while there is room.
-    Request(Rc<Held>),
+    Request(Rc<HeldRequest>),
 }
 
 /// Adds the functions to the core.
@@ -74,7 +74,7 @@ fn polled(lua: &Lua, value: Value, handles: &Table) -> Answer<Polled> {
         if let Ok(events) = events::peek(handle) {
             return Ok(Polled::Events(events));
         }
-        if let Ok(request) = server::asked(handle) {
+        if let Ok(request) = server::asked(lua, &value) {
             return Ok(Polled::Request(request));
         }
         if let Ok(call) = responses::peek(lua, handle) {

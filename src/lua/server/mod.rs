@@ -3,11 +3,13 @@
 //! The engine is not borrowed while a call waits, so that the handler of a signal may stop the server, close it, or
 //! answer a request. The front gets its work (logs, callbacks, streams) as notes, one at a time.
 
+mod headers;
+mod hot;
 mod request;
 mod respond;
 mod upgrade;
 
-pub use request::{Held, peek as asked};
+pub use request::{HeldRequest, peek as asked};
 
 use super::{
     answer::{Answer, argument, found},
@@ -31,7 +33,7 @@ use crate::{
     },
     listen::{BACKLOG, Listener},
     panics::contained,
-    server::{self, Engine, Entry, Note, Spill, Ticket},
+    server::{self, Engine, Entry, Note, Request, Spill, Ticket},
     tls::{ServerOptions, ServerTls},
     zone,
 };
@@ -60,6 +62,17 @@ pub struct Server {
     lost: RefCell<Vec<Lost>>,
     /// The last turn failed: `accept` says why.
     fails: Cell<bool>,
+    /// Where `accept` was called last.
+    place: RefCell<Rc<str>>,
+}
+
+/// What [`Server::next`] has found.
+enum Next {
+    Request(Request),
+    /// Work for the front, and the seconds left for it.
+    Note(f64),
+    /// The server has stopped.
+    Over,
 }
 
 /// A request that nobody will answer.
@@ -105,6 +118,49 @@ impl Server {
         }
     }
 
+    /// Waits for the next request, or for something else to tell.
+    fn next(&self, socket: &Socket, timeout: Option<f64>) -> Answer<Next> {
+        let deadline = socket.deadline(timeout.and_then(seconds))?.start();
+        let mut looked = false;
+        loop {
+            socket.cap.net.alive()?;
+            let mut engine = self.engine().map_err(|e| socket.told(e, "accept"))?;
+            self.make_up(&mut engine);
+            if engine.is_due() {
+                engine.turn(Duration::ZERO).map_err(|e| socket.told(e, "accept"))?;
+            }
+            if let Some(note) = engine.handshake() {
+                log_handshake(&socket.cap, &note.0, &note.1);
+                continue;
+            }
+            if engine.has_notes() {
+                return Ok(Next::Note(deadline.left().map_or(f64::INFINITY, |left| left.as_secs_f64())));
+            }
+            if let Some(request) = engine.request() {
+                return Ok(Next::Request(request));
+            }
+            if engine.is_over() {
+                return Ok(Next::Over);
+            }
+            if looked && deadline.is_past() {
+                return Err(socket.told(deadline.error("accept"), "accept").into());
+            }
+            let done = engine.turn(deadline.slice());
+            drop(engine);
+            looked = true;
+            done.and_then(|()| check_interrupt("accept")).map_err(|e| socket.told(e, "accept"))?;
+        }
+    }
+
+    /// Where `accept` was called, which is most often where it was called before.
+    fn place(&self, from: &[u8]) -> Rc<str> {
+        let mut last = self.place.borrow_mut();
+        if last.as_bytes() != from {
+            *last = String::from_utf8_lossy(from).into();
+        }
+        Rc::clone(&last)
+    }
+
     /// Does what there is to do without a wait.
     pub fn turn(&self) {
         if let Ok(mut engine) = self.engine() {
@@ -144,10 +200,13 @@ type Open = (AnyUserData, Option<LuaString>, Option<u16>, Option<LuaString>, Opt
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "server_open", open)?;
-    // server_next(server, timeout?) -> request, method, path; false once it has stopped; true and the seconds left where there is a note
-    define(lua, core, "server_next", |lua, (socket, timeout, place): (Value, Option<f64>, Option<LuaString>)| {
-        next(lua, &socket, timeout, place)
-    })?;
+    let requests = userdata::Classes::<HeldRequest>::new(lua)?;
+    requests.around(lua, lua.create_table()?)?;
+    let sockets = lua.app_data_ref::<Rc<userdata::Classes<Socket>>>().map(|sockets| Rc::clone(&sockets));
+    if let Some(sockets) = sockets {
+        core.raw_set("server_next", hot::next(lua, &sockets, &requests)?)?;
+    }
+    core.raw_set("request_respond", hot::respond(lua, &requests)?)?;
     define(lua, core, "server_note", |lua, socket: Value| note(lua, &socket))?;
     define(lua, core, "server_stop", |lua, socket: Value| {
         let (socket, server) = peek(lua, &socket, "stop")?;
@@ -174,14 +233,17 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
 /// The socket of a server, and the server.
 fn peek(lua: &Lua, value: &Value, op: &'static str) -> Answer<(Rc<Socket>, Rc<Server>)> {
     let socket = found(userdata::peek::<Socket>(lua, value), 0, || "not a server".into())?;
-    let server = match (&*socket.look()?, socket.kind) {
-        (Item::Server(serving), _) => Rc::clone(&serving.0),
-        (_, Class::Server) => {
-            return Err(Error::new(Kind::Socket, format!("{op}: the server is closed")).op(op).into());
-        }
-        _ => return argument(0, "not a server"),
-    };
+    let server = serving(&socket, op)?;
     Ok((socket, server))
+}
+
+/// The server behind a socket of the class.
+fn serving(socket: &Socket, op: &'static str) -> Answer<Rc<Server>> {
+    match (&*socket.look()?, socket.kind) {
+        (Item::Server(serving), _) => Ok(Rc::clone(&serving.0)),
+        (_, Class::Server) => Err(Error::new(Kind::Socket, format!("{op}: the server is closed")).op(op).into()),
+        _ => argument(0, "not a server"),
+    }
 }
 
 fn open(lua: &Lua, (cap, host, port, path, listener, table): Open) -> Answer<Value> {
@@ -241,6 +303,7 @@ fn open(lua: &Lua, (cap, host, port, path, listener, table): Open) -> Answer<Val
         cap: Rc::clone(&cap),
         lost: RefCell::default(),
         fails: Cell::new(false),
+        place: RefCell::new("?".into()),
     })));
     wrap(lua, Socket::new(Rc::clone(&cap), Class::Server, item, "", None), timeout)
 }
@@ -323,45 +386,6 @@ fn certificates(opts: &Options<'_>, cap: &Capability, given: &Value, http2: bool
         all.push(entry(one)?);
     }
     ServerTls::choosing(&all).or_else(|why| argument(opts.index, &why.fields().message))
-}
-
-fn next(lua: &Lua, value: &Value, timeout: Option<f64>, place: Option<LuaString>) -> Answer<MultiValue> {
-    let (socket, server) = peek(lua, value, "accept")?;
-    let deadline = socket.deadline(timeout.and_then(seconds))?.start();
-    let mut looked = false;
-    loop {
-        socket.cap.net.alive()?;
-        let mut engine = server.engine().map_err(|e| socket.told(e, "accept"))?;
-        server.make_up(&mut engine);
-        if engine.is_due() {
-            engine.turn(Duration::ZERO).map_err(|e| socket.told(e, "accept"))?;
-        }
-        if let Some(note) = engine.handshake() {
-            log_handshake(&socket.cap, &note.0, &note.1);
-            continue;
-        }
-        if engine.has_notes() {
-            let left = deadline.left().map_or(f64::INFINITY, |left| left.as_secs_f64());
-            return (true, left).into_lua_multi(lua).map_err(Into::into);
-        }
-        if let Some(request) = engine.request() {
-            drop(engine);
-            // What nearly every script asks for comes along.
-            let head = Rc::clone(&request.head);
-            let handle = request::wrap(lua, &socket, &server, request, place)?;
-            return (handle, &*head.method, head.target.path()).into_lua_multi(lua).map_err(Into::into);
-        }
-        if engine.is_over() {
-            return false.into_lua_multi(lua).map_err(Into::into);
-        }
-        if looked && deadline.is_past() {
-            return Err(socket.told(deadline.error("accept"), "accept").into());
-        }
-        let done = engine.turn(deadline.slice());
-        drop(engine);
-        looked = true;
-        done.and_then(|()| check_interrupt("accept")).map_err(|e| socket.told(e, "accept"))?;
-    }
 }
 
 /// The next note: its kind, and a table or a ticket's number.

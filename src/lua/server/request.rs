@@ -2,10 +2,10 @@
 
 use super::{Lost, Server};
 use crate::lua::{
-    answer::{Answer, argument},
+    answer::{Answer, argument, found},
     define, kinds,
     responses::{fields, raw_fields, text},
-    socket::Socket,
+    userdata::{self, Held},
 };
 use crate::{
     error::{Error, Result},
@@ -14,34 +14,33 @@ use crate::{
     server::{Request, Ticket},
     zone,
 };
-use mlua::{AnyUserData, IntoLua, Lua, LuaString, Table, UserData, Value};
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-};
+use mlua::{IntoLua, Lua, LuaString, Table, Value};
+use std::{cell::Cell, ffi::CStr, rc::Rc};
 
 /// A request that the script has, answered or not.
-pub struct Held {
+pub struct HeldRequest {
     pub server: Rc<Server>,
     pub request: Request,
     /// Where `accept` was called.
-    place: RefCell<Option<String>>,
+    place: Rc<str>,
     pub answered: Cell<bool>,
     /// Where the next read of the body begins.
     read: Cell<u64>,
 }
 
-pub(super) struct HeldRequest(pub Rc<Held>);
+impl Held for HeldRequest {
+    const CLASSES: &'static [&'static CStr] = &[c"HTTP request"];
+    const NAME: &'static str = "HTTP request";
+    const OPEN: bool = false;
+}
 
-impl UserData for HeldRequest {}
-
-impl Drop for Held {
+impl Drop for HeldRequest {
     fn drop(&mut self) {
         contained(|| {
             if self.answered.get() {
                 return;
             }
-            let place = self.place.take().unwrap_or_else(|| "?".into());
+            let place = &self.place;
             let head = &self.request.head;
             let path: String = head.target.path().chars().take(80).collect();
             let message = format!("{} {path} was never answered, it got 500; accepted at {place}", head.method);
@@ -50,32 +49,29 @@ impl Drop for Held {
     }
 }
 
-/// The handle of a request.
-pub(super) fn wrap(
-    lua: &Lua,
-    _: &Socket,
-    server: &Rc<Server>,
-    request: Request,
-    place: Option<LuaString>,
-) -> Answer<Value> {
-    let held = Held {
-        server: Rc::clone(server),
-        request,
-        place: RefCell::new(place.map(|place| place.to_string_lossy())),
-        answered: Cell::new(false),
-        read: Cell::new(0),
-    };
-    lua.create_userdata(HeldRequest(Rc::new(held))).map(Value::UserData).map_err(Into::into)
+pub fn peek(lua: &Lua, value: &Value) -> Answer<Rc<HeldRequest>> {
+    found(userdata::peek(lua, value), 0, || "not a request".into())
 }
 
-pub fn peek(value: &AnyUserData) -> Answer<Rc<Held>> {
-    match value.borrow::<HeldRequest>() {
-        Ok(held) => Ok(Rc::clone(&held.0)),
-        Err(_) => argument(0, "not a request"),
+impl HeldRequest {
+    pub(super) fn new(server: &Rc<Server>, request: Request, from: &[u8]) -> HeldRequest {
+        HeldRequest {
+            server: Rc::clone(server),
+            request,
+            place: server.place(from),
+            answered: Cell::new(false),
+            read: Cell::new(0),
+        }
     }
-}
 
-impl Held {
+    /// Itself, if it may still be answered.
+    pub(super) fn unanswered(&self) -> Answer<&HeldRequest> {
+        match self.answered.get() {
+            true => argument(0, "the request was answered already"),
+            false => Ok(self),
+        }
+    }
+
     /// For `poll`, of an event stream: whether its client is gone, and whether there is room for more.
     pub fn look(&self) -> (bool, bool) {
         let Ok(engine) = self.server.engine() else { return (false, false) };
@@ -90,13 +86,13 @@ impl Held {
 
 /// Adds the functions to the core.
 pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
-    define(lua, core, "request_get", |lua, (request, name): (AnyUserData, LuaString)| {
-        let held = peek(&request)?;
+    define(lua, core, "request_get", |lua, (request, name): (Value, LuaString)| {
+        let held = peek(lua, &request)?;
         get(lua, &held, &name.to_string_lossy()).map_err(Into::into)
     })?;
     // request_pairs(request, "query" | "form") -> { name, value, name, value … }; nil where the body is no form
-    define(lua, core, "request_pairs", |lua, (request, what): (AnyUserData, String)| {
-        let held = peek(&request)?;
+    define(lua, core, "request_pairs", |lua, (request, what): (Value, String)| {
+        let held = peek(lua, &request)?;
         let head = &held.request.head;
         let pairs = match &*what {
             "query" => params::pairs(head.target.query().unwrap_or_default().as_bytes())?,
@@ -116,13 +112,13 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "request_decode", |lua, (value, plus): (LuaString, bool)| {
         lua.create_string(params::decoded(&value.as_bytes(), plus)).map_err(Into::into)
     })?;
-    define(lua, core, "request_text", |lua, (request, body): (AnyUserData, LuaString)| {
-        let held = peek(&request)?;
+    define(lua, core, "request_text", |lua, (request, body): (Value, LuaString)| {
+        let held = peek(lua, &request)?;
         text(lua, held.request.head.fields.parameter("Content-Type", "charset"), &body)
     })?;
     // request_read(request, count?) -> bytes; nil at the end
-    define(lua, core, "request_read", |lua, (request, count): (AnyUserData, Option<f64>)| {
-        let held = peek(&request)?;
+    define(lua, core, "request_read", |lua, (request, count): (Value, Option<f64>)| {
+        let held = peek(lua, &request)?;
         let count = count.map_or(usize::MAX, |n| n as usize);
         let bytes = read(&held, held.read.get(), count)?;
         held.read.set(held.read.get() + bytes.len() as u64);
@@ -133,22 +129,22 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-fn read(held: &Held, at: u64, count: usize) -> Result<Vec<u8>> {
+fn read(held: &HeldRequest, at: u64, count: usize) -> Result<Vec<u8>> {
     held.request.body.read(at, count).map_err(|e| Error::from_io("read the body", &e))
 }
 
 /// All of a body, wherever it is.
-fn whole(held: &Held) -> Result<Vec<u8>> {
+fn whole(held: &HeldRequest) -> Result<Vec<u8>> {
     read(held, 0, usize::MAX)
 }
 
-fn is_form(held: &Held) -> bool {
+fn is_form(held: &HeldRequest) -> bool {
     let kind = held.request.head.fields.first("Content-Type").unwrap_or_default();
     let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
-fn get(lua: &Lua, held: &Held, name: &str) -> mlua::Result<Value> {
+fn get(lua: &Lua, held: &HeldRequest, name: &str) -> mlua::Result<Value> {
     let Request { number, head, body, remote, peer, secure, ticket } = &held.request;
     match name {
         "id" => format!("{}-{number}", held.server.id).into_lua(lua),

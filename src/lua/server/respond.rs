@@ -1,8 +1,8 @@
 //! Answers from Lua: status, headers and body.
 
 use super::{
-    patience,
-    request::{Held, peek},
+    headers, patience,
+    request::{HeldRequest, peek},
 };
 use crate::lua::{
     answer::{Answer, Failure, argument},
@@ -20,28 +20,16 @@ use crate::{
     },
     server::Content,
 };
-use mlua::{AnyUserData, Lua, LuaString, Table, Value};
-use std::os::unix::fs::MetadataExt;
+use mlua::{Lua, LuaString, Table, Value};
+use std::{os::unix::fs::MetadataExt, rc::Rc};
 
 /// Adds the functions to the core.
 pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
-    // request_respond(request, status, headers?, body?, content_type?) -> false where the client is gone
-    type Respond = (AnyUserData, f64, Option<Table>, Option<LuaString>, Option<LuaString>);
-    define(lua, core, "request_respond", |_, (request, status, headers, body, kind): Respond| {
-        let held = unanswered(&request)?;
-        let kind = kind.as_ref().map(LuaString::as_bytes);
-        let answer = answer_to(&held, status, headers, kind.as_deref())?;
-        let body = body.as_ref().map(LuaString::as_bytes);
-        let body = body.as_deref().unwrap_or_default();
-        let done = held.server.engine()?.answer(held.ticket(), &answer, Content::Bytes(body));
-        held.answered.set(true);
-        Ok(done.map_err(|e| e.op("respond"))?)
-    })?;
     // request_stream(request, status, headers?, events) -> the name under which notes tell that there is room; false: the client is gone
-    type Streamed = (AnyUserData, f64, Option<Table>, Option<bool>);
+    type Streamed = (Value, f64, Option<Table>, Option<bool>);
     define(lua, core, "request_stream", |lua, (request, status, headers, events): Streamed| {
-        let held = unanswered(&request)?;
-        let answer = answer_to(&held, status, headers, None)?;
+        let held = unanswered(lua, &request)?;
+        let answer = whole_answer(lua, &held, status, headers)?;
         let content = if events == Some(true) { Content::Events } else { Content::Pieces };
         let done = held.server.engine()?.answer(held.ticket(), &answer, content);
         held.answered.set(true);
@@ -52,8 +40,8 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     // request_piece(request, bytes, timeout?) -> true where there is room for more, false where a note will tell;
     // with a timeout it waits for the room. Fails where the client is gone.
-    define(lua, core, "request_piece", |_, (request, bytes, own): (AnyUserData, LuaString, Option<f64>)| {
-        let held = peek(&request)?;
+    define(lua, core, "request_piece", |lua, (request, bytes, own): (Value, LuaString, Option<f64>)| {
+        let held = peek(lua, &request)?;
         if !held.server.engine()?.piece(held.ticket(), &bytes.as_bytes())? {
             return Err(gone().into());
         }
@@ -63,10 +51,10 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         }
     })?;
     // request_file(request, status, headers?, path or a file of `directory`): ranges and conditional requests are ours
-    type File = (AnyUserData, f64, Option<Table>, Value);
-    define(lua, core, "request_file", |_, (request, status, headers, path): File| {
-        let held = unanswered(&request)?;
-        let mut answer = answer_to(&held, status, headers, None)?;
+    type File = (Value, f64, Option<Table>, Value);
+    define(lua, core, "request_file", |lua, (request, status, headers, path): File| {
+        let held = unanswered(lua, &request)?;
+        let mut answer = whole_answer(lua, &held, status, headers)?;
         let (file, path) = match &path {
             Value::String(path) => {
                 let path = path.as_bytes().to_vec();
@@ -107,12 +95,12 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         held.answered.set(true);
         Ok(done.map_err(|e| e.op("respond"))?)
     })?;
-    define(lua, core, "request_finish", |_, request: AnyUserData| {
-        let held = peek(&request)?;
+    define(lua, core, "request_finish", |lua, request: Value| {
+        let held = peek(lua, &request)?;
         Ok(held.server.engine()?.finish(held.ticket())?)
     })?;
-    define(lua, core, "request_abort", |_, request: AnyUserData| {
-        let held = peek(&request)?;
+    define(lua, core, "request_abort", |lua, request: Value| {
+        let held = peek(lua, &request)?;
         held.answered.set(true);
         held.server.engine()?.abort(held.ticket());
         Ok(true)
@@ -129,7 +117,7 @@ pub(super) fn gone() -> Error {
 }
 
 /// Waits until the client has taken enough for more.
-fn room(held: &Held, deadline: &Deadline) -> Answer<bool> {
+fn room(held: &HeldRequest, deadline: &Deadline) -> Answer<bool> {
     loop {
         let mut engine = held.server.engine()?;
         if !engine.is_there(held.ticket()) {
@@ -148,69 +136,43 @@ fn room(held: &Held, deadline: &Deadline) -> Answer<bool> {
 }
 
 /// A request that may still be answered.
-pub(super) fn unanswered(request: &AnyUserData) -> Answer<std::rc::Rc<Held>> {
-    let held = peek(request)?;
-    if held.answered.get() {
-        return argument(0, "the request was answered already");
-    }
+pub(super) fn unanswered(lua: &Lua, request: &Value) -> Answer<Rc<HeldRequest>> {
+    let held = peek(lua, request)?;
+    held.unanswered()?;
     Ok(held)
 }
 
-/// [`answer`] to this request.
-fn answer_to(held: &Held, status: f64, headers: Option<Table>, kind: Option<&[u8]>) -> Answer<http::Answer> {
+/// An answer to this request, without headers.
+pub(super) fn answer_to(held: &HeldRequest, status: f64) -> Answer<http::Answer> {
     if status < 200.0 && held.request.head.version == Version::Http2 {
         return argument(1, format!("status must be 200..999 over HTTP/2, got {status}"));
     }
-    answer(status, headers, kind)
+    answer(status)
 }
 
-/// Status and headers of a script's. `kind` is the `Content-Type`, where the script names none.
-pub(super) fn answer(status: f64, headers: Option<Table>, kind: Option<&[u8]>) -> Answer<http::Answer> {
-    let wrong = |index| move |why: Invalid| Failure::Argument(index, why.0);
-    let number = status as u16;
-    if f64::from(number) != status {
-        return argument(1, format!("status must be 200..999, got {status}"));
-    }
-    let mut answer = http::Answer::new(number).map_err(wrong(1))?;
-    if let Some(headers) = headers {
-        for pair in headers.pairs::<Value, Value>() {
-            let (name, value) = pair.or_else(|e| argument(2, e))?;
-            let Value::String(name) = name else { return argument(2, "the name of a header must be a string") };
-            put(&mut answer, &name, value).map_err(|failure| match failure {
-                Failure::Argument(_, message) => Failure::Argument(2, message),
-                failure => failure,
-            })?;
-        }
-    }
-    if let Some(kind) = kind
-        && !answer.fields().has("Content-Type")
-    {
-        answer.field(b"Content-Type", kind).map_err(wrong(2))?;
+fn whole_answer(lua: &Lua, held: &HeldRequest, status: f64, given: Option<Table>) -> Answer<http::Answer> {
+    let mut answer = answer_to(held, status)?;
+    if let Some(given) = given {
+        headers::put_table(lua, &given, &mut answer)?;
     }
     Ok(answer)
 }
 
-/// A value is a string, a number, or a flat list of them.
-fn put(answer: &mut http::Answer, name: &LuaString, value: Value) -> Answer<()> {
-    let mut field = |text: &[u8]| answer.field(&name.as_bytes(), text).map_err(|why| Failure::Argument(2, why.0));
-    match value {
-        Value::String(text) => field(&text.as_bytes()),
-        Value::Integer(number) => field(number.to_string().as_bytes()),
-        Value::Number(number) if number.is_finite() => field(number.to_string().as_bytes()),
-        Value::Table(list) => {
-            for at in 1..=list.raw_len() {
-                match list.raw_get::<Value>(at) {
-                    Ok(Value::String(text)) => field(&text.as_bytes())?,
-                    Ok(Value::Integer(number)) => field(number.to_string().as_bytes())?,
-                    Ok(Value::Number(number)) if number.is_finite() => field(number.to_string().as_bytes())?,
-                    _ => return argument(2, format!("header {}: a list must be of strings", name.to_string_lossy())),
-                }
-            }
-            Ok(())
+/// An answer without headers.
+pub(super) fn answer(status: f64) -> Answer<http::Answer> {
+    let number = status as u16;
+    if f64::from(number) != status {
+        return argument(1, format!("status must be 200..999, got {status}"));
+    }
+    http::Answer::new(number).map_err(|Invalid(why)| Failure::Argument(1, why))
+}
+
+/// The `Content-Type`, where the script names none.
+pub(super) fn default_kind(answer: &mut http::Answer, kind: Option<&[u8]>) -> Answer<()> {
+    match kind {
+        Some(kind) if !answer.fields().has("Content-Type") => {
+            answer.field(b"Content-Type", kind).map_err(|Invalid(why)| Failure::Argument(2, why))
         }
-        other => {
-            let message = format!("header {}: must be a string or a list of strings", name.to_string_lossy());
-            argument(2, format!("{message}, got a {}", other.type_name()))
-        }
+        _ => Ok(()),
     }
 }

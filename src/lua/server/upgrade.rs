@@ -1,7 +1,8 @@
 //! WebSockets made from requests; and the parts of a form.
 
 use super::{
-    request::{Held, peek},
+    headers::put_table,
+    request::{HeldRequest, peek},
     respond::{answer, gone, unanswered},
 };
 use crate::lua::{
@@ -26,7 +27,7 @@ use crate::{
     server::Content,
     zone,
 };
-use mlua::{AnyUserData, IntoLua, Lua, Table, Value};
+use mlua::{IntoLua, Lua, Table, Value};
 use std::rc::Rc;
 
 /// What is read of a body at a time.
@@ -37,8 +38,8 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     // request_websocket(request, headers?, opts) -> a socket
     define(lua, core, "request_websocket", websocket)?;
     // request_parts(request) -> { { name, filename?, headers, start, length } … }; nil where the body is no multipart form
-    define(lua, core, "request_parts", |lua, request: AnyUserData| {
-        let held = peek(&request)?;
+    define(lua, core, "request_parts", |lua, request: Value| {
+        let held = peek(lua, &request)?;
         let Some(parts) = parts(&held)? else { return Ok(Value::Nil) };
         let made = || -> mlua::Result<Value> {
             let list = lua.create_table_with_capacity(parts.len(), 0)?;
@@ -56,18 +57,18 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
         made().map_err(Into::into)
     })?;
     // request_slice(request, start, count) -> bytes
-    define(lua, core, "request_slice", |lua, (request, start, count): (AnyUserData, f64, f64)| {
-        let held = peek(&request)?;
+    define(lua, core, "request_slice", |lua, (request, start, count): (Value, f64, f64)| {
+        let held = peek(lua, &request)?;
         let bytes = slice(&held, start as u64, count as usize)?;
         lua.create_string(bytes).map_err(Into::into)
     })
 }
 
-fn slice(held: &Held, start: u64, count: usize) -> Result<Vec<u8>> {
+fn slice(held: &HeldRequest, start: u64, count: usize) -> Result<Vec<u8>> {
     held.request.body.read(start, count).map_err(|e| Error::from_io("read the body", &e))
 }
 
-fn parts(held: &Held) -> Result<Option<Vec<Part>>> {
+fn parts(held: &HeldRequest) -> Result<Option<Vec<Part>>> {
     let Some(boundary) = boundary(&held.request.head.fields) else { return Ok(None) };
     let mut scanner = Scanner::new(boundary);
     match held.request.body.bytes() {
@@ -87,8 +88,8 @@ fn parts(held: &Held) -> Result<Option<Vec<Part>>> {
     scanner.finish().map(Some)
 }
 
-fn websocket(lua: &Lua, (request, headers, opts): (AnyUserData, Option<Table>, Option<Table>)) -> Answer<Value> {
-    let held = unanswered(&request)?;
+fn websocket(lua: &Lua, (request, headers, opts): (Value, Option<Table>, Option<Table>)) -> Answer<Value> {
+    let held = unanswered(lua, &request)?;
     let opts = Options::new(lua, opts, 1);
     let timeout = opts.timeout()?;
     let message = opts.find::<f64>("max_message_bytes")?.map_or(Limits::default().message, |n| n as u64);
@@ -104,7 +105,8 @@ fn websocket(lua: &Lua, (request, headers, opts): (AnyUserData, Option<Table>, O
     let (opening, extension) = match opened {
         Ok(opened) => opened,
         Err(refusal) => {
-            let mut no = answer(f64::from(refusal.status), None, Some(b"text/plain"))?;
+            let mut no = answer(f64::from(refusal.status))?;
+            no.set_field("Content-Type", b"text/plain");
             if refusal.status == 426 {
                 no.set_field("Upgrade", b"websocket");
                 no.set_field("Sec-WebSocket-Version", b"13");
@@ -114,7 +116,10 @@ fn websocket(lua: &Lua, (request, headers, opts): (AnyUserData, Option<Table>, O
             return Err(Error::new(Kind::Protocol, format!("websocket: {}", refusal.why)).op("websocket").into());
         }
     };
-    let mut yes = answer(101.0, headers, None)?;
+    let mut yes = answer(101.0)?;
+    if let Some(headers) = headers {
+        put_table(lua, &headers, &mut yes)?;
+    }
     let chosen = known.into_iter().find(|name| opening.offered.contains(name));
     yes.set_field("Upgrade", b"websocket");
     yes.set_field("Sec-WebSocket-Accept", opening.accept.as_bytes());
