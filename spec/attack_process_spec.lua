@@ -88,7 +88,7 @@ local rows = {
     local core = require("caspian_net")
     local cap = core.nothing()
     local client = core.http_client(cap)
-    for _, value in ipairs{ cap, client, (core.http_start(client, "http://127.0.0.1:1/", "GET")) } do
+    for _, value in ipairs{ cap, client, (core.http_request(client, "http://127.0.0.1:1/", "GET", nil, nil, nil, nil, true)) } do
       io.write(type(value), " ", tostring(getmetatable(value)), " ")
     end
     print(net.allows("127.0.0.1", 1))]], "userdata false userdata false userdata false true" },
