@@ -95,7 +95,6 @@ local ROWS = {
     "function(r) assert(r:read(10)) assert(r:read()) end" },
   { "http2", "socket", "function(mine) return mine.http.client.new{ http2 = true, verify = false } end",
     "function(c) assert(c:post(h2 .. '/echo', ('x'):rep(300000)).ok) end" },
-  { "http2", nil, "function(mine) return { mine.fetch(h2 .. '/half', { stream = true, http2 = true, verify = false }) } end", "nothing" },
   { "exchange", "socket", "function(mine) return mine.fetch(http .. '/files/64k', { stream = true }) end",
     "function(r) assert(r:read(10)) assert(r:read()) end" },
   { "decode", "socket", "function(mine) return mine.http.client.new{} end", "function(c) assert(#c:get(http .. '/gzip').body > 60000) end" },
