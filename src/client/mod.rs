@@ -6,30 +6,36 @@
 
 pub mod batch;
 mod connector;
+mod decision;
 pub mod event_source;
 mod options;
 pub mod pool;
 mod reading;
+mod retrying;
 #[cfg(feature = "http2")]
 pub mod shared;
 pub mod stream;
+#[cfg(feature = "http2")]
+mod together;
 mod transaction;
 pub mod upload;
 pub mod websocket;
 
 pub use options::{Http2, Options, Timings};
 pub use reading::came_short;
-
 #[cfg(feature = "http2")]
-use crate::http::http2::session::Session;
+pub use together::first_answered;
+
 use crate::{
     client::{
         connector::{Connected, Connector, credentials},
+        decision::{Attempt, Next},
         pool::Pool,
+        retrying::dice,
         transaction::{Transaction, limited},
         upload::{Source, Upload},
     },
-    deadline::{Deadline, now, pause, wall},
+    deadline::{Deadline, now, wall},
     error::{Error, Kind, Result},
     http::{
         auth::{Auth, BodyHash},
@@ -38,10 +44,9 @@ use crate::{
         decode::{self, Decoder},
         fields::Fields,
         record::Record,
-        redirect,
+        redirect::Hop,
         request::{Draft, Form, Request},
         response::Head,
-        retry::Retry,
         url::Scheme,
     },
     net::Net,
@@ -58,9 +63,6 @@ const OP: &str = "fetch";
 const DRAIN: u64 = 64 * 1024;
 /// And for how long.
 const DRAIN_TIME: Duration = Duration::from_millis(100);
-/// And for how long one of several shared connections is waited for before the others are looked at.
-#[cfg(feature = "http2")]
-const TURN: Duration = Duration::from_millis(20);
 /// How long a server may take to say 100 Continue; then the body goes anyway.
 const EXPECT: Duration = Duration::from_secs(1);
 
@@ -193,57 +195,6 @@ impl Fetch {
         }
     }
 
-    /// Sends the request, as far as that goes without the caller: [`Fetch::step`] goes on from there.
-    #[cfg(feature = "http2")]
-    pub fn launch(&mut self) -> Result<()> {
-        while matches!(self.at, At::Open | At::Expecting | At::Sending) {
-            if self.advance()?.is_some() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// True if its time is up, whatever is here.
-    #[cfg(feature = "http2")]
-    pub fn is_late(&self) -> bool {
-        self.deadline.is_past()
-    }
-
-    /// True if it begins with a pause, or its server is to be asked for something else than HTTP/2.
-    #[cfg(feature = "http2")]
-    pub fn stands_alone(&self) -> bool {
-        self.nap.is_some() || self.http1 || self.options.http2 == Http2::Never || self.request.fields().has("upgrade")
-    }
-
-    /// Goes on with a request that is out, up to the head of its answer; `None` where it is to be made anew, of which nothing has
-    /// been done: after a redirect, a challenge, or a failure that may pass.
-    #[cfg(feature = "http2")]
-    pub fn land(&mut self) -> Result<Option<Step>> {
-        loop {
-            match self.advance()? {
-                None if self.at == At::Open => return Ok(None),
-                None => (),
-                step => return Ok(step),
-            }
-        }
-    }
-
-    /// True if the next [`Fetch::launch`] makes a request anew that may go over the same connection, and at once.
-    #[cfg(feature = "http2")]
-    pub fn stays(&self) -> bool {
-        self.at == At::Open && self.nap.is_none() && !self.retried && !self.http1
-    }
-
-    /// Its time is up by [`first_answered`]: it takes what is here, and then says so itself.
-    #[cfg(feature = "http2")]
-    pub fn hurry(&mut self) {
-        let patience = self.patience();
-        if let Some(transaction) = &mut self.transaction {
-            transaction.hurry(patience);
-        }
-    }
-
     fn advance(&mut self) -> Result<Option<Step>> {
         self.usable()?;
         let done = match self.at {
@@ -267,19 +218,6 @@ impl Fetch {
             }
         }
         Ok(None)
-    }
-
-    /// True if its request is under way on a connection that others share.
-    #[cfg(feature = "http2")]
-    pub fn is_shared(&self) -> bool {
-        self.transaction.as_deref().is_some_and(|transaction| transaction.shared().is_some())
-    }
-
-    /// True if one more request would go out at once on the connection that others share.
-    #[cfg(feature = "http2")]
-    pub fn has_room(&self) -> bool {
-        let shared = self.transaction.as_deref().and_then(Transaction::shared);
-        shared.is_some_and(|shared| shared.has_room())
     }
 
     /// Sends a piece of the request's body; an empty one is its end.
@@ -425,7 +363,7 @@ impl Fetch {
 
     /// True if a 401, or a 407 of a proxy that forwards, is worth an answer, and the request can be made again.
     fn is_challenge(&mut self, head: &Head) -> bool {
-        if !self.upload.as_deref().is_none_or(Upload::is_fresh) {
+        if !self.is_repeatable() {
             return false;
         }
         let (auth, field) = match head.status {
@@ -503,52 +441,55 @@ impl Fetch {
                 jar.store(&self.request.url, line, today);
             }
         }
-        if self.is_challenge(&head) {
-            self.drain();
-            self.again();
-            return Ok(());
-        }
-        if head.status == 417 && self.expects() && self.upload.as_deref().is_none_or(Upload::is_fresh) {
-            // The server does not know the expectation: once more, without it (RFC 9110 section 15.5.18).
-            self.drain();
-            self.request.fields_mut().retain(|name| !name.eq_ignore_ascii_case(b"expect"));
-            self.again();
-            return Ok(());
-        }
-        let hop = match self.options.follow_redirects && redirect::is_redirect(head.status) {
-            true => redirect::next(&self.request, &head, &self.options.redirects)?,
-            false => None,
+        let attempt = Attempt {
+            challenged: self.is_challenge(&head),
+            again: self.is_repeatable(),
+            request: &self.request,
+            options: &self.options,
+            hops: self.chain.len(),
+            tries: self.tries,
+            left: self.deadline.left(),
+            framing: self.transaction.as_ref().and_then(|transaction| transaction.framing()),
         };
-        let Some(hop) = hop else {
-            let wait = self.retry().and_then(|retry| retry.after_answer(&head, self.tries, wall(), dice()));
-            if let Some(wait) = wait.filter(|wait| self.fits(*wait)) {
+        match attempt.after(&head, || (wall(), dice()))? {
+            Next::Answer(decoder) => return self.take(head, decoder, now),
+            Next::Redirect(hop) => self.redirect(hop),
+            Next::Authenticate => {
+                self.drain();
+                self.again();
+            }
+            Next::WithoutExpect => {
+                self.drain();
+                self.request.fields_mut().retain(|name| !name.eq_ignore_ascii_case(b"expect"));
+                self.again();
+            }
+            Next::Retry(wait) => {
                 self.drain();
                 self.pause(wait);
-                return Ok(());
             }
-            let Some(transaction) = &mut self.transaction else { return Err(broken("no connection")) };
-            self.framing = transaction.framing();
-            if self.options.decompress && head.status != 206 && self.framing != Some(Framing::Empty) {
-                let decoder = Decoder::new(&head.fields)?;
-                self.decoder = decoder.map(|decoder| Box::new(decode::Reader::new(decoder)));
-            }
-            self.head = Some(head);
-            self.at = At::Body;
-            if self.options.open_ended {
-                self.deadline = Deadline::never();
-            }
-            if transaction.ended() {
-                self.finish(now);
-            }
-            return Ok(());
-        };
-        if self.chain.len() >= self.options.max_redirects {
-            return Err(broken(format!("more than {} redirects", self.options.max_redirects)));
         }
+        Ok(())
+    }
+
+    /// The answer is the caller's.
+    fn take(&mut self, head: Box<Head>, decoder: Option<Decoder>, now: Instant) -> Result<()> {
+        let Some(transaction) = &mut self.transaction else { return Err(broken("no connection")) };
+        self.framing = transaction.framing();
+        self.decoder = decoder.map(|decoder| Box::new(decode::Reader::new(decoder)));
+        self.head = Some(head);
+        self.at = At::Body;
+        if self.options.open_ended {
+            self.deadline = Deadline::never();
+        }
+        if transaction.ended() {
+            self.finish(now);
+        }
+        Ok(())
+    }
+
+    /// Goes to where the answer leads.
+    fn redirect(&mut self, hop: Hop) {
         if hop.crossed {
-            if self.options.unix.is_some() {
-                return Err(broken("the redirect leads to another origin, away from the socket of the option `unix`"));
-            }
             self.auth = None;
             Options::forget_certificate(&mut self.options);
         }
@@ -561,7 +502,11 @@ impl Fetch {
         }
         (self.retried, self.http1) = (false, false);
         self.at = At::Open;
-        Ok(())
+    }
+
+    /// True if the request has no body, or one that can be sent from its beginning.
+    fn is_repeatable(&self) -> bool {
+        self.upload.as_deref().is_none_or(Upload::is_fresh)
     }
 
     /// For the record and the log.
@@ -632,113 +577,6 @@ impl Fetch {
         self.at = At::Waiting;
     }
 
-    /// A reused connection that died without a byte of answer is the server's idle timeout, not its answer: once, an
-    /// idempotent request may try again (RFC 9110 section 9.2.2). So may any that the server has certainly not looked at.
-    fn may_retry(&self, err: &Error) -> bool {
-        let Some(transaction) = self.transaction.as_ref().filter(|_| !self.retried) else { return false };
-        let again = self.upload.as_deref().is_none_or(Upload::is_fresh);
-        let stale = transaction.is_stale() && self.request.method.is_idempotent();
-        again && err.is(Kind::ConnectionReset) && (stale || transaction.is_unprocessed())
-    }
-
-    /// Back to the start of this hop, body and all.
-    fn again(&mut self) {
-        self.transaction = None;
-        self.retried = false;
-        self.at = At::Open;
-        if let Some(upload) = &mut self.upload {
-            upload.rewind();
-        }
-    }
-
-    /// After a failure that may pass: waits and goes back, if the option `retry` says so; else the failure.
-    fn retry_later(&mut self, err: Error) -> Result<()> {
-        // Where nobody listens yet nothing was sent: so any method may ask again.
-        let retry = if err.is_absence() { self.retry_unsent() } else { self.retry() };
-        let wait = retry.and_then(|retry| retry.after_failure(&err, self.tries, dice()));
-        if !wait.is_some_and(|wait| self.fits(wait)) {
-            return Err(err);
-        }
-        self.transaction = None;
-        self.pause(wait.unwrap_or_default());
-        Ok(())
-    }
-
-    /// A body that is gathered after all ends within [`Options::timeout`], like any other.
-    pub fn bound(&mut self) {
-        if self.options.open_ended {
-            self.deadline = Deadline::started(self.options.timeout, self.asked);
-        }
-    }
-
-    /// True if [`Fetch::answer_again`] may make the request again after `err` ended the body.
-    pub fn would_ask_again(&self, err: &Error) -> bool {
-        self.at == At::Failed && self.retry().is_some_and(|retry| retry.after_failure(err, self.tries, 0).is_some())
-    }
-
-    /// After `err` ended the body: waits, and goes on to the head of another answer if the option `retry` says so; else the
-    /// failure. For a body of which nobody has been handed anything.
-    pub fn answer_again(&mut self, err: Error) -> Result<()> {
-        if self.at != At::Failed {
-            return Err(err);
-        }
-        self.retry_later(err)?;
-        self.sleep()?;
-        if self.options.open_ended {
-            // The body had no end set; the next head has, as the first one had.
-            self.asked = now();
-            self.deadline = Deadline::started(self.options.timeout, self.asked);
-        }
-        loop {
-            match self.step()? {
-                Step::Head => return Ok(()),
-                Step::Sent => (),
-                Step::Piece => return Err(Error::new(Kind::Socket, "no piece of a body can be asked for again")),
-            }
-        }
-    }
-
-    /// The option `retry`, for a request that can be made again.
-    fn retry(&self) -> Option<&Retry> {
-        self.retry_unsent().filter(|_| self.request.method.is_idempotent())
-    }
-
-    /// The same for a request of which nothing has reached anybody.
-    fn retry_unsent(&self) -> Option<&Retry> {
-        self.options.retry.as_ref().filter(|_| self.upload.as_deref().is_none_or(Upload::is_fresh))
-    }
-
-    /// The deadline of the wait for more of its answer, the silence so far included.
-    #[cfg(feature = "http2")]
-    fn patience(&self) -> Deadline {
-        let Some(limit) = self.options.read_timeout else { return self.deadline.clone() };
-        let heard = self.transaction.as_deref().and_then(Transaction::heard).unwrap_or(self.since);
-        let silence = Deadline::started(Some(limit), heard);
-        match self.deadline.left() {
-            Some(left) if silence.left().is_none_or(|silence| left <= silence) => self.deadline.clone(),
-            _ => silence,
-        }
-    }
-
-    /// A wait that would end past the deadline is not begun.
-    fn fits(&self, wait: Duration) -> bool {
-        self.deadline.left().is_none_or(|left| wait < left)
-    }
-
-    /// Back to the start of this hop, which begins with a pause.
-    fn pause(&mut self, wait: Duration) {
-        self.nap = Some(wait);
-        self.tries += 1;
-        self.again();
-    }
-
-    /// The pause that was spoken of.
-    fn sleep(&mut self) -> Result<()> {
-        let Some(wait) = self.nap.take() else { return Ok(()) };
-        pause(wait, OP)?;
-        self.net.alive()
-    }
-
     fn fail(&mut self, err: Error) -> Error {
         (self.transaction, self.decoder) = (None, None);
         self.at = At::Failed;
@@ -786,46 +624,6 @@ fn signed(auth: &Auth, upload: Option<&mut Upload>, deadline: &Deadline) -> Resu
     }
     upload.rewind();
     Ok(Some(hash))
-}
-
-/// Waits until one of those that share the first one's connection can go on with its answer, or its time is up, which is told too: its
-/// place. `None` where there is no telling without going on with one.
-#[cfg(feature = "http2")]
-pub fn first_answered<'a>(fetches: impl Iterator<Item = &'a mut Fetch>) -> Option<(usize, bool)> {
-    let mut fetches: Vec<&mut Fetch> = fetches.collect();
-    let shared = fetches.first()?.transaction.as_deref()?.shared()?.clone();
-    if !shared.is_ours() {
-        return None;
-    }
-    let nearest = fetches.iter().enumerate().min_by_key(|(_, fetch)| fetch.patience().left().unwrap_or(Duration::MAX));
-    let (late, deadline) = nearest.map(|(at, fetch)| (at, fetch.patience()))?;
-    // Where connections are several, one after the other is looked at.
-    let others = |fetch: &&mut Fetch| fetch.transaction.as_deref().and_then(Transaction::shared).cloned();
-    let others: Vec<_> = fetches.iter().filter_map(others).filter(|other| !Arc::ptr_eq(other, &shared)).collect();
-    loop {
-        let mut look = |shared: &Arc<shared::Shared>, session: &mut Session| {
-            let mut answered = fetches.iter_mut().map(|fetch| match fetch.transaction.as_deref_mut() {
-                Some(transaction) => transaction.look(shared, session),
-                None => true,
-            });
-            answered.position(|answered| answered)
-        };
-        if let Some(found) = others.iter().find_map(|other| other.glance(|session| look(other, session))) {
-            return Some((found, false));
-        }
-        let wait = deadline.within((!others.is_empty()).then_some(TURN));
-        return match shared.wait(&wait, None, |session| Ok(look(&shared, session))) {
-            Ok(found) => Some((found, false)),
-            Err(fault) if !fault.error.is(Kind::Timeout) => Some((0, true)),
-            Err(_) if deadline.is_past() => Some((late, true)),
-            Err(_) => continue,
-        };
-    }
-}
-
-/// Any number, so that clients that failed together do not come back together.
-fn dice() -> u32 {
-    getrandom::u32().unwrap_or(u32::MAX)
 }
 
 /// Adds the time from `since` to `now` to `phase`, and begins the next one.
