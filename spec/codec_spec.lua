@@ -233,7 +233,7 @@ describe("json", function()
   end)
 
   local wrong = {
-    { "decode", { "" }, "bad argument #1 to 'decode' (malformed JSON: EOF while parsing a value at line 1 column 0)" },
+    { "decode", { "" }, "bad argument #1 to 'decode' (malformed JSON: the text is empty)" },
     { "decode", { '{"a":1,}' }, "bad argument #1 to 'decode' (malformed JSON: trailing comma at line 1 column 8)" },
     { "decode", { '"\\x"' }, "bad argument #1 to 'decode' (malformed JSON: invalid escape at line 1 column 3)" },
     { "decode", { "1 2" }, "bad argument #1 to 'decode' (malformed JSON: trailing characters at line 1 column 3)" },

@@ -103,6 +103,8 @@ describe("HTTP/2", function()
     -- Nobody falls back from what was to be spoken without asking.
     fails.with("network/tls", mine.fetch, https .. "/hello", { ca_bundle = ca, http2 = "prior" })
     fails.with("network/protocol", mine.fetch, "http://127.0.0.1:" .. servers.http .. "/hello", { http2 = "prior", timeout = 10 })
+    local err = fails.with("network/protocol", mine.fetch, clear .. "/1k", { timeout = 10 })
+    assert.truthy(err.message:find('needs http2 = "prior"', 1, true), err.message)
     for _, odd in ipairs{ 1, "h2", "", {} } do
       fails.plainly('http2 must be true, false or "prior"', mine.fetch, h2, { http2 = odd })
     end

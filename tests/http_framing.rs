@@ -318,6 +318,7 @@ fn heads() {
         ("NUL in the reason", b"HTTP/1.1 200 O\0K\r\n\r\n", PROTOCOL),
         ("carriage return in the reason", b"HTTP/1.1 200 O\rK\r\n\r\n", PROTOCOL),
         ("RTSP", b"RTSP/1.0 200 OK\r\n\r\n", PROTOCOL),
+        ("HTTP/2", b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64", PROTOCOL),
         ("ICY", b"ICY 200 OK\r\n\r\n", PROTOCOL),
         ("0.9", b"<html>hello</html>", PROTOCOL),
         ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n", PROTOCOL),

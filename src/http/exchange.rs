@@ -8,7 +8,7 @@ use super::{
     body::{Asked, Chunk, Chunks, Framing, framing},
     broken,
     fields::Fields,
-    response::{Budget, EmptyLine, Head, may_be_http, parse_head, read_head},
+    response::{Budget, EmptyLine, Head, may_be_http, not_http, parse_head, read_head},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -209,7 +209,7 @@ impl Exchange {
             return Ok(Fed { used, event: self.came(head)? });
         }
         if self.text.len() < 8 && !may_be_http(&self.text, input) {
-            return Err(broken("the answer is not HTTP/1.1 or HTTP/1.0"));
+            return Err(not_http(self.text.first().or(input.first())));
         }
         let end = self.line.find(input);
         let used = end.unwrap_or(input.len());

@@ -189,7 +189,7 @@ fn unfolded<'a>(bytes: &'a [u8], from: usize, budget: &mut Budget) -> Result<Cow
 pub(crate) fn read_head(bytes: &[u8], budget: &mut Budget) -> Result<Option<(Box<Head>, usize)>> {
     // httparse skips empty lines in front, which only servers should (RFC 9112 section 2.2).
     if !may_be_http(b"", bytes) {
-        return Err(not_http());
+        return Err(not_http(bytes.first()));
     }
     let mut room = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
     let room = room.get_mut(..budget.fields).unwrap_or_default();
@@ -199,14 +199,14 @@ pub(crate) fn read_head(bytes: &[u8], budget: &mut Budget) -> Result<Option<(Box
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Ok(None),
         Err(Bad::TooManyHeaders) => return Err(too_many()),
-        Err(Bad::Version) => return Err(not_http()),
+        Err(Bad::Version) => return Err(not_http(None)),
         Err(Bad::Status) => return Err(broken("malformed status line")),
         Err(why) => return Err(broken(format!("malformed header: {}", message(why)))),
     };
     let version = match response.version {
         Some(1) => Version::Http11,
         Some(0) => Version::Http10,
-        _ => return Err(not_http()),
+        _ => return Err(not_http(None)),
     };
     let status = response.code.unwrap_or(0);
     if !(100..=999).contains(&status) {
@@ -250,8 +250,13 @@ fn reason(head: &[u8]) -> &[u8] {
     line.get("HTTP/1.1 200 ".len()..).unwrap_or_default()
 }
 
-fn not_http() -> Error {
-    broken("the answer is not HTTP/1.1 or HTTP/1.0")
+/// Whose first byte is this. A server that speaks HTTP/2 alone begins with SETTINGS, whose length has three bytes (RFC 9113 sections 3.4
+/// and 4.1).
+pub(crate) fn not_http(first: Option<&u8>) -> Error {
+    broken(match first {
+        Some(0) => "the answer is not HTTP/1.1 or HTTP/1.0; a server that speaks only HTTP/2 needs http2 = \"prior\"",
+        _ => "the answer is not HTTP/1.1 or HTTP/1.0",
+    })
 }
 
 fn too_many() -> Error {

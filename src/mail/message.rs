@@ -106,7 +106,7 @@ pub fn header(name: &str, value: &str) -> Result<(), String> {
 /// Checks a text of one line.
 pub fn text(value: &str) -> Result<(), String> {
     match value.chars().find(|c| c.is_control() && *c != '\t') {
-        Some('\r' | '\n' | '\0') => Err("it holds CR, LF or NUL, which would begin another header".into()),
+        Some('\r' | '\n' | '\0') => Err("it holds CR, LF or NUL; a text of one line is needed".into()),
         Some(c) => Err(format!("it holds a control character (U+{:04X})", u32::from(c))),
         None => Ok(()),
     }

@@ -190,7 +190,7 @@ impl Reader<'_> {
         }
         self.at += 1;
         if !self.rest().starts_with('?') {
-            return fail(self.at, "a group is optional: `?` follows its brace");
+            return fail(self.at, "a group is optional: write `{…}?`; a parameter is written `:name`");
         }
         self.at += 1;
         Ok(())

@@ -46,11 +46,11 @@ pub fn decode(lua: &Lua, text: &[u8]) -> Answer<Value> {
     Ok(made.map_err(|e| match seed.full {
         true => Error::new(Kind::TooLarge, format!("no memory for the values of {} bytes of JSON", text.len())),
         false => {
-            let why = e.to_string();
-            Error::new(
-                Kind::Protocol,
-                format!("malformed JSON: {}", why.replace(DEEP, "nested more than 127 levels deep")),
-            )
+            let why = match text.trim_ascii().is_empty() {
+                true => "the text is empty".to_owned(),
+                false => e.to_string().replace(DEEP, "nested more than 127 levels deep"),
+            };
+            Error::new(Kind::Protocol, format!("malformed JSON: {why}"))
         }
     })?)
 }
