@@ -50,7 +50,7 @@ pub unsafe fn bytes<'a>(state: *mut ffi::lua_State, index: c_int) -> &'a [u8] {
 /// The bytes of the string at `index`, if one stands there. Raises nothing.
 ///
 /// # Safety
-/// As of [`bytes`].
+/// As of [`bytes()`].
 pub unsafe fn string<'a>(state: *mut ffi::lua_State, index: c_int) -> Option<&'a [u8]> {
     // SAFETY: the caller's condition.
     unsafe { (ffi::lua_type(state, index) == ffi::LUA_TSTRING).then(|| bytes(state, index)) }
