@@ -13,6 +13,7 @@ use crate::{
 };
 use std::{
     alloc::{Layout, alloc_zeroed},
+    collections::TryReserveError,
     ptr::NonNull,
 };
 
@@ -51,8 +52,15 @@ pub fn reserve(buffer: &mut Vec<u8>, more: usize) -> Result<()> {
     if more > LITTLE && !is_whole() {
         return Err(no_memory(buffer.len().saturating_add(more)));
     }
+    let exactly = |buffer: &mut Vec<u8>| -> std::result::Result<(), TryReserveError> {
+        // A buffer that grows to the end in small steps leaves as much as a large one that is made at once: Lua has an allocator of its own.
+        let needed = buffer.len().saturating_add(more);
+        buffer.try_reserve_exact(more.saturating_add(SPARE))?;
+        buffer.shrink_to(needed);
+        Ok(())
+    };
     // Twice as much as there was, or where that is too much, what is needed.
-    let reserved = buffer.try_reserve(more).or_else(|_| buffer.try_reserve_exact(more));
+    let reserved = buffer.try_reserve(more).or_else(|_| exactly(buffer));
     if reserved.is_ok() && (more < SPARE || has(SPARE)) {
         return Ok(());
     }
