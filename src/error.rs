@@ -33,8 +33,16 @@ pub enum Kind {
     Protocol,
     /// A cap was reached.
     TooLarge,
-    /// Any other socket error, use after close, interrupted.
+    /// Any other socket error, and the four below, which have its class in Lua.
     Socket,
+    /// The host wanted its thread back: nobody's fault, and nothing that another attempt mends.
+    Interrupted,
+    /// What was asked is closed.
+    Closed,
+    /// The capability was revoked.
+    Revoked,
+    /// A defect of ours.
+    Internal,
 }
 
 /// The words of the kinds, once.
@@ -71,6 +79,10 @@ classes! {
     Protocol "protocol",
     TooLarge "too_large",
     Socket "socket",
+    Interrupted "socket",
+    Closed "socket",
+    Revoked "socket",
+    Internal "socket",
 }
 
 impl Kind {
@@ -79,11 +91,12 @@ impl Kind {
         match self {
             Kind::AddressNotAllowed | Kind::RequestNotAllowed => Some(Kind::HostNotAllowed),
             Kind::TooLarge => Some(Kind::Protocol),
+            Kind::Interrupted | Kind::Closed | Kind::Revoked | Kind::Internal => Some(Kind::Socket),
             _ => None,
         }
     }
 
-    /// Every kind, for tables and tests.
+    /// Every kind that has a class of its own, for tables and tests.
     pub const ALL: [Kind; 12] = [
         Kind::HostNotAllowed,
         Kind::PortNotAllowed,
@@ -127,8 +140,6 @@ pub struct Fields {
     pub sent: Option<u64>,
     /// One line from the layer below.
     pub cause: Option<String>,
-    /// The host wanted its thread back: nobody's fault, and nothing that another attempt mends.
-    interrupted: bool,
     /// Nobody listens at a Unix socket's path, or not yet: nothing was sent.
     absent: bool,
 }
@@ -147,7 +158,6 @@ impl Error {
             partial: None,
             sent: None,
             cause: None,
-            interrupted: false,
             absent: false,
         }))
     }
@@ -155,20 +165,18 @@ impl Error {
     /// The end of a wait because the host wants its thread back.
     #[doc(hidden)]
     pub fn interruption(what: &str) -> Self {
-        let mut error = Error::new(Kind::Socket, format!("{what}: interrupted"));
-        error.0.interrupted = true;
-        error
+        Error::new(Kind::Interrupted, format!("{what}: interrupted"))
     }
 
     /// A defect of ours, as far as it is known.
     #[doc(hidden)]
     pub fn internal(what: impl fmt::Display) -> Self {
-        Error::new(Kind::Socket, format!("internal error: {what}"))
+        Error::new(Kind::Internal, format!("internal error: {what}"))
     }
 
     /// True of [`Error::interruption`].
     pub fn is_interruption(&self) -> bool {
-        self.0.interrupted
+        self.0.kind == Kind::Interrupted
     }
 
     /// An operating system's error: its kind where one fits, `socket` otherwise. `what` is the act: `"connect"`.

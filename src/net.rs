@@ -158,7 +158,7 @@ impl Net {
         if self.is_alive() {
             return Ok(());
         }
-        Err(Error::new(Kind::Socket, "this network capability was revoked"))
+        Err(Error::new(Kind::Revoked, "this network capability was revoked"))
     }
 
     /// May `host:port` be connected to? Asked by name, before DNS.

@@ -43,7 +43,7 @@ fn an_interrupt_ends_them_all() {
     });
     let err = gather(streams.iter_mut().collect(), &Limits::default()).unwrap_err();
     stop.join().unwrap();
-    assert_eq!(err.kind(), Kind::Socket);
+    assert_eq!(err.kind(), Kind::Interrupted);
     assert!(err.fields().message.contains("interrupted"), "{err:?}");
     assert!(started.elapsed() < Duration::from_secs(3));
     assert!(!deadline::take_interrupt(), "it was told");

@@ -122,7 +122,7 @@ impl EventSource {
                 State::Open | State::Over if self.found.is_some() => return self.found.take().transpose(),
                 State::Open => self.net.alive().map_err(|err| err.op(OP))?,
                 State::Over => return Ok(None),
-                State::Closed => return Err(Error::new(Kind::Socket, "the event stream is closed").op(OP)),
+                State::Closed => return Err(Error::new(Kind::Closed, "the event stream is closed").op(OP)),
             }
             if let Some(event) = self.parse()? {
                 return Ok(Some(event));

@@ -426,7 +426,7 @@ impl Fetch {
     /// Waits for the final head, and goes where it leads.
     fn wait(&mut self) -> Result<()> {
         let Some(transaction) = &mut self.transaction else {
-            return Err(Error::new(Kind::Socket, "the request was closed"));
+            return Err(Error::new(Kind::Closed, "the request was closed"));
         };
         let head = match transaction.receive(&self.deadline, self.options.read_timeout) {
             Ok(head) => head,

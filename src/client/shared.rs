@@ -375,5 +375,5 @@ impl Drop for Stream {
 }
 
 fn gone() -> Error {
-    Error::new(Kind::Socket, "the request was closed")
+    Error::new(Kind::Closed, "the request was closed")
 }

@@ -501,7 +501,7 @@ impl Drop for WebSocket {
 }
 
 fn gone() -> Error {
-    Error::new(Kind::Socket, "the WebSocket is closed")
+    Error::new(Kind::Closed, "the WebSocket is closed")
 }
 
 fn mask_of(serves: bool) -> Result<Option<[u8; 4]>> {

@@ -58,8 +58,16 @@ impl Layer {
 
     /// The flag of the rule that denies: `--deny-net=private`.
     pub fn deny_rule(&self, host: &Host, port: u16) -> Option<String> {
-        let rule = self.deny.find(host, port).or_else(|| self.deny.find(&aliased(host)?, port))?;
-        Some(flag("--deny-net", rule))
+        Some(flag("--deny-net", self.denying(host, port)?))
+    }
+
+    /// True if that is the rule about all private addresses.
+    pub fn denies_private(&self, host: &Host, port: u16) -> bool {
+        matches!(self.denying(host, port), Some((Pattern::Private, _)))
+    }
+
+    fn denying(&self, host: &Host, port: u16) -> Option<Rule> {
+        self.deny.find(host, port).or_else(|| self.deny.find(&aliased(host)?, port))
     }
 
     /// Sorted and canonical.

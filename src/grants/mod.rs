@@ -417,8 +417,7 @@ impl Grants {
     fn denies_address(&self, ip: IpAddr, port: u16) -> Option<&'static str> {
         let host = Host::Ip(ip);
         let layer = self.layers().find(|layer| !layer.deny.is_empty() && layer.denies(&host, port))?;
-        let private = layer.deny_rule(&host, port).is_some_and(|rule| rule.starts_with("--deny-net=private"));
-        Some(if private { "--deny-net=private" } else { "--deny-net" })
+        Some(if layer.denies_private(&host, port) { "--deny-net=private" } else { "--deny-net" })
     }
 }
 

@@ -151,7 +151,7 @@ impl Client {
         net.alive()?;
         check_block(op)?;
         if self.closed.get() {
-            return Err(Error::new(Kind::Socket, "the client is closed").op(op).into());
+            return Err(Error::new(Kind::Closed, "the client is closed").op(op).into());
         }
         let (mut url, method) = (self.parse(url)?, Method::parse(method).or_else(wrong)?);
         let leaves = self.leaves(&url);

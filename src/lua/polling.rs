@@ -186,7 +186,7 @@ fn settle(socket: &Socket) -> bool {
 }
 
 fn closed() -> Failure {
-    Error::new(Kind::Socket, "poll: a socket is closed").op("poll").into()
+    Error::new(Kind::Closed, "poll: a socket is closed").op("poll").into()
 }
 
 /// Waits until one that wakes stirs, the deadline, or the end of a handshake's time: which of `all` stir then.

@@ -242,7 +242,7 @@ impl Socket {
             return Ok(**last);
         }
         match &*self.look()? {
-            Item::Closed => Err(Error::new(Kind::Socket, "local address: the socket is closed")),
+            Item::Closed => Err(Error::new(Kind::Closed, "local address: the socket is closed")),
             item => item.local(),
         }
     }
@@ -335,7 +335,7 @@ impl Socket {
 }
 
 fn closed(op: &str) -> Error {
-    Error::new(Kind::Socket, format!("{op}: the socket is closed"))
+    Error::new(Kind::Closed, format!("{op}: the socket is closed"))
 }
 
 /// Seconds as they come from Lua: `None` inside for `math.huge`; no answer for NaN and negatives.

@@ -138,7 +138,7 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
             Item::TlsListener(listener) => listener
                 .accept(&deadline, &mut |peer, error| log_handshake(cap, peer, error))
                 .map(|tls| (Conn::tls(tls), Class::Ssl)),
-            _ => return Err(Error::new(Kind::Socket, "accept: the listener is closed").op("accept").into()),
+            _ => return Err(Error::new(Kind::Closed, "accept: the listener is closed").op("accept").into()),
         };
         let (conn, class) = accepted.map_err(|e| socket.told(e, "accept"))?;
         let peer = conn.wire().remote();
@@ -180,7 +180,7 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
             Item::Stream(conn) => conn,
             // Closed, or in use by a call that this one interrupts (`take` gave nothing away then).
             _ => {
-                return Err(Error::new(Kind::Socket, "starttls: the socket is closed").op("starttls").into());
+                return Err(Error::new(Kind::Closed, "starttls: the socket is closed").op("starttls").into());
             }
         };
         let wire = match conn.into_wire() {

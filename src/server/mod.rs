@@ -611,7 +611,7 @@ impl Engine {
 }
 
 fn gone() -> Error {
-    Error::new(Kind::Socket, "the server is closed")
+    Error::new(Kind::Closed, "the server is closed")
 }
 
 fn broken(error: &io::Error) -> Error {

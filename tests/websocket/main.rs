@@ -247,7 +247,7 @@ fn what_came_with_the_handshake_is_not_lost() {
     assert_eq!(ws.recv(&secs(10.0)).unwrap(), goodbye);
     assert_eq!(ws.recv(&secs(0.0)).unwrap(), goodbye, "and again");
     assert!(!ws.is_open());
-    assert_eq!(ws.send(Form::Text, b"x", &secs(1.0)).unwrap_err().kind(), Kind::Socket);
+    assert_eq!(ws.send(Form::Text, b"x", &secs(1.0)).unwrap_err().kind(), Kind::Closed);
     assert!(ws.close(&Goodbye { code: 1000, reason: String::new() }, &secs(1.0)));
     server.thread.join().unwrap();
 }
@@ -412,7 +412,7 @@ fn goodbyes() {
     let mut ws = server.open();
     assert!(ws.close(&leave(4000), &secs(10.0)));
     assert_eq!(ws.goodbye().map(|g| g.code), Some(4000));
-    assert_eq!(ws.recv(&secs(0.0)).unwrap_err().kind(), Kind::Socket);
+    assert_eq!(ws.recv(&secs(0.0)).unwrap_err().kind(), Kind::Closed);
     server.thread.join().unwrap();
     // It does not.
     let (go, wait) = mpsc::channel::<()>();

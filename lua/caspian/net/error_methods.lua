@@ -28,9 +28,10 @@ local WORDS = {
   socket = "network",
 }
 
---- Each class by its whole name, with its parent's.
-local PARENT = { [NETWORK] = "puck.uno/error" }
+--- Each class by its whole name, with its parent's; and with its last word.
+local PARENT, LAST = { [NETWORK] = "puck.uno/error" }, {}
 for word, parent in next, WORDS do
+  LAST[NETWORK .. "/" .. word] = word
   PARENT[NETWORK .. "/" .. word] = parent == "network" and NETWORK or NETWORK .. "/" .. parent
 end
 
@@ -72,6 +73,12 @@ function M.is(self, class)
     name = PARENT[name]
   end
   return false
+end
+
+--- The last word of an error's class: `timeout`; nil for another value.
+function M.word(value)
+  local own = fields[value]
+  return own and LAST[own.class]
 end
 
 --- The directory of the front's files, as functions in them say where they are from.

@@ -125,7 +125,7 @@ end
 -- side knows.
 local function fail(hop, err, hidden)
   if type(err) ~= "table" then error(err, 0) end
-  local class = match(err.class, "[^/]*$")
+  local class = errors.word(err)
   local changes = { url = brief(hop.shown), [errors.PLACELESS] = true }
   if hop.shown == hop.url then changes.host, changes.port = hop.host, hop.port end
   if hidden then
@@ -337,7 +337,7 @@ local function pass(guard, hop, request, decided)
       local why
       now, why = decide(guard, req.url, method)
       if not now then
-        local class = type(why) == "table" and match(why.class or "", "[^/]*$") or "request_not_allowed"
+        local class = errors.word(why) or "request_not_allowed"
         refuse(guard, hop, class, "middleware changed the request to one that is not allowed", method, req.url)
       end
       ask(guard, hop, now, method)
@@ -383,7 +383,7 @@ local function fetch(guard, url, given)
       request.method, url)
   end
   if not decided then
-    core.guard_log(guard.client, request.method, url, match(why.class, "[^/]*$"))
+    core.guard_log(guard.client, request.method, url, errors.word(why))
     -- What has an `@` may hold a password.
     local shown = not find(url, "@", 1, true) and brief(url) or nil
     error(errors.altered(why, { op = "fetch", url = shown, [errors.PLACELESS] = true }), 0)
@@ -408,7 +408,7 @@ local function fetch(guard, url, given)
     hop = { number = hop.number + 1, shown = shown, crossed = hop.crossed or crossed, clock = hop.clock }
     decided, why = decide(guard, request.given, request.method)
     if not decided then
-      local class = type(why) == "table" and match(why.class or "", "[^/]*$") or "request_not_allowed"
+      local class = errors.word(why) or "request_not_allowed"
       refuse(guard, hop, class, "the guard does not allow the target of the redirect", request.method, request.given)
     end
     -- The same URL in its one form; another one stays as it was.

@@ -63,6 +63,10 @@ pub enum Progress {
     Done,
     /// Ask again when the socket can be written.
     Started,
+    /// Another call has begun it.
+    UnderWay,
+    /// It stood before.
+    Stands,
 }
 
 impl Bare {
@@ -222,6 +226,8 @@ fn start(fd: BorrowedFd<'_>, connect: impl Fn(BorrowedFd<'_>) -> rustix::io::Res
         Ok(()) if meets_itself(fd) => Err(failed("connect", Errno::CONNREFUSED)),
         Ok(()) => Ok(Progress::Done),
         Err(Errno::INPROGRESS | Errno::AGAIN) => Ok(Progress::Started),
+        Err(Errno::ALREADY) => Ok(Progress::UnderWay),
+        Err(Errno::ISCONN) => Ok(Progress::Stands),
         Err(e) => Err(failed("connect", e)),
     }
 }

@@ -3,9 +3,10 @@
 use super::verify::Complaint;
 use crate::tls::trust;
 use rustls::{
-    AlertDescription as Alert, CertificateError, Error as Tls, InvalidMessage, PeerIncompatible,
+    AlertDescription as Alert, CertificateError, Error as Tls, InvalidMessage, OtherError, PeerIncompatible,
     pki_types::{CertificateDer, TrustAnchor, UnixTime},
 };
+use std::{fmt, sync::Arc};
 use webpki::Error as Pki;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
@@ -25,8 +26,7 @@ pub(crate) fn reason(error: &Tls) -> &'static str {
         Tls::DecryptError => "decryption failed or bad record mac",
         Tls::NoCertificatesPresented => "peer did not return a certificate",
         Tls::NoApplicationProtocol => "no application protocol",
-        Tls::General(message) if message == UNREADABLE => UNREADABLE,
-        Tls::General(message) if message.contains("certificate chain") => "no shared cipher",
+        Tls::Other(other) if other.0.is::<Unreadable>() => Flaw::Unreadable.words(),
         _ => "internal error",
     }
 }
@@ -87,7 +87,7 @@ pub(crate) fn chain(
     anchors: &[TrustAnchor<'_>],
     now: UnixTime,
 ) -> Vec<Complaint> {
-    let at = |depth, message| Complaint { depth, message };
+    let at = |depth, flaw| Complaint { depth, flaw };
     let chain = Chain::of(own, between);
     let mut all = Vec::new();
     match error {
@@ -98,72 +98,114 @@ pub(crate) fn chain(
         Pki::CaUsedAsEndEntity | Pki::UnsupportedCertVersion if chain.certs.len() == 1 => {
             all.extend(chain.headless());
         }
-        Pki::CaUsedAsEndEntity | Pki::RequiredEkuNotFoundContext(_) => {
-            all.push(at(0, "unsuitable certificate purpose"))
-        }
-        Pki::CertRevoked => all.push(at(0, "certificate revoked")),
-        Pki::UnknownRevocationStatus => all.push(at(0, "unable to get certificate CRL")),
-        Pki::CrlExpired { .. } => all.push(at(0, "CRL has expired")),
-        Pki::InvalidCrlSignatureForPublicKey => all.push(at(0, "CRL signature failure")),
+        Pki::CaUsedAsEndEntity | Pki::RequiredEkuNotFoundContext(_) => all.push(at(0, Flaw::Purpose)),
+        Pki::CertRevoked => all.push(at(0, Flaw::Revoked)),
+        Pki::UnknownRevocationStatus => all.push(at(0, Flaw::Other("unable to get certificate CRL"))),
+        Pki::CrlExpired { .. } => all.push(at(0, Flaw::Other("CRL has expired"))),
+        Pki::InvalidCrlSignatureForPublicKey => all.push(at(0, Flaw::Other("CRL signature failure"))),
         Pki::InvalidSignatureForPublicKey => all.push(match trust::short_issuer(own, between, anchors) {
-            Some(_) => at(1, "CA certificate key too weak"),
-            None => at(0, "certificate signature failure"),
+            Some(_) => at(1, Flaw::Other("CA certificate key too weak")),
+            None => at(0, Flaw::Signature),
         }),
-        Pki::EndEntityUsedAsCa => all.push(at(1, "invalid CA certificate")),
-        Pki::PathLenConstraintViolated => all.push(at(1, "path length constraint exceeded")),
+        Pki::EndEntityUsedAsCa => all.push(at(1, Flaw::Other("invalid CA certificate"))),
+        Pki::PathLenConstraintViolated => all.push(at(1, Flaw::Other("path length constraint exceeded"))),
         Pki::NameConstraintViolation => all.push(match trust::unchecked_constraint(own, between, anchors) {
-            Some(_) => at(0, "unsupported name constraint type"),
-            None => at(0, "permitted subtree violation"),
+            Some(_) => at(0, Flaw::Other("unsupported name constraint type")),
+            None => at(0, Flaw::Other("permitted subtree violation")),
         }),
-        Pki::UnsupportedCriticalExtension => all.push(at(0, "unhandled critical extension")),
+        Pki::UnsupportedCriticalExtension => all.push(at(0, Flaw::Other("unhandled critical extension"))),
         Pki::MaximumPathDepthExceeded
         | Pki::MaximumPathBuildCallsExceeded
         | Pki::MaximumSignatureChecksExceeded
         | Pki::MaximumNameConstraintComparisonsExceeded => {
-            all.push(at(chain.certs.len().saturating_sub(1), "certificate chain too long"));
+            all.push(at(chain.certs.len().saturating_sub(1), Flaw::Other("certificate chain too long")));
         }
         Pki::UnsupportedSignatureAlgorithmContext(_) | Pki::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            all.push(at(0, "unsupported signature algorithm"));
+            all.push(at(0, Flaw::Other("unsupported signature algorithm")));
         }
-        _ => all.push(at(0, "certificate rejected")),
+        _ => all.push(at(0, Flaw::Other("certificate rejected"))),
     }
     all.extend(chain.untimely(now));
     if all.is_empty() {
         // The certificate that is out of its time is the authority's, which the peer did not send.
         let late = matches!(error, Pki::CertNotValidYet { .. });
-        all.push(at(chain.certs.len(), if late { NOT_YET } else { EXPIRED }));
+        all.push(at(chain.certs.len(), if late { Flaw::NotYet } else { Flaw::Expired }));
     }
     all
 }
 
 /// What is wrong with a certificate that is believed itself.
 pub(crate) fn itself(error: &CertificateError) -> Vec<Complaint> {
-    let message = match error {
-        CertificateError::NotValidYetContext { .. } => NOT_YET,
-        CertificateError::ExpiredContext { .. } => EXPIRED,
-        CertificateError::InvalidPurpose => "unsuitable certificate purpose",
-        _ => "certificate rejected",
+    let flaw = match error {
+        CertificateError::NotValidYetContext { .. } => Flaw::NotYet,
+        CertificateError::ExpiredContext { .. } => Flaw::Expired,
+        CertificateError::InvalidPurpose => Flaw::Purpose,
+        _ => Flaw::Other("certificate rejected"),
     };
-    vec![Complaint { depth: 0, message }]
+    vec![Complaint { depth: 0, flaw }]
 }
 
-/// What a complaint is to rustls, which tells the peer by it.
-pub(crate) fn alert(message: &str) -> CertificateError {
-    match message {
-        EXPIRED => CertificateError::Expired,
-        NOT_YET => CertificateError::NotValidYet,
-        "certificate revoked" => CertificateError::Revoked,
-        "certificate signature failure" => CertificateError::BadSignature,
-        "hostname mismatch" | "IP address mismatch" => CertificateError::NotValidForName,
-        "unsuitable certificate purpose" => CertificateError::InvalidPurpose,
-        _ => CertificateError::UnknownIssuer,
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    Expired,
+    NotYet,
+    Revoked,
+    Signature,
+    Purpose,
+    /// It is for other hosts.
+    Host,
+    /// It is for other addresses.
+    Address,
+    /// The machine's store is there and cannot be read, so that nobody is believed and nobody refused.
+    Unreadable,
+    Other(&'static str),
+}
+
+impl Flaw {
+    /// OpenSSL's words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Flaw::Expired => "certificate has expired",
+            Flaw::NotYet => "certificate is not yet valid",
+            Flaw::Revoked => "certificate revoked",
+            Flaw::Signature => "certificate signature failure",
+            Flaw::Purpose => "unsuitable certificate purpose",
+            Flaw::Host => "hostname mismatch",
+            Flaw::Address => "IP address mismatch",
+            Flaw::Unreadable => "issuer certificate lookup error",
+            Flaw::Other(words) => words,
+        }
+    }
+
+    /// What it is to rustls, which tells the peer by an alert.
+    pub(crate) fn error(self) -> Tls {
+        let certificate = match self {
+            Flaw::Expired => CertificateError::Expired,
+            Flaw::NotYet => CertificateError::NotValidYet,
+            Flaw::Revoked => CertificateError::Revoked,
+            Flaw::Signature => CertificateError::BadSignature,
+            Flaw::Purpose => CertificateError::InvalidPurpose,
+            Flaw::Host | Flaw::Address => CertificateError::NotValidForName,
+            // Nobody has judged the peer: what hinders us is to be told.
+            Flaw::Unreadable => return Tls::Other(OtherError(Arc::new(Unreadable))),
+            Flaw::Other(_) => CertificateError::UnknownIssuer,
+        };
+        certificate.into()
     }
 }
 
-/// The machine's store is there and cannot be read, so that nobody is believed and nobody refused.
-pub(crate) const UNREADABLE: &str = "issuer certificate lookup error";
-const EXPIRED: &str = "certificate has expired";
-const NOT_YET: &str = "certificate is not yet valid";
+/// [`Flaw::Unreadable`] on its way through rustls.
+#[derive(Debug)]
+struct Unreadable;
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Flaw::Unreadable.words())
+    }
+}
+
+impl std::error::Error for Unreadable {}
 
 /// The peer's own certificate and those that vouch for it, as far as it sent them.
 struct Chain<'a> {
@@ -191,7 +233,7 @@ impl<'a> Chain<'a> {
     /// Nobody that is believed vouches for the last certificate.
     fn headless(&self) -> Vec<Complaint> {
         let depth = self.certs.len().saturating_sub(1);
-        let one = |depth, message| Complaint { depth, message };
+        let one = |depth, words| Complaint { depth, flaw: Flaw::Other(words) };
         match (self.rooted, depth) {
             (true, 0) => vec![one(0, "self-signed certificate")],
             (true, _) => vec![one(depth, "self-signed certificate in certificate chain")],
@@ -206,12 +248,12 @@ impl<'a> Chain<'a> {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let look = |(depth, cert): (usize, &X509Certificate<'_>)| {
             let (from, to) = (cert.validity().not_before.timestamp(), cert.validity().not_after.timestamp());
-            let message = match (now < from, now > to) {
-                (true, _) => NOT_YET,
-                (_, true) => EXPIRED,
+            let flaw = match (now < from, now > to) {
+                (true, _) => Flaw::NotYet,
+                (_, true) => Flaw::Expired,
                 _ => return None,
             };
-            Some(Complaint { depth, message })
+            Some(Complaint { depth, flaw })
         };
         self.certs.iter().enumerate().filter_map(look).collect()
     }

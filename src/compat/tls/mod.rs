@@ -1,7 +1,7 @@
 //! The TLS of the drop-in: contexts, connections and certificates as LuaSec has them, over rustls.
 //!
 //! OpenSSL's names are mapped to the nearest safe feature of rustls (`suites`), and failures to OpenSSL's texts
-//! (`words`). Opens no file and no socket.
+//! (`messages`). Opens no file and no socket.
 
 mod context;
 mod messages;

@@ -160,6 +160,11 @@ impl Built {
         self.chain.iter().map(|der| Certificate::from_der(der)).collect()
     }
 
+    /// True of a server without a certificate.
+    fn has_nothing_to_show(&self) -> bool {
+        matches!(self.side, Side::Server(..)) && self.chain.is_empty()
+    }
+
     /// True if an end without close_notify is an end like any other.
     pub fn ignores_eof(&self) -> bool {
         self.ignores_eof
@@ -216,9 +221,13 @@ pub fn peer_chain<T: Transport>(tls: &Tls<T>) -> Vec<Certificate> {
     shown.iter().map(|der| Certificate::from_der(der)).collect()
 }
 
-/// The reason of the failure that broke the connection, in OpenSSL's words.
-pub fn reason<T: Transport>(tls: &Tls<T>) -> Option<&'static str> {
-    tls.fault().map(messages::reason)
+/// The reason of the failure that broke a connection that `built` began, in OpenSSL's words.
+pub fn reason<T: Transport>(tls: &Tls<T>, built: &Built) -> Option<&'static str> {
+    Some(match tls.fault()? {
+        // All that rustls has no other word for; of a server without a certificate, this.
+        rustls::Error::General(_) if built.has_nothing_to_show() => "no shared cipher",
+        error => messages::reason(error),
+    })
 }
 
 /// True if this side has refused the peer's certificates.

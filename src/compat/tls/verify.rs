@@ -4,7 +4,7 @@
 //! webpki decides; [`judge`] lists what OpenSSL accepts in addition. The texts are for people, and for programs that
 //! match them; they never turn a refusal into a pass.
 
-use super::messages::{UNREADABLE, chain as chain_words, itself as itself_words};
+use super::messages::{Flaw, chain as chain_words, itself as itself_words};
 use crate::{
     deadline,
     error::Result as Outcome,
@@ -164,7 +164,7 @@ impl Purpose {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
     pub depth: usize,
-    pub message: &'static str,
+    pub flaw: Flaw,
 }
 
 /// Now, for [`judge`].
@@ -185,7 +185,7 @@ pub fn judge(
 ) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     let Ok(trust) = trust.or_machine(asked, name) else {
-        return vec![Complaint { depth: 0, message: UNREADABLE }];
+        return vec![Complaint { depth: 0, flaw: Flaw::Unreadable }];
     };
     let unasked = Asked { crl_check: false, crl_check_chain: false, ..*asked };
     // A question about revocation must not hide where a chain leads, so that is looked at first, without it.
@@ -201,7 +201,8 @@ pub fn judge(
     });
     if unasked != *asked && trust.crls.is_empty() {
         let last = if asked.crl_check_chain { above } else { 0 };
-        complaints.extend((0..=last).map(|depth| Complaint { depth, message: "unable to get certificate CRL" }));
+        let flaw = Flaw::Other("unable to get certificate CRL");
+        complaints.extend((0..=last).map(|depth| Complaint { depth, flaw }));
     } else if unasked != *asked
         && complaints.is_empty()
         && let Err(error) = path(&trust, asked, own, between, now)
@@ -209,13 +210,13 @@ pub fn judge(
         complaints = chain_words(&error, own, between, &trust.anchors, now);
     }
     if let Some(name) = name {
-        let message = match name {
-            ServerName::IpAddress(_) => "IP address mismatch",
-            _ => "hostname mismatch",
+        let flaw = match name {
+            ServerName::IpAddress(_) => Flaw::Address,
+            _ => Flaw::Host,
         };
         let fits = trust::named(own, name).is_ok() || itself && common_name(own, name);
         if !fits {
-            complaints.push(Complaint { depth: 0, message });
+            complaints.push(Complaint { depth: 0, flaw });
         }
     }
     complaints
@@ -367,10 +368,8 @@ impl Verifier {
         }
         match judge(&self.trust, &self.asked, own, between, name, now).first() {
             None => Ok(()),
-            // Nobody has judged the peer: what hinders us is to be told.
-            Some(Complaint { message: UNREADABLE, .. }) => Err(TlsError::General(UNREADABLE.into())),
             // The peer learns from the alert what it is about.
-            Some(complaint) => Err(super::messages::alert(complaint.message).into()),
+            Some(complaint) => Err(complaint.flaw.error()),
         }
     }
 

@@ -6,7 +6,7 @@ use super::super::{
     Invalid, broken, incoming, is_token,
     request::{Form, Method, Request},
     response::{Head, Version},
-    url::HttpUrl,
+    url::{Fault, HttpUrl},
 };
 use super::extension::{self, Agreed, Compress};
 use crate::{
@@ -29,9 +29,9 @@ pub fn parse_url(text: &str) -> std::result::Result<HttpUrl, Invalid> {
     if text.contains('#') {
         return Invalid::because("URL of a WebSocket has no fragment");
     }
-    HttpUrl::parse(&url).map_err(|why| match why.0.contains("credentials") {
-        true => Invalid("URL contains credentials; give them in the header Authorization".into()),
-        false => why,
+    HttpUrl::read(&url).map_err(|(fault, why)| match fault {
+        Fault::Credentials => Invalid("URL contains credentials; give them in the header Authorization".into()),
+        _ => why,
     })
 }
 

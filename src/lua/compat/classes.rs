@@ -158,8 +158,8 @@ impl Done {
     fn fail(fail: Fail) -> Done {
         let mut values = [Plain::Nil; 4];
         let ending = match fail {
-            Fail::Message(text) => {
-                values[1] = Plain::text(text);
+            Fail::Message(why) => {
+                values[1] = Plain::text(why.text());
                 Ending::Values(2)
             }
             Fail::Argument(index, text) => Ending::Argument(index, Plain::text(text)),

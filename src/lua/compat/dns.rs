@@ -66,7 +66,8 @@ pub fn register(lua: &Lua, module: &Table, home: &Rc<Home>) -> mlua::Result<()> 
 
 fn told<T>(outcome: Outcome<T>) -> Answer<T> {
     outcome.or_else(|fail| match fail {
-        Fail::Message(text) | Fail::Argument(_, text) => argument(0, text),
+        Fail::Message(why) => argument(0, why.text()),
+        Fail::Argument(_, text) => argument(0, text),
         Fail::Interrupted => Err(Error::interruption("look up").into()),
     })
 }

@@ -131,7 +131,8 @@ fn sent(object: &dyn Streaming, data: &[u8]) -> (usize, Plain) {
 fn plain_why(why: Option<Fail>) -> Plain {
     match why {
         None => Plain::Nil,
-        Some(Fail::Message(text) | Fail::Argument(_, text)) => Plain::text(text),
+        Some(Fail::Message(why)) => Plain::text(why.text()),
+        Some(Fail::Argument(_, text)) => Plain::text(text),
         Some(Fail::Interrupted) => Plain::Bool(true),
     }
 }

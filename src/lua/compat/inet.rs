@@ -2,7 +2,7 @@
 //! the port that the program gave.
 
 use super::{
-    messages::{Answer, Arg, Fail, NO_NAME, Out, Outcome, TIMEOUT, fail},
+    messages::{Answer, Arg, Fail, NO_NAME, Out, Outcome, Why, fail},
     object::{Attempt, Clock, Item, Object},
     options,
 };
@@ -175,7 +175,7 @@ pub fn connect(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<A
             Err(Fail::Interrupted) => return Err(Fail::Interrupted),
             Err(fail) => why = fail,
         }
-        if clock.is_now() && matches!(&why, Fail::Message(text) if *text == TIMEOUT || *text == IN_PROGRESS) {
+        if clock.is_now() && matches!(why, Fail::Message(Why::Timeout | Why::UnderWay)) {
             *object.attempt.borrow_mut() = Attempt::Started(peer, at);
             note(object, &name, port, Some(&why));
             return Err(why);
@@ -187,15 +187,13 @@ pub fn connect(object: &Object, address: Arg<'_>, service: Arg<'_>) -> Outcome<A
     Err(why)
 }
 
-/// Another call is answered so while a connection is under way.
-const IN_PROGRESS: &str = "Operation already in progress";
-
 /// Notes that nothing came of a connect: the next one is free to choose the family, too, where the program has not.
 fn failed(object: &Object, family: Option<Family>, why: &Fail) {
-    let is = |message: &str| matches!(why, Fail::Message(text) if text == message);
-    // It stands already, or the program may ask how far a socket of its own choice is.
-    if is("already connected") || family.is_some() && (is(&TIMEOUT) || is(IN_PROGRESS)) {
-        return;
+    match why {
+        Fail::Message(Why::Stands) => return,
+        // The program may ask how far a socket of its own choice is.
+        Fail::Message(Why::Timeout | Why::UnderWay) if family.is_some() => return,
+        _ => {}
     }
     // Another socket would have another local port, where the program has left the choice to the system.
     if object.bound.borrow().is_some() && object.number() >= 0 {
@@ -224,11 +222,21 @@ fn attempt(object: &Object, to: &Permitted, peer: &str, own: bool, clock: &Clock
     }
     // Whatever comes of it, from now on it is a stream: a program may wait for it, and use it, on its own.
     object.turn_into_stream(peer)?;
-    object.with_fd(|fd| match bsd::connect(fd, to)? {
-        Progress::Done => Ok(()),
-        Progress::Started if clock.is_now() => fail(TIMEOUT),
-        Progress::Started => Ok(clock.wait(|deadline| bsd::connected(fd, deadline))?),
+    object.with_fd(|fd| match started(bsd::connect(fd, to))? {
+        false => Ok(()),
+        true if clock.is_now() => fail(Why::Timeout),
+        true => Ok(clock.wait(|deadline| bsd::connected(fd, deadline))?),
     })
+}
+
+/// True if a connection was begun that does not stand yet.
+pub fn started(progress: crate::error::Result<Progress>) -> Outcome<bool> {
+    match progress? {
+        Progress::Done => Ok(false),
+        Progress::Started => Ok(true),
+        Progress::UnderWay => fail(Why::UnderWay),
+        Progress::Stands => fail(Why::Stands),
+    }
 }
 
 /// A line for `--net-log`.
@@ -236,7 +244,7 @@ fn note(object: &Object, host: &Zoned, port: u16, why: Option<&Fail>) {
     let net = &object.home.cap.net;
     if net.is_logged() {
         let why = match why {
-            Some(Fail::Message(text)) => Some(text.to_string()),
+            Some(Fail::Message(why)) => Some(why.clone().text().into_owned()),
             Some(_) => Some("interrupted".to_owned()),
             None => None,
         };
@@ -262,7 +270,7 @@ pub fn accept(object: &Object) -> Outcome<Conn> {
             Ok(Conn::plain(new.into_wire(&peer)))
         }
         Item::Stream(_) => fail("Invalid argument"),
-        Item::None => fail(super::messages::CLOSED),
+        Item::None => fail(super::messages::Why::Closed),
     });
     done.map_err(|fail| object.with_slot(|slot| slot.ending(fail)))
 }

@@ -7,18 +7,52 @@ use std::{borrow::Cow, ffi::CStr, rc::Rc};
 /// Text for Lua: fixed, or made for the occasion.
 pub type Text = Cow<'static, str>;
 
-pub const CLOSED: Text = Cow::Borrowed("closed");
-pub const TIMEOUT: Text = Cow::Borrowed("timeout");
+/// Why a method answers `nil`. What a caller in Rust goes by has a name; all else is its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The stream has ended, or the socket is closed.
+    Closed,
+    Timeout,
+    /// A connection is under way already.
+    UnderWay,
+    /// A connection stands already.
+    Stands,
+    /// TLS has to read, or to write, before it goes on: programs wait with `select` and call again.
+    WantRead,
+    WantWrite,
+    Told(Text),
+}
+
+impl Why {
+    pub fn text(self) -> Text {
+        match self {
+            Why::Closed => "closed".into(),
+            Why::Timeout => "timeout".into(),
+            Why::UnderWay => "Operation already in progress".into(),
+            Why::Stands => "already connected".into(),
+            Why::WantRead => "wantread".into(),
+            Why::WantWrite => "wantwrite".into(),
+            Why::Told(text) => text,
+        }
+    }
+}
+
+impl<T: Into<Text>> From<T> for Why {
+    fn from(text: T) -> Why {
+        Why::Told(text.into())
+    }
+}
+
 /// What is told while another call has the socket: a hook or a finalizer may run anywhere.
-pub const BUSY: Text = Cow::Borrowed("the socket is in use by another call");
+pub const BUSY: Why = Why::Told(Cow::Borrowed("the socket is in use by another call"));
 /// What a socket says that has no descriptor yet.
-pub const NO_DESCRIPTOR: Text = Cow::Borrowed("Bad file descriptor");
+pub const NO_DESCRIPTOR: Why = Why::Told(Cow::Borrowed("Bad file descriptor"));
 
 /// Why a method failed.
 #[derive(Debug)]
 pub enum Fail {
     /// Answered as `nil, text`.
-    Message(Text),
+    Message(Why),
     /// Raised: a wrong argument, by its index.
     Argument(usize, Text),
     /// Raised: Ctrl-C, or what another signal's handler raises.
@@ -28,8 +62,8 @@ pub enum Fail {
 pub type Outcome<T> = Result<T, Fail>;
 
 /// `nil, text`
-pub fn fail<T>(text: impl Into<Text>) -> Outcome<T> {
-    Err(Fail::Message(text.into()))
+pub fn fail<T>(why: impl Into<Why>) -> Outcome<T> {
+    Err(Fail::Message(why.into()))
 }
 
 /// Raises `bad argument #index to 'method' (text)`.
@@ -44,15 +78,15 @@ impl From<Error> for Fail {
         }
         let fields = error.fields();
         Fail::Message(match fields.kind {
-            Kind::Timeout => TIMEOUT,
-            Kind::ConnectionReset => CLOSED,
+            Kind::Timeout => Why::Timeout,
+            Kind::ConnectionReset => Why::Closed,
             Kind::ConnectionRefused => "connection refused".into(),
             Kind::HostNotAllowed | Kind::PortNotAllowed | Kind::AddressNotAllowed | Kind::RequestNotAllowed => {
                 format!("host not allowed: {}", fields.message).into()
             }
-            Kind::DnsFailure => resolver(fields.cause.as_deref()),
+            Kind::DnsFailure => resolver(fields.cause.as_deref()).into(),
             _ => match &fields.cause {
-                Some(cause) => system(cause),
+                Some(cause) => system(cause).into(),
                 None => fields.message.clone().into(),
             },
         })

@@ -162,8 +162,8 @@ fn connect(object: &Object, _: Class, args: &Args<'_>) -> Outcome<Answer> {
     // The class changes even if it fails: whoever does not wait asks again.
     match inet::connect(object, args.list[0], args.list[1]) {
         Ok(answer) => Ok(answer.becomes(Class::TcpClient)),
-        Err(Fail::Message(text)) => {
-            Ok(Answer { values: vec![Out::Nil, Out::Text(text)], class: Some(Class::TcpClient) })
+        Err(Fail::Message(why)) => {
+            Ok(Answer { values: vec![Out::Nil, Out::Text(why.text())], class: Some(Class::TcpClient) })
         }
         Err(fail) => Err(fail),
     }

@@ -112,7 +112,8 @@ fn create(
         Some(Ok(bare)) => Item::Bare(bare),
         Some(Err(error)) => {
             let text = match Fail::from(error) {
-                Fail::Message(text) | Fail::Argument(_, text) => text,
+                Fail::Message(why) => why.text(),
+                Fail::Argument(_, text) => text,
                 Fail::Interrupted => "interrupted".into(),
             };
             return Ok([Value::Nil, Value::String(lua.create_string(text.as_bytes())?)].into_iter().collect());

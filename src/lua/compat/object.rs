@@ -2,7 +2,7 @@
 //! values are made in `classes`.
 
 use super::{
-    messages::{BUSY, CLOSED, Class, Fail, NO_DESCRIPTOR, Outcome, fail},
+    messages::{BUSY, Class, Fail, NO_DESCRIPTOR, Outcome, Why, fail},
     options::Setting,
     stream::{Pattern, easy},
 };
@@ -145,7 +145,7 @@ impl Slot {
     pub fn ending(&self, fail: Fail) -> Fail {
         let closed = matches!(fail, Fail::Interrupted) && self.ended.get() && !signals::has_raised();
         self.sweep();
-        if closed { Fail::Message(CLOSED) } else { fail }
+        if closed { Fail::Message(Why::Closed) } else { fail }
     }
 
     pub fn number(&self) -> RawFd {

@@ -240,7 +240,7 @@ pub fn get(object: &Object, kind: u8, name: Arg<'_>) -> Outcome<Answer> {
             Shape::Error => match option::take_error(fd) {
                 Ok(()) => Out::Nil,
                 Err(e) => match Fail::from(e) {
-                    Fail::Message(text) => Out::Text(text),
+                    Fail::Message(why) => Out::Text(why.text()),
                     fail => return Err(fail),
                 },
             },

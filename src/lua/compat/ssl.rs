@@ -2,7 +2,7 @@
 //! closed. Pure Rust; the functions that Lua calls are in `ssl_core`, the handshake is in `ssl_handshake`.
 
 use super::{
-    messages::{CLOSED, Fail, TIMEOUT, Text},
+    messages::{Fail, Text, Why},
     object::{Clock, Item, Slot, Timeouts},
     ssl_context::SslContext,
     ssl_handshake::Begin,
@@ -25,11 +25,8 @@ use std::{
     sync::Arc,
 };
 
-/// What programs wait for with `select` before they call again.
-pub const WANT_READ: Text = Text::Borrowed("wantread");
-pub const WANT_WRITE: Text = Text::Borrowed("wantwrite");
 /// The stream ended without the peer's close_notify.
-pub const CUT: Text = Text::Borrowed("unexpected eof while reading");
+pub const CUT: Why = Why::Told(Text::Borrowed("unexpected eof while reading"));
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +51,7 @@ pub struct SslConn {
     /// The host: what a client asks for, or what a server was asked for.
     pub name: RefCell<Option<String>>,
     /// Why the handshake will not be tried again.
-    pub(super) failed: RefCell<Option<Text>>,
+    pub(super) failed: RefCell<Option<Why>>,
     pub want: Cell<&'static str>,
     /// Encrypted and on its way, but told to be unsent: the program will send it again.
     unsaid: RefCell<Vec<u8>>,
@@ -127,7 +124,7 @@ impl SslConn {
         }
         let refused = |text: String| {
             let text = Text::Owned(text);
-            *self.failed.borrow_mut() = Some(text.clone());
+            *self.failed.borrow_mut() = Some(text.clone().into());
             Err(text)
         };
         let bare = name.trim_end_matches('.');
@@ -158,13 +155,10 @@ impl SslConn {
     }
 
     /// What is told of a failure below TLS; `wanted` is what a timeout waits for.
-    pub(super) fn message(&self, error: &Error, wanted: Text) -> Text {
+    pub(super) fn below(&self, error: &Error, wanted: Why) -> Fail {
         match error.kind() {
-            Kind::Timeout => wanted,
-            _ => match Fail::from(error.clone()) {
-                Fail::Message(message) | Fail::Argument(_, message) => message,
-                Fail::Interrupted => INTERRUPTED,
-            },
+            Kind::Timeout => Fail::Message(wanted),
+            _ => Fail::from(error.clone()),
         }
     }
 
@@ -236,20 +230,20 @@ impl SslConn {
     /// What is told of a read that stopped: TLS knows more than the stream.
     fn stopped(&self, why: Fail) -> Fail {
         let Fail::Message(message) = why else { return why };
-        if message == TIMEOUT {
+        if message == Why::Timeout {
             self.want.set("read");
-            return Fail::Message(WANT_READ);
+            return Fail::Message(Why::WantRead);
         }
         let ignores = self.built.borrow().ignores_eof();
         let told = self.with(|conn| {
             let tls = conn.session()?;
-            match reason(tls) {
-                Some(reason) => Some(Text::Borrowed(reason)),
-                None if tls.is_cut() && (ignores || self.cut_told.replace(true)) => Some(CLOSED),
+            match reason(tls, &self.built.borrow()) {
+                Some(reason) => Some(reason.into()),
+                None if tls.is_cut() && (ignores || self.cut_told.replace(true)) => Some(Why::Closed),
                 None if tls.is_cut() => Some(CUT),
                 None => {
                     // Below TLS it failed in mid-read, and that is what OpenSSL keeps saying it wants.
-                    if message == CLOSED && !tls.is_ended() {
+                    if message == Why::Closed && !tls.is_ended() {
                         self.want.set("read");
                     }
                     None
@@ -260,15 +254,15 @@ impl SslConn {
     }
 
     fn write(&self, conn: &mut Conn, bytes: &[u8], clock: &Clock) -> (usize, Option<Fail>) {
-        let Some(tls) = conn.session_mut() else { return (0, Some(Fail::Message(CLOSED))) };
+        let Some(tls) = conn.session_mut() else { return (0, Some(Fail::Message(Why::Closed))) };
         let mut unsaid = self.unsaid.borrow_mut();
         let mut sent = 0;
         let failed = |tls: &Tls<Wire>, error: Error| {
             if error.is(Kind::Timeout) {
                 self.want.set("write");
-                return Fail::Message(WANT_WRITE);
+                return Fail::Message(Why::WantWrite);
             }
-            match reason(tls) {
+            match reason(tls, &self.built.borrow()) {
                 Some(reason) => Fail::Message(reason.into()),
                 None => {
                     self.want.set("write");
@@ -327,9 +321,6 @@ fn say_goodbye(conn: &mut Conn) {
     }
 }
 
-/// Told apart from every other word where Lua's own error is raised.
-pub const INTERRUPTED: Text = Text::Borrowed("interrupted!");
-
 impl Streaming for SslConn {
     fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
         let room = room(pattern, have, max);
@@ -339,16 +330,16 @@ impl Streaming for SslConn {
             Err(why) => return nothing(why),
         };
         let mut got = match self.state.get() {
-            State::New => return nothing(Fail::Message(CLOSED)),
+            State::New => return nothing(Fail::Message(Why::Closed)),
             State::Closed => match self.left.try_borrow_mut() {
                 Ok(mut left) => drain(&mut left, pattern, have, room),
-                Err(_) => return nothing(Fail::Message(CLOSED)),
+                Err(_) => return nothing(Fail::Message(Why::Closed)),
             },
             State::Connected => {
                 self.want.set("nothing");
                 match self.with(|conn| read(conn, pattern, have, room, &clock)) {
                     Some(got) => got,
-                    None => return nothing(Fail::Message(CLOSED)),
+                    None => return nothing(Fail::Message(Why::Closed)),
                 }
             }
         };
@@ -359,7 +350,7 @@ impl Streaming for SslConn {
 
     fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>) {
         if self.state.get() != State::Connected {
-            return (0, Some(Fail::Message(CLOSED)));
+            return (0, Some(Fail::Message(Why::Closed)));
         }
         let clock = match self.timeouts.get().start() {
             Ok(clock) => clock,
@@ -367,7 +358,7 @@ impl Streaming for SslConn {
         };
         self.want.set("nothing");
         let done = self.with(|conn| self.write(conn, bytes, &clock));
-        let (sent, why) = done.unwrap_or((0, Some(Fail::Message(CLOSED))));
+        let (sent, why) = done.unwrap_or((0, Some(Fail::Message(Why::Closed))));
         self.sent.set(self.sent.get() + sent as f64);
         (sent, why)
     }

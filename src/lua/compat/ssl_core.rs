@@ -2,8 +2,8 @@
 
 use super::{
     hot,
-    messages::Text,
-    ssl::{INTERRUPTED, SslConn, State},
+    messages::Fail,
+    ssl::{SslConn, State},
     ssl_context::{self, SslContext},
     ssl_handshake::Step,
     ssl_x509::{self, X509},
@@ -50,10 +50,12 @@ fn held(lua: &Lua, value: &Value) -> Answer<Rc<SslConn>> {
     found(userdata::peek(lua, value), 1, || expected::<SslConn>(value))
 }
 
-fn text(lua: &Lua, text: &Text) -> Answer<Value> {
-    match text == &INTERRUPTED {
-        true => argument(0, INTERRUPTED),
-        false => text.as_ref().into_lua(lua).map_err(Into::into),
+fn text(lua: &Lua, fail: Fail) -> Answer<Value> {
+    match fail {
+        Fail::Message(why) => Ok(why.text().as_ref().into_lua(lua)?),
+        Fail::Argument(_, text) => argument(0, text),
+        // Raised as Lua raises Ctrl-C.
+        Fail::Interrupted => argument(0, "interrupted!"),
     }
 }
 
@@ -161,7 +163,7 @@ fn handshakes(lua: &Lua, core: &Table) -> mlua::Result<()> {
         let build = || -> Answer<MultiValue> {
             Ok(match conn.shake(first) {
                 Step::Done => [Value::Boolean(true)].into_iter().collect(),
-                Step::Failed(message) => [Value::Boolean(false), text(lua, &message)?].into_iter().collect(),
+                Step::Failed(fail) => [Value::Boolean(false), text(lua, fail)?].into_iter().collect(),
                 Step::Hello(hello) => {
                     let names = lua.create_sequence_from(hello.alpn.iter().flat_map(|name| lua.create_string(name)));
                     let values = ["hello".into_lua(lua), hello.name.into_lua(lua), names.and_then(|n| n.into_lua(lua))];
@@ -245,7 +247,7 @@ fn certificates(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
         let Some(first) = complaints.first() else { return Ok((true, Value::Nil)) };
         let build = || -> mlua::Result<Value> {
             if !conn.built.borrow().keeps_complaints() {
-                return first.message.into_lua(lua);
+                return first.flaw.words().into_lua(lua);
             }
             let all = lua.create_table()?;
             for complaint in complaints {
@@ -254,7 +256,7 @@ fn certificates(lua: &Lua, core: &Table, classes: &Rc<Classes>) -> mlua::Result<
                     Some(list) => list,
                     None => lua.create_table()?,
                 };
-                list.raw_push(complaint.message)?;
+                list.raw_push(complaint.flaw.words())?;
                 all.raw_set(at, list)?;
             }
             all.into_lua(lua)

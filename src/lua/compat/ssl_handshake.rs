@@ -1,9 +1,9 @@
 //! The handshake of an `SSL connection`, over several calls; each waits at most for its timeouts.
 
 use super::{
-    messages::{BUSY, CLOSED, TIMEOUT, Text},
+    messages::{BUSY, Fail, Text, Why},
     object::{Clock, Item},
-    ssl::{CUT, INTERRUPTED, SslConn, State, WANT_READ, WANT_WRITE},
+    ssl::{CUT, SslConn, State},
     ssl_context::SslContext,
 };
 use crate::{
@@ -31,30 +31,36 @@ pub enum Step {
     Done,
     /// The client's first words: who answers, and with which protocol, is to be said with [`SslConn::choose`].
     Hello(Hello),
-    Failed(Text),
+    Failed(Fail),
+}
+
+impl Step {
+    fn failed(why: impl Into<Why>) -> Step {
+        Step::Failed(Fail::Message(why.into()))
+    }
 }
 
 impl SslConn {
     /// Goes on with the handshake. `first`: a call begins, and with it its clock.
     pub fn shake(&self, first: bool) -> Step {
         match self.state.get() {
-            State::Closed => return Step::Failed(CLOSED),
+            State::Closed => return Step::failed(Why::Closed),
             State::Connected => return Step::Done,
             State::New => {}
         }
         if let Some(message) = &*self.failed.borrow() {
-            return Step::Failed(message.clone());
+            return Step::failed(message.clone());
         }
-        let Ok(mut clock) = self.clock.try_borrow_mut() else { return Step::Failed(BUSY) };
+        let Ok(mut clock) = self.clock.try_borrow_mut() else { return Step::failed(BUSY) };
         if first {
             *clock = None;
         }
-        let Ok(new) = self.timeouts.get().start() else { return Step::Failed(TIMEOUT) };
+        let Ok(new) = self.timeouts.get().start() else { return Step::failed(Why::Timeout) };
         let clock = clock.get_or_insert(new);
         if let Some(cap) = &*self.cap.borrow()
             && !cap.net.is_alive()
         {
-            return Step::Failed(CLOSED);
+            return Step::failed(Why::Closed);
         }
         let step = self.begin(clock).unwrap_or_else(|| self.go_on(clock));
         match &step {
@@ -62,11 +68,11 @@ impl SslConn {
                 self.state.set(State::Connected);
                 self.want.set("nothing");
             }
-            Step::Failed(message) if *message == WANT_READ => self.want.set("read"),
-            Step::Failed(message) if *message == WANT_WRITE => self.want.set("write"),
+            Step::Failed(Fail::Message(Why::WantRead)) => self.want.set("read"),
+            Step::Failed(Fail::Message(Why::WantWrite)) => self.want.set("write"),
             // The next call goes on.
-            Step::Failed(message) if *message == INTERRUPTED => {}
-            Step::Failed(message) => {
+            Step::Failed(Fail::Interrupted | Fail::Argument(..)) => {}
+            Step::Failed(Fail::Message(message)) => {
                 // OpenSSL has read to its end what it refuses itself; where the peer fails, it still wants to read.
                 let refused = self.with(|conn| conn.session().is_some_and(refused)).unwrap_or(false);
                 self.want.set(if refused { "nothing" } else { "read" });
@@ -79,11 +85,11 @@ impl SslConn {
 
     /// Up to the point where there is TLS; `None` once there is.
     fn begin(&self, clock: &Clock) -> Option<Step> {
-        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Some(Step::Failed(BUSY)) };
+        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Some(Step::failed(BUSY)) };
         loop {
             match std::mem::replace(&mut *begin, Begin::Nothing) {
                 Begin::Nothing => {
-                    return matches!(self.slot.look().as_deref(), Ok(Item::None)).then_some(Step::Failed(CLOSED));
+                    return matches!(self.slot.look().as_deref(), Ok(Item::None)).then_some(Step::failed(Why::Closed));
                 }
                 Begin::Plain(wire, early) if self.is_server => {
                     let mut greeting = Box::new(Greeting::default());
@@ -100,12 +106,11 @@ impl SslConn {
                     // A usual greeting is a tenth of it.
                     let mut bytes = vec![0; 16 * 1024];
                     let count = match clock.wait(|deadline| wire.read(&mut bytes, deadline)) {
-                        Ok(0) => return Some(Step::Failed(CUT)),
+                        Ok(0) => return Some(Step::failed(CUT)),
                         Ok(count) => count,
                         Err(error) => {
-                            let message = self.message(&error, WANT_READ);
                             *begin = Begin::Greeting(wire, greeting);
-                            return Some(Step::Failed(message));
+                            return Some(Step::Failed(self.below(&error, Why::WantRead)));
                         }
                     };
                     match greeting.feed(bytes.get(..count).unwrap_or_default()) {
@@ -115,7 +120,7 @@ impl SslConn {
                 }
                 Begin::Heard(wire, bytes) => {
                     *begin = Begin::Heard(wire, bytes);
-                    return Some(Step::Failed(BUSY));
+                    return Some(Step::failed(BUSY));
                 }
             }
         }
@@ -132,14 +137,14 @@ impl SslConn {
             Err(refusal) => {
                 let _ = wire.write_now(&refusal.alert);
                 *begin = Begin::Plain(wire, Vec::new());
-                Step::Failed(refusal.reason.into())
+                Step::failed(refusal.reason)
             }
         }
     }
 
     /// A server's answer to the client's first words: as `context` has its certificates, and with that protocol.
     pub fn choose(&self, context: &SslContext, alpn: Option<Vec<u8>>) -> Result<(), Text> {
-        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Err(BUSY) };
+        let Ok(mut begin) = self.begin.try_borrow_mut() else { return Err(BUSY.text()) };
         match std::mem::replace(&mut *begin, Begin::Nothing) {
             Begin::Heard(wire, bytes) => {
                 if !std::ptr::eq(context, &raw const *self.context) {
@@ -149,13 +154,13 @@ impl SslConn {
                 }
                 let made = self.built.borrow().server(wire, &bytes, alpn);
                 match self.secured(made) {
-                    Some(Step::Failed(message)) => Err(message),
+                    Some(Step::Failed(Fail::Message(why))) => Err(why.text()),
                     _ => Ok(()),
                 }
             }
             other => {
                 *begin = other;
-                Err(BUSY)
+                Err(BUSY.text())
             }
         }
     }
@@ -177,29 +182,29 @@ impl SslConn {
                 }
                 None
             }
-            Err(error) => Some(Step::Failed(error.fields().message.clone().into())),
+            Err(error) => Some(Step::failed(error.fields().message.clone())),
         }
     }
 
     fn go_on(&self, clock: &Clock) -> Step {
         let done = self.with(|conn| {
-            let Some(tls) = conn.session_mut() else { return Err(CLOSED) };
+            let Some(tls) = conn.session_mut() else { return Err(Fail::Message(Why::Closed)) };
             match clock.wait(|deadline| tls.shake(deadline)) {
                 Ok(()) => Ok(()),
                 Err(error) => {
-                    let wanted = if tls.is_behind() { WANT_WRITE } else { WANT_READ };
-                    Err(match reason(tls) {
-                        Some(reason) => reason.into(),
-                        None if tls.is_cut() => CUT,
-                        None => self.message(&error, wanted),
+                    let wanted = if tls.is_behind() { Why::WantWrite } else { Why::WantRead };
+                    Err(match reason(tls, &self.built.borrow()) {
+                        Some(reason) => Fail::Message(reason.into()),
+                        None if tls.is_cut() => Fail::Message(CUT),
+                        None => self.below(&error, wanted),
                     })
                 }
             }
         });
         match done {
             Some(Ok(())) => Step::Done,
-            Some(Err(message)) => Step::Failed(message),
-            None => Step::Failed(CLOSED),
+            Some(Err(fail)) => Step::Failed(fail),
+            None => Step::failed(Why::Closed),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `send` and `receive` of streams: LuaSocket's patterns and timeouts over the connection's own buffer.
 
 use super::{
-    messages::{CLOSED, Fail, TIMEOUT, Text},
+    messages::{Fail, Text, Why},
     object::{Clock, Item, Object},
 };
 use crate::{
@@ -53,7 +53,7 @@ enum Stop {
 }
 
 /// Most bytes that one call may answer, if it says so.
-const FULL: Text = Text::Borrowed("oversized");
+const FULL: Why = Why::Told(Text::Borrowed("oversized"));
 
 /// The longest line, where `maxsize` names no other: a peer that never ends his may not fill the memory.
 pub const LINE: usize = 64 * 1024 * 1024;
@@ -117,7 +117,7 @@ impl Streaming for Object {
         let (sent, why) = self.with_slot(|slot| match slot.item() {
             Ok(mut item) => match &mut *item {
                 Item::Stream(conn) => write(conn, bytes, &clock),
-                _ => (0, Some(Fail::Message(CLOSED))),
+                _ => (0, Some(Fail::Message(Why::Closed))),
             },
             Err(why) => (0, Some(why)),
         });
@@ -150,7 +150,7 @@ impl Object {
     fn drain(&self, pattern: Pattern, have: usize, room: usize) -> Got {
         match self.left.try_borrow_mut() {
             Ok(mut left) => drain(&mut left, pattern, have, room),
-            Err(_) => Got::nothing(Fail::Message(CLOSED)),
+            Err(_) => Got::nothing(Fail::Message(Why::Closed)),
         }
     }
 
@@ -168,13 +168,13 @@ pub fn drain(left: &mut Vec<u8>, pattern: Pattern, have: usize, room: usize) -> 
     let (take, spent, why) = match pattern {
         Pattern::Count(count) => match count.saturating_sub(have) {
             missing if missing <= left.len() && missing + left.len() + have > 0 => (missing, missing, None),
-            _ => (left.len(), left.len(), Some(CLOSED)),
+            _ => (left.len(), left.len(), Some(Why::Closed)),
         },
         Pattern::All if !left.is_empty() => (left.len(), left.len(), None),
-        Pattern::All => (0, 0, Some(CLOSED)),
+        Pattern::All => (0, 0, Some(Why::Closed)),
         Pattern::Line | Pattern::Raw => match line {
             Some(at) => (at, at + 1, None),
-            None => (left.len(), left.len(), Some(CLOSED)),
+            None => (left.len(), left.len(), Some(Why::Closed)),
         },
     };
     let (take, spent, why) = if take > room { (room, room, Some(FULL)) } else { (take, spent, why) };
@@ -276,7 +276,7 @@ fn without_returns(line: &[u8]) -> Vec<u8> {
 /// The answer of a call that has to stop: what is buffered, up to `room`, and why.
 fn partial(conn: &Conn, length: usize, why: Stop, line: bool) -> Got {
     let why = match why {
-        Stop::End => Fail::Message(CLOSED),
+        Stop::End => Fail::Message(Why::Closed),
         Stop::Full => Fail::Message(FULL),
         Stop::Failed(fail) => fail,
     };
@@ -296,7 +296,7 @@ fn fill(conn: &mut Conn, missing: usize, room: usize, clock: &Clock) -> Result<(
     }
     let failed = |error| Stop::Failed(Fail::from(error));
     let count = if clock.is_now() {
-        conn.fill_now().map_err(failed)?.ok_or(Stop::Failed(Fail::Message(TIMEOUT)))?
+        conn.fill_now().map_err(failed)?.ok_or(Stop::Failed(Fail::Message(Why::Timeout)))?
     } else {
         if !conn.buffered().is_empty() {
             check_interrupt("receive").map_err(failed)?;
@@ -314,7 +314,7 @@ fn write(conn: &Conn, bytes: &[u8], clock: &Clock) -> (usize, Option<Fail>) {
                 sent += count;
                 Ok(())
             }
-            Ok(None) if clock.is_now() => return (sent, Some(Fail::Message(TIMEOUT))),
+            Ok(None) if clock.is_now() => return (sent, Some(Fail::Message(Why::Timeout))),
             Ok(None) => clock.wait(|deadline| wire.wait(Want::Write, deadline)),
             Err(error) => Err(error),
         };

@@ -3,7 +3,7 @@
 use super::{
     classes::Args,
     inet,
-    messages::{Answer, Arg, Class, Fail, Out, Outcome, fail},
+    messages::{Answer, Arg, Class, Fail, Out, Outcome, Why, fail},
     object::Object,
 };
 use crate::{
@@ -25,7 +25,7 @@ thread_local! {
 /// A closed datagram socket refuses.
 fn refused(fail: Fail) -> Fail {
     match fail {
-        Fail::Message(text) if text == "closed" => Fail::Message("refused".into()),
+        Fail::Message(Why::Closed) => Fail::Message("refused".into()),
         other => other,
     }
 }
@@ -119,7 +119,7 @@ pub fn set_peer(object: &Object, args: &Args<'_>) -> Outcome<Answer> {
     let mut why = Fail::Message(super::messages::NO_NAME.into());
     for to in inet::permitted(object, "setpeername", &host, port)? {
         let done = inet::ensure(object, Family::of(to.addr().ip()))
-            .and_then(|()| object.with_bare(|bare| Ok(bsd::connect(bare, &to)?)));
+            .and_then(|()| object.with_bare(|bare| inet::started(bsd::connect(bare, &to))));
         match done {
             Ok(_) => return Ok(Answer::done().becomes(Class::UdpConnected)),
             Err(fail) => why = fail,

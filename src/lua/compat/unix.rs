@@ -2,12 +2,13 @@
 
 use super::{
     classes::Args,
-    messages::{Answer, Arg, CLOSED, Class, Out, Outcome, TIMEOUT, fail},
+    inet,
+    messages::{Answer, Arg, Class, Out, Outcome, Why, fail},
     object::Object,
     udp,
 };
 use crate::{
-    compat::bsd::{self, Name, Progress},
+    compat::bsd::{self, Name},
     deadline::{Deadline, pause},
     grants::GrantedPath,
 };
@@ -43,15 +44,15 @@ pub fn bind(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
 pub fn connect(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
     let to = granted(object, "connect", path, 2, false)?;
     if object.number() < 0 {
-        return fail(CLOSED);
+        return fail(Why::Closed);
     }
     let clock = object.timeouts.get().start()?;
     let done = loop {
-        match object.with_bare(|bare| Ok(bsd::connect_unix(bare, &to)?)) {
-            Ok(Progress::Done) => break Ok(()),
+        match object.with_bare(|bare| inet::started(bsd::connect_unix(bare, &to))) {
+            Ok(false) => break Ok(()),
             // A full backlog: a Unix socket does not tell when there is room, so ask again.
-            Ok(Progress::Started) if clock.is_now() || clock.wait(Deadline::is_past) => break fail(TIMEOUT),
-            Ok(Progress::Started) => pause(Duration::from_millis(10), "connect")?,
+            Ok(true) if clock.is_now() || clock.wait(Deadline::is_past) => break fail(Why::Timeout),
+            Ok(true) => pause(Duration::from_millis(10), "connect")?,
             Err(fail) => break Err(fail),
         }
     };
@@ -64,9 +65,9 @@ pub fn connect(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
 pub fn set_peer(object: &Object, path: Arg<'_>) -> Outcome<Answer> {
     let to = granted(object, "connect", path, 2, false)?;
     if object.number() < 0 {
-        return fail(CLOSED);
+        return fail(Why::Closed);
     }
-    let done = object.with_bare(|bare| Ok(bsd::connect_unix(bare, &to)?));
+    let done = object.with_bare(|bare| inet::started(bsd::connect_unix(bare, &to)));
     done.inspect_err(|_| object.close())?;
     Ok(Answer::done().becomes(Class::DgramConnected))
 }

@@ -241,7 +241,7 @@ fn peek(lua: &Lua, value: &Value, op: &'static str) -> Answer<(Rc<Socket>, Rc<Se
 fn serving(socket: &Socket, op: &'static str) -> Answer<Rc<Server>> {
     match (&*socket.look()?, socket.kind) {
         (Item::Server(serving), _) => Ok(Rc::clone(&serving.0)),
-        (_, Class::Server) => Err(Error::new(Kind::Socket, format!("{op}: the server is closed")).op(op).into()),
+        (_, Class::Server) => Err(Error::new(Kind::Closed, format!("{op}: the server is closed")).op(op).into()),
         _ => argument(0, "not a server"),
     }
 }
@@ -272,7 +272,7 @@ fn open(lua: &Lua, (cap, host, port, path, listener, table): Open) -> Answer<Val
                     let (listener, own) = listener.into_parts();
                     (listener, tls.or(Some(own)))
                 }
-                _ => return Err(Error::new(Kind::Socket, "server: the listener is closed").op("server").into()),
+                _ => return Err(Error::new(Kind::Closed, "server: the listener is closed").op("server").into()),
             }
         }
         (_, Some(path), ..) => {

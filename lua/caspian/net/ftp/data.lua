@@ -60,10 +60,10 @@ local answer, ask = M.answer, M.ask
 
 --- What the gate says of a port for data: servers pick them as they like, so one port is hardly what helps.
 local function explained(state, err)
-  local own = errors.fields[err]
-  if own and own.class == "puck.uno/error/network/port_not_allowed" then
-    return errors.methods().altered(err, {
-      message = own.message .. "; FTP servers choose a port for each transfer: --allow-net=" .. state.host .. " allows every port of this host",
+  local methods = errors.methods()
+  if methods.word(err) == "port_not_allowed" then
+    return methods.altered(err, {
+      message = err.message .. "; FTP servers choose a port for each transfer: --allow-net=" .. state.host .. " allows every port of this host",
     })
   end
   return err

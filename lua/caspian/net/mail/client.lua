@@ -29,12 +29,15 @@ function STATE:finish(why)
   end
 end
 
+--- The calls of a socket that wait for the server's words.
+local RECEIVES = { recv = true, recv_line = true, recv_exact = true }
+
 --- The words of a call that ended in a timeout, or in an error of the socket.
 local function words(self, op, err, seconds)
   local awaited = self.channel and self.channel:awaited() or "the connection"
   if err.timeout and abs(err.timeout - seconds) < 1e-6 then
     return format("%s: timed out after %s s, waiting for %s", op, args.digits(seconds), awaited)
-  elseif err.op and find(err.op, "^recv") then
+  elseif err.op and RECEIVES[err.op] then
     return format("%s: %s: %s", op, awaited, err.message)
   end
   return op .. ": " .. err.message
