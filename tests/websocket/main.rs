@@ -247,7 +247,7 @@ fn what_came_with_the_handshake_is_not_lost() {
     assert_eq!(ws.recv(&secs(10.0)).unwrap(), goodbye);
     assert_eq!(ws.recv(&secs(0.0)).unwrap(), goodbye, "and again");
     assert!(!ws.is_open());
-    assert_eq!(ws.send(Form::Text, b"x", &secs(1.0)).unwrap_err().kind(), Kind::Closed);
+    assert_eq!(ws.send(Form::Text, b"x", &secs(1.0)).unwrap_err().kind(), Kind::Socket);
     assert!(ws.close(&Goodbye { code: 1000, reason: String::new() }, &secs(1.0)));
     server.thread.join().unwrap();
 }
