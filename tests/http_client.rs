@@ -520,7 +520,7 @@ fn what_is_refused_costs_no_packet() {
     assert_eq!(kind(get(&net, &Pool::new(), &server.url("/"))), Some(Kind::HostNotAllowed));
     assert!(server.requests().is_empty());
     net.revoke();
-    assert_eq!(kind(get(&net, &Pool::new(), "http://10.0.0.1/")), Some(Kind::Socket));
+    assert_eq!(kind(get(&net, &Pool::new(), "http://10.0.0.1/")), Some(Kind::Revoked));
 }
 
 #[test]
