@@ -48,6 +48,15 @@ describe("an event stream", function()
     assert.truthy(fails.with("network/socket", function() stream:next() end).message:find("closed", 1, true))
   end)
 
+  it("has the timeout of its options, or its client's", function()
+    local client = mine.http.client.new{ timeout = 3 }
+    for _, row in ipairs{ { { timeout = 7 }, 7 }, { { timeout = 7, reconnect = true }, 7 }, { nil, 3 } } do
+      local stream = client:events(httpbin .. "/events", row[1])
+      assert.equal(row[2], stream.timeout)
+      stream:close()
+    end
+  end)
+
   it("is over at once with a 204", function()
     assert.is_nil(mine.events(nginx .. "/empty"):next())
   end)

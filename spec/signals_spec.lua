@@ -48,6 +48,13 @@ local rows = {
     [[assert(socket.connect("127.0.0.1", at))]], "return l:accept() and 'ok'" },
   { "receive of the drop-in", [[local s = socket.connect("127.0.0.1", port) local b = listener:accept()]],
     [[b:send_all("ok\n")]], "return (s:receive())" },
+  -- What a call uses ends with the call, also where a script finalizes it meanwhile.
+  { "receive of a finalized object", [[local s = socket.connect("127.0.0.1", port) local b = listener:accept()]],
+    [[getmetatable(s).__gc(s) b:send_all("ok\n")]], "return (s:receive())" },
+  { "send of a finalized object", [[local s = socket.connect("127.0.0.1", port) local b = listener:accept()]],
+    [[getmetatable(s).__gc(s) b:close()]], [[return s:send(("x"):rep(30000000)) == nil and "ok"]] },
+  { "accept of a finalized object", [[local l = assert(socket.bind("127.0.0.1", 0)) local _, at = l:getsockname()]],
+    [[getmetatable(l).__gc(l) assert(socket.connect("127.0.0.1", at))]], "return l:accept() and 'ok'" },
   { "receivefrom of the drop-in", [[local u = socket.udp4() u:setsockname("127.0.0.1", 0) local _, at = u:getsockname()]],
     [[local other = socket.udp4() other:settimeout(0) other:setsockname("127.0.0.1", 0) assert(select(2, other:receive()) == "timeout")
       other:sendto("ok", "127.0.0.1", at)]], "return (u:receivefrom())" },

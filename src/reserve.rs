@@ -1,8 +1,8 @@
 //! A reserve of memory for allocations that cannot fail.
 //!
-//! Allocations that can fail are made in `pages`. But libraries, and the errors themselves, make small allocations that
+//! Allocations that can fail are made in `allocation`. But libraries, and the errors themselves, make small allocations that
 //! cannot: if one fails, Rust ends the process. So a block is reserved, and freed when a small allocation fails, which
-//! is then tried again. While the block is gone, `pages` refuses larger requests; the block is reserved again as soon
+//! is then tried again. While the block is gone, `allocation` refuses larger requests; the block is reserved again as soon
 //! as memory is available. The module and the launcher allocate through it; a Rust host has its own allocator.
 
 #![allow(unsafe_code, reason = "an allocator is an unsafe trait")]

@@ -112,7 +112,7 @@ pub fn gather(streams: Vec<&mut Stream>, limits: &Limits) -> Result<Vec<Result<(
         let mut running = 0;
         let mut none = None;
         for _ in 0..count.min(limits.parallel.max(1)) {
-            // Stacks must not take the last of the memory: see `pages`.
+            // Stacks must not take the last of the memory: see `allocation`.
             if running > 0 && !allocation::has(SPARE + running * EACH) {
                 break;
             }

@@ -34,9 +34,9 @@ pub(super) fn dot(host: &str) -> &'static str {
 }
 
 /// The word that is probably meant by another one, if any: the first of the nearest.
-pub fn nearest<'a>(word: &str, message: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
-    let near = message.into_iter().map(|one| (slips(word.as_bytes(), one.as_bytes()), one));
+    let near = words.into_iter().map(|one| (slips(word.as_bytes(), one.as_bytes()), one));
     // Of a short word two letters are too much of it.
     let close = |(count, one): &(usize, &str)| *count <= if one.len() < 8 { 1 } else { SLIPS };
     near.filter(close).min_by_key(|(count, _)| *count).map(|(_, one)| one)

@@ -44,11 +44,11 @@ struct Sieve {
     least: u32,
     most: u32,
     /// Segments that each of them has: bits by their marks.
-    message: u64,
+    texts: u64,
 }
 
 impl Sieve {
-    const EVERY: Sieve = Sieve { least: 0, most: u32::MAX, message: 0 };
+    const EVERY: Sieve = Sieve { least: 0, most: u32::MAX, texts: 0 };
 
     fn of(pattern: &Pattern) -> Sieve {
         let one = |form: Form<'_>| {
@@ -56,19 +56,19 @@ impl Sieve {
             Sieve {
                 least: number(least),
                 most: most.map_or(u32::MAX, number),
-                message: form.texts().fold(0, |message, text| message | bit(mark(text))),
+                texts: form.texts().fold(0, |texts, text| texts | bit(mark(text))),
             }
         };
         let either = |one: Sieve, other: Sieve| Sieve {
             least: one.least.min(other.least),
             most: one.most.max(other.most),
-            message: one.message & other.message,
+            texts: one.texts & other.texts,
         };
         pattern.forms().map(one).reduce(either).unwrap_or(Sieve::EVERY)
     }
 
-    fn takes(&self, segments: u32, message: u64) -> bool {
-        (self.least..=self.most).contains(&segments) && self.message & message == self.message
+    fn takes(&self, segments: u32, texts: u64) -> bool {
+        (self.least..=self.most).contains(&segments) && self.texts & texts == self.texts
     }
 }
 
@@ -116,10 +116,10 @@ impl Index {
 
     /// The rules and routes (`None`: of every path) that a path may belong to, in ascending order.
     pub fn find(&self, path: &Segments<'_>) -> impl Iterator<Item = (usize, Option<usize>)> {
-        let (mut marks, mut message) = ([0; DEPTH], 0);
+        let (mut marks, mut texts) = ([0; DEPTH], 0);
         for at in 0..path.len() {
             let mark = mark(path.get(at));
-            message |= bit(mark);
+            texts |= bit(mark);
             if let Some(place) = marks.get_mut(at) {
                 *place = mark;
             }
@@ -129,7 +129,7 @@ impl Index {
         let mut lists: [&[Entry]; DEPTH + 1] = [&[]; DEPTH + 1];
         let sift = move |list: &mut &[Entry]| {
             while let Some((first, rest)) = list.split_first()
-                && !first.sieve.takes(segments, message)
+                && !first.sieve.takes(segments, texts)
             {
                 *list = rest;
             }

@@ -35,7 +35,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn new(message: Words) -> rustyline::Result<Terminal> {
+    fn new(words: Words) -> rustyline::Result<Terminal> {
         let config = Config::builder()
             .max_history_size(10_000)?
             .history_ignore_dups(true)?
@@ -43,7 +43,7 @@ impl Terminal {
             .completion_type(CompletionType::List)
             .build();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(message));
+        editor.set_helper(Some(words));
         let history = history();
         if let Some(path) = &history {
             // The first time there is none; and who cannot have one types without.
@@ -109,8 +109,8 @@ impl Completer for Words {
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let before = line.get(..pos).unwrap_or_default();
         let found: mlua::Result<(usize, Table)> = self.complete.call(before);
-        let Ok((length, message)) = found else { return Ok((pos, Vec::new())) };
-        Ok((before.len().saturating_sub(length), message.sequence_values().filter_map(Result::ok).collect()))
+        let Ok((length, found)) = found else { return Ok((pos, Vec::new())) };
+        Ok((before.len().saturating_sub(length), found.sequence_values().filter_map(Result::ok).collect()))
     }
 }
 

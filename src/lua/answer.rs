@@ -83,19 +83,31 @@ pub fn failed(lua: &Lua, failure: Failure) -> mlua::Result<MultiValue> {
 }
 
 thread_local! {
-    /// Why the last C function failed.
-    static STASH: RefCell<Option<Failure>> = const { RefCell::new(None) };
+    /// Why C functions fail that have not told yet, the innermost first: a finalizer may run, and fail, before one has.
+    static STASH: RefCell<[Option<Failure>; STASHED]> = const { RefCell::new([const { None }; STASHED]) };
 }
+
+/// Failures that are kept: older ones are those of functions that Lua had no memory to tell of.
+const STASHED: usize = 8;
 
 /// Keeps why a C function fails: what calls Lua holds nothing that has a destructor. The function of [`stashed`] comes next.
 pub fn stash(why: impl Into<Failure>) {
-    STASH.with(|stash| stash.try_borrow_mut().map(|mut place| place.replace(why.into())).ok());
+    STASH.with(|stash| {
+        if let Ok(mut stash) = stash.try_borrow_mut() {
+            stash.rotate_right(1);
+            stash[0] = Some(why.into());
+        }
+    });
 }
 
 /// What a C function calls for what it has stashed: `nil` and why, as all of the core.
 pub fn stashed(lua: &Lua) -> mlua::Result<Function> {
     lua.create_function(|lua, ()| {
-        let why = STASH.with(|stash| stash.try_borrow_mut().ok()?.take());
+        let why = STASH.with(|stash| {
+            let mut stash = stash.try_borrow_mut().ok()?;
+            stash.rotate_left(1);
+            stash[STASHED - 1].take()
+        });
         failed(lua, why.unwrap_or_else(|| Error::internal("no error to raise").into()))
     })
 }

@@ -10,16 +10,17 @@ use super::{
     answer, signals,
     socket::{Call, Reply, Socket},
     stack::{bytes, refuse},
-    userdata::{Classes, OWN, held},
+    userdata::{Classes, OWN, held, share},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     panics::caught,
 };
 use mlua::{Function, Lua, Table, ffi};
 use std::{
     ffi::{CStr, c_int},
     ptr,
+    rc::Rc,
     time::Duration,
 };
 
@@ -69,13 +70,22 @@ enum Outcome {
 }
 
 /// Runs the method. Everything with a destructor lives and dies in here.
-fn outcome(socket: &Socket, call: &Call<'_>, run: fn(&Socket, &Call<'_>) -> Result<Reply>) -> Outcome {
+///
+/// # Safety
+/// A block owns the socket.
+unsafe fn outcome(socket: *const Socket, call: &Call<'_>, run: fn(&Socket, &Call<'_>) -> Result<Reply>) -> Outcome {
     let done = caught(|| {
-        Ok(match run(socket, call)? {
+        // SAFETY: the caller's condition; from here on the call owns it, too (Calls).
+        let Some(socket) = (unsafe { share(socket) }) else { return Err(Error::internal("no socket")) };
+        Ok(match run(&socket, call)? {
             Reply::Nil => Outcome::Nil,
             Reply::True => Outcome::True,
             Reply::Count(count) => Outcome::Count(count),
             Reply::Front(length) => match socket.pin(length) {
+                // No block keeps the buffer for Lua to copy from.
+                Some(_) if Rc::strong_count(&socket) == 1 => {
+                    return Err(Error::new(Kind::Closed, "the socket was closed by another call"));
+                }
                 Some(bytes) => Outcome::Span { start: bytes.cast(), length: bytes.len() },
                 None => return Err(Error::internal("the buffer is shorter than promised")),
             },
@@ -94,22 +104,27 @@ unsafe fn invoke(
     parse: unsafe fn(*mut ffi::lua_State, &mut Call<'_>),
     run: fn(&Socket, &Call<'_>) -> Result<Reply>,
 ) -> c_int {
-    // SAFETY: the caller's condition. The socket outlives the call: its userdata is the first argument, and `close` only empties it.
-    // Between `outcome` and the return only plain data is held, and the span is pinned.
+    // SAFETY: the caller's condition. Between `outcome` and the return only plain data is held, and the span is one of a pinned buffer that a
+    // block owns.
     unsafe {
-        let (socket, _) = held::<Socket>(state, 1);
-        let Some(socket) = socket.as_ref() else {
-            refuse(state, 1, c"call it with a colon, on a tcp, ssl or unix socket");
-        };
+        let wrong = c"call it with a colon, on a tcp, ssl or unix socket";
+        if held::<Socket>(state, 1).0.is_null() {
+            refuse(state, 1, wrong);
+        }
         let mut call = Call::default();
         parse(state, &mut call);
+        // Again: to make a string of a number, Lua 5.1 may run a finalizer that takes the socket.
+        let (socket, _) = held::<Socket>(state, 1);
+        if socket.is_null() {
+            refuse(state, 1, wrong);
+        }
         match outcome(socket, &call, run) {
             Outcome::Nil => ffi::lua_pushnil(state),
             Outcome::True => ffi::lua_pushboolean(state, 1),
             Outcome::Count(count) => ffi::lua_pushinteger(state, count as ffi::lua_Integer),
             Outcome::Span { start, length } => {
                 ffi::lua_pushlstring(state, start.cast(), length);
-                socket.unpin(length);
+                (*socket).unpin(length);
             }
             Outcome::Raise => {
                 signals::raise(state);

@@ -235,12 +235,12 @@ impl Client {
         if let Some((_, url)) = self.last.borrow().as_ref().filter(|(last, _)| **last == *text) {
             return Ok(url.clone());
         }
-        let Ok(message) = std::str::from_utf8(text) else { return argument(1, "URL is not valid UTF-8") };
-        let joined = self.base.as_ref().map(|base| codec::join(&base.text, message)).transpose();
+        let Ok(given) = std::str::from_utf8(text) else { return argument(1, "URL is not valid UTF-8") };
+        let joined = self.base.as_ref().map(|base| codec::join(&base.text, given)).transpose();
         let joined = joined.or_else(|why| argument(1, why.0))?;
-        let url = HttpUrl::parse(joined.as_deref().unwrap_or(message)).or_else(|why| argument(1, why))?;
+        let url = HttpUrl::parse(joined.as_deref().unwrap_or(given)).or_else(|why| argument(1, why))?;
         // `//host/x` and `\\host\x` pass for paths, where URLs are made of names that others choose.
-        if self.leaves(&url) && codec::is_relative(message) {
+        if self.leaves(&url) && codec::is_relative(given) {
             return argument(
                 1,
                 format!("URL leaves the origin of base_url, for {}; give an absolute URL", url.origin()),

@@ -6,8 +6,8 @@ use super::{
     socket::{Class, Socket},
     userdata,
 };
-use mlua::{IntoLua, Lua, LuaString, Table, Value};
-use std::ffi::CStr;
+use mlua::{IntoLua, LightUserData, Lua, LuaString, Table, Value};
+use std::ffi::c_void;
 
 /// The names in the registry under which the front's tables are kept: the metatables of arrays and of hashes, and the kinds of values by
 /// metatable.
@@ -15,9 +15,13 @@ pub const ARRAY: &str = "caspian.net.array";
 const HASH: &str = "caspian.net.hash";
 const KINDS: &str = "caspian.net.kinds";
 
-/// The field of a metatable that says what its tables are: `false` for arrays, `true` for objects of JSON whose keys are written in the order
-/// of their bytes, a string for those that keep another one.
-pub const MARK: &CStr = c"__order";
+/// Its address is the field of a metatable that says what its tables are: `false` for arrays, `true` for objects of JSON whose keys are
+/// written in the order of their bytes, a string for those that keep another one. A name would be a script's to give.
+static MARK: u8 = 0;
+
+pub fn mark() -> *const c_void {
+    (&raw const MARK).cast()
+}
 
 /// There are arrays before there is a front.
 pub fn register(lua: &Lua) -> mlua::Result<()> {
@@ -27,17 +31,17 @@ pub fn register(lua: &Lua) -> mlua::Result<()> {
     let array = lua.create_table()?;
     array.raw_set("__name", "caspian.net.array")?;
     array.raw_set("__metatable", false)?;
-    array.raw_set(mark(), false)?;
+    array.raw_set(field(), false)?;
     lua.set_named_registry_value(ARRAY, array)
 }
 
-fn mark() -> &'static str {
-    MARK.to_str().unwrap_or_default()
+fn field() -> LightUserData {
+    LightUserData(mark().cast_mut())
 }
 
 /// Remembers the front's tables.
 pub fn set(lua: &Lua, array: Table, hash: Table, kinds: Table) -> mlua::Result<()> {
-    array.raw_set(mark(), false)?;
+    array.raw_set(field(), false)?;
     lua.set_named_registry_value(ARRAY, array)?;
     lua.set_named_registry_value(HASH, hash)?;
     lua.set_named_registry_value(KINDS, kinds)
@@ -63,7 +67,7 @@ pub enum Mark {
 
 impl Mark {
     pub fn of(metatable: Option<&Table>) -> Option<Mark> {
-        match metatable?.raw_get(mark()) {
+        match metatable?.raw_get(field()) {
             Ok(Value::Boolean(false)) => Some(Mark::Array),
             Ok(Value::Boolean(true)) => Some(Mark::Object),
             Ok(Value::String(order)) => Some(Mark::Ordered(order)),

@@ -12,6 +12,8 @@
 //!   changes an open metatable changes methods, never the type of a block.
 //! - *Ownership.* A block is one pointer: null, or an `Rc<T>` turned raw that the block owns. The finalizer takes it out before it drops it, so
 //!   that a second call, which a program may make by hand, finds null. A value on the stack keeps its block, and what the block holds.
+//! - *Calls.* A call that may wait keeps a count of its own ([`share`]): meanwhile a signal's handler or a finalizer may run, and a script's may
+//!   call ours by hand on what is in use. It takes its count out of the block, and the value ends with the call.
 //! - *Sharing.* What is held is lent as `&T` alone. A hook, a finalizer or a callback may run anywhere and come back to the same value: it meets
 //!   `Cell`s, and `RefCell`s that refuse it (`Socket::item`, `Slot::item`).
 //! - *Jumps.* Lua raises by `longjmp`, which skips Rust's destructors. A frame that calls a function of Lua that may raise holds plain data
@@ -247,7 +249,7 @@ pub fn peek<T: Held>(lua: &Lua, value: impl IntoLua) -> mlua::Result<Option<Rc<T
 ///
 /// # Safety
 /// `held` is null, or came from `Rc::into_raw` and is still owned.
-unsafe fn share<T>(held: *const T) -> Option<Rc<T>> {
+pub unsafe fn share<T: ?Sized>(held: *const T) -> Option<Rc<T>> {
     if held.is_null() {
         return None;
     }

@@ -31,7 +31,7 @@ use std::{rc::Rc, time::Duration};
 /// The longest wait for the peer's goodbye, unless the caller names another.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// capability, url, names, values, opts
+/// capability, url, headers, opts
 type Given = (AnyUserData, LuaString, Option<Table>, Option<Table>);
 
 /// Adds the functions to the core.

@@ -68,13 +68,13 @@ impl Conf {
         for line in text.lines() {
             // A keyword begins its line, and a blank ends it.
             let Some((keyword, rest)) = line.split_once([' ', '\t']) else { continue };
-            let mut message = rest.split_ascii_whitespace();
+            let mut words = rest.split_ascii_whitespace();
             match keyword {
-                "nameserver" => servers.extend(message.next().and_then(server)),
+                "nameserver" => servers.extend(words.next().and_then(server)),
                 // The last of both counts.
-                "domain" => search = message.next().map(|word| vec![word]).or(search),
-                "search" => search = Some(message.collect()).filter(|list: &Vec<_>| !list.is_empty()).or(search),
-                "options" => message.for_each(|word| conf.option(word)),
+                "domain" => search = words.next().map(|word| vec![word]).or(search),
+                "search" => search = Some(words.collect()).filter(|list: &Vec<_>| !list.is_empty()).or(search),
+                "options" => words.for_each(|word| conf.option(word)),
                 _ => {}
             }
         }

@@ -54,8 +54,8 @@ impl Hosts {
 /// hosts(5): an address, and its names. What is no address, and one with a zone, is passed over.
 fn lines(text: &str) -> impl Iterator<Item = (IpAddr, impl Iterator<Item = &str>)> {
     text.trim_start_matches('\u{feff}').lines().filter_map(|line| {
-        let mut message = line.split('#').next().unwrap_or_default().split_whitespace();
-        Some((unmap(message.next()?.parse().ok()?), message))
+        let mut fields = line.split('#').next().unwrap_or_default().split_whitespace();
+        Some((unmap(fields.next()?.parse().ok()?), fields))
     })
 }
 

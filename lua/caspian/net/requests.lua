@@ -368,7 +368,8 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
   local core = client.core
   if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
   local opts, source, kind, pump = client.defaults, body, nil, nil
-  local is_simple, headers, told, json = body == nil or type(body) == "string", nil, nil, nil
+  -- What begins with a function of its own asks for its options.
+  local is_simple, headers, told, json = not begin and (body == nil or type(body) == "string"), nil, nil, nil
   if is_simple and given ~= nil then
     if type(given) == "table" then is_simple, headers, told, json = simple(given) else is_simple = false end
   end

@@ -16,7 +16,7 @@ pub struct Suite {
     pub encryption: &'static str,
     pub bits: u16,
     /// The words that a cipher string may use for it.
-    message: &'static [&'static str],
+    words: &'static [&'static str],
 }
 
 const fn suite(
@@ -24,9 +24,9 @@ const fn suite(
     name: &'static str,
     (key, authentication): (&'static str, &'static str),
     (encryption, bits): (&'static str, u16),
-    message: &'static [&'static str],
+    words: &'static [&'static str],
 ) -> Suite {
-    Suite { suite, name, key, authentication, encryption, bits, message }
+    Suite { suite, name, key, authentication, encryption, bits, words }
 }
 
 const RSA: (&str, &str) = ("ECDH", "RSA");
@@ -108,7 +108,7 @@ impl Suite {
     }
 
     fn answers_to(&self, word: &str) -> bool {
-        self.name == word || COMMON.contains(&word) || self.message.contains(&word)
+        self.name == word || COMMON.contains(&word) || self.words.contains(&word)
     }
 }
 
@@ -126,11 +126,11 @@ pub(crate) fn ciphers(text: &str) -> Option<Vec<CipherSuite>> {
     for token in
         text.split([':', ',', ' ', ';']).filter_map(|token| token.split('@').next()).filter(|token| !token.is_empty())
     {
-        let (sign, message) = match token.split_at_checked(1) {
-            Some((sign @ ("!" | "-" | "+"), message)) => (sign, message),
+        let (sign, words) = match token.split_at_checked(1) {
+            Some((sign @ ("!" | "-" | "+"), words)) => (sign, words),
             _ => ("", token),
         };
-        let meant: Vec<_> = all().filter(|suite| message.split('+').all(|word| suite.answers_to(word))).collect();
+        let meant: Vec<_> = all().filter(|suite| words.split('+').all(|word| suite.answers_to(word))).collect();
         let is_meant = |suite: &&Suite| meant.iter().any(|other| other.name == suite.name);
         match sign {
             "!" => {

@@ -20,8 +20,8 @@ const SENSITIVE: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 /// A request from its head as [`crate::http::request::Draft`] writes it.
 pub(super) fn request(scheme: &str, text: &[u8]) -> Result<Request<()>> {
     let mut lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let mut message = lines.next().unwrap_or_default().split(|byte| *byte == b' ');
-    let (method, target) = (message.next().unwrap_or_default(), message.next().unwrap_or_default());
+    let mut parts = lines.next().unwrap_or_default().split(|byte| *byte == b' ');
+    let (method, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let fields: Vec<(&[u8], &[u8])> = lines
         .filter_map(|line| {
             let at = memchr::memchr(b':', line)?;

@@ -14,7 +14,7 @@ use crate::{
     lua::{
         signals,
         stack::{bytes, push_bytes, push_integer, refuse},
-        userdata::{Classes, Held, METATABLES, OWN, become_class, give, held},
+        userdata::{Classes, Held, METATABLES, OWN, become_class, give, held, share},
     },
     panics::quietly,
 };
@@ -265,7 +265,7 @@ unsafe fn arg<'a>(state: *mut ffi::lua_State, index: c_int, text: bool) -> Arg<'
 
 /// Every method that is not hot: the upvalue [`OWN`] says which.
 unsafe extern "C-unwind" fn cold(state: *mut ffi::lua_State) -> c_int {
-    // SAFETY: the upvalue is a `&'static Method`; the object outlives the call, since its userdata is the first argument;
+    // SAFETY: the upvalue is a `&'static Method`; the object is owned when it is found, and by the call as long as that runs (Calls);
     // between the calls of Lua only plain data is held.
     unsafe {
         let method = &*ffi::lua_touserdata(state, OWN).cast::<Method>();
@@ -290,7 +290,10 @@ unsafe extern "C-unwind" fn cold(state: *mut ffi::lua_State) -> c_int {
         if object.is_null() {
             refuse(state, 1, method.expected);
         }
-        let done = caught(|| (method.run)(&*object, class, &args));
+        let done = caught(|| {
+            let Some(object) = share(object) else { return panicked() };
+            (method.run)(&object, class, &args)
+        });
         if let Some(class) = done.class {
             become_class::<Object>(state, 1, class as usize);
         }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     lua::{
         stack::{bytes, refuse},
-        userdata::{Classes, held},
+        userdata::{Classes, held, share},
     },
     panics::quietly,
 };
@@ -20,6 +20,7 @@ use mlua::{Function, Lua, ffi};
 use std::{
     ffi::{CStr, c_int},
     ptr,
+    rc::Rc,
 };
 
 /// Finds what a hot method is called on; raises for anything else. Making a string of a number may run a finalizer, and a
@@ -79,8 +80,7 @@ unsafe extern "C-unwind" fn send_ssl(state: *mut ffi::lua_State) -> c_int {
 
 /// `send(data, i, j)`: the index of the last byte that went; after a failure `nil`, why, and that index.
 unsafe fn send(state: *mut ffi::lua_State, find: Find) -> c_int {
-    // SAFETY: State. The object outlives the call, since its userdata is the first argument, and no finalizer ran since it was found; the
-    // data stays on the stack. Only plain data is held where Lua may raise.
+    // SAFETY: State. No finalizer ran since the object was found; the data stays on the stack. Only plain data is held where Lua may raise.
     unsafe {
         let mut object = find(state);
         let data = match ffi::lua_type(state, 2) {
@@ -100,7 +100,7 @@ unsafe fn send(state: *mut ffi::lua_State, find: Find) -> c_int {
             _ => part(data.len(), ffi::luaL_optnumber(state, 3, 1.0), ffi::luaL_optnumber(state, 4, -1.0)),
         };
         let data = data.get(from - 1..to).unwrap_or_default();
-        let (sent, why) = sent(&*object, data);
+        let (sent, why) = sent(object, data);
         let last = (sent + from - 1) as f64;
         match why {
             Plain::Nil => {
@@ -120,8 +120,13 @@ unsafe fn send(state: *mut ffi::lua_State, find: Find) -> c_int {
 }
 
 /// How much of it went, and why not more: plain data; `Plain::Bool` for an interruption.
-fn sent(object: &dyn Streaming, data: &[u8]) -> (usize, Plain) {
+///
+/// # Safety
+/// A block owns the object.
+unsafe fn sent(object: *const dyn Streaming, data: &[u8]) -> (usize, Plain) {
     let done = quietly(|| {
+        // SAFETY: the caller's condition; from here on the call owns it, too (Calls).
+        let Some(object) = (unsafe { share(object) }) else { return (0, Plain::Nil) };
         let (sent, why) = object.send(data);
         (sent, plain_why(why))
     });
@@ -196,12 +201,11 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
                 wanted = Pattern::Raw;
             }
         }
-        let object = &*object;
         if top < 3
-            && let Some((start, length, spent)) = object.quick(wanted)
+            && let Some((start, length, spent)) = (*object).quick(wanted)
         {
             ffi::lua_pushlstring(state, start.cast(), length);
-            object.unpin(spent);
+            (*object).unpin(spent);
             ffi::lua_pushnil(state);
             ffi::lua_pushnil(state);
             return 3;
@@ -222,7 +226,7 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
             Plain::Own(_) => push(state, got.own),
             _ => {
                 ffi::lua_pushlstring(state, got.start.cast(), got.length);
-                object.unpin(got.spent);
+                (*object).unpin(got.spent);
             }
         }
         if have > 0 {
@@ -253,9 +257,16 @@ struct Received {
     why: Plain,
 }
 
-fn received(object: &dyn Streaming, pattern: Pattern, have: usize, max: Option<usize>) -> Received {
-    let nothing = |why| Received { start: ptr::null(), length: 0, spent: 0, own: Plain::own(Vec::new()), why };
+/// Waits for what is asked for. A span is one of a buffer that the block still owns.
+///
+/// # Safety
+/// A block owns the object.
+unsafe fn received(object: *const dyn Streaming, pattern: Pattern, have: usize, max: Option<usize>) -> Received {
+    let own = |bytes, why| Received { start: ptr::null(), length: 0, spent: 0, own: Plain::own(bytes), why };
+    let nothing = |why| own(Vec::new(), why);
     let done = quietly(|| {
+        // SAFETY: the caller's condition; from here on the call owns it, too (Calls).
+        let Some(object) = (unsafe { share(object) }) else { return nothing(Plain::Nil) };
         let Got { bytes, spent, why } = object.receive(pattern, have, max);
         let why = plain_why(why);
         // What arrived stays for the next call.
@@ -264,13 +275,16 @@ fn received(object: &dyn Streaming, pattern: Pattern, have: usize, max: Option<u
         }
         match bytes {
             Bytes::Front(length) => match object.pin(length) {
+                // Finalized by hand while the call waited: the buffer ends with the call.
+                // SAFETY: the span is the buffer's, which stands for as long as `object`.
+                Some(span) if Rc::strong_count(&object) == 1 => own(unsafe { (*span).to_vec() }, why),
                 Some(span) => Received { start: span.cast(), length: span.len(), spent, own: Plain::Nil, why },
                 None => nothing(Plain::Fixed("internal error: the buffer is shorter than promised")),
             },
             Bytes::Own(bytes) => {
                 // Not `unpin`: what was refused because Lua copies from the buffer must not let go of it.
                 object.spend(spent);
-                Received { start: ptr::null(), length: 0, spent, own: Plain::own(bytes), why }
+                own(bytes, why)
             }
         }
     });

@@ -236,13 +236,11 @@ unsafe fn make(state: *mut ffi::lua_State, run: &mut Run<'_, '_>) {
                 }
                 Step::Metatable(order) => {
                     ffi::lua_createtable(state, 0, 1);
-                    let mark = kinds::MARK.to_bytes();
-                    ffi::lua_pushlstring(state, mark.as_ptr().cast(), mark.len());
                     match order.clone().and_then(|range| run.unescaped.get(range)) {
                         Some(order) => _ = ffi::lua_pushlstring(state, order.as_ptr().cast(), order.len()),
                         None => ffi::lua_pushboolean(state, 1),
                     }
-                    ffi::lua_rawset(state, -3);
+                    ffi::lua_rawsetp(state, -2, kinds::mark());
                     metatables += 1;
                     ffi::lua_rawseti(state, METATABLES, metatables as _);
                     continue;

@@ -16,7 +16,7 @@ use crate::{
         signals,
         socket::Socket,
         stack::{push_bytes, refuse, string},
-        userdata::{Classes, Empty, OWN, empty, held},
+        userdata::{Classes, Empty, OWN, empty, held, share},
     },
     panics::caught,
     server::Content,
@@ -99,8 +99,9 @@ unsafe extern "C-unwind" fn next_request(state: *mut ffi::lua_State) -> c_int {
         let place = empty::<HeldRequest>(state, REQUESTS, 0);
         // After the last word of Lua's collector, which while a state closes takes what is in use, too.
         let (socket, _) = held::<Socket>(state, 1);
-        let outcome = outcome(|| match socket.as_ref() {
-            Some(socket) => waited(socket, timeout, from, place),
+        // The call owns the socket, too, as long as it waits (Calls).
+        let outcome = outcome(|| match share(socket) {
+            Some(socket) => waited(&socket, timeout, from, place),
             None => argument(0, "not a server"),
         });
         leave(state, &outcome, WHY)

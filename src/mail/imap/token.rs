@@ -17,9 +17,9 @@ pub fn literal(line: &[u8], first: bool) -> Option<u64> {
         return None;
     }
     if first {
-        let mut message = line.split(|b| *b == b' ');
-        let tag = message.next()?;
-        let word = message.next().unwrap_or_default();
+        let mut words = line.split(|b| *b == b' ');
+        let tag = words.next()?;
+        let word = words.next().unwrap_or_default();
         if tag.starts_with(b"+") || super::status(word).is_some() {
             return None;
         }
