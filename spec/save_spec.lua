@@ -1,5 +1,6 @@
 -- Contract 5, option `save` with a path: the file appears once it is whole, and what was there is not harmed before. And `base_url`.
 
+local child = require("spec.support.child")
 local fails = require("spec.support.fails")
 local net = require("spec.support.subject").net
 local peer = require("spec.support.peer")
@@ -52,6 +53,27 @@ describe("save with a path", function()
     local seen
     local r = client:post(http .. "/echo", "a body", { save = dir .. "/b", on_progress = function(done) seen = done end })
     assert.same({ 6, 6, "a body" }, { r.saved, seen, read(dir .. "/b") })
+  end)
+
+  it("leaves the file alone where the network is revoked meanwhile", function()
+    put("a", "old")
+    assert.equal("false\tpuck.uno/error/network/socket", child.run(([[
+      local net = launch{ "--allow-net" }
+      local ok, err = pcall(net.fetch, %q, { save = %q, on_progress = function() net.revoke() end })
+      print(ok, err.class)
+    ]]):format(http .. "/files/1m", dir .. "/a")))
+    assert.equal("old", read(dir .. "/a"))
+    assert.same({ "a" }, names())
+    -- Nor is what was read until then taken for the whole body.
+    local mine = net.narrow{ "127.0.0.1" }
+    local stream = mine.fetch(http .. "/files/1m", { stream = true })
+    assert.equal(10, #stream:read(10))
+    mine.revoke()
+    fails.with("network/socket", function() while stream:read(65536) do end end)
+    mine = net.narrow{ "127.0.0.1" }
+    local file = io.open(dir .. "/b", "wb")
+    fails.with("network/socket", mine.fetch, http .. "/files/1m", { save = file, on_progress = function() mine.revoke() end })
+    file:close()
   end)
 
   it("leaves the file alone where the answer is no success", function()

@@ -17,12 +17,17 @@ pub fn set_collector(collect: fn()) {
 pub fn spare<T, E: Into<io::Error>>(mut make: impl FnMut() -> Result<T, E>) -> io::Result<T> {
     match make().map_err(Into::into) {
         Err(e) if is_out(&e) => {
-            if let Some(collect) = COLLECTOR.with(Cell::get) {
-                collect();
-            }
+            collect();
             make().map_err(Into::into)
         }
         made => made,
+    }
+}
+
+/// Closes what nobody can reach any more.
+pub fn collect() {
+    if let Some(collect) = COLLECTOR.with(Cell::get) {
+        collect();
     }
 }
 

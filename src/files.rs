@@ -15,7 +15,7 @@ pub mod draft;
 mod tests;
 pub mod whole;
 
-use crate::error::reason;
+use crate::{descriptors, error::reason};
 use beneath::{BASE, Root, Spot, absolute, names};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode as Bits, OFlags, fstat, ftruncate, openat, renameat, unlinkat},
@@ -83,7 +83,7 @@ impl Files {
     }
 
     pub fn open(&self, path: &[u8], mode: Mode) -> Result<File, Refusal> {
-        let file = self.find(path, mode.flags(), true)?;
+        let file = again(|| self.find(path, mode.flags(), true))?;
         // Not by O_TRUNC: what is to be refused is not emptied before.
         if mode.kind == Kind::Write && FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile {
             ftruncate(&file, 0)?;
@@ -93,7 +93,7 @@ impl Files {
 
     /// A regular file, open for reading. A pipe or a device would hold the call without a deadline.
     pub fn open_regular(&self, path: &[u8]) -> Result<File, Refusal> {
-        regular(self.find(path, OFlags::RDONLY | OFlags::NONBLOCK, true)?)
+        regular(again(|| self.find(path, OFlags::RDONLY | OFlags::NONBLOCK, true))?)
     }
 
     /// A file for a while in a directory, open both ways: it has no name any more, and goes when it is closed.
@@ -101,11 +101,14 @@ impl Files {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
         let name = data_encoding::HEXLOWER.encode(&random);
-        let Spot { dir, name } = self.walk(&[dir, b"/.caspian-", name.as_bytes()].concat(), false)?;
+        let path = [dir, b"/.caspian-", name.as_bytes()].concat();
         let flags = BASE | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let file = openat(&dir, &name, flags, Bits::RUSR | Bits::WUSR)?;
-        unlinkat(&dir, &name, AtFlags::empty())?;
-        Ok(File::from(file))
+        again(|| {
+            let Spot { dir, name } = self.walk(&path, false)?;
+            let file = openat(&dir, &name, flags, Bits::RUSR | Bits::WUSR)?;
+            unlinkat(&dir, &name, AtFlags::empty())?;
+            Ok(File::from(file))
+        })
     }
 
     /// What is beneath one directory that is permitted, and nothing else: the directory as it is now, whatever its path leads to later.
@@ -229,6 +232,17 @@ impl Refusal {
             Refusal::System(err) => err.raw_os_error().unwrap_or(libc::EIO),
             _ => libc::EACCES,
         }
+    }
+}
+
+/// Opens something; once more after a collection, where there is no descriptor left (see [`spare`](descriptors::spare)).
+fn again<T>(open: impl Fn() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    match open() {
+        Err(Refusal::System(err)) if descriptors::is_out(&err) => {
+            descriptors::collect();
+            open()
+        }
+        opened => opened,
     }
 }
 

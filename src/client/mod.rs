@@ -128,6 +128,8 @@ enum At {
     Waiting,
     Body,
     Failed,
+    /// Ended from outside before the end of the body.
+    Closed,
 }
 
 impl Fetch {
@@ -207,6 +209,7 @@ impl Fetch {
             At::Waiting => self.wait(),
             At::Body => return Ok(Some(Step::Head)),
             At::Failed => Err(Error::new(Kind::Socket, "the request failed before")),
+            At::Closed => Err(closed()),
         };
         if let Err(err) = done {
             if self.may_retry(&err) {
@@ -289,9 +292,17 @@ impl Fetch {
         }
     }
 
-    /// Ends it here. What was not read is lost, and the connection with it.
+    /// Ends it here, as its reader wishes: what was not read is lost, and the connection with it. Reads find the end.
     pub fn close(&mut self) {
         (self.transaction, self.decoder) = (None, None);
+    }
+
+    /// Ends it for its reader, who has not asked for that: reads fail from now on, unless the body was read to its end.
+    pub fn abandon(&mut self) {
+        if !self.is_over() {
+            self.at = At::Closed;
+        }
+        self.close();
     }
 
     /// The gate, then a connection, then the request's head.
@@ -624,6 +635,10 @@ fn signed(auth: &Auth, upload: Option<&mut Upload>, deadline: &Deadline) -> Resu
     }
     upload.rewind();
     Ok(Some(hash))
+}
+
+fn closed() -> Error {
+    Error::new(Kind::Closed, "the response was closed before its end").op(OP)
 }
 
 /// Adds the time from `since` to `now` to `phase`, and begins the next one.

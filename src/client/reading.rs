@@ -1,6 +1,6 @@
 //! The body of a response, streamed or gathered: decoded, capped, under the deadline.
 
-use super::{At, Fetch, OP, transaction::limited};
+use super::{At, Fetch, OP, closed, transaction::limited};
 use crate::{
     allocation,
     deadline::{Deadline, now},
@@ -40,8 +40,10 @@ impl Fetch {
 
     /// Reads body into `into`: at least one byte, 0 at its end.
     pub fn read(&mut self, into: &mut [u8]) -> Result<usize> {
-        if self.at != At::Body {
-            return Err(Error::new(Kind::Socket, "there is no body to read").op(OP));
+        match self.at {
+            At::Body => (),
+            At::Closed => return self.usable().and(Err(closed())),
+            _ => return Err(Error::new(Kind::Socket, "there is no body to read").op(OP)),
         }
         if into.is_empty() || self.is_over() {
             return Ok(0);

@@ -50,7 +50,7 @@ impl Held for Call {
 impl Ends for Call {
     fn end(&self) {
         if let Ok(mut stream) = self.stream.try_borrow_mut() {
-            stream.fetch.close();
+            stream.fetch.abandon();
         }
         self.give_up();
     }

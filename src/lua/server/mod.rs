@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     deadline::{Deadline, check_interrupt},
+    descriptors,
     error::{Error, Kind, Result},
     files::Files,
     http::{
@@ -64,6 +65,42 @@ pub struct Server {
     fails: Cell<bool>,
     /// Where `accept` was called last.
     place: RefCell<Rc<str>>,
+    handed: Handed,
+}
+
+/// The bodies of requests that Lua has, answered or not, and has not collected. Its collector goes by what Lua allocates, and of a body that
+/// is nothing: so it is called where they have become twice as many as it left.
+struct Handed {
+    /// Bytes in memory, and files.
+    now: Cell<(u64, u64)>,
+    most: Cell<(u64, u64)>,
+}
+
+impl Handed {
+    /// So much is left to Lua's own pace.
+    const LEAST: (u64, u64) = (16 * 1024 * 1024, 32);
+
+    fn new() -> Handed {
+        Handed { now: Cell::default(), most: Cell::new(Handed::LEAST) }
+    }
+
+    fn add(&self, (bytes, files): (u64, u64), comes: bool) {
+        let (held, open) = self.now.get();
+        self.now.set(match comes {
+            true => (held.saturating_add(bytes), open.saturating_add(files)),
+            false => (held.saturating_sub(bytes), open.saturating_sub(files)),
+        });
+    }
+
+    /// Has Lua collect where that is due.
+    fn settle(&self) {
+        let ((bytes, files), (most_bytes, most_files)) = (self.now.get(), self.most.get());
+        if bytes > most_bytes || files > most_files {
+            descriptors::collect();
+            let (bytes, files) = self.now.get();
+            self.most.set((Handed::LEAST.0.max(bytes.saturating_mul(2)), Handed::LEAST.1.max(files.saturating_mul(2))));
+        }
+    }
 }
 
 /// What [`Server::next`] has found.
@@ -137,6 +174,9 @@ impl Server {
                 return Ok(Next::Note(deadline.left().map_or(f64::INFINITY, |left| left.as_secs_f64())));
             }
             if let Some(request) = engine.request() {
+                // Not borrowed while finalizers run.
+                drop(engine);
+                self.handed.settle();
                 return Ok(Next::Request(request));
             }
             if engine.is_over() {
@@ -304,6 +344,7 @@ fn open(lua: &Lua, (cap, host, port, path, listener, table): Open) -> Answer<Val
         lost: RefCell::default(),
         fails: Cell::new(false),
         place: RefCell::new("?".into()),
+        handed: Handed::new(),
     })));
     wrap(lua, Socket::new(Rc::clone(&cap), Class::Server, item, "", None), timeout)
 }

@@ -37,6 +37,7 @@ impl Held for HeldRequest {
 impl Drop for HeldRequest {
     fn drop(&mut self) {
         contained(|| {
+            self.server.handed.add(self.weight(), false);
             if self.answered.get() {
                 return;
             }
@@ -55,13 +56,20 @@ pub fn peek(lua: &Lua, value: &Value) -> Answer<Rc<HeldRequest>> {
 
 impl HeldRequest {
     pub(super) fn new(server: &Rc<Server>, request: Request, from: &[u8]) -> HeldRequest {
-        HeldRequest {
+        let held = HeldRequest {
             server: Rc::clone(server),
             request,
             place: server.place(from),
             answered: Cell::new(false),
             read: Cell::new(0),
-        }
+        };
+        server.handed.add(held.weight(), true);
+        held
+    }
+
+    /// Bytes and files of its body, of which Lua's collector sees nothing.
+    fn weight(&self) -> (u64, u64) {
+        self.request.body.bytes().map_or((0, 1), |bytes| (bytes.len() as u64, 0))
     }
 
     /// Itself, if it may still be answered.
