@@ -1053,9 +1053,21 @@ function Http_client.jail(...) end
 ---@field params table<string, string>                       what the route's pattern named
 ---@field hop integer                                        0; one more after each redirect
 ---@field raw { url: string, method: string, headers: table<string, string|string[]|false>, body: string? }
----@field set_url fun(url: string)
----@field header fun(name: string, value?: string|number|string[]|false): (string|string[])?
----@field set_body fun(body: string?)
+local Guard_request = {}
+--- Sets the URL of the request.
+---@param url string
+---@overload fun(self: caspian.net.Guard_request, url: string)
+function Guard_request.set_url(url) end
+--- A header, by any case; with a value it is set before. `false` leaves it out.
+---@param name string
+---@param value? string|number|string[]|false
+---@return (string|string[])?
+---@overload fun(self: caspian.net.Guard_request, name: string, value?: string|number|string[]|false): (string|string[])?
+function Guard_request.header(name, value) end
+--- Sets the body; nil for none.
+---@param body string?
+---@overload fun(self: caspian.net.Guard_request, body: string?)
+function Guard_request.set_body(body) end
 
 ---@class caspian.net.Guard_answer
 ---@field status integer
