@@ -125,7 +125,7 @@ describe("http server limits", function()
         local idle = peak()
         for _ = 1, 200 do server:accept():respond(204) end
         local _, count = curl:read("*a"):gsub("204 ", "")
-        print(count, peak() - idle < 64 * 1024)
+        print(count, peak() - idle < 100 * 1024)
       ]]):format(row[2], servers.dir .. "/files/" .. row[3]), "ulimit -n 100;")
       assert.equal("200\ttrue", said)
     end)
