@@ -4,7 +4,10 @@
 //! metatable that the front registered; a wrong argument becomes its text and its index, and the front raises both.
 
 use super::signals;
-use crate::{error::Error, panics::failpoint};
+use crate::{
+    error::Error,
+    panics::{caught, failpoint},
+};
 use mlua::{Function, IntoLua, IntoLuaMulti, Lua, MultiValue, Table, Value};
 use std::cell::RefCell;
 
@@ -98,6 +101,16 @@ pub fn stash(why: impl Into<Failure>) {
             stash[0] = Some(why.into());
         }
     });
+}
+
+/// Does what may fail or panic for a C function, whose frame holds plain data: everything with a destructor lives and dies in here, or belongs
+/// to a userdata. After a failure it is `failed`, and why is stashed.
+pub fn or_stashed<T>(failed: T, act: impl FnOnce() -> Answer<T>) -> T {
+    let done = caught(|| Ok(act())).unwrap_or_else(|panic| Err(panic.into()));
+    done.unwrap_or_else(|why| {
+        stash(why);
+        failed
+    })
 }
 
 /// What a C function calls for what it has stashed: `nil` and why, as all of the core.

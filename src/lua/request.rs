@@ -12,15 +12,13 @@ use super::{
     http::{Classes, Client, Given, Own, Told, own, owner},
     long,
     responses::{Call, whole},
-    signals,
     socket::seconds,
-    stack::{refuse, string},
+    stack::{refuse, string, tell},
     userdata::{self, Empty, OWN, empty, held, held_among},
 };
 use crate::{
     allocation,
     client::{Step, upload::Source},
-    panics::caught,
 };
 use mlua::{AnyUserData, Function, Lua, Value, ffi};
 use std::{ffi::c_int, ptr, rc::Rc};
@@ -84,7 +82,7 @@ unsafe extern "C-unwind" fn request(state: *mut ffi::lua_State) -> c_int {
             let apart = apart || ffi::lua_toboolean(state, -2) == 0;
             ffi::lua_pop(state, 2);
             let call = held_among::<Call>(state, -1, KNOWN);
-            outcome(|| match call.as_ref() {
+            answer::or_stashed(Outcome::Failed, || match call.as_ref() {
                 Some(_) if apart => Ok(Outcome::Begun),
                 Some(call) => answered(call).inspect_err(|_| call.end()),
                 None => argument(0, "not an HTTP call"),
@@ -96,7 +94,7 @@ unsafe extern "C-unwind" fn request(state: *mut ffi::lua_State) -> c_int {
             let place = empty::<Call>(state, CALLS, 0);
             // After the last word of Lua's collector, which while a state closes takes what is in use, too.
             let (client, _) = held::<Client>(state, CLIENT);
-            outcome(|| match client.as_ref() {
+            answer::or_stashed(Outcome::Failed, || match client.as_ref() {
                 Some(client) => begun(client, url, method, plain(state)?, apart, place),
                 None => argument(0, "not an HTTP client"),
             })
@@ -118,12 +116,7 @@ unsafe extern "C-unwind" fn request(state: *mut ffi::lua_State) -> c_int {
                 3
             }
             Outcome::Begun => 1,
-            Outcome::Failed => {
-                signals::raise(state);
-                ffi::lua_pushvalue(state, WHY);
-                ffi::lua_call(state, 0, 3);
-                3
-            }
+            Outcome::Failed => tell(state, WHY),
         }
     }
 }
@@ -155,15 +148,6 @@ fn begin(lua: &Lua, calls: &userdata::Classes<Call>, given: Given) -> Answer<(Va
     let own = own(lua, &client, headers.as_ref(), opts, body, content_type)?;
     let (call, whole) = client.call(&url.as_bytes(), &method.as_bytes(), own)?;
     Ok((call.into_lua(lua, calls)?, whole))
-}
-
-/// Does what may fail or panic. Everything with a destructor lives and dies in here, or belongs to a userdata.
-fn outcome(act: impl FnOnce() -> Answer<Outcome>) -> Outcome {
-    let done = caught(|| Ok(act())).unwrap_or_else(|panic| Err(panic.into()));
-    done.unwrap_or_else(|why| {
-        answer::stash(why);
-        Outcome::Failed
-    })
 }
 
 /// Makes the call, and does the request unless the answer is asked for apart.

@@ -1,7 +1,7 @@
 //! Arguments and results on Lua's stack, for the files that speak its C API (`userdata` has their invariants).
 #![allow(unsafe_code)]
 
-use super::answer::NO_MEMORY;
+use super::{answer::NO_MEMORY, signals};
 use mlua::ffi;
 use std::{
     ffi::{CStr, c_int},
@@ -69,6 +69,21 @@ pub unsafe fn room(state: *mut ffi::lua_State, slots: c_int) {
             ffi::lua_error(state);
         }
     }
+}
+
+/// Leaves why a C function failed, as all of the core: raises what a signal's hook has raised, or calls what stands at `why`
+/// ([`stashed`](super::answer::stashed)).
+///
+/// # Safety
+/// State; the caller's frames hold plain data only (Jumps).
+pub unsafe fn tell(state: *mut ffi::lua_State, why: c_int) -> c_int {
+    // SAFETY: the caller's condition.
+    unsafe {
+        signals::raise(state);
+        ffi::lua_pushvalue(state, why);
+        ffi::lua_call(state, 0, 3);
+    }
+    3
 }
 
 /// Raises `bad argument #index to 'method' (message)`.

@@ -1,11 +1,13 @@
 //! Incoming requests: bytes go to the reader, heads are checked, bodies are stored, refusals are reported.
 
-use super::{Body, Connection, Engine, Note, Phase, Reading, Request, Transaction, body::Share, streams::Streams};
+use super::{
+    Body, Connection, Engine, Note, Phase, Reading, Request, Ticket, Transaction, body::Share, streams::Streams,
+};
 use crate::{
     error::Result,
     http::{
         answer::{Answer, CONTINUE, Ends, Exchange, reason},
-        incoming::{Event, Framing, Refusal},
+        incoming::{Event, Framing, Head, Refusal},
         response::Version,
     },
     panics::failpoint,
@@ -154,9 +156,14 @@ impl Engine {
         let keeps_alive = head.keeps_alive && connection.served < self.options.requests;
         connection.since = now;
         connection.phase = Phase::Transaction(Box::new(Transaction::new(Rc::clone(&head), began, keeps_alive)));
+        self.hand(connection, self.ticket(index), head, body);
+    }
+
+    /// A whole request goes to the script, once that asks for it.
+    pub(super) fn hand(&mut self, connection: &Connection, ticket: Ticket, head: Rc<Head>, body: Body) {
         self.numbers += 1;
         let request = Request {
-            ticket: self.ticket(index),
+            ticket,
             number: self.numbers,
             head,
             body,

@@ -13,12 +13,10 @@ use super::{
 use crate::{
     lua::{
         answer::{self, Answer, argument},
-        signals,
         socket::Socket,
-        stack::{push_bytes, refuse, string},
+        stack::{push_bytes, refuse, string, tell},
         userdata::{Classes, Empty, OWN, empty, held, share},
     },
-    panics::caught,
     server::Content,
 };
 use mlua::{Function, Lua, ffi};
@@ -49,19 +47,10 @@ enum Outcome {
     Failed,
 }
 
-/// Does what may fail or panic. Everything with a destructor lives and dies in here, or belongs to a userdata.
-fn outcome(act: impl FnOnce() -> Answer<Outcome>) -> Outcome {
-    let done = caught(|| Ok(act())).unwrap_or_else(|panic| Err(panic.into()));
-    done.unwrap_or_else(|why| {
-        answer::stash(why);
-        Outcome::Failed
-    })
-}
-
 /// Leaves the results of a call, or why it failed: what stands at `why` tells.
 ///
 /// # Safety
-/// State; the caller's frames hold plain data only, and a request that `outcome` has made is on the top of the stack.
+/// State; the caller's frames hold plain data only, and a request that was handed out is on the top of the stack.
 unsafe fn leave(state: *mut ffi::lua_State, outcome: &Outcome, why: c_int) -> c_int {
     // SAFETY: the caller's condition; the bytes belong to the request on the stack.
     unsafe {
@@ -80,12 +69,7 @@ unsafe fn leave(state: *mut ffi::lua_State, outcome: &Outcome, why: c_int) -> c_
                 ffi::lua_pushboolean(state, c_int::from(*value));
                 1
             }
-            Outcome::Failed => {
-                signals::raise(state);
-                ffi::lua_pushvalue(state, why);
-                ffi::lua_call(state, 0, 3);
-                3
-            }
+            Outcome::Failed => tell(state, why),
         }
     }
 }
@@ -100,7 +84,7 @@ unsafe extern "C-unwind" fn next_request(state: *mut ffi::lua_State) -> c_int {
         // After the last word of Lua's collector, which while a state closes takes what is in use, too.
         let (socket, _) = held::<Socket>(state, 1);
         // The call owns the socket, too, as long as it waits (Calls).
-        let outcome = outcome(|| match share(socket) {
+        let outcome = answer::or_stashed(Outcome::Failed, || match share(socket) {
             Some(socket) => waited(&socket, timeout, from, place),
             None => argument(0, "not a server"),
         });
@@ -134,7 +118,7 @@ unsafe extern "C-unwind" fn respond_to(state: *mut ffi::lua_State) -> c_int {
             refuse(state, 2, c"status must be a number");
         }
         let status = ffi::lua_tonumber(state, 2);
-        let outcome = outcome(|| {
+        let outcome = answer::or_stashed(Outcome::Failed, || {
             let Some(held) = request.as_ref() else { return argument(0, "not a request") };
             let held = held.unanswered()?;
             let mut answer = answer_to(held, status)?;

@@ -13,7 +13,7 @@ use crate::{
         response::Version,
     },
     server::{
-        Body, Connection, Engine, Note, Request, Ticket, Transaction,
+        Body, Connection, Engine, Note, Ticket, Transaction,
         body::{Claim, Share},
         connection::Out,
     },
@@ -161,17 +161,8 @@ impl Engine {
             return self.refuse_stream(connection, streams, id, one, false, refusal);
         }
         one.transaction.forks = fork::forks();
-        self.numbers += 1;
-        let request = Request {
-            ticket: Ticket { stream: id, ..self.ticket(index) },
-            number: self.numbers,
-            head: Rc::clone(&one.transaction.head),
-            body,
-            remote: connection.remote,
-            peer: connection.peer,
-            secure: connection.stream.tls().is_some(),
-        };
-        self.queue.push_back(request);
+        let ticket = Ticket { stream: id, ..self.ticket(index) };
+        self.hand(connection, ticket, Rc::clone(&one.transaction.head), body);
     }
 
     /// Says why on the stream; the others go on.
