@@ -198,7 +198,7 @@ describe("a guard's names", function()
         head(c)
         c:send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         c:close()
-      ]], "127.0.0.2")
+      ]], "127.0.0.2", "127.0.0.1")
       local function filled(text)
         return (text:gsub("%u%u%u+", { HTTP = tostring(servers.http), SECOND = tostring(second.port), DENIED = "1" }))
       end

@@ -52,7 +52,7 @@ describe("drop-in: connect again", function()
       c:settimeout(3) c:settimeout(4, "t") local done = c:connect("127.0.0.1", port) return done, c:getoption("reuseaddr"),
       c:getoption("keepalive"), c:getoption("tcp-nodelay"), c:getoption("linger").timeout, c:gettimeout() ]],
       "1.0 true true true 3 3.0 4.0", "the original keeps the timeouts and forgets the options" },
-    { "from the place where it was bound", [[ local s, port = server() local own = closed() local c = keep(socket.tcp())
+    { "from the place where it was bound", [[ local s, port = server() local free, own = server() free:close() local c = keep(socket.tcp())
       assert(c:bind("127.0.0.1", own)) local _, first = c:connect("127.0.0.1", closed()) local done, why = c:connect("127.0.0.1", port)
       local third = c:connect("127.0.0.1", port) return first, done, why, third, tonumber((select(2, c:getsockname()))) == own ]],
       [["connection refused" nil "closed" 1.0 true]] },
@@ -84,12 +84,12 @@ describe("drop-in: connect again", function()
     local said = child.run_with({ hosts = "127.0.0.1 localhost\n127.0.0.1 three.test\n127.0.0.2 three.test\n127.0.0.3 three.test\n" }, [[
       require("caspian.net.compat").install(launch{ "--allow-net", "--allow-listen" })
       local socket = require("socket")
-      -- A port that the first two refuse.
-      local first = assert(socket.bind("127.0.0.1", 0))
+      -- A port that the first two refuse: who has it there does not listen, and nobody else can.
+      local first, second = socket.tcp(), socket.tcp()
+      assert(first:bind("127.0.0.1", 0))
       local _, port = first:getsockname()
-      local second, server = assert(socket.bind("127.0.0.2", port)), assert(socket.bind("127.0.0.3", port))
-      first:close()
-      second:close()
+      assert(second:bind("127.0.0.2", port))
+      local server = assert(socket.bind("127.0.0.3", port))
       local c, done, why = socket.tcp()
       c:settimeout(0)
       c:setoption("keepalive", true)

@@ -410,8 +410,11 @@ describe("drop-in: socket", function()
     -- N1: the original tries the second address with the socket that the first has refused.
     it("tries all addresses of a name", function()
       local said = with_two_addresses[[
-        local server = assert(socket.bind("127.0.0.2", 0))
-        local _, port = server:getsockname()
+        -- The first address refuses the port: who has it there does not listen, and nobody else can.
+        local first = socket.tcp()
+        assert(first:bind("127.0.0.1", 0))
+        local _, port = first:getsockname()
+        local server = assert(socket.bind("127.0.0.2", port))
         local c = socket.tcp()
         c:settimeout(2)
         print(c:connect("two.test", port) == 1, (c:getpeername()))

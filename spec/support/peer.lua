@@ -58,12 +58,18 @@ local function start(opening, script, closing)
   return setmetatable({ process = running, port = tonumber(port) or port }, peer)
 end
 
---- A TCP server on a port of its choice; `host` defaults to 127.0.0.1.
-function peer.tcp(script, host)
+--- A TCP server on a port of its choice; `host` defaults to 127.0.0.1. At the address `refusing`, if one is given, the port
+--- is held by a socket that does not listen: nobody else answers there meanwhile.
+function peer.tcp(script, host, refusing)
   return start(([[
-server = assert(socket.bind(%q, 0, 64))
+local held, refusing
+repeat
+  held, refusing = nil, %q
+  server = assert(socket.bind(%q, 0, 64))
+  if refusing ~= "" then held = socket.tcp4() end
+until not held or held:bind(refusing, (select(2, server:getsockname())))
 server:settimeout(10)
-ready((select(2, server:getsockname())))]]):format(host or "127.0.0.1"), script, "server:close()\n")
+ready((select(2, server:getsockname())))]]):format(refusing or "", host or "127.0.0.1"), script, "server:close()\n")
 end
 
 --- A UDP socket on a port of its choice.

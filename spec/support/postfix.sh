@@ -1,7 +1,7 @@
 #!/bin/bash
-# spec/support/postfix.sh DIRECTORY CERTIFICATE KEY: a mail server (postfix) with logins (dovecot), for specs.
+# spec/support/postfix.sh DIRECTORY CERTIFICATE KEY SUBMISSION IMPLICIT PLAIN NARROW: a mail server (postfix) with logins (dovecot), for specs.
 #
-# Listens on free loopback ports, writes them to DIRECTORY/postfix.lua, and returns when it is ready; `postfix.sh DIRECTORY stop` ends it.
+# Listens on those four loopback ports, writes them to DIRECTORY/postfix.lua, and returns when it is ready; `postfix.sh DIRECTORY stop` ends it.
 # Postfix must begin as root: to anybody else, and where it is missing, postfix.lua says `false`.
 #
 #   submission  STARTTLS, which it wants before AUTH; the user "user" with the password "s3cret"
@@ -10,6 +10,7 @@
 #   narrow      no TLS; takes messages of 20000 bytes, no PIPELINING, DSN, SMTPUTF8 or 8BITMIME
 #   inbox       maildirs by user of spec.test: ann, bob; all else at spec.test is unknown
 set -euo pipefail
+source "$(dirname "$0")/ports.sh"
 PATH=$PATH:/usr/sbin
 dir=$1
 
@@ -45,14 +46,7 @@ install -m 600 "$key" "$home/conf/key.pem"
 # What the package has there is what the daemons look for in their queue; they are not jailed.
 postconf -d mail_version >/dev/null
 
-free() {
-  local port
-  while :; do
-    port=$((16000 + RANDOM % 16000))
-    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port"; return; fi
-  done
-}
-submission=$(free) implicit=$(free) plain=$(free) narrow=$(free)
+submission=$4 implicit=$5 plain=$6 narrow=$7
 
 cat >"$home/dovecot.conf" <<CONF
 base_dir = $home/dovecot
@@ -159,16 +153,9 @@ anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 CONF
-postfix -c "$home/conf" start >"$home/start.log" 2>&1 || { cat "$home/start.log" >&2; exit 1; }
-for port in "$submission" "$implicit" "$plain" "$narrow"; do
-  for tries in $(seq 200); do
-    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then continue 2; fi
-    sleep 0.05
-  done
-  echo "postfix does not listen on port $port" >&2
-  cat "$home/start.log" "$home/mail.log" >&2
-  exit 1
-done
+# What it says at its start is in the one log or in the other.
+postfix -c "$home/conf" start >"$home/start.log" 2>&1 || { cat "$home/start.log" "$home/mail.log" >&2; exit 1; }
+await postfix "$submission" "$implicit" "$plain" "$narrow" || { cat "$home/start.log" "$home/mail.log" >&2; exit 1; }
 cat >"$dir/postfix.lua" <<LUA
 return { submission = $submission, implicit = $implicit, plain = $plain, narrow = $narrow, inbox = "$home/inbox", log = "$home/mail.log" }
 LUA

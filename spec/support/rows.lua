@@ -7,7 +7,7 @@
 --- What code sees: `socket`, `unix` (socket.unix), `modules(name)`, and
 ---   pair()       a client and the server's side of its connection
 ---   server()     a listening server on 127.0.0.1, and its port
----   closed()     a port of 127.0.0.1 where nobody listens
+---   closed()     a port of 127.0.0.1 where nobody listens: a socket of the row's has it, so that nobody else comes to
 ---   path(name)   a path for a Unix socket, where none is
 ---   keep(sock)   closes the socket with the row; answers it
 ---   raised(f, …) the words of the error that f raises, without its place
@@ -34,9 +34,10 @@ function pair()
   return client, other
 end
 function closed()
-  local s, port = server()
-  s:close()
-  return port
+  local s = keep(socket.tcp())
+  assert(s:bind("127.0.0.1", 0))
+  local _, port = s:getsockname()
+  return tonumber(port)
 end
 function raised(f, ...)
   local ok, err = pcall(f, ...)
