@@ -64,6 +64,14 @@ describe("save with a path", function()
     ]]):format(http .. "/files/1m", dir .. "/a")))
     assert.equal("old", read(dir .. "/a"))
     assert.same({ "a" }, names())
+    -- Nor does a body that has come whole take its place, once the file in the making is given up.
+    assert.equal("false\tpuck.uno/error/network/socket", child.run(([[
+      local net = launch{ "--allow-net" }
+      local ok, err = pcall(net.fetch, %q, { save = %q, on_progress = function(done, all) if done == all then net.revoke() end end })
+      print(ok, ok or err.class)
+    ]]):format(http .. "/files/1k", dir .. "/a")))
+    assert.equal("old", read(dir .. "/a"))
+    assert.same({ "a" }, names())
     -- Nor is what was read until then taken for the whole body.
     local mine = net.narrow{ "127.0.0.1" }
     local stream = mine.fetch(http .. "/files/1m", { stream = true })

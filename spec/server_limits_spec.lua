@@ -5,6 +5,7 @@ local peer = require("spec.support.peer")
 local process = require("spec.support.process")
 local servers = require("spec.support.servers")
 local serving = require("spec.support.serving")
+local signals = require("spec.support.signals")
 
 local directory = os.getenv("CASPIAN_SERVERS"):match("^(.*)/")
 
@@ -15,6 +16,7 @@ end
 describe("http server limits", function()
   local server
   serving.watch(before_each, after_each)
+  teardown(signals.clean)
 
   local function open(opts)
     local url
@@ -130,6 +132,42 @@ describe("http server limits", function()
       assert.equal("200\ttrue", said)
     end)
   end
+
+  it("heads of answered requests go as their bodies do", function()
+    local said = child.run([[
+      local net = launch{ "--allow-listen=127.0.0.1:0" }
+      local peak = require("spec.support.peak")
+      local server = net.http.server("127.0.0.1", 0, { timeout = 30 })
+      local curl = io.popen(("curl -s -o /dev/null -w '%%{http_code} ' -H 'X: %s' 'http://127.0.0.1:%d/[1-800]'"):format(("x"):rep(60000), server.local_port))
+      local idle = peak()
+      for _ = 1, 800 do server:accept():respond(204) end
+      local _, count = curl:read("*a"):gsub("204 ", "")
+      print(count, peak() - idle < 30 * 1024)
+    ]])
+    assert.equal("800\ttrue", said)
+  end)
+
+  it("what a signal's handler raises while bodies are collected ends `accept`, and no request is lost", function()
+    local running = signals.start(([[
+      local net = launch{ "--allow-listen=127.0.0.1:0" }
+      local server = net.http.server("127.0.0.1", 0, { timeout = 30, max_memory_bytes = 2000000 })
+      local pid = io.open("/proc/self/stat"):read("*n")
+      handle(function() error("the handler's", 0) end)
+      -- Collected when the server asks for it, and not before.
+      collectgarbage("stop")
+      local function finalizer() os.execute("kill -TERM " .. pid) end
+      if newproxy then getmetatable(newproxy(true)).__gc = finalizer else setmetatable({}, { __gc = finalizer }) end
+      local curl = io.popen("curl -s -o /dev/null -w '%%{http_code} ' --data-binary @%s 'http://127.0.0.1:" .. server.local_port .. "/[1-40]'")
+      local raised = {}
+      for _ = 1, 41 do
+        local ok, request = pcall(server.accept, server)
+        if ok then request:respond(204) else raised[#raised + 1] = tostring(request) end
+      end
+      local _, count = curl:read("*a"):gsub("204 ", "")
+      print(count, table.concat(raised, ", "))
+    ]]):format(servers.dir .. "/files/1m"))
+    assert.equal("40\tthe handler's\n", running:rest())
+  end)
 
   it("descriptors: who waits is taken when there are some again", function()
     local said = child.run([[

@@ -3,32 +3,35 @@
 use std::{cell::Cell, io};
 
 thread_local! {
-    // Set by whoever embeds us: closes what nobody can reach any more.
-    static COLLECTOR: Cell<Option<fn()>> = const { Cell::new(None) };
+    // Set by whoever embeds us: see `collect`.
+    static COLLECTOR: Cell<Option<fn() -> u64>> = const { Cell::new(None) };
 }
 
-/// Installs what closes this thread's unreachable sockets and files.
-pub fn set_collector(collect: fn()) {
+/// Installs what closes this thread's unreachable sockets and files, and answers how many bytes the others' owner has.
+pub fn set_collector(collect: fn() -> u64) {
     COLLECTOR.with(|c| c.set(Some(collect)));
 }
 
 /// Makes something with a descriptor; once more after a collection, where the process (EMFILE) or the system (ENFILE) has
 /// none left.
 pub fn spare<T, E: Into<io::Error>>(mut make: impl FnMut() -> Result<T, E>) -> io::Result<T> {
-    match make().map_err(Into::into) {
-        Err(e) if is_out(&e) => {
+    spare_if(is_out, || make().map_err(Into::into))
+}
+
+/// The same where the error has another form: `out` is true of those that say that there is no descriptor left.
+pub fn spare_if<T, E>(out: impl Fn(&E) -> bool, mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    match make() {
+        Err(e) if out(&e) => {
             collect();
-            make().map_err(Into::into)
+            make()
         }
         made => made,
     }
 }
 
-/// Closes what nobody can reach any more.
-pub fn collect() {
-    if let Some(collect) = COLLECTOR.with(Cell::get) {
-        collect();
-    }
+/// Closes what nobody can reach any more. How many bytes of memory the embedder manages then, as far as it tells.
+pub fn collect() -> u64 {
+    COLLECTOR.with(Cell::get).map_or(0, |collect| collect())
 }
 
 /// True of an error that says that there is no descriptor left.

@@ -83,7 +83,7 @@ impl Files {
     }
 
     pub fn open(&self, path: &[u8], mode: Mode) -> Result<File, Refusal> {
-        let file = again(|| self.find(path, mode.flags(), true))?;
+        let file = self.find(path, mode.flags(), true)?;
         // Not by O_TRUNC: what is to be refused is not emptied before.
         if mode.kind == Kind::Write && FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile {
             ftruncate(&file, 0)?;
@@ -93,7 +93,7 @@ impl Files {
 
     /// A regular file, open for reading. A pipe or a device would hold the call without a deadline.
     pub fn open_regular(&self, path: &[u8]) -> Result<File, Refusal> {
-        regular(again(|| self.find(path, OFlags::RDONLY | OFlags::NONBLOCK, true))?)
+        regular(self.find(path, OFlags::RDONLY | OFlags::NONBLOCK, true)?)
     }
 
     /// A file for a while in a directory, open both ways: it has no name any more, and goes when it is closed.
@@ -158,7 +158,8 @@ impl Files {
         if !spot.name.ends_with(NAME) {
             return Err(Refusal::Foreign);
         }
-        let file = openat(&spot.dir, &spot.name, BASE | OFlags::NOFOLLOW | OFlags::NONBLOCK, Bits::empty())?;
+        let flags = BASE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = again(|| Ok(openat(&spot.dir, &spot.name, flags, Bits::empty())?))?;
         Ok(whole::bytes(&regular(File::from(file))?, u64::MAX)?)
     }
 
@@ -236,14 +237,8 @@ impl Refusal {
 }
 
 /// Opens something; once more after a collection, where there is no descriptor left (see [`spare`](descriptors::spare)).
-fn again<T>(open: impl Fn() -> Result<T, Refusal>) -> Result<T, Refusal> {
-    match open() {
-        Err(Refusal::System(err)) if descriptors::is_out(&err) => {
-            descriptors::collect();
-            open()
-        }
-        opened => opened,
-    }
+fn again<T>(open: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    descriptors::spare_if(|refusal| matches!(refusal, Refusal::System(err) if descriptors::is_out(err)), open)
 }
 
 impl From<Errno> for Refusal {

@@ -1,6 +1,6 @@
 //! The target of a path: from its names to a permitted directory, and from there beneath an open descriptor.
 
-use super::{Files, Refusal};
+use super::{Files, Refusal, again};
 use rustix::{
     fs::{CWD, Mode, OFlags, openat, readlinkat},
     io::Errno,
@@ -54,6 +54,10 @@ impl Files {
 
     /// Opens what a path leads to: `quick` asks the kernel first.
     pub(super) fn find(&self, path: &[u8], flags: OFlags, quick: bool) -> Result<File, Refusal> {
+        again(|| self.find_once(path, flags, quick))
+    }
+
+    fn find_once(&self, path: &[u8], flags: OFlags, quick: bool) -> Result<File, Refusal> {
         if self.0.is_none() {
             return Err(Refusal::Unpermitted);
         }
@@ -61,7 +65,7 @@ impl Files {
             return checked(file);
         }
         for _ in 0..MOST_LINKS {
-            let spot = self.walk(path, true)?;
+            let spot = self.walk_once(path, true)?;
             match openat(&spot.dir, &spot.name, BASE | OFlags::NOFOLLOW | flags, MADE) {
                 // It was no link when it was looked at.
                 Err(Errno::LOOP) => {}
@@ -97,6 +101,10 @@ impl Files {
 
     /// Goes to the last name of a path, and over it if it is a link to be followed.
     pub(super) fn walk(&self, path: &[u8], follow: bool) -> Result<Spot, Refusal> {
+        again(|| self.walk_once(path, follow))
+    }
+
+    fn walk_once(&self, path: &[u8], follow: bool) -> Result<Spot, Refusal> {
         if self.0.is_none() {
             return Err(Refusal::Unpermitted);
         }

@@ -3,7 +3,7 @@
 //!
 //! Never over a link, a device, a pipe or a directory: a rename would put a file in their place.
 
-use super::{BASE, Files, Refusal, Spot, beneath::MADE};
+use super::{BASE, Files, Refusal, Spot, again, beneath::MADE};
 use crate::fork;
 use rustix::{
     fs::{AtFlags, FileType, Mode as Bits, OFlags, fchmod, fstat, ftruncate, openat, renameat, seek, statat, unlinkat},
@@ -61,9 +61,9 @@ impl Place {
         getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
         let own = [b".caspian-", data_encoding::HEXLOWER.encode(&random).as_bytes()].concat();
         let bits = self.bits()?;
-        let place = Place { dir: self.dir.try_clone()?, name: self.name.clone() };
+        let place = Place { dir: again(|| Ok(self.dir.try_clone()?))?, name: self.name.clone() };
         let flags = BASE | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let file = openat(&self.dir, &own, flags, bits.map_or(MADE, |_| Bits::RUSR | Bits::WUSR))?;
+        let file = again(|| Ok(openat(&self.dir, &own, flags, bits.map_or(MADE, |_| Bits::RUSR | Bits::WUSR))?))?;
         let draft = Draft { file: file.into(), place, own: Some(own), born: fork::generation() };
         if let Some(bits) = bits {
             fchmod(&draft.file, bits)?;

@@ -32,8 +32,17 @@ use std::{
 /// without mlua (`plain`).
 pub(super) struct Call {
     stream: RefCell<Stream>,
-    /// Where the body is saved to, while it comes: gone with the call.
-    draft: RefCell<Option<Box<Draft>>>,
+    /// The file that the body is saved to.
+    saving: RefCell<Saving>,
+}
+
+/// How far the saving of a body is.
+enum Saving {
+    Unbegun,
+    /// While the body comes: gone with the call.
+    Begun(Box<Draft>),
+    /// The file has its name, or was given up: nothing more is written, whatever still comes.
+    Over,
 }
 
 /// Where a body is to be saved, before it is asked for.
@@ -58,7 +67,7 @@ impl Ends for Call {
 
 impl Call {
     pub(super) fn new(fetch: Box<Fetch>) -> Rc<Call> {
-        Rc::new(Call { stream: RefCell::new(Stream::new(fetch)), draft: RefCell::default() })
+        Rc::new(Call { stream: RefCell::new(Stream::new(fetch)), saving: RefCell::new(Saving::Unbegun) })
     }
 
     pub(super) fn into_lua(self: Rc<Call>, lua: &Lua, calls: &Classes<Call>) -> Answer<Value> {
@@ -81,8 +90,8 @@ impl Call {
 
     /// Removes what was saved of a body that is not going to be whole.
     fn give_up(&self) {
-        if let Ok(mut draft) = self.draft.try_borrow_mut() {
-            *draft = None;
+        if let Ok(mut saving) = self.saving.try_borrow_mut() {
+            *saving = Saving::Over;
         }
     }
 
@@ -90,22 +99,30 @@ impl Call {
     /// nothing where the body was lost, and may be asked for again.
     fn keep(&self, place: &Place, count: usize) -> Answer<Option<usize>> {
         let piece = self.stream()?.saved(count)?;
-        let mut draft = self.draft.borrow_mut();
-        if draft.is_none() {
-            *draft = Some(Box::new(place.draft().map_err(unsaved)?));
-        }
-        let Some(open) = draft.as_mut() else { return Ok(None) };
-        let Some(piece) = piece else {
-            open.restart().map_err(|e| unsaved(e.into()))?;
-            return Ok(None);
+        let mut saving = self.saving.borrow_mut();
+        let mut draft = match std::mem::replace(&mut *saving, Saving::Over) {
+            Saving::Unbegun => Box::new(place.draft().map_err(unsaved)?),
+            Saving::Begun(draft) => draft,
+            Saving::Over => {
+                return Err(Error::new(Kind::Closed, "the response was closed before its end").op("save").into());
+            }
         };
-        open.write(&piece).map_err(|e| unsaved(e.into()))?;
-        if piece.is_empty()
-            && let Some(done) = draft.take()
-        {
-            done.finish().map_err(unsaved)?;
-        }
-        Ok(Some(piece.len()))
+        let kept = match piece {
+            None => {
+                draft.restart().map_err(|e| unsaved(e.into()))?;
+                None
+            }
+            Some(piece) if piece.is_empty() => {
+                draft.finish().map_err(unsaved)?;
+                return Ok(Some(0));
+            }
+            Some(piece) => {
+                draft.write(&piece).map_err(|e| unsaved(e.into()))?;
+                Some(piece.len())
+            }
+        };
+        *saving = Saving::Begun(draft);
+        Ok(kept)
     }
 }
 

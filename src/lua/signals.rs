@@ -152,6 +152,9 @@ fn wants_back() -> bool {
     // SAFETY: `forget` runs before the state is freed, so the pointer is live, and this is the state's thread, whose call
     // waits. What runs Lua is protected; Lua documents `lua_sethook` as safe even from a signal handler.
     unsafe {
+        if RAISED.with(Cell::get) {
+            return true;
+        }
         if state.is_null() || !is_pending(state) {
             return false;
         }
@@ -160,18 +163,25 @@ fn wants_back() -> bool {
             ffi::lua_sethook(state, None, 0, 0);
             return true;
         }
-        if !RAISED.with(Cell::get) {
-            let before = CLOSED.with(|closed| closed.replace(false));
-            let done = protected(state, run_hook) == ffi::LUA_OK;
-            let closed = CLOSED.with(|closed| closed.replace(before || closed.get()));
-            if done {
-                return closed;
-            }
-            // The key is there already, so that this takes no memory and cannot raise.
-            ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, key(VALUE));
-            RAISED.with(|raised| raised.set(true));
+        let before = CLOSED.with(|closed| closed.replace(false));
+        let done = protected(state, run_hook) == ffi::LUA_OK;
+        let closed = CLOSED.with(|closed| closed.replace(before || closed.get()));
+        if !done {
+            keep(state);
         }
-        true
+        closed || !done
+    }
+}
+
+/// Takes the error on top, for [`raise`]. The first one stays.
+unsafe fn keep(state: *mut ffi::lua_State) {
+    // SAFETY: State; the key is there already, so that this takes no memory and cannot raise.
+    unsafe {
+        if RAISED.with(|raised| raised.replace(true)) {
+            ffi::lua_settop(state, -2);
+        } else {
+            ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, key(VALUE));
+        }
     }
 }
 
@@ -224,20 +234,31 @@ pub fn closed_in_use() {
     CLOSED.with(|closed| closed.set(true));
 }
 
-/// Has Lua collect its garbage, and with it the sockets that nobody holds.
-fn collect() {
+/// Has Lua collect its garbage, and with it the sockets that nobody holds. How many bytes Lua has then; 0 where there is no Lua.
+///
+/// An error ends the call in whose midst this is, as it would end a script that asks for a collection: it is a finalizer's (up to Lua 5.3;
+/// later ones only warn), or that of a signal's hook, which runs at the first instruction of a finalizer, and must not be lost.
+fn collect() -> u64 {
     let state = MAIN.with(Cell::get);
-    // SAFETY: as in `wants_back`. What a finalizer raises is told to nobody, as when Lua itself collects.
+    // SAFETY: as in `wants_back`.
     unsafe {
-        if !state.is_null() && ffi::lua_status(state) == ffi::LUA_OK && protected(state, run_collector) != ffi::LUA_OK {
-            ffi::lua_settop(state, -2);
+        if state.is_null() || ffi::lua_status(state) != ffi::LUA_OK {
+            return 0;
         }
+        if protected(state, run_collector) != ffi::LUA_OK {
+            keep(state);
+        }
+        u64::try_from(ffi::lua_gc(state, ffi::LUA_GCCOUNT, 0)).unwrap_or(0).saturating_mul(1024)
     }
 }
 
 unsafe extern "C-unwind" fn run_collector(state: *mut ffi::lua_State) -> c_int {
-    // SAFETY: as in `run_hook`.
-    unsafe { ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0) };
+    // What a weak table leads to these Luas keep for one collection more.
+    let turns = if cfg!(any(feature = "lua51", feature = "luajit")) { 2 } else { 1 };
+    for _ in 0..turns {
+        // SAFETY: as in `run_hook`.
+        unsafe { ffi::lua_gc(state, ffi::LUA_GCCOLLECT, 0) };
+    }
     0
 }
 

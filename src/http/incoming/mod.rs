@@ -80,6 +80,11 @@ pub struct Head {
 }
 
 impl Head {
+    /// Bytes that it takes, with 32 for each field besides its text (RFC 9113 section 6.5.2).
+    pub fn weight(&self) -> u64 {
+        (self.fields.size() + self.fields.len() * 32 + self.target.as_str().len()) as u64
+    }
+
     /// A head whose parts came one by one, as those of HTTP/2 do (RFC 9113 section 8.3): what was the authority stands among the
     /// fields as `host`. `ends`: no body follows. The same rules hold as for a head that is text.
     #[cfg(feature = "http2")]

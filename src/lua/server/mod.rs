@@ -68,8 +68,8 @@ pub struct Server {
     handed: Handed,
 }
 
-/// The bodies of requests that Lua has, answered or not, and has not collected. Its collector goes by what Lua allocates, and of a body that
-/// is nothing: so it is called where they have become twice as many as it left.
+/// The heads and bodies of requests that Lua has, answered or not, and has not collected. Its collector goes by what Lua allocates, and of
+/// these that is nothing: so it is called where they have become twice as many as it left.
 struct Handed {
     /// Bytes in memory, and files.
     now: Cell<(u64, u64)>,
@@ -96,13 +96,11 @@ impl Handed {
     fn settle(&self) {
         let ((bytes, files), (most_bytes, most_files)) = (self.now.get(), self.most.get());
         if bytes > most_bytes || files > most_files {
-            descriptors::collect();
-            if self.now.get().0 > most_bytes / 2 || self.now.get().1 > most_files / 2 {
-                // Lua 5.1 and LuaJIT keep what a weak table leads to for one collection more.
-                descriptors::collect();
-            }
+            // A collection takes time by what Lua has: so it may be as much again, whatever the clients send.
+            let heap = descriptors::collect();
             let (bytes, files) = self.now.get();
-            self.most.set((Handed::LEAST.0.max(bytes.saturating_mul(2)), Handed::LEAST.1.max(files.saturating_mul(2))));
+            let most = bytes.saturating_mul(2).max(heap);
+            self.most.set((Handed::LEAST.0.max(most), Handed::LEAST.1.max(files.saturating_mul(2))));
         }
     }
 }
@@ -162,6 +160,9 @@ impl Server {
     /// Waits for the next request, or for something else to tell.
     fn next(&self, socket: &Socket, timeout: Option<f64>) -> Answer<Next> {
         let deadline = socket.deadline(timeout.and_then(seconds))?.start();
+        // While nothing is borrowed and no request has been taken: finalizers run, and an error of theirs ends the call.
+        self.handed.settle();
+        check_interrupt("accept").map_err(|e| socket.told(e, "accept"))?;
         let mut looked = false;
         loop {
             socket.cap.net.alive()?;
@@ -178,9 +179,6 @@ impl Server {
                 return Ok(Next::Note(deadline.left().map_or(f64::INFINITY, |left| left.as_secs_f64())));
             }
             if let Some(request) = engine.request() {
-                // Not borrowed while finalizers run.
-                drop(engine);
-                self.handed.settle();
                 return Ok(Next::Request(request));
             }
             if engine.is_over() {

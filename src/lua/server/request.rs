@@ -67,9 +67,10 @@ impl HeldRequest {
         held
     }
 
-    /// Bytes and files of its body, of which Lua's collector sees nothing.
+    /// Bytes of its head and body, and files, of which Lua's collector sees nothing.
     fn weight(&self) -> (u64, u64) {
-        self.request.body.bytes().map_or((0, 1), |bytes| (bytes.len() as u64, 0))
+        let (body, files) = self.request.body.bytes().map_or((0, 1), |bytes| (bytes.len() as u64, 0));
+        (self.request.head.weight() + body, files)
     }
 
     /// Itself, if it may still be answered.

@@ -20,9 +20,6 @@ use crate::{
 };
 use std::{rc::Rc, time::Duration};
 
-/// What a field costs besides its text (RFC 9113 section 6.5.2).
-const FIELD: usize = 32;
-
 impl Engine {
     /// What has happened to a stream; true if the client is to hear something of us.
     pub(super) fn hear(
@@ -85,7 +82,7 @@ impl Engine {
         if !self.admit(connection, streams, now) {
             return false;
         }
-        let weight = (head.fields.size() + head.fields.len() * FIELD + head.target.as_str().len()) as u64;
+        let weight = head.weight();
         let room = streams.has_room_for(weight, head, self);
         let mut claim = Claim::new(&self.heads, &streams.heads);
         claim.add(weight);
