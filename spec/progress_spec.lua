@@ -5,7 +5,7 @@ local net = require("spec.support.subject").net
 local servers = require("spec.support.servers")
 local wire = require("spec.support.wire")
 
-local http = "http://127.0.0.1:" .. servers.http
+local http, httpbin = "http://127.0.0.1:" .. servers.http, servers.httpbin
 
 local read = require("spec.support.process").read
 
@@ -48,6 +48,12 @@ describe("on_progress", function()
     f, seen = watch()
     mine.fetch(http .. "/empty", { on_progress = f })
     assert.equal(0, last(seen.download)[1])
+    for _, stream in ipairs{ false, true } do
+      f, seen = watch()
+      r = mine.fetch(httpbin .. "/gzip", { on_progress = f, stream = stream })
+      local body = stream and r.read() or r.body
+      assert.same({ #body, nil }, last(seen.download))
+    end
   end)
 
   it("tells of an upload, whatever it is made of", function()

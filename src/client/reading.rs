@@ -1,11 +1,16 @@
 //! The body of a response, streamed or gathered: decoded, capped, under the deadline.
 
-use super::{At, Fetch, OP, closed, transaction::limited};
+use super::{
+    Fetch, OP,
+    errand::Errand,
+    fetch::closed,
+    state::{Answer, Body, Line, State},
+    transaction::limited,
+};
 use crate::{
     allocation,
     deadline::{Deadline, now},
     error::{Error, Kind, Result},
-    http::body::Framing,
 };
 use std::{os::fd::BorrowedFd, time::Duration};
 
@@ -17,49 +22,45 @@ const LARGE: usize = 1024 * 1024;
 impl Fetch {
     /// Bytes that the body is going to have, where the server said so: coded ones say nothing.
     pub fn announced(&self) -> Option<u64> {
-        match self.framing {
-            _ if self.decoder.is_some() => None,
-            Some(Framing::Length(length)) => Some(length),
-            Some(Framing::Empty) => Some(0),
+        match &self.state {
+            State::Answered(answer) => answer.announced,
             _ => None,
         }
     }
 
     /// Bytes of the body that are still to come, where that is known for certain.
     pub fn left(&self) -> Option<u64> {
-        match (&self.transaction, self.framing) {
-            (Some(transaction), Some(Framing::Length(_))) if self.decoder.is_none() => Some(transaction.pending()),
+        match &self.state {
+            State::Answered(Answer { announced: Some(_), body: Body::Plain(Line::Open(transaction)), .. }) => {
+                Some(transaction.pending())
+            }
             _ => None,
         }
     }
 
     /// True once the body was read to its end.
     pub fn is_over(&self) -> bool {
-        self.at == At::Body && self.transaction.is_none() && self.decoder.is_none()
+        self.state.is_over()
     }
 
     /// Reads body into `into`: at least one byte, 0 at its end.
     pub fn read(&mut self, into: &mut [u8]) -> Result<usize> {
-        match self.at {
-            At::Body => (),
-            At::Closed => return self.usable().and(Err(closed())),
-            _ => return Err(Error::new(Kind::Socket, "there is no body to read").op(OP)),
-        }
-        if into.is_empty() || self.is_over() {
+        let reading = self.state.is_reading();
+        if self.is_over() || reading && into.is_empty() {
             return Ok(0);
         }
-        let done = self.usable().and_then(|()| self.read_inner(into));
-        done.map_err(|err| self.fail(err))
+        let done = self.more(into);
+        done.map_err(|err| if reading { self.fail(err) } else { err })
     }
 
     /// The same with a deadline for this read, which takes the place of the one before. If it passes, the next read goes
     /// on from there.
     pub fn read_within(&mut self, into: &mut [u8], deadline: &Deadline) -> Result<usize> {
-        if self.at != At::Body || into.is_empty() || self.is_over() {
+        if into.is_empty() || !self.state.is_reading() {
             return self.read(into);
         }
-        self.deadline = deadline.clone();
-        match self.usable().and_then(|()| self.read_inner(into)) {
+        self.errand.deadline = deadline.clone();
+        match self.more(into) {
             Err(err) if err.is(Kind::Timeout) => Err(err),
             done => done.map_err(|err| self.fail(err)),
         }
@@ -67,69 +68,51 @@ impl Fetch {
 
     /// The same without a wait, and without another deadline: `None` where nothing is there.
     pub fn read_now(&mut self, into: &mut [u8]) -> Result<Option<usize>> {
-        let own = self.deadline.clone();
+        let own = self.errand.deadline.clone();
         let read = self.read_within(into, &Deadline::after(Duration::ZERO));
-        self.deadline = own;
+        self.errand.deadline = own;
         match read {
-            Err(err) if err.is(Kind::Timeout) && self.at == At::Body => Ok(None),
+            Err(err) if err.is(Kind::Timeout) && self.state.is_reading() => Ok(None),
             read => read.map(Some),
         }
     }
 
     /// What stirs when there is more of the body.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.transaction.as_deref()?.fd()
+        self.state.transaction()?.fd()
     }
 
-    fn read_inner(&mut self, into: &mut [u8]) -> Result<usize> {
-        let Some(mut decoder) = self.decoder.take() else { return self.receive(into) };
-        // Failed until it is back: after a panic the rest of the body would be read as if it were not coded.
-        let at = std::mem::replace(&mut self.at, At::Failed);
-        let done = decoder.read(into, |coded| self.receive(coded));
-        self.at = at;
-        if !matches!(done, Ok(0)) {
-            self.decoder = Some(decoder);
-        }
-        done
-    }
-
-    /// Reads what the connection has.
-    fn receive(&mut self, into: &mut [u8]) -> Result<usize> {
-        while let Some(transaction) = &mut self.transaction {
-            // A server that always has something to say would never make us wait, and only waits look at the clock.
-            let begun = now();
-            if self.deadline.is_past_at(begun) && !self.deadline.is_now() {
-                // Others may have had this thread until now: what came meanwhile counts.
-                let count = transaction.read_late(into)?;
-                if transaction.ended() {
-                    self.finish(begun);
-                } else if count == 0 {
-                    return Err(self.deadline.error("read the body"));
+    fn more(&mut self, into: &mut [u8]) -> Result<usize> {
+        let usable = self.usable();
+        let Fetch { state, errand } = self;
+        match state {
+            State::Answered(Answer { body, .. }) => match body {
+                Body::Plain(line) => usable.and_then(|()| errand.receive(line, into)),
+                Body::Coded(line, decoder) => {
+                    usable?;
+                    let done = decoder.read(into, |coded| errand.receive(line, coded));
+                    if matches!(done, Ok(0)) {
+                        body.close();
+                    }
+                    done
                 }
-                return Ok(count);
-            }
-            let waits = !transaction.has_buffered();
-            let deadline = limited(&self.deadline, self.options.read_timeout);
-            let count = transaction.read(into, &deadline)?;
-            if transaction.ended() {
-                self.finish(if waits { now() } else { begun });
-            }
-            if count > 0 {
-                return Ok(count);
-            }
+                Body::Lost => Err(unread()),
+                Body::Closed => usable.and(Err(closed())),
+            },
+            State::Closed => usable.and(Err(closed())),
+            State::Open(_) | State::Asking(..) | State::Failed => Err(unread()),
         }
-        Ok(0)
     }
 
     /// Ends it: the body is longer than the caller wants.
     pub(super) fn too_large(&mut self) -> Error {
-        let message = format!("the body is larger than max_body_bytes ({})", self.options.max_body_bytes);
+        let message = format!("the body is larger than max_body_bytes ({})", self.errand.options.max_body_bytes);
         self.fail(Error::new(Kind::TooLarge, message))
     }
 
     /// Gathers the body. `too_large` past [`super::Options::max_body_bytes`].
     pub fn body(&mut self) -> Result<Vec<u8>> {
-        let most = self.options.max_body_bytes;
+        let most = self.errand.options.max_body_bytes;
         let announced = self.announced();
         let mut data: Vec<u8> = Vec::new();
         let mut filled = 0;
@@ -152,6 +135,40 @@ impl Fetch {
         data.truncate(filled);
         Ok(data)
     }
+}
+
+impl Errand {
+    /// Reads what the connection has.
+    fn receive(&mut self, line: &mut Line, into: &mut [u8]) -> Result<usize> {
+        while let Line::Open(transaction) = line {
+            // A server that always has something to say would never make us wait, and only waits look at the clock.
+            let begun = now();
+            if self.deadline.is_past_at(begun) && !self.deadline.is_now() {
+                // Others may have had this thread until now: what came meanwhile counts.
+                let count = transaction.read_late(into)?;
+                if transaction.ended() {
+                    self.end_line(line, begun);
+                } else if count == 0 {
+                    return Err(self.deadline.error("read the body"));
+                }
+                return Ok(count);
+            }
+            let waits = !transaction.has_buffered();
+            let deadline = limited(&self.deadline, self.options.read_timeout);
+            let count = transaction.read(into, &deadline)?;
+            if transaction.ended() {
+                self.end_line(line, if waits { now() } else { begun });
+            }
+            if count > 0 {
+                return Ok(count);
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn unread() -> Error {
+    Error::new(Kind::Socket, "there is no body to read").op(OP)
 }
 
 /// The error of a body that was lost on the way, with what had come of it. After any other error nobody knows what the bytes

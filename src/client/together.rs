@@ -1,6 +1,10 @@
 //! Fetches that share a connection (HTTP/2): each is launched, and goes on when its answer comes, while one thread waits for all of them.
 
-use super::{At, Fetch, Http2, Step, shared, transaction::Transaction};
+use super::{
+    Fetch, Http2, Step, shared,
+    state::{Phase, State},
+    transaction::Transaction,
+};
 use crate::{
     deadline::Deadline,
     error::{Kind, Result},
@@ -14,7 +18,7 @@ const TURN: Duration = Duration::from_millis(20);
 impl Fetch {
     /// Sends the request, as far as that goes without the caller: [`Fetch::step`] goes on from there.
     pub fn launch(&mut self) -> Result<()> {
-        while matches!(self.at, At::Open | At::Expecting | At::Sending) {
+        while matches!(self.state, State::Open(_) | State::Asking(Phase::Expecting | Phase::Sending, _)) {
             if self.advance()?.is_some() {
                 break;
             }
@@ -24,12 +28,16 @@ impl Fetch {
 
     /// True if its time is up, whatever is here.
     pub fn is_late(&self) -> bool {
-        self.deadline.is_past()
+        self.errand.deadline.is_past()
     }
 
     /// True if it begins with a pause, or its server is to be asked for something else than HTTP/2.
     pub fn stands_alone(&self) -> bool {
-        self.nap.is_some() || self.http1 || self.options.http2 == Http2::Never || self.request.fields().has("upgrade")
+        let Fetch { state, errand } = self;
+        matches!(state, State::Open(Some(_)))
+            || errand.http1
+            || errand.options.http2 == Http2::Never
+            || errand.request.fields().has("upgrade")
     }
 
     /// Goes on with a request that is out, up to the head of its answer; `None` where it is to be made anew, of which nothing has
@@ -37,7 +45,7 @@ impl Fetch {
     pub fn land(&mut self) -> Result<Option<Step>> {
         loop {
             match self.advance()? {
-                None if self.at == At::Open => return Ok(None),
+                None if matches!(self.state, State::Open(_)) => return Ok(None),
                 None => (),
                 step => return Ok(step),
             }
@@ -46,35 +54,35 @@ impl Fetch {
 
     /// True if the next [`Fetch::launch`] makes a request anew that may go over the same connection, and at once.
     pub fn stays(&self) -> bool {
-        self.at == At::Open && self.nap.is_none() && !self.retried && !self.http1
+        matches!(self.state, State::Open(None)) && !self.errand.retried && !self.errand.http1
     }
 
     /// Its time is up by [`first_answered`]: it takes what is here, and then says so itself.
     pub fn hurry(&mut self) {
         let patience = self.patience();
-        if let Some(transaction) = &mut self.transaction {
+        if let Some(transaction) = self.state.transaction_mut() {
             transaction.hurry(patience);
         }
     }
 
     /// True if its request is under way on a connection that others share.
     pub fn is_shared(&self) -> bool {
-        self.transaction.as_deref().is_some_and(|transaction| transaction.shared().is_some())
+        self.state.transaction().is_some_and(|transaction| transaction.shared().is_some())
     }
 
     /// True if one more request would go out at once on the connection that others share.
     pub fn has_room(&self) -> bool {
-        let shared = self.transaction.as_deref().and_then(Transaction::shared);
+        let shared = self.state.transaction().and_then(Transaction::shared);
         shared.is_some_and(|shared| shared.has_room())
     }
 
     /// The deadline of the wait for more of its answer, the silence so far included.
     fn patience(&self) -> Deadline {
-        let Some(limit) = self.options.read_timeout else { return self.deadline.clone() };
-        let heard = self.transaction.as_deref().and_then(Transaction::heard).unwrap_or(self.since);
+        let Some(limit) = self.errand.options.read_timeout else { return self.errand.deadline.clone() };
+        let heard = self.state.transaction().and_then(Transaction::heard).unwrap_or(self.errand.since);
         let silence = Deadline::started(Some(limit), heard);
-        match self.deadline.left() {
-            Some(left) if silence.left().is_none_or(|silence| left <= silence) => self.deadline.clone(),
+        match self.errand.deadline.left() {
+            Some(left) if silence.left().is_none_or(|silence| left <= silence) => self.errand.deadline.clone(),
             _ => silence,
         }
     }
@@ -84,18 +92,18 @@ impl Fetch {
 /// place. `None` where there is no telling without going on with one.
 pub fn first_answered<'a>(fetches: impl Iterator<Item = &'a mut Fetch>) -> Option<(usize, bool)> {
     let mut fetches: Vec<&mut Fetch> = fetches.collect();
-    let shared = fetches.first()?.transaction.as_deref()?.shared()?.clone();
+    let shared = fetches.first()?.state.transaction()?.shared()?.clone();
     if !shared.is_ours() {
         return None;
     }
     let nearest = fetches.iter().enumerate().min_by_key(|(_, fetch)| fetch.patience().left().unwrap_or(Duration::MAX));
     let (late, deadline) = nearest.map(|(at, fetch)| (at, fetch.patience()))?;
     // Where connections are several, one after the other is looked at.
-    let others = |fetch: &&mut Fetch| fetch.transaction.as_deref().and_then(Transaction::shared).cloned();
+    let others = |fetch: &&mut Fetch| fetch.state.transaction().and_then(Transaction::shared).cloned();
     let others: Vec<_> = fetches.iter().filter_map(others).filter(|other| !Arc::ptr_eq(other, &shared)).collect();
     loop {
         let mut look = |shared: &Arc<shared::Shared>, session: &mut Session| {
-            let mut answered = fetches.iter_mut().map(|fetch| match fetch.transaction.as_deref_mut() {
+            let mut answered = fetches.iter_mut().map(|fetch| match fetch.state.transaction_mut() {
                 Some(transaction) => transaction.look(shared, session),
                 None => true,
             });
