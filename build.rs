@@ -1,14 +1,21 @@
-//! Linker flags: no other place of a package can ask for them for one of its binaries only.
+//! Linker flags, which no other place of a package can ask for one of its binaries only; and the refusal of systems that are not Unix.
 #![allow(clippy::disallowed_methods, reason = "Cargo tells a build script its target by the environment")]
 
 use std::{env::var, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // The launcher shows its Lua to the C modules that `--allow-native` lets a script load.
-    if var("CARGO_CFG_UNIX").is_ok() {
-        println!("cargo::rustc-link-arg-bins=-rdynamic");
+    // Said here, in one sentence: the compiler would name what it misses, file by file.
+    if var("CARGO_CFG_UNIX").is_err() {
+        let target = var("TARGET").unwrap_or_default();
+        println!(
+            "cargo::error=caspian-net needs a Unix system (Linux, macOS), and {target} is none: its sockets, files and signals are \
+             those of POSIX. The state of each system: docs/getting-started.md, \"Install\""
+        );
+        return;
     }
+    // The launcher shows its Lua to the C modules that `--allow-native` lets a script load.
+    println!("cargo::rustc-link-arg-bins=-rdynamic");
     // The module stays in memory once it is loaded: a Lua that closes unloads it while threads of ours may still wait for
     // the system's resolver, and LuaJIT finalizes values that finalizers made after that.
     if linux() {

@@ -190,15 +190,9 @@ fn allow_env(variables: &mut Variables, list: &str) -> Result<(), String> {
     Ok(())
 }
 
-#[cfg(unix)]
 fn strip_prefix(arg: &OsString, prefix: &str) -> Option<OsString> {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     arg.as_bytes().strip_prefix(prefix.as_bytes()).map(|rest| OsString::from_vec(rest.to_vec()))
-}
-
-#[cfg(not(unix))]
-fn strip_prefix(_: &OsString, _: &str) -> Option<OsString> {
-    None
 }
 
 #[cfg(test)]

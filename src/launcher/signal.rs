@@ -21,7 +21,6 @@ static SEEN: AtomicBool = AtomicBool::new(false);
 /// Broken pipes end the process quietly, as of any filter (`caspian-net … | head`); Rust's start-up ignores the signal.
 /// Sockets do not raise it: they send with `MSG_NOSIGNAL`.
 pub fn quiet_pipes() {
-    #[cfg(unix)]
     // SAFETY: restores the default action before any thread exists.
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
@@ -32,7 +31,6 @@ pub fn quiet_pipes() {
 pub fn watch(lua: &Lua) -> mlua::Result<()> {
     // SAFETY: only reads the state's pointer. Nothing runs Lua yet but us, so it is the main thread's.
     unsafe { lua.exec_raw::<()>((), |state| MAIN.store(state, SeqCst))? };
-    #[cfg(unix)]
     // SAFETY: `action` is fully initialised (zero is a valid sigaction: no flags, so that Ctrl-C ends a blocking read
     // with EINTR) and the handler does only what is async-signal-safe.
     unsafe {
@@ -77,14 +75,12 @@ pub fn finish() -> bool {
 /// No more scripts: Ctrl-C ends the process again, also one whose finalisers do not end.
 pub fn release() {
     MAIN.store(null_mut(), SeqCst);
-    #[cfg(unix)]
     // SAFETY: restores the default action.
     unsafe {
         libc::signal(libc::SIGINT, libc::SIG_DFL);
     }
 }
 
-#[cfg(unix)]
 extern "C" fn on_interrupt(_: c_int) {
     let again = SEEN.swap(true, SeqCst);
     deadline::interrupt();

@@ -4,13 +4,10 @@
 //! Lua has no ftruncate(2), and a shorter second answer would leave the rest of the first behind it.
 #![allow(unsafe_code)]
 
-#[cfg(unix)]
-use mlua::ffi;
-use mlua::{AnyUserData, Lua};
+use mlua::{AnyUserData, Lua, ffi};
 use std::io;
 
 /// `luaL_Stream` of lauxlib.h; Lua 5.1 and LuaJIT have no more than the pointer that we read, null once it is closed.
-#[cfg(unix)]
 #[repr(C)]
 struct Stream {
     file: *mut libc::FILE,
@@ -19,7 +16,6 @@ struct Stream {
 }
 
 /// Cuts an open file of Lua's to `length` bytes. Where the next write goes is for its `seek` to say.
-#[cfg(unix)]
 pub(super) fn cut(lua: &Lua, file: &AnyUserData, length: u64) -> io::Result<()> {
     let place = std::cell::Cell::new(std::ptr::null_mut::<Stream>());
     // SAFETY: runs protected (what is no file raises) and holds plain data only; the block is what Lua's own files have behind this metatable.
@@ -44,9 +40,4 @@ pub(super) fn cut(lua: &Lua, file: &AnyUserData, length: u64) -> io::Result<()> 
     // SAFETY: an open stream, checked above; nothing between there and here runs Lua, which alone closes it.
     let done = unsafe { libc::fflush(stream.file) == 0 && libc::ftruncate(libc::fileno(stream.file), length) == 0 };
     if done { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-#[cfg(not(unix))]
-pub(super) fn cut(_: &Lua, _: &AnyUserData, _: u64) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }

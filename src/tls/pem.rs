@@ -179,7 +179,7 @@ pub(crate) fn store(text: &[u8], role: Role) -> std::result::Result<Store, Broke
 }
 
 /// The certificates of the machine's store. Sections that cannot be read are skipped, but what is cut is not the store.
-#[cfg(all(unix, not(target_os = "macos")))]
+#[cfg(not(target_os = "macos"))]
 pub(crate) fn machine(text: &[u8]) -> std::result::Result<Vec<CertificateDer<'static>>, Broken> {
     let mut certificates = Vec::new();
     for section in Sections::of(text) {

@@ -2,8 +2,7 @@
 //!
 //! Read once per process, when the first certificate is to be verified; never when the module is loaded. A store that
 //! exists and cannot be read is an error of that handshake: the next one reads again. The files are fixed paths:
-//! `SSL_CERT_FILE` and `SSL_CERT_DIR` are ambient authority and are ignored (on macOS and Windows the platform library
-//! reads them).
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR` are ambient authority and are ignored (on macOS the platform library reads them).
 
 use super::{
     cert::sha256,
@@ -23,7 +22,7 @@ use std::{
 };
 
 /// Where the distributions keep one file with every root; the first that is there is the store.
-#[cfg(all(unix, not(target_os = "macos")))]
+#[cfg(not(target_os = "macos"))]
 const FILES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt", // Debian, Ubuntu, Arch, Gentoo, NixOS
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // Fedora, RHEL
@@ -34,7 +33,7 @@ const FILES: [&str; 6] = [
 ];
 
 /// The same as many files, under their hashes.
-#[cfg(all(unix, not(target_os = "macos")))]
+#[cfg(not(target_os = "macos"))]
 const DIRECTORY: &str = "/etc/ssl/certs";
 
 /// Authorities, and certificates that are believed themselves.
@@ -163,12 +162,12 @@ pub(crate) fn machine(ca: Option<&Ca>) -> Result<Arc<Roots>> {
 /// True for a path that distributions keep the machine's store under, file or directory: naming it asks for nothing that
 /// `system` does not give.
 pub fn is_machine_path(path: &str) -> bool {
-    #[cfg(all(unix, not(target_os = "macos")))]
+    #[cfg(not(target_os = "macos"))]
     {
         let path = path.trim_end_matches('/');
         FILES.contains(&path) || path == DIRECTORY
     }
-    #[cfg(not(all(unix, not(target_os = "macos"))))]
+    #[cfg(target_os = "macos")]
     {
         let _ = path;
         false
@@ -177,7 +176,7 @@ pub fn is_machine_path(path: &str) -> bool {
 
 /// The certificates of the machine's store; `None` where there is none. An error for a store that is there and cannot be read,
 /// which is never the same: whoever took it for that would trust others than the machine does.
-#[cfg(all(unix, not(target_os = "macos")))]
+#[cfg(not(target_os = "macos"))]
 fn native() -> std::result::Result<Option<Vec<CertificateDer<'static>>>, String> {
     use crate::{error::reason, files::whole};
     use std::path::Path;
@@ -208,7 +207,7 @@ fn native() -> std::result::Result<Option<Vec<CertificateDer<'static>>>, String>
     Ok((there || !all.is_empty()).then_some(all))
 }
 
-#[cfg(not(all(unix, not(target_os = "macos"))))]
+#[cfg(target_os = "macos")]
 fn native() -> std::result::Result<Option<Vec<CertificateDer<'static>>>, String> {
     let found = rustls_native_certs::load_native_certs();
     match (found.certs.is_empty(), found.errors.first()) {
