@@ -447,7 +447,7 @@ describe("a wrong argument", function()
       { u, "recv", "recv(nil, { timeout = 1 })" }, { u, "recv_from", "recv_from(nil, { timeout = 1 })" },
     } do
       local call = assert(load(("local s = ... local r = s:%s{ timeout = 0 } return r"):format(row[2]), "=call"))
-      local text = fails.plainly("options come behind it: " .. row[3], call, row[1])
+      local text = fails.plainly("options are the second argument: " .. row[3], call, row[1])
       assert.equal(1, (text:find("call:1: bad argument #1 to '" .. row[2] .. "'", 1, true)), text)
     end
     s:close()

@@ -218,10 +218,10 @@ describe("base_url", function()
           function() client:get(url, { query = { a = 1 } }) end, function() client:events(url) end,
           function() client:jail("127.0.0.1").fetch(url) end,
         } do
-          local text = fails.plainly("leaves the origin of base_url, for http://", call)
+          local text = fails.plainly("leads from the origin of base_url to http://", call)
           assert.truthy(text:find("give an absolute URL", 1, true), text)
         end
-        fails.plainly("leaves the origin", client.fetch_all, client, { url })
+        fails.plainly("leads from the origin", client.fetch_all, client, { url })
       end
       -- With the same origin it may say the host.
       assert.equal(200, client:get("//127.0.0.1:" .. servers.http .. "/hello").status)

@@ -204,7 +204,7 @@ describe("a TLS listener", function()
   end)
 
   it("takes handshake_timeout beside tls only", function()
-    fails.plainly("handshake_timeout goes with tls", net.tcp_listen, "127.0.0.1", 0, { handshake_timeout = 1 })
+    fails.plainly("handshake_timeout needs tls", net.tcp_listen, "127.0.0.1", 0, { handshake_timeout = 1 })
   end)
 end)
 

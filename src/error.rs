@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, fmt, io, time::Duration};
 
-/// What the calls of this crate answer.
+/// The result of this crate's calls.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong, as a closed set. The stable word is [`Kind::word`].
@@ -33,15 +33,15 @@ pub enum Kind {
     Protocol,
     /// A cap was reached.
     TooLarge,
-    /// Any other socket error, and the four below, which have its class in Lua.
+    /// Any other socket error. The four kinds below have the same class in Lua.
     Socket,
-    /// The host wanted its thread back: nobody's fault, and nothing that another attempt mends.
+    /// A signal or the host program ended the wait. Not retried.
     Interrupted,
-    /// What was asked is closed.
+    /// The socket, listener, client or stream is closed.
     Closed,
     /// The capability was revoked.
     Revoked,
-    /// A defect of ours.
+    /// An internal error: a defect of this crate.
     Internal,
 }
 
@@ -134,9 +134,9 @@ pub struct Fields {
     pub url: Option<String>,
     /// The timeout that passed, in seconds.
     pub timeout: Option<f64>,
-    /// Bytes that had arrived and that no later call can give.
+    /// Bytes that arrived before the error; no later call returns them.
     pub partial: Option<Vec<u8>>,
-    /// Bytes of the caller's data that were handed to the peer's side.
+    /// The number of bytes of the caller's data that were sent.
     pub sent: Option<u64>,
     /// One line from the layer below.
     pub cause: Option<String>,
@@ -223,7 +223,7 @@ impl Error {
         self.0.kind == kind || self.0.kind.parent() == Some(kind)
     }
 
-    /// Everything that it carries.
+    /// All fields of the error.
     pub fn fields(&self) -> &Fields {
         &self.0
     }

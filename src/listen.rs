@@ -68,9 +68,7 @@ impl Listener {
         let socket = unix(at, backlog).map_err(|e| {
             let err = Error::from_io(&what, &e);
             match e.kind() {
-                io::ErrorKind::AddrInUse => {
-                    err.context("the path exists; remove the file of a listener that is gone: ")
-                }
+                io::ErrorKind::AddrInUse => err.context("the path exists; remove it if its listener has ended: "),
                 _ => err,
             }
         })?;

@@ -40,8 +40,8 @@ fn ask(name: &str, pending: &Pending, deadline: &Deadline) -> Result<Vec<IpAddr>
         Error::new(Kind::DnsFailure, format!("{}: {text}", what())).cause(text)
     };
     let slot = pending.begin().ok_or_else(|| {
-        let message = "this network capability has too many look-ups that the system's resolver does not answer";
-        Error::new(Kind::DnsFailure, format!("{}: {message}; try again when it has", what()))
+        let message = "too many look-ups of this network capability wait for the system's resolver";
+        Error::new(Kind::DnsFailure, format!("{}: {message}; try again when some have ended", what()))
     })?;
     // The pair wakes this thread from a poll, so that the deadline and Ctrl-C are seen as in every other wait.
     let (here, there) = spare(UnixStream::pair).map_err(|e| failed(&e))?;

@@ -388,7 +388,7 @@ fn connect(
 /// Words for a 407 that ends it.
 fn refused(proxy: &Proxy) -> &'static str {
     match proxy.login() {
-        None => "the proxy wants credentials (407); give them in the URL of the option `proxy`",
+        None => "the proxy requires credentials (407); give them in the URL of the option `proxy`",
         Some(_) => "the proxy refuses the credentials (407)",
     }
 }

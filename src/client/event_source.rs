@@ -313,12 +313,12 @@ impl EventSource {
 /// Only a 200 of the right type is an event stream.
 fn check(head: &Head) -> Result<()> {
     if head.status != 200 {
-        return Err(broken(format!("the server answered {} and not with an event stream", head.status)));
+        return Err(broken(format!("the response has status {}; an event stream has 200", head.status)));
     }
     let essence = head.fields.first("content-type").and_then(|value| value.split(|b| *b == b';').next());
     let essence = essence.unwrap_or_default().trim_ascii();
     if !essence.eq_ignore_ascii_case(b"text/event-stream") {
-        return Err(broken(format!("the answer is {}, not text/event-stream", shown(essence))));
+        return Err(broken(format!("the response has Content-Type {}, not text/event-stream", shown(essence))));
     }
     Ok(())
 }

@@ -229,7 +229,7 @@ impl Fetch {
         self.errand.net.alive()?;
         match self.state.transaction() {
             Some(transaction) if !transaction.is_ours() => {
-                Err(Error::new(Kind::Socket, "a request under way stays with the process that made it"))
+                Err(Error::new(Kind::Socket, "a request under way works only in the process that began it"))
             }
             _ => Ok(()),
         }

@@ -303,7 +303,7 @@ impl WebSocket {
     fn usable(&self) -> Result<()> {
         match (&self.conn, &self.failed) {
             (Some(conn), None) if conn.is_ours() => Ok(()),
-            (Some(_), None) => Err(Error::new(Kind::Socket, "a WebSocket stays with the process that made it")),
+            (Some(_), None) => Err(Error::new(Kind::Socket, "a WebSocket works only in the process that opened it")),
             (Some(_), Some(failed)) => Err(failed.clone()),
             (None, _) => Err(gone()),
         }
@@ -534,7 +534,7 @@ fn open(net: &Net, handshake: &Handshake, options: &Options, deadline: &Deadline
     match connector.connect(&mut Timings::default())?.link {
         Link::Http1(pooled) => Ok(pooled.conn),
         #[cfg(feature = "http2")]
-        Link::Http2(..) => Err(broken("HTTP/2 was not offered")),
+        Link::Http2(..) => Err(broken("the server chose HTTP/2, which was not offered")),
     }
 }
 

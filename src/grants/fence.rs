@@ -30,7 +30,7 @@ impl Fence {
 
 fn block(text: &str) -> Result<IpNet, UsageError> {
     if text.contains('%') {
-        return Err(UsageError::about(text, "has a zone: an open address is open in every zone, so leave it out"));
+        return Err(UsageError::about(text, "has a zone: leave it out, an address is open in every zone"));
     }
     let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     let ip = Host::parse(address).ok().and_then(|host| host.ip());

@@ -230,16 +230,14 @@ impl Grants {
         let mut permitted = Vec::with_capacity(answers.len());
         for ip in answers.iter().map(|ip| unmap(*ip)) {
             if host.ip().is_some_and(|literal| unmap(literal) != ip) {
-                return not_allowed(format!("{host} is an address of its own: no other one stands for it"));
+                return not_allowed(format!("{host} is an address, and cannot resolve to another"));
             }
             if let Some(rule) = self.denies_address(ip, *port) {
                 return not_allowed(format!("{host} resolves to {}, which {rule} forbids", kind(ip)));
             }
             if let Some(special) = self.layers().find_map(|layer| layer.fenced(ip)) {
                 let kind = with_article(special.kind());
-                return not_allowed(format!(
-                    "{host} resolves to {kind}, which is closed to this guard (allow_private)"
-                ));
+                return not_allowed(format!("{host} resolves to {kind}, which this guard refuses (allow_private)"));
             }
             permitted.push(Permitted(within(SocketAddr::new(ip, *port), granted.zone)));
         }
@@ -374,7 +372,7 @@ impl Grants {
             Refusal::Absent(i) => self.message(&subject, &allowing(host, Some(port)), Some(i)),
             Refusal::Fenced(special) => {
                 let kind = with_article(special.kind());
-                format!("{subject} is not allowed: it is {kind}, which is closed to this guard (allow_private)")
+                format!("{subject} is not allowed: it is {kind}, which this guard refuses (allow_private)")
             }
             Refusal::PortZero => format!("{subject} is not allowed: nothing listens on port 0"),
         };
@@ -398,9 +396,9 @@ impl Grants {
         match guilty {
             Some(0) | None => format!("{subject} is not allowed{why}; {flag} would allow it"),
             Some(_) if why.is_empty() => {
-                format!("{subject} is not allowed here: what this capability was narrowed to lacks {flag}")
+                format!("{subject} is not allowed: this capability was narrowed, and lacks {flag}")
             }
-            Some(_) => format!("{subject} is not allowed here{why}; what this capability was narrowed to lacks {flag}"),
+            Some(_) => format!("{subject} is not allowed{why}; this capability was narrowed, and lacks {flag}"),
         }
     }
 

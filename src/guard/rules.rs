@@ -182,7 +182,7 @@ impl Rules {
         let path = match path::refuse(text).and_then(|()| path::canonical(parsed.path())) {
             Ok(path) => path,
             Err(why) => {
-                return refuse(Kind::RequestNotAllowed, format!("the path of the URL {why}: a guard sends none"));
+                return refuse(Kind::RequestNotAllowed, format!("the path of the URL {why}, which guards refuse"));
             }
         };
         let segments = Segments::of(&path);

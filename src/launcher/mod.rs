@@ -73,7 +73,7 @@ fn run(job: Job) -> Result<ExitCode, String> {
     let script = Script::read(&job.source).map_err(|why| match job.flags.last().map(String::as_str) {
         // `--allow-net example.com` has granted everything, and taken the host for the script.
         Some(flag @ ("--allow-net" | "--allow-listen")) if !job.all => {
-            format!("{why} (a value of {flag} follows after =)")
+            format!("{why} (a value of {flag} is written with =, as {flag}=VALUE)")
         }
         _ => why,
     })?;

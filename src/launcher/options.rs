@@ -112,13 +112,13 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
                 job.requires.extend(Need::parse(list).map_err(|why| format!("--{why}"))?);
             }
             ("--requires", None) => {
-                return Err("--requires wants HOST[:PORTS], as in --requires=example.com:443".into());
+                return Err("--requires needs HOST[:PORTS], as in --requires=example.com:443".into());
             }
             ("-e", None) => {
                 if job.source != Source::Repl {
                     return Err("-e was given twice".into());
                 }
-                let code = args.next().ok_or("-e wants CODE, as in -e 'print(1)'")?;
+                let code = args.next().ok_or("-e needs CODE, as in -e 'print(1)'")?;
                 job.source = Source::Code(code.into_encoded_bytes());
             }
             (name, _) if GRANTS.contains(&name) => job.flags.push(text.to_owned()),
@@ -132,7 +132,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
             _ => {
                 let meant = nearest(name, GRANTS.into_iter().chain(OTHERS).filter(|_| name.starts_with("--")));
                 let meant = meant.map(|meant| format!("did you mean {meant}? "));
-                return Err(format!("unknown option: {text} ({}--help has them all)", meant.unwrap_or_default()));
+                return Err(format!("unknown option: {text} ({}--help lists them all)", meant.unwrap_or_default()));
             }
         }
     }
@@ -172,9 +172,9 @@ fn allow_env(variables: &mut Variables, list: &str) -> Result<(), String> {
     for name in list.split(',') {
         let why = match name {
             "" => "an empty item",
-            _ if name.contains('=') => "a name has no =",
-            _ if name.contains('*') => "a name is written out; there are no patterns",
-            _ if name.contains(|c: char| c.is_whitespace() || c.is_control()) => "a name has no spaces",
+            _ if name.contains('=') => "a name must not contain =",
+            _ if name.contains('*') => "patterns are not supported, only whole names",
+            _ if name.contains(|c: char| c.is_whitespace() || c.is_control()) => "a name must not contain spaces",
             _ => {
                 names.push(name.to_owned());
                 continue;
@@ -287,9 +287,9 @@ mod tests {
             (&["--allow-al"], "did you mean --allow-all?"),
             (&["--allow-env="], "--allow-env= has an empty value"),
             (&["--allow-env=A,"], "--allow-env=A,: an empty item"),
-            (&["--allow-env=A=1"], "a name has no =: \"A=1\""),
-            (&["--allow-env=A,AWS_*"], "there are no patterns: \"AWS_*\""),
-            (&["--allow-env=A, B"], "a name has no spaces: \" B\""),
+            (&["--allow-env=A=1"], "a name must not contain =: \"A=1\""),
+            (&["--allow-env=A,AWS_*"], "patterns are not supported, only whole names: \"AWS_*\""),
+            (&["--allow-env=A, B"], "a name must not contain spaces: \" B\""),
             (&["-e"], "-e"),
             (&["-e", "1", "-e", "2"], "twice"),
             (&["--requires"], "--requires"),

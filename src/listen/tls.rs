@@ -197,7 +197,7 @@ impl TlsListener {
     /// Ends the oldest handshake, if there is one.
     fn give_way(&mut self, failed: Failed<'_>) -> bool {
         let Some(one) = self.handshakes.pop_front() else { return false };
-        let message = "TLS handshake: the oldest one gave way, there are too many at a time";
+        let message = "TLS handshake: ended as the oldest of too many at a time";
         tell(failed, one.tls.transport().peer(), &Error::new(Kind::Socket, message));
         true
     }

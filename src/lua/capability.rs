@@ -178,7 +178,7 @@ pub fn narrow(capability: &Capability, spec: Table) -> Answer<Held> {
     capability.net.alive()?;
     let spec = parse(&spec, Grants::narrowing)?;
     if !spec.ca().is_empty() {
-        return argument(1, "--ca: a narrowed network believes whom the one that it comes from believes");
+        return argument(1, "--ca is no flag of narrow: a narrowed network trusts the same authorities");
     }
     let net = capability.net.narrow(&spec).map_err(|e| e.op("narrow"))?;
     Ok(Capability::make(net, Files::default(), Some(Rc::clone(&capability.opened))))
@@ -219,7 +219,7 @@ fn parse(what: &Table, read: impl Fn(&[String]) -> Result<Grants, UsageError>) -
         let authorities = authorities(what)?;
         let count = count - usize::from(!matches!(what.raw_get("ca"), Ok(Value::Nil)));
         if what.raw_len() != count || matches!(what.raw_get::<Value>(count), Ok(Value::Nil) | Err(_)) {
-            return argument(1, "flags must be a list without holes, and options do not mix with it");
+            return argument(1, "flags must be a list without holes, and without options beside them");
         }
         let mut flags = items(what, "flags", 1)?;
         flags.extend(authorities);

@@ -50,11 +50,11 @@ pub fn launch(lua: &Lua, grants: Grants) -> mlua::Result<Option<Table>> {
     Ok(net)
 }
 
-/// The error of the network that an [`mlua::Error`] is of, whichever call of mlua answered it: `Function::call`, `Chunk::exec` and
-/// `eval`, `Thread::resume`, or [`call`]; also inside the errors of callbacks that it went through. `None` for every other error.
+/// The network error inside an [`mlua::Error`] of any call of mlua: `Function::call`, `Chunk::exec` and `eval`, `Thread::resume`, or
+/// [`call`]; also if it passed through callbacks. `None` for every other error.
 ///
-/// mlua makes text of what a script raises, so it is the error that was made text last and whose text this is: ask before the state
-/// runs on. [`call`] needs no such care.
+/// mlua turns a raised value into text. The error is recognised as the last one that became text, if its text is the same: call
+/// this before the state runs other code. [`call`] has no such condition.
 pub fn raised(lua: &Lua, err: &mlua::Error) -> Option<Error> {
     if let Some(err) = err.downcast_ref::<Error>() {
         return Some(err.clone());
@@ -83,12 +83,12 @@ pub fn listen(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })
 }
 
-/// Calls a Lua function. An error of the network that it raises comes back as an [`Error`] inside the [`mlua::Error`]
-/// ([`raised`] finds it, and so does [`mlua::Error::downcast_ref`]); every other one is what `Function::call` answers, without a traceback.
+/// Calls a Lua function. A network error that it raises comes back as an [`Error`] inside the [`mlua::Error`]
+/// ([`raised`] finds it, and so does [`mlua::Error::downcast_ref`]); every other error is that of `Function::call`, without a traceback.
 ///
 /// # Errors
 ///
-/// What the function raises, and results that are no `R`.
+/// The function raises an error, or its results cannot be converted to `R`.
 pub fn call<R: FromLuaMulti>(lua: &Lua, function: &Function, args: impl IntoLuaMulti) -> mlua::Result<R> {
     let mut given = args.into_lua_multi(lua)?;
     given.push_front(Value::Function(function.clone()));
@@ -112,7 +112,7 @@ fn as_error(lua: &Lua, value: Value) -> mlua::Error {
     }
 }
 
-/// The error of the network that a value is, as `net.fetch_all` returns them and `pcall` catches them; `None` for every other value.
+/// The network error that a value is, as `net.fetch_all` returns them and `pcall` catches them; `None` for every other value.
 pub fn error(lua: &Lua, value: &Value) -> Option<Error> {
     let fields = answer::fields_of(lua, value)?;
     let text = |name| fields.raw_get::<Option<LuaString>>(name).ok().flatten();

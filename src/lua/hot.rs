@@ -184,7 +184,7 @@ unsafe fn line(state: *mut ffi::lua_State, call: &mut Call<'_>) {
 unsafe fn maximum(state: *mut ffi::lua_State, call: &mut Call<'_>) {
     const TEXT: &CStr = c"max must be a number, got a string";
     const OTHER: &CStr =
-        c"max must be a whole number of bytes, 1 or more; options come behind it: recv(nil, { timeout = 1 })";
+        c"max must be a whole number of bytes, 1 or more; options are the second argument: recv(nil, { timeout = 1 })";
     // SAFETY: State.
     unsafe {
         call.count = match ffi::lua_type(state, 2) {
@@ -202,7 +202,7 @@ unsafe fn maximum(state: *mut ffi::lua_State, call: &mut Call<'_>) {
 unsafe fn count(state: *mut ffi::lua_State, call: &mut Call<'_>) {
     const TEXT: &CStr = c"n must be a number, got a string";
     const OTHER: &CStr =
-        c"n must be a whole number of bytes, 0 or more; options come behind it: recv_exact(n, { timeout = 1 })";
+        c"n must be a whole number of bytes, 0 or more; options are the second argument: recv_exact(n, { timeout = 1 })";
     // SAFETY: State.
     unsafe {
         call.count = match whole(state, 2) {

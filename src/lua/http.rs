@@ -243,7 +243,7 @@ impl Client {
         if self.leaves(&url) && codec::is_relative(given) {
             return argument(
                 1,
-                format!("URL leaves the origin of base_url, for {}; give an absolute URL", url.origin()),
+                format!("URL leads from the origin of base_url to {}; give an absolute URL", url.origin()),
             );
         }
         self.last.replace(Some((text.into(), url.clone())));

@@ -157,9 +157,10 @@ impl Socket {
     pub fn stream<T>(&self, op: &'static str, act: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
         let done = self.item().and_then(|mut item| match &mut *item {
             Item::Stream(conn) if conn.is_ours() || !conn.is_tls() => act(conn),
-            Item::Stream(_) => {
-                Err(Error::new(Kind::Socket, format!("{op}: a TLS connection stays with the process that made it")))
-            }
+            Item::Stream(_) => Err(Error::new(
+                Kind::Socket,
+                format!("{op}: a TLS connection works only in the process that opened it"),
+            )),
             _ => Err(closed(op)),
         });
         done.map_err(|e| self.told(e, op))

@@ -173,7 +173,7 @@ fn streams(lua: &Lua, core: &Table) -> mlua::Result<()> {
             (Some(_), Some(name)) => Some(Host::parse(&name).or_else(|why| argument(1, format!("sni: {why}")))?),
             (Some(_), None) => match Zoned::parse(&plain.host) {
                 Ok(zoned) => Some(zoned.host),
-                Err(_) => return argument(1, "sni: a Unix socket has no host name; name the one to verify"),
+                Err(_) => return argument(1, "sni is missing: over a Unix socket it names the host to verify"),
             },
         };
         let conn = match plain.take() {
@@ -234,7 +234,7 @@ fn listening(cap: &Capability, opts: &Options<'_>, bind: impl FnOnce(i32) -> Res
     let backlog = opts.find::<i32>("backlog")?.unwrap_or(BACKLOG);
     let timeout = opts.seconds("handshake_timeout")?;
     if timeout.is_some() && tls.is_none() {
-        return argument(opts.index, "handshake_timeout goes with tls");
+        return argument(opts.index, "handshake_timeout needs tls");
     }
     let timeout = timeout.unwrap_or(Some(HANDSHAKE_TIMEOUT));
     let listener = bind(backlog)?;

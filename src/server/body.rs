@@ -176,7 +176,7 @@ impl Body {
     pub(super) fn spill(&mut self, spill: Option<&Spill>) -> Result<(), Refusal> {
         let Some(spill) = spill else {
             self.unstored = true;
-            return Err(Refusal::new(413, "the body is longer than max_memory_bytes, and there is no spill"));
+            return Err(Refusal::new(413, "the body is longer than max_memory_bytes, and the option spill is not set"));
         };
         self.claim.file()?;
         failpoint("server spill");

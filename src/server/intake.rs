@@ -94,7 +94,7 @@ impl Engine {
                     let host = head.target.host.as_deref();
                     let tls = connection.stream.tls();
                     if host.zip(tls).is_some_and(|(host, tls)| !tls.serves(host)) {
-                        let why = "the connection was made for another host";
+                        let why = "the connection's SNI names another host";
                         self.refuse(index, connection, Refusal::new(421, why), now)?;
                         return Ok(input.len());
                     }
@@ -116,7 +116,7 @@ impl Engine {
                         connection.phase = Phase::Streams(streams);
                         return Ok(at + used);
                     }
-                    Err(Refusal::new(505, "HTTP/2 is not spoken here"))
+                    Err(Refusal::new(505, "HTTP/2 is not offered here"))
                 }
                 Ok(Event::Data(skip, length)) => {
                     let data = rest.get(skip..skip + length).unwrap_or_default();

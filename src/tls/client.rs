@@ -181,7 +181,7 @@ impl ClientTls {
         let password = options.client_key_password.as_deref();
         let mut config = match (&options.client_cert, &options.client_key) {
             (None, None) => builder.with_no_client_auth(),
-            (None, Some(_)) => return Err(wrong("client_cert", "is missing; client_key was given without it")),
+            (None, Some(_)) => return Err(wrong("client_key", "needs client_cert, which is missing")),
             (Some(cert), key) => {
                 builder.with_client_cert_resolver(shown::certified(&SHOWN, cert, key.as_deref(), password)?)
             }
@@ -214,7 +214,7 @@ impl ClientTls {
         }
         DnsName::try_from(host.name().unwrap_or_default().to_owned())
             .map(ServerName::DnsName)
-            .map_err(|_| Error::new(Kind::Tls, format!("{host}: no certificate can be for such a name")))
+            .map_err(|_| Error::new(Kind::Tls, format!("{host}: not a name that a certificate can have")))
     }
 }
 

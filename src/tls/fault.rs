@@ -111,7 +111,7 @@ fn boxed(other: &OtherError) -> String {
     let Some(error) = other.0.downcast_ref::<Pki>() else { return printable(&other.0.to_string()) };
     match error {
         Pki::CaUsedAsEndEntity => {
-            "the certificate is an authority's own (CA:TRUE), not a server's; `ca_bundle` can name it itself"
+            "the certificate is an authority's own (CA:TRUE), not a server's; listed in `ca_bundle` it is trusted"
         }
         Pki::EndEntityUsedAsCa => "a certificate in the chain is signed by one that is no authority's",
         Pki::PathLenConstraintViolated => "the chain of certificates is longer than an authority in it allows",
@@ -126,7 +126,7 @@ fn boxed(other: &OtherError) -> String {
         }
         Pki::MaximumPathBuildCallsExceeded
         | Pki::MaximumSignatureChecksExceeded
-        | Pki::MaximumNameConstraintComparisonsExceeded => "the chain of certificates is too tangled to be checked",
+        | Pki::MaximumNameConstraintComparisonsExceeded => "the chain of certificates takes too many steps to verify",
         other => return format!("the certificate is refused ({})", printable(&other.to_string())),
     }
     .into()
@@ -157,7 +157,7 @@ fn alert_received(alert: Alert) -> String {
             "it does not accept the certificate of this side"
         }
         Alert::UnknownCA => "it does not know the issuer of this side's certificate",
-        Alert::CertificateExpired => "it holds this side's certificate to be expired",
+        Alert::CertificateExpired => "it considers this side's certificate expired",
         Alert::CertificateRevoked => "this side's certificate is revoked",
         Alert::ProtocolVersion => {
             "it speaks none of the offered versions (TLSv1.2, TLSv1.3 or what `protocols` leaves)"

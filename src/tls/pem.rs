@@ -248,9 +248,9 @@ pub(crate) fn private_key(text: &[u8], password: Option<&[u8]>) -> std::result::
             b"RSA PRIVATE KEY" => PrivateKeyDer::Pkcs1(der.into()),
             b"EC PRIVATE KEY" => PrivateKeyDer::Sec1(der.into()),
             b"OPENSSH PRIVATE KEY" => {
-                return Err(NoKey::Foreign("is in OpenSSH's own form; `ssh-keygen -p -m PKCS8` rewrites it"));
+                return Err(NoKey::Foreign("is in OpenSSH's format; `ssh-keygen -p -m PKCS8` converts it"));
             }
-            _ => return Err(NoKey::Foreign("is in a form of its own (DSA?); PKCS#8, PKCS#1 and SEC1 can be read")),
+            _ => return Err(NoKey::Foreign("is in an unknown format (DSA?); PKCS#8, PKCS#1 and SEC1 can be read")),
         });
     }
     Err(NoKey::Absent)
@@ -433,7 +433,7 @@ mod tests {
             (
                 b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
                 None,
-                "client_key: the private key is in OpenSSH's own form; `ssh-keygen -p -m PKCS8` rewrites it",
+                "client_key: the private key is in OpenSSH's format; `ssh-keygen -p -m PKCS8` converts it",
             ),
         ] {
             assert_eq!(key(NAMES, text, password.map(str::as_bytes)).unwrap_err().fields().message, message);

@@ -140,7 +140,7 @@ pub(crate) fn machine(ca: Option<&Ca>) -> Result<Arc<Roots>> {
         return Ok(Arc::clone(roots));
     }
     let found = native().map_err(|why| {
-        let message = format!("the machine's trust store cannot be read ({why}); `ca_bundle` names another");
+        let message = format!("the machine's trust store cannot be read ({why}); `ca_bundle` can name another");
         Error::new(Kind::Tls, message)
     })?;
     let mut store = RootCertStore::empty();
@@ -152,7 +152,10 @@ pub(crate) fn machine(ca: Option<&Ca>) -> Result<Arc<Roots>> {
         None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
     if store.is_empty() {
-        return Err(Error::new(Kind::Tls, "the machine's trust store has no certificate; `ca_bundle` names another"));
+        return Err(Error::new(
+            Kind::Tls,
+            "the machine's trust store has no certificate; `ca_bundle` can name another",
+        ));
     }
     let given = found.iter().flatten().map(|certificate| sha256(certificate)).collect();
     let roots = Arc::new(Roots::new(store, given)?);

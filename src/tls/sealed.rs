@@ -37,7 +37,7 @@ impl Shut {
                 "the private key is encrypted by a method that is not offered (PBES2 with PBKDF2 or scrypt and AES or 3DES is, \
                  and OpenSSL's older form with AES or 3DES; `openssl pkcs8 -topk8` makes one)"
             }
-            Shut::Costly => "the private key asks for more rounds or memory than are spent on one",
+            Shut::Costly => "the private key's encryption needs more iterations or memory than are allowed",
             Shut::Malformed => "the private key is malformed",
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn certified(
     let (option, text) = match key {
         Some(key) => (names.key, key),
         None if pem::has_key(cert) => (names.cert, cert),
-        None => return Err(wrong(names.key, format!("is missing; {} was given without it", names.cert))),
+        None => return Err(wrong(names.cert, format!("needs {}, which is missing", names.key))),
     };
     let key = usable(pem::key((option, names.password), text, password)?).map_err(|message| wrong(option, message))?;
     let own = chain.first().map_or(&[][..], |own| own.as_ref());

@@ -152,7 +152,7 @@ pub(crate) fn explained(
         }),
         CertificateError::Other(other) if matches!(other.0.downcast_ref(), Some(Pki::NameConstraintViolation)) => {
             unchecked_constraint(own, between, anchors).map(|kind| {
-                format!("an authority in the chain may issue for certain {kind} only, which cannot be checked here")
+                format!("an authority in the chain has name constraints for {kind}, which are not supported")
             })
         }
         _ => None,

@@ -51,7 +51,7 @@ fn held(path: &Path) -> Result<Named> {
     }
     let by_number = Path::new(DESCRIPTORS).join(file.as_raw_fd().to_string());
     if !by_number.exists() {
-        let message = format!("{}: the grant of a directory needs {DESCRIPTORS}, which is not there", what());
+        let message = format!("{}: the grant of a directory needs {DESCRIPTORS}, which is missing", what());
         return Err(Error::new(Kind::Socket, message));
     }
     Ok(Named { path: by_number, _file: Some(file) })

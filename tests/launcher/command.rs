@@ -88,10 +88,16 @@ fn runs_and_says_how_it_went() {
             // usage
             Row(&["--frobnicate", "args.lua"], "", 2, "", &["unknown option: --frobnicate"]),
             Row(&["-x"], "", 2, "", &["unknown option: -x"]),
-            Row(&["-e"], "", 2, "", &["-e wants CODE"]),
+            Row(&["-e"], "", 2, "", &["-e needs CODE"]),
             Row(&["none.lua"], "", 2, "", &["cannot read script none.lua: no such file or directory"]),
             Row(&["."], "", 2, "", &["cannot read script .: is a directory"]),
-            Row(&["--allow-net", "none.example"], "", 2, "", &["(a value of --allow-net follows after =)"]),
+            Row(
+                &["--allow-net", "none.example"],
+                "",
+                2,
+                "",
+                &["(a value of --allow-net is written with =, as --allow-net=VALUE)"],
+            ),
             Row(&["--allow-net=a.example:80,443", "args.lua"], "", 2, "", &["joined by +, as in example.com:80+443"]),
             Row(&["--allow-net=", "args.lua"], "", 2, "", &["--allow-net="]),
             Row(&["--allow-net=a..b", "args.lua"], "", 2, "", &["a..b"]),
@@ -116,7 +122,7 @@ fn runs_and_says_how_it_went() {
             Row(&["--allow-fs=none", "args.lua"], "", 2, "", &["--allow-fs=none: no such file"]),
             Row(&["--allow-fs=args.lua", "args.lua"], "", 2, "", &["--allow-fs=args.lua: not a directory"]),
             Row(&["--allow-env=", "args.lua"], "", 2, "", &["--allow-env= has an empty value"]),
-            Row(&["--allow-env=A=1", "args.lua"], "", 2, "", &["--allow-env=A=1: a name has no ="]),
+            Row(&["--allow-env=A=1", "args.lua"], "", 2, "", &["--allow-env=A=1: a name must not contain ="]),
             Row(&["--allow-run=sh", "args.lua"], "", 2, "", &["--allow-run takes no value"]),
             // requires
             Row(&["--requires=127.0.0.1:80", "args.lua"], "", 2, "", &["add: --allow-net=127.0.0.1:80"]),
@@ -223,7 +229,7 @@ fn the_network_is_what_was_granted() {
                 "",
                 1,
                 "",
-                &["narrowed to lacks --allow-net=127.0.0.1:10\n"],
+                &["narrowed, and lacks --allow-net=127.0.0.1:10\n"],
             ),
             Row(&["-e", "net.fetch('http://127.0.0.1/')"], "", 1, "", &["hint: no network was granted"]),
             Row(
@@ -233,7 +239,7 @@ fn the_network_is_what_was_granted() {
                 "",
                 &[
                     "hint: no network was granted",
-                    "hint: --allow-net=127.0.0.1 stands behind the script, and is an argument of it: flags come before",
+                    "hint: --allow-net=127.0.0.1 follows the script, so it is the script's argument; flags of caspian-net come before",
                 ],
             ),
             Row(
@@ -241,15 +247,9 @@ fn the_network_is_what_was_granted() {
                 "",
                 1,
                 "",
-                &["hint: run with", "hint: --allow-net=b.example stands behind the script"],
+                &["hint: run with", "hint: --allow-net=b.example follows the script"],
             ),
-            Row(
-                &["-e", "os.execute('x')", "x", "--allow-run"],
-                "",
-                1,
-                "",
-                &["hint: --allow-run stands behind the script"],
-            ),
+            Row(&["-e", "os.execute('x')", "x", "--allow-run"], "", 1, "", &["hint: --allow-run follows the script"]),
             Row(
                 &["-e", "os.getenv('HOME')"],
                 "",
@@ -262,7 +262,7 @@ fn the_network_is_what_was_granted() {
                 "",
                 1,
                 "",
-                &["hint: -A stands behind the script, and is an argument of it"],
+                &["hint: -A follows the script, so it is the script's argument"],
             ),
             Row(
                 &["--allow-net=127.0.0.1:9", "-e", "net.tcp('127.0.0.1', 10)"],

@@ -401,8 +401,14 @@ fn wrong_options_name_themselves() {
         (ClientOptions { ca_bundle: pem(&broken), ..base.clone() }, "ca_bundle: the PEM is not valid base64"),
         (ClientOptions { ca_bundle: pem(not_der), ..base.clone() }, "ca_bundle: certificate 1 cannot be used"),
         (ClientOptions { verify: false, ca_bundle: pem("x"), ..base.clone() }, "ca_bundle: no certificate found"),
-        (ClientOptions { client_cert: pem(&one.cert), ..base.clone() }, "client_key: is missing"),
-        (ClientOptions { client_key: pem(&one.key), ..base.clone() }, "client_cert: is missing"),
+        (
+            ClientOptions { client_cert: pem(&one.cert), ..base.clone() },
+            "client_cert: needs client_key, which is missing",
+        ),
+        (
+            ClientOptions { client_key: pem(&one.key), ..base.clone() },
+            "client_key: needs client_cert, which is missing",
+        ),
         (
             ClientOptions { client_cert: pem(&one.cert), client_key: pem(&one.cert), ..base.clone() },
             "client_key: no private key found in the PEM",
@@ -420,7 +426,7 @@ fn wrong_options_name_themselves() {
     let good = one.server();
     for (options, words) in [
         (ServerOptions { cert: Vec::new(), ..good.clone() }, "cert: no certificate found in the PEM"),
-        (ServerOptions { key: None, ..good.clone() }, "key: is missing"),
+        (ServerOptions { key: None, ..good.clone() }, "cert: needs key, which is missing"),
         (ServerOptions { key: pem(&other.key), ..good.clone() }, "key: the key does not belong to the certificate"),
         (ServerOptions { client_ca: pem("x"), ..good.clone() }, "client_ca: no certificate found in the PEM"),
     ] {

@@ -235,7 +235,7 @@ local function changed(core, req)
   end
   local method, words = core.guard_request(req.method, headers)
   if method == nil then error("next: " .. words, 3) end
-  if MIRRORS[method] then error("next: the method " .. method .. " is not allowed: its response repeats the request", 3) end
+  if MIRRORS[method] then error("next: the method " .. method .. " is not allowed: its response contains the request", 3) end
   return method, headers, req.body
 end
 
@@ -379,7 +379,7 @@ local function fetch(guard, url, given)
   local hop = { number = 0, shown = "", crossed = false }
   if decided then hop.shown = decided.url end
   if decided and MIRRORS[request.method] then
-    refuse(guard, hop, "request_not_allowed", "the method " .. request.method .. " is not allowed: its response repeats the request",
+    refuse(guard, hop, "request_not_allowed", "the method " .. request.method .. " is not allowed: its response contains the request",
       request.method, url)
   end
   if not decided then

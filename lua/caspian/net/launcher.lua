@@ -173,7 +173,7 @@ function launcher.run(job)
     end
     local flag = help and misplaced(job)
     if flag then
-      say("hint: ", flag, " stands behind the script, and is an argument of it: flags come before the script\n")
+      say("hint: ", flag, " follows the script, so it is the script's argument; flags of caspian-net come before the script\n")
     end
   end
 

@@ -135,7 +135,7 @@ function Mail_client:close() end
 
 ---@class caspian.net.Message
 ---@field from caspian.net.Mailbox|caspian.net.Mailbox[]
----@field sender? caspian.net.Mailbox     who has sent it, where `from` are several
+---@field sender? caspian.net.Mailbox     the author that sent it; required where `from` has several
 ---@field to? caspian.net.Mailbox|caspian.net.Mailbox[]
 ---@field cc? caspian.net.Mailbox|caspian.net.Mailbox[]
 ---@field bcc? caspian.net.Mailbox|caspian.net.Mailbox[]  in the envelope, and nowhere else
@@ -150,7 +150,7 @@ function Mail_client:close() end
 ---@class caspian.net.Dsn
 ---@field notify? "never"|("success"|"failure"|"delay")[]
 ---@field ret? "full"|"hdrs"   how much of the message comes back with a note of failure
----@field envid? string        what notes call it
+---@field envid? string        the identifier of the message in notifications
 
 ---@class caspian.net.Send_raw_options
 ---@field timeout? number   seconds, of the whole. Without it each wait may take the client's
@@ -167,7 +167,7 @@ function Mail_client:close() end
 ---@field text string
 
 ---@class caspian.net.Smtp: caspian.net.Mail_client
----@field extensions table<string, string>  what the server offers, by keyword in upper case
+---@field extensions table<string, string>  extensions that the server offers (EHLO): keyword in upper case to parameters
 local Smtp = {}
 --- Sends a message. What the server refuses comes in the outcome, and is no error.
 ---@param message caspian.net.Message
@@ -193,7 +193,7 @@ function Smtp:verify(address, opts) end
 
 --- RFC 1939. What is marked by `dele` is deleted by `quit` alone. Where the server refuses, methods return nil and a refusal.
 ---@class caspian.net.Pop3: caspian.net.Mail_client
----@field capabilities table<string, string>  what the server can (CAPA), by keyword in upper case
+---@field capabilities table<string, string>  the reply to CAPA: keyword in upper case to parameters
 local Pop3 = {}
 ---@return { count: integer, size: integer }?, caspian.net.Refusal?
 function Pop3:stat() end
@@ -228,7 +228,7 @@ function Pop3:quit() end
 ---@class caspian.net.Ftp_options: caspian.net.Mail_options
 ---@field active? boolean  the server connects to us, which needs a listen grant. Defaults to false
 
---- An entry of a directory; what the server does not tell is nil.
+--- An entry of a directory; fields that the server does not send are nil.
 ---@class caspian.net.Ftp_entry
 ---@field name string     one segment
 ---@field type "file"|"dir"|"link"|"other"
@@ -244,7 +244,7 @@ function Pop3:quit() end
 --- RFC 959 and 3659. Where the server refuses, methods return nil and a refusal; a transfer that began and did not end well raises an error
 --- with `bytes`, for a string `partial`, and where the server said why `code` and `text`.
 ---@class caspian.net.Ftp: caspian.net.Mail_client
----@field features table<string, string>  what the server can (FEAT), by keyword in upper case
+---@field features table<string, string>  the reply to FEAT: keyword in upper case to parameters
 local Ftp = {}
 ---@param path? string  Defaults to the current directory
 ---@param opts? { timeout?: number, max_body_bytes?: integer }  of the listing: 64 MiB
@@ -321,10 +321,10 @@ function Ftp:quit() end
 ---@class caspian.net.Address
 ---@field name? string     decoded
 ---@field address string   "joe@example.com"
----@field group? string    the group that it stands in
+---@field group? string    the name of its group
 
 ---@class caspian.net.Imap_envelope
----@field date? string        as it stands
+---@field date? string        the Date field, not parsed
 ---@field subject? string     decoded
 ---@field from caspian.net.Address[]
 ---@field sender caspian.net.Address[]
@@ -395,7 +395,7 @@ function Ftp:quit() end
 ---@class caspian.net.Imap: caspian.net.Mail_client
 ---@field capabilities string[]
 ---@field selected? caspian.net.Imap_selected
----@field alert? string               what the server wants people to read, the last of it
+---@field alert? string               the text of the last ALERT response, which users should see
 local Imap = {}
 ---@param pattern? string  "*" is any text, "%" one level. Defaults to "*"
 ---@param opts? { reference?: string, subscribed?: boolean, timeout?: number }
@@ -670,7 +670,7 @@ function Udp:close() end
 
 ---@class caspian.net.Websocket
 ---@field url string
----@field subprotocol? string  what the server chose
+---@field subprotocol? string  the one that the server chose
 ---@field compressed boolean  both sides agreed on permessage-deflate
 ---@field close_code? integer  the peer's; 1005 where it gave none
 ---@field close_reason? string
@@ -738,7 +738,7 @@ function Websocket:close(code, reason, opts) end
 ---@field headers? table<string, string|number|string[]|false>
 ---@field connect_timeout? number seconds
 ---@field read_timeout? number seconds; 30 where a body is streamed or saved without a `timeout`
----@field query? table<string, string|number|boolean|table> or { { name, value }, … }: goes behind what the URL has
+---@field query? table<string, string|number|boolean|table> or { { name, value }, … }: appended to the query of the URL
 ---@field follow_redirects? boolean true
 ---@field max_redirects? integer 10
 ---@field allow_downgrade? boolean false
@@ -762,7 +762,7 @@ function Websocket:close(code, reason, opts) end
 ---@field max_idle? integer 128
 ---@field max_idle_per_origin? integer 16
 ---@field idle_timeout? number seconds; 90
----@field base_url? string  URLs of requests are relative to it; what the client says of itself is for its origin
+---@field base_url? string  URLs of requests are relative to it; its headers and credentials are sent to that origin only
 
 ---@class caspian.net.Fetch_options: caspian.net.Http_options
 ---@field method? string GET
@@ -1019,7 +1019,7 @@ function Http_client.fetch_all(list, opts) end
 ---@overload fun(self: caspian.net.Http_client, ...: string|string[]): caspian.net.Jail
 function Http_client.jail(...) end
 
---- What stands in a guard's response: plain data.
+--- The response of a guard: plain data.
 ---@class caspian.net.Guarded_response
 ---@field status integer
 ---@field ok boolean
@@ -1050,7 +1050,7 @@ function Http_client.jail(...) end
 ---@field method string
 ---@field headers table<string, string|string[]|false>       by any case; false: left out, also where it is sent by itself
 ---@field body? string
----@field params table<string, string>                       what the route's pattern named
+---@field params table<string, string>                       the values of the parameters in the route's pattern
 ---@field hop integer                                        0; one more after each redirect
 ---@field raw { url: string, method: string, headers: table<string, string|string[]|false>, body: string? }
 local Guard_request = {}
@@ -1137,7 +1137,7 @@ function Guard_request.set_body(body) end
 ---@field min_send_rate? integer     1024 bytes a second
 ---@field idle_timeout? number       75; between requests, and for a client that takes nothing of an answer
 ---@field handshake_timeout? number  10; of TLS
----@field drain_timeout? number      10; for what is under way at `stop`
+---@field drain_timeout? number      10; the time that requests under way have after `stop`
 ---@field max_connections? integer   10,000
 ---@field max_requests? integer      1,000 on one connection
 ---@field http2? boolean           true where it is built in; HTTP/2 where ALPN chooses it, and over cleartext with a client that begins with it
@@ -1172,15 +1172,15 @@ function Server:accept(opts) end
 --- An iterator over the requests, until the server is stopped.
 ---@return fun(): caspian.net.Server_request?
 function Server:requests() end
---- Answers each request with what the handler answers.
+--- Answers each request with the response that the handler returns.
 ---@param handler fun(request: caspian.net.Server_request): caspian.net.Answer|string|nil
 function Server:run(handler) end
---- Stops accepting; what is under way may end within `drain_timeout`.
+--- Stops accepting; requests under way may end within `drain_timeout`.
 function Server:stop() end
 --- Other certificates for connections from now on.
 ---@param tls caspian.net.Certificates
 function Server:reload_tls(tls) end
---- Ends everything at once: of what was answered clients get what the kernel takes without a wait.
+--- Ends everything at once: of responses that are not sent yet, clients get the part that the kernel takes without a wait.
 function Server:close() end
 
 ---@class caspian.net.Event_stream_options: caspian.net.Timeout
@@ -1800,7 +1800,7 @@ local Compat = {}
 ---@return fun(name: string): any import, table<string, true> names
 function Compat.install(net, package, opts) end
 
---- The launcher's scripts have it as a global: what the flags grant, nil where they grant nothing.
+--- The network capability, a global of the launcher's scripts: what the flags grant; nil if they grant no network.
 ---@type caspian.net.Net
 net = nil -- luacheck: ignore
 

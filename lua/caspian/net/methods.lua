@@ -100,7 +100,7 @@ local function define(core, classes)
   --- The bytes that a datagram may have; options in their place are the commonest slip.
   local function maximum(name, max)
     if type(max) == "table" then
-      bad(1, name, "max must be a whole number, got a table; options come behind it: " .. name .. "(nil, { timeout = 1 })", 1)
+      bad(1, name, "max must be a whole number, got a table; options are the second argument: " .. name .. "(nil, { timeout = 1 })", 1)
     end
     max = args.count(1, name, "max", max, 1, 65535, 1)
     return max

@@ -139,7 +139,7 @@ impl Engine {
         let o = &self.options;
         let host = head.target.host.as_deref();
         if host.zip(connection.stream.tls()).is_some_and(|(host, tls)| !tls.serves(host)) {
-            return Err(Refusal::new(421, "the connection was made for another host"));
+            return Err(Refusal::new(421, "the connection's SNI names another host"));
         }
         let Some(coming) = &mut one.coming else { return Ok(()) };
         match head.framing {

@@ -38,7 +38,7 @@ local function options(given, codec, name, depth)
   end
   -- What browsers ask of the two prefixes (RFC 6265bis section 4.1.3); without them they drop the cookie.
   if find(cookie.name, "^__Secure%-") and not cookie.secure or find(cookie.name, "^__Host%-") then
-    wrong("cookie_name " .. show(cookie.name) .. " has a prefix whose conditions this cookie does not meet")
+    wrong("cookie_name " .. show(cookie.name) .. ": __Secure- needs cookie_secure, and __Host- excludes domain")
   end
   if cookie.key ~= nil and #cookie.key < 32 then wrong("cookie_key must have 32 bytes or more") end
   cookie.key = cookie.key or codec.hash.random(32)
