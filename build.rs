@@ -1,7 +1,7 @@
 //! Linker flags, which no other place of a package can ask for one of its binaries only; and the refusal of systems that are not Unix.
 #![allow(clippy::disallowed_methods, reason = "Cargo tells a build script its target by the environment")]
 
-use std::{env::var, process::Command};
+use std::{env::var, fs, path::Path, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -36,6 +36,33 @@ fn main() {
     if here && glibc().is_some_and(|version| version >= (2, 36)) {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,pack-relative-relocs");
     }
+    // Generic functions whose code came out the same for several types are kept once (lld can; GNU ld cannot).
+    if linux() && links("-Wl,--icf=all") {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,--icf=all");
+    }
+}
+
+/// Whether the linker that Rust will call takes this argument.
+fn links(argument: &str) -> bool {
+    let (Ok(rustc), Ok(target), Ok(out)) = (var("RUSTC"), var("TARGET"), var("OUT_DIR")) else { return false };
+    let probe = Path::new(&out).join("probe.rs");
+    let mut command = Command::new(rustc);
+    command.args([
+        "--crate-type",
+        "cdylib",
+        "--target",
+        &target,
+        "-C",
+        &format!("link-arg={argument}"),
+        "--out-dir",
+        &out,
+    ]);
+    if let Ok(linker) = var("RUSTC_LINKER") {
+        command.args(["-C", &format!("linker={linker}")]);
+    }
+    let flags = var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    command.args(flags.split('\x1f').filter(|flag| !flag.is_empty())).arg(&probe);
+    fs::write(&probe, "").is_ok() && command.output().is_ok_and(|output| output.status.success())
 }
 
 fn linux() -> bool {

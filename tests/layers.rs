@@ -140,6 +140,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("compat/bsd/option.rs", "setsockopt(2) for the options that have no other name in Rust"),
     ("wire/peer.rs", "getsockopt(2) for SO_PEERCRED, where rustix has no word for an unknown process"),
     ("poll.rs", "poll(2) asks about numbers that foreign objects give"),
+    ("panics.rs", "_Unwind_Backtrace finds no frames in a released module"),
     ("fork.rs", "pthread_atfork tells a child from its parent"),
     ("reserve.rs", "an allocator is an unsafe trait"),
     ("allocation.rs", "madvise takes a pointer"),
