@@ -418,6 +418,24 @@ describe("a wrong argument", function()
     end)
   end
 
+  -- What the script calls, its text from line 1 on, and what stands before the words.
+  local callers = {
+    { "a function of the script's", "local net = ...\nlocal function inner()\n  local r = net.fetch(5) return r\nend\nlocal r = inner() return r", "call:3: " },
+    { "a tail call", "local net = ...\nlocal function inner() return net.fetch(5) end\nlocal r = inner() return r", "call:3: " },
+    { "a method", "local net = ...\nlocal c = net.http.client.new()\nlocal r = c:post(5) return r", "call:3: " },
+    { "pcall", "local net = ...\nlocal ok, err = pcall(net.fetch, 5) error(err, 0)", "" },
+    { "a coroutine", "local net = ...\nlocal ok, err = coroutine.resume(coroutine.create(function()\n  local r = net.fetch(5) return r\nend)) error(err, 0)",
+      "call:3: " },
+    { "a coroutine and nothing else", "local net = ...\nlocal ok, err = coroutine.resume(coroutine.create(net.fetch), 5) error(err, 0)", "" },
+    { "an assignment", "local net = ...\nlocal c = net.http.client.new()\nc.allow = 5", "call:3: allow must be a list" },
+  }
+  for _, row in ipairs(callers) do
+    it("is told where the script called: " .. row[1], function()
+      local text = fails.plainly(row[3]:match(": (.+)$") or "url must be a string", assert(load(row[2], "=call")), net)
+      assert.equal(row[3]:match("^call:%d+: ") or "bad", text:match("^call:%d+: ") or text:match("^bad"))
+    end)
+  end
+
   it("of a method names the method", function()
     local s = net.tcp("127.0.0.1", servers.http)
     local methods = {

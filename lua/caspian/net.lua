@@ -43,14 +43,13 @@ args.declare{ Spec = FORM }
 local OPTIONS = { role = "string", requires = "any", files = "any" }
 
 --- Splits what `launch` was given, as its argument `at`, into grants (flags or table) and options.
--- @param depth as in `args`: how many functions lie between this one's caller and who is to blame
-local function split(name, at, given, depth)
+local function split(name, at, given)
   if type(given) == "userdata" then return given, {} end -- a Rust host's, or refused where it is read
-  if type(given) ~= "table" then bad(at, name, "a table of flags expected, got " .. show(given), depth) end
+  if type(given) ~= "table" then bad(at, name, "a table of flags expected, got " .. show(given)) end
   local grants, opts = {}, {}
   for key, value in next, given do
     if type(key) == "number" then
-      if type(value) ~= "string" then bad(at, name, "flags must be strings, got " .. show(value), depth) end
+      if type(value) ~= "string" then bad(at, name, "flags must be strings, got " .. show(value)) end
       grants[key] = value
     elseif OPTIONS[key] then
       opts[key] = value
@@ -58,18 +57,18 @@ local function split(name, at, given, depth)
       grants[key] = value
     end
   end
-  args.options(at, name, opts, OPTIONS, depth)
-  if grants[1] == nil then args.options(at, name, grants, FORM, depth) end
+  args.options(at, name, opts, OPTIONS)
+  if grants[1] == nil then args.options(at, name, grants, FORM) end
   return grants, opts
 end
 
 --- Seals the state: what capabilities are made with, and the tables of the socket classes.
-local function seal(name, depth)
+local function seal(name)
   local adopted, why = core.adopt(errors.metatable, errors.fields, objects.ARRAY, objects.HASH, objects.kinds)
-  if not adopted then bad(0, name, why, depth + 1) end
+  if not adopted then bad(0, name, why) end
   local methods = sockets.define(core)
   local mine, words = core.claim()
-  if mine == nil then bad(0, name, words, depth + 1) end
+  if mine == nil then bad(0, name, words) end
   return mine, methods
 end
 
@@ -98,34 +97,34 @@ end
 --- Delivers a capability of the state. The roles of contract section 3: `%net` belongs to `user`.
 -- @param at the argument that the grants are; `of`: those that options came in, by name
 -- @param mine the seal of a registrar; none: the state is sealed by this call, if it delivers
-local function open(name, at, of, grants, opts, depth, env, mine, methods)
+local function open(name, at, of, grants, opts, env, mine, methods)
   local missing = setmetatable({}, objects.ARRAY)
   if opts.requires ~= nil then
     local flags, err, index = core.missing(grants, opts.requires)
-    if flags == nil then bad(index == 2 and of.requires or at, name, err, depth) end
+    if flags == nil then bad(index == 2 and of.requires or at, name, err) end
     missing = flags
   end
   local files = opts.files
   if files == nil then files = true end
   if type(files) ~= "boolean" and type(files) ~= "table" then
-    bad(of.files or at, name, "files must be true, false or a list of directories, got " .. show(files), depth)
+    bad(of.files or at, name, "files must be true, false or a list of directories, got " .. show(files))
   end
   local once = mine == nil
-  if once then mine, methods = seal(name, depth) end
+  if once then mine, methods = seal(name) end
   local ok, net, err, index = pcall(deliver, mine, methods, grants, files, opts.role or "user", env)
   if once and not (ok and net) then core.undo(mine) end
   if not ok then
-    if rawequal(net, REFUSED) then bad(1, name, 'env does not take the field "%net"', depth) end
+    if rawequal(net, REFUSED) then bad(1, name, 'env does not take the field "%net"') end
     error(net, 0)
   end
-  if err ~= nil then bad(index == 0 and 0 or index == 2 and of.files or at, name, err, depth) end
+  if err ~= nil then bad(index == 0 and 0 or index == 2 and of.files or at, name, err) end
   if env and net == nil then env["%net"] = nil end
   return net, missing
 end
 
 --- Called with a colon, a function of this module has the module for its first argument.
 local function dotted(name, first, shape)
-  if rawequal(first, M) then bad(1, name, "call it with a dot: require(\"caspian.net\")." .. shape, 1) end
+  if rawequal(first, M) then bad(1, name, "call it with a dot: require(\"caspian.net\")." .. shape) end
 end
 
 --- Makes the network capability of this Lua state; nil where nothing is granted.
@@ -138,19 +137,17 @@ end
 -- @return the `%net` table or nil; the flags that `requires` asks for and `given` lacks
 function M.launch(given)
   dotted("launch", given, "launch{ … }")
-  local grants, opts = split("launch", 1, given, 1)
-  local net, missing = open("launch", 1, {}, grants, opts, 1)
-  return net, missing
+  local grants, opts = split("launch", 1, given)
+  return open("launch", 1, {}, grants, opts)
 end
 
 --- What `register` does, with the seal of a registrar or its own.
 local function register(mine, methods, env, grants, opts)
-  if type(env) ~= "table" then bad(1, "register", "env must be a table, got " .. show(env), 1) end
-  local flags, inner = split("register", 2, grants, 2)
+  if type(env) ~= "table" then bad(1, "register", "env must be a table, got " .. show(env)) end
+  local flags, inner = split("register", 2, grants)
   local of = {}
-  for key, value in next, args.options(3, "register", opts, OPTIONS, 1) do inner[key], of[key] = value, 3 end
-  local net, missing = open("register", 2, of, flags, inner, 2, env, mine, methods)
-  return net, missing
+  for key, value in next, args.options(3, "register", opts, OPTIONS) do inner[key], of[key] = value, 3 end
+  return open("register", 2, of, flags, inner, env, mine, methods)
 end
 
 --- Sets `env["%net"]`, for the Caspian engine: nil for every role but `user`, and where nothing is granted.
@@ -160,18 +157,16 @@ end
 -- @return env["%net"]; the flags that `requires` asks for and `grants` lacks
 function M.register(env, grants, opts)
   dotted("register", env, "register(env, grants, opts)")
-  local net, missing = register(nil, nil, env, grants, opts)
-  return net, missing
+  return register(nil, nil, env, grants, opts)
 end
 
 --- For a host that runs several engines in one Lua state: a function like `register` that works any number of times, for who
 -- holds it. The state is sealed from here on.
 function M.registrar(given)
   dotted("registrar", given, "registrar()")
-  local mine, methods = seal("registrar", 0)
+  local mine, methods = seal("registrar")
   return function(env, grants, opts)
-    local net, missing = register(mine, methods, env, grants, opts)
-    return net, missing
+    return register(mine, methods, env, grants, opts)
   end
 end
 

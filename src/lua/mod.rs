@@ -8,6 +8,7 @@ mod answer;
 mod batch;
 mod beside;
 mod bodies;
+mod caller;
 mod capability;
 mod codec;
 mod compat;
@@ -166,6 +167,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     define(lua, &core, "generation", |_, ()| Ok(fork::generation() as f64))?;
     // slips(a, b): by how many letters two words differ, for messages
     define(lua, &core, "slips", |_, (a, b): (LuaString, LuaString)| Ok(slips(&a.as_bytes(), &b.as_bytes())))?;
+    caller::register(lua, &core)?;
     sockets::register(lua, &core)?;
     properties::register(lua, &core)?;
     polling::register(lua, &core)?;

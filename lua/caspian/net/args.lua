@@ -1,23 +1,33 @@
 --- Argument checks of the front: a wrong argument is an ordinary Lua error that names it.
--- Every check raises at the level of whoever called the public function that calls the check.
+-- It is raised where a script called the public function, whichever function of the front finds it.
 local require = require
-local slips = require("caspian_net").slips
+local caller, slips = require("caspian_net").caller, require("caspian_net").slips
 local error, floor, huge, next, rawget, rawequal, setfenv, tostring, type =
   error, math.floor, math.huge, next, rawget, rawequal, setfenv, tostring, type
 local tonumber = tonumber
-local find, format, gsub = string.find, string.format, string.gsub
+local find, format, gsub, sub = string.find, string.format, string.gsub, string.sub
 local rawlen = rawlen -- luacheck: ignore (Lua 5.1 has none, and no __len of tables)
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local args = { slips = slips }
 
---- Raises `bad argument #index to 'name' (words)` where the public function was called.
--- @param depth how many functions of the front lie between this one and the public one; 0 if none
-local function bad(index, name, words, depth)
-  local level = 3 + (depth or 0)
-  if index == 0 then error(name .. ": " .. words, level) end
-  error(format("bad argument #%d to '%s' (%s)", index, name, words), level)
+--- Raises an ordinary error where the public function was called: no check counts the functions in between.
+local function raise(words)
+  local place = caller() -- looks for the front where its own caller is
+  error(place .. words, 0)
+end
+args.raise = raise
+
+--- `file:line` of the script's call, if that is known.
+function args.place()
+  local place = caller()
+  return place ~= "" and sub(place, 1, -3) or nil
+end
+
+--- Raises `bad argument #index to 'name' (words)`, or `name: words` for index 0.
+local function bad(index, name, words)
+  raise(index == 0 and name .. ": " .. words or format("bad argument #%d to '%s' (%s)", index, name, words))
 end
 args.bad = bad
 
@@ -62,14 +72,14 @@ local MOST = 4 * 1024 * 1024
 args.MOST = MOST
 
 function args.string(index, name, what, value)
-  if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value), 1) end
-  if #value > MOST then bad(index, name, what .. " is longer than " .. MOST .. " bytes", 1) end
+  if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value)) end
+  if #value > MOST then bad(index, name, what .. " is longer than " .. MOST .. " bytes") end
   return value
 end
 
 --- What goes out as it is, of any length.
 function args.bytes(index, name, what, value)
-  if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value), 1) end
+  if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value)) end
   return value
 end
 
@@ -77,16 +87,16 @@ end
 local CONTENTS = { body = true, body_html = true, body_json = true, data = true }
 
 --- Raises for a string that is too long.
-function args.short(index, name, what, value, depth)
+function args.short(index, name, what, value)
   if type(value) == "string" and #value > MOST then
-    bad(index, name, what .. " is longer than " .. MOST .. " bytes", (depth or 0) + 1)
+    bad(index, name, what .. " is longer than " .. MOST .. " bytes")
   end
 end
 
 --- A file system path: what the system would cut at a NUL is refused.
 function args.path(index, name, value)
   if type(value) ~= "string" or value == "" or #value > MOST or find(value, "%c") then
-    bad(index, name, "path must be a string without control characters, got " .. show(value), 1)
+    bad(index, name, "path must be a string without control characters, got " .. show(value))
   end
   return value
 end
@@ -112,15 +122,14 @@ local function is_list_of_strings(value)
 end
 
 --- How many items a caller's list has. A hole, or what stands beside the items, is a wrong argument: it would get lost.
-function args.items(index, name, what, list, depth)
-  depth = (depth or 0) + 1
+function args.items(index, name, what, list)
   local count = 0
   for key in next, list do
-    if not whole(key) or key < 1 then bad(index, name, what .. " must be a list, got the key " .. show(key), depth) end
+    if not whole(key) or key < 1 then bad(index, name, what .. " must be a list, got the key " .. show(key)) end
     count = count + 1
   end
   for at = 1, count do
-    if rawget(list, at) == nil then bad(index, name, what .. " has a hole at index " .. at, depth) end
+    if rawget(list, at) == nil then bad(index, name, what .. " has a hole at index " .. at) end
   end
   return count
 end
@@ -132,11 +141,11 @@ local function unlike(words, value)
 end
 
 --- `host`: what was given in front of it; `"example.com:80"` says where the port is.
-function args.port(index, name, value, lowest, host, depth)
+function args.port(index, name, value, lowest, host)
   if not whole(value) or value < (lowest or 1) or value > 65535 then
     local words = unlike(format("%d..65535", lowest or 1), value)
     if value == nil and type(host) == "string" and find(host, "[^:]:%d+$") then words = words .. " (the port is a separate argument)" end
-    bad(index, name, "port" .. words, 1 + (depth or 0))
+    bad(index, name, "port" .. words)
   end
   return value
 end
@@ -144,15 +153,15 @@ end
 function args.seconds(index, name, what, value, default)
   if value == nil then return default end
   if type(value) ~= "number" or value ~= value or value < 0 then
-    bad(index, name, what .. unlike("0 or more seconds", value), 1)
+    bad(index, name, what .. unlike("0 or more seconds", value))
   end
   return value
 end
 
-function args.count(index, name, what, value, lowest, default, depth)
+function args.count(index, name, what, value, lowest, default)
   if value == nil and default then return default end
   if not whole(value) or value < lowest or value > 2 ^ 53 then
-    bad(index, name, what .. unlike("a whole number, " .. lowest .. " or more", value), 1 + (depth or 0))
+    bad(index, name, what .. unlike("a whole number, " .. lowest .. " or more", value))
   end
   return value
 end
@@ -200,17 +209,16 @@ end
 -- metatable is never asked, and what was checked is what is used.
 -- @param place where a table stands that is not the argument itself: `retry`, `body_multipart[2]`
 -- @param kept names of options whose tables are handed on as they are: whoever reads them does it once
-function args.options(index, name, given, allowed, depth, place, kept)
+function args.options(index, name, given, allowed, place, kept)
   if given == nil then return {} end
-  depth = (depth or 0) + 1
-  if type(given) ~= "table" then bad(index, name, "opts must be a table, got " .. show(given), depth) end
+  if type(given) ~= "table" then bad(index, name, "opts must be a table, got " .. show(given)) end
   local before = place and place .. ": " or ""
   local copy = {}
   for key, value in next, given do
     local kind, is = allowed[key], type(value)
-    if not kind then bad(index, name, before .. "unknown option " .. show(key) .. args.hint(key, allowed), depth) end
-    if kind ~= is and not KINDS[kind][1](value) then bad(index, name, before .. key .. args.wrong(kind, value), depth) end
-    if is == "string" and #value > MOST and not CONTENTS[key] then args.short(index, name, before .. key, value, depth) end
+    if not kind then bad(index, name, before .. "unknown option " .. show(key) .. args.hint(key, allowed)) end
+    if kind ~= is and not KINDS[kind][1](value) then bad(index, name, before .. key .. args.wrong(kind, value)) end
+    if is == "string" and #value > MOST and not CONTENTS[key] then args.short(index, name, before .. key, value) end
     if is == "table" and not (kept and kept[key]) then
       local inner = {}
       for k, v in next, value do inner[k] = v end
@@ -225,7 +233,7 @@ end
 -- ordinary Lua error. `shift` is added to the core's argument index.
 function args.answer(name, value, err, index)
   if value ~= nil or err == nil then return value end
-  if type(err) == "string" then bad(index or 0, name, err, 1) end
+  if type(err) == "string" then bad(index or 0, name, err) end
   error(err, 0)
 end
 

@@ -136,8 +136,8 @@ end
 --- What `..` makes of an error and another value.
 function M.joined(left, right)
   local before, after = part(left), part(right)
-  if not before then error("attempt to concatenate a " .. type(left) .. " value with an error", 3) end
-  if not after then error("attempt to concatenate an error with a " .. type(right) .. " value", 3) end
+  if not before then args.raise("attempt to concatenate a " .. type(left) .. " value with an error") end
+  if not after then args.raise("attempt to concatenate an error with a " .. type(right) .. " value") end
   return before .. after
 end
 

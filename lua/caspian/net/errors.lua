@@ -43,16 +43,12 @@ function metatable.__pairs(self)
   return M.methods().pairs(self)
 end
 
--- Not tail calls: the levels of the stack are counted.
-
 function metatable.__tostring(self)
-  local text = M.methods().text(self)
-  return text
+  return (M.methods().text(self)) -- no tail call: it looks for what raised the error two levels above this function
 end
 
 function metatable.__concat(left, right)
-  local text = M.methods().joined(left, right)
-  return text
+  return M.methods().joined(left, right)
 end
 
 return M

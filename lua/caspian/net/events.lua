@@ -21,7 +21,7 @@ local METHODS = {}
 
 local function behind(self, name)
   local state = states[self]
-  if not state then error(name .. ": call it with a colon, on an event stream", 3) end
+  if not state then args.raise(name .. ": call it with a colon, on an event stream") end
   return state
 end
 
@@ -37,8 +37,7 @@ end
 function METHODS.next(self, opts)
   local state = behind(self, "next")
   opts = options(1, "next", opts, TIMEOUT)
-  local event = take(state, opts.timeout)
-  return event
+  return take(state, opts.timeout)
 end
 
 --- An iterator over the events that follow.
@@ -46,8 +45,7 @@ function METHODS.each(self, opts)
   local state = behind(self, "each")
   opts = options(1, "each", opts, TIMEOUT)
   return function()
-    local event = take(state, opts.timeout)
-    return event
+    return take(state, opts.timeout)
   end
 end
 

@@ -167,8 +167,8 @@ end, "quit")
 
 --- A path of the server's: not empty, no CR, LF or NUL.
 local function path_of(index, name, path, what)
-  word(index, name, what or "path", path, 1)
-  if path == "" then bad(index, name, (what or "path") .. " is empty", 1) end
+  word(index, name, what or "path", path)
+  if path == "" then bad(index, name, (what or "path") .. " is empty") end
 end
 
 local TRANSFER = { timeout = "seconds", offset = "whole", type = "string" }
@@ -176,9 +176,9 @@ local GET = { timeout = "seconds", offset = "whole", type = "string", max_body_b
 local LIST = { timeout = "seconds", max_body_bytes = "count" }
 
 local function transfer_options(name, given, known)
-  local opts = args.options(3, name, given, known, 1)
+  local opts = args.options(3, name, given, known)
   if opts.type ~= nil and opts.type ~= "a" and opts.type ~= "i" then
-    bad(3, name, 'type must be "i" (image) or "a" (ASCII), got ' .. show(opts.type), 1)
+    bad(3, name, 'type must be "i" (image) or "a" (ASCII), got ' .. show(opts.type))
   end
   return opts
 end
@@ -207,8 +207,7 @@ function METHODS.get(self, path, into, opts)
   end
   opts = transfer_options("get", opts, GET)
   local move = download(state, "get", into, opts.max_body_bytes or BODY)
-  local result, refused = state:flow("get", opts.timeout, in_type, opts.type, data.transfer, move, opts.offset, "RETR", path)
-  return result, refused
+  return state:flow("get", opts.timeout, in_type, opts.type, data.transfer, move, opts.offset, "RETR", path)
 end
 
 local function send(name, command)
@@ -219,8 +218,7 @@ local function send(name, command)
     opts = transfer_options(name, opts, TRANSFER)
     if opts.offset and command == "APPE" then bad(3, name, "append takes no offset") end
     local move = upload(state, name, from, opts.offset)
-    local result, refused = state:flow(name, opts.timeout, in_type, opts.type, data.transfer, move, opts.offset, command, path)
-    return result, refused
+    return state:flow(name, opts.timeout, in_type, opts.type, data.transfer, move, opts.offset, command, path)
   end
 end
 
@@ -269,8 +267,7 @@ function METHODS.list(self, path, opts)
   local state = behind(self, "list")
   if path ~= nil then path_of(1, "list", path) end
   opts = args.options(2, "list", opts, LIST)
-  local result, refused = state:flow("list", opts.timeout, list, path, opts.max_body_bytes or LISTING)
-  return result, refused
+  return state:flow("list", opts.timeout, list, path, opts.max_body_bytes or LISTING)
 end
 
 --- A method that sends one command with a path. `read(reply)` gives what it returns.
@@ -356,12 +353,12 @@ local PROTOCOL = {
 }
 args.declare{ Ftp_options = opening.with(PROTOCOL.options) }
 
-local function open(door, name, given, depth)
+local function open(door, name, given)
   local auth = type(given) == "table" and rawget(given, "auth")
   if auth and auth ~= "auto" and auth ~= "plain" then
-    bad(1, name, 'auth must be "auto" or "plain" (USER and PASS), got ' .. show(auth), depth)
+    bad(1, name, 'auth must be "auto" or "plain" (USER and PASS), got ' .. show(auth))
   end
-  return opening.open(door, name, given, PROTOCOL, depth + 1)
+  return opening.open(door, name, given, PROTOCOL)
 end
 
 return { open = open }

@@ -195,26 +195,26 @@ end
 --- A guard around `cap`: the table with `fetch` and nothing else, and the function that closes it.
 local function make(core, cap, given)
   local ok, guard, rules, hosts, open, config = pcall(read, given)
-  if not ok then bad(1, "guard", guard, 1) end
+  if not ok then bad(1, "guard", guard) end
   local decided, why = core.guard_rules(rules, guard.policy ~= nil)
   if decided == nil then
     if type(why) ~= "string" then error(why, 0) end
     -- One rule that is no list has no number.
     if rawget(given.rules or {}, "host") ~= nil then why = gsub(why, "^rules%[1%]", "rules") end
-    bad(1, "guard", why, 1)
+    bad(1, "guard", why)
   end
   guard.core, guard.cap, guard.rules = core, cap, decided
-  guard.told.cookies = identity.cookies(config.cookies, "guard", 1, 1)
+  guard.told.cookies = identity.cookies(config.cookies, "guard", 1)
   local client, err = core.guard_client(cap, hosts, open)
   if client == nil then
     if type(err) ~= "string" then error(err, 0) end
-    bad(1, "guard", err, 1)
+    bad(1, "guard", err)
   end
   guard.client = client
   local right, words = core.guard_check(client, guard.told)
   if right == nil then
     if type(words) ~= "string" then error(words, 0) end
-    bad(1, "guard", words, 1)
+    bad(1, "guard", words)
   end
   -- A certificate says who we are to whom it is meant for: not to where a redirect leads.
   guard.told_strangers = {}
@@ -226,8 +226,7 @@ local function make(core, cap, given)
   --- Does a request, if the rules allow it. opts: method, headers, body (a string) or body_json or body_form, timeout.
   function members.fetch(...)
     local url, opts = own(object, ...)
-    local response = guarded.fetch(guard, url, opts)
-    return response
+    return (guarded.fetch(guard, url, opts))
   end
   local function close()
     guard.closed = true

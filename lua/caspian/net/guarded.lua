@@ -175,41 +175,41 @@ end
 local LEFT_OUT = { accept = true, ["content-type"] = true, ["user-agent"] = true }
 
 --- Refuses a header that is not the untrusted side's to set.
-local function own_header(name, header, key, values, guard, depth)
+local function own_header(name, header, key, values, guard)
   key = gsub(key, "[^0-9a-z]", "-")
   local wrong = FORBIDDEN[key] or (key == "cookie" and guard.told.cookies)
   for _, start in next, FORBIDDEN_STARTS do wrong = wrong or sub(key, 1, #start) == start end
   wrong = wrong or sub(key, -#FORBIDDEN_END) == FORBIDDEN_END
-  if wrong then bad(2, name, "header " .. args.show(header) .. " cannot be set through a guard", depth + 1) end
+  if wrong then bad(2, name, "header " .. args.show(header) .. " cannot be set through a guard") end
   -- Past ASCII, servers read bytes as the charset that they like.
   for index = 1, #values do
     if #values[index] > 65536 then
-      bad(2, name, "the value of header " .. args.show(header) .. " is longer than 64 KiB", depth + 1)
+      bad(2, name, "the value of header " .. args.show(header) .. " is longer than 64 KiB")
     end
     if find(values[index], "[\128-\255]") then
-      bad(2, name, "the value of header " .. args.show(header) .. " is not ASCII", depth + 1)
+      bad(2, name, "the value of header " .. args.show(header) .. " is not ASCII")
     end
   end
 end
 
 --- Reads what the untrusted side asks for: { given =, method =, headers =, body = }, and its timeout.
-local function asked(guard, name, url, given, depth)
+local function asked(guard, name, url, given)
   local core = guard.core
-  if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. args.show(url), depth) end
-  local opts = args.options(2, name, given, OPTIONS, depth)
+  if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. args.show(url)) end
+  local opts = args.options(2, name, given, OPTIONS)
   if given ~= nil then opts.body_json = rawget(given, "body_json") end
-  local fields = requests.headers_of(opts.headers or {}, name, 2, depth, true)
+  local fields = requests.headers_of(opts.headers or {}, name, 2, true)
   local size, headers = #url, {}
   for header, value in next, fields do
     local key = lower(header)
     local values = type(value) == "table" and value or { value or nil }
-    if value then own_header(name, header, key, values, guard, depth) end
+    if value then own_header(name, header, key, values, guard) end
     for index = 1, #values do size = size + #header + #values[index] end
     if value then headers[key] = #values == 1 and values[1] or values elseif LEFT_OUT[key] then headers[key] = false end
   end
   local method, words = core.guard_request(opts.method or "GET", fields)
-  if method == nil then bad(2, name, words, depth) end
-  local body, kind = requests.body_of(core, opts, name, 2, depth)
+  if method == nil then bad(2, name, words) end
+  local body, kind = requests.body_of(core, opts, name, 2)
   if body then
     size = size + #body
     if kind and headers["content-type"] == nil then headers["content-type"] = kind end
@@ -222,20 +222,20 @@ end
 
 --- What middleware made of a request, checked: method, headers and body.
 local function changed(core, req)
-  if type(req.url) ~= "string" then error("next: ctx.req.url must be a string, got " .. args.show(req.url), 3) end
-  if type(req.method) ~= "string" then error("next: ctx.req.method must be a string, got " .. args.show(req.method), 3) end
+  if type(req.url) ~= "string" then args.raise("next: ctx.req.url must be a string, got " .. args.show(req.url)) end
+  if type(req.method) ~= "string" then args.raise("next: ctx.req.method must be a string, got " .. args.show(req.method)) end
   if req.body ~= nil and type(req.body) ~= "string" then
-    error("next: ctx.req.body must be a string, got " .. args.show(req.body), 3)
+    args.raise("next: ctx.req.body must be a string, got " .. args.show(req.body))
   end
-  if type(req.headers) ~= "table" then error("next: ctx.req.headers must be a table", 3) end
-  local headers = requests.headers_of(req.headers, "next", 0, 2, true)
+  if type(req.headers) ~= "table" then args.raise("next: ctx.req.headers must be a table") end
+  local headers = requests.headers_of(req.headers, "next", 0, true)
   -- Another host than the URL's would be one that nobody checked.
   for header in next, headers do
-    if lower(header) == "host" then error("next: the header Host cannot be set: it follows ctx.req.url", 3) end
+    if lower(header) == "host" then args.raise("next: the header Host cannot be set: it follows ctx.req.url") end
   end
   local method, words = core.guard_request(req.method, headers)
-  if method == nil then error("next: " .. words, 3) end
-  if MIRRORS[method] then error("next: the method " .. method .. " is not allowed: its response contains the request", 3) end
+  if method == nil then args.raise("next: " .. words) end
+  if MIRRORS[method] then args.raise("next: the method " .. method .. " is not allowed: its response contains the request") end
   return method, headers, req.body
 end
 
@@ -367,15 +367,15 @@ local function following(guard, hop, request, response, base)
     leads.shown, leads.crossed
 end
 
---- Does a request. Called by the public function only (for the level of its errors).
+--- Does a request.
 local function fetch(guard, url, given)
   local core = guard.core
   if guard.closed or not core.alive(guard.cap) then
     error(network_error("socket", guard.closed and "the guard is closed" or "this network capability was revoked"), 0)
   end
-  local request, timeout = asked(guard, "fetch", url, given, 2)
+  local request, timeout = asked(guard, "fetch", url, given)
   local decided, why = decide(guard, url, request.method)
-  if not decided and type(why) == "string" then bad(1, "fetch", why, 1) end
+  if not decided and type(why) == "string" then bad(1, "fetch", why) end
   local hop = { number = 0, shown = "", crossed = false }
   if decided then hop.shown = decided.url end
   if decided and MIRRORS[request.method] then

@@ -27,10 +27,10 @@ local POOL = {
   base_url = "string",            -- URLs of requests are relative to it, as `url.join` joins them
 }
 
---- Does a request. Called by public functions only (for the level of its errors).
+--- Does a request.
 local function perform(name, client, url, given, at, method, body)
   local core = client.core
-  local call, pump, opts, status, text = prepare(name, client, url, given, at, 2, method, body)
+  local call, pump, opts, status, text = prepare(name, client, url, given, at, method, body)
   if status then return responses.made(core, call, status, text) end
   local report = reporter(core, call, opts)
   if not client.har then
@@ -59,9 +59,9 @@ local EVENTS = merged(REQUEST, {
 -- What means nothing there.
 for _, option in next, { "stream", "save", "max_body_bytes", "on_progress", "progress", "retry" } do EVENTS[option] = nil end
 
---- Opens an event stream. Called by public functions only.
+--- Opens an event stream.
 local function perform_events(client, url, given)
-  local feed, _, opts = prepare("events", client, url, given, 2, 2, nil, nil, EVENTS, client.core.events_open)
+  local feed, _, opts = prepare("events", client, url, given, 2, nil, nil, EVENTS, client.core.events_open)
   return events.object(client.core, feed, opts.timeout)
 end
 
@@ -76,20 +76,20 @@ args.declare{
   Batch_options = ALL,
 }
 
---- Does many requests at once: an array of responses or errors, in order. Called by public functions only.
+--- Does many requests at once: an array of responses or errors, in order.
 local function perform_all(client, list, given)
   local core = client.core
-  if type(list) ~= "table" then bad(1, "fetch_all", "a list of requests expected, got " .. show(list), 1) end
+  if type(list) ~= "table" then bad(1, "fetch_all", "a list of requests expected, got " .. show(list)) end
   if type(given) == "table" then
     for key in next, given do
       if requests.REQUEST[key] and not ALL[key] then
-        bad(2, "fetch_all", key .. " is an option of a request: it belongs to the items, as { url, " .. key .. " = … }, or to a client", 1)
+        bad(2, "fetch_all", key .. " is an option of a request: it belongs to the items, as { url, " .. key .. " = … }, or to a client")
       end
     end
   end
-  local opts = args.options(2, "fetch_all", given, ALL, 1)
+  local opts = args.options(2, "fetch_all", given, ALL)
   local calls = {}
-  for index = 1, args.items(1, "fetch_all", "the list of requests", list, 1) do
+  for index = 1, args.items(1, "fetch_all", "the list of requests", list) do
     local item = rawget(list, index)
     local url, wishes = item, nil
     if type(item) == "table" then
@@ -99,14 +99,14 @@ local function perform_all(client, list, given)
       wishes[1], wishes.url = nil, nil
     end
     -- Which of many is wrong is the first thing to know.
-    local ok, call, _, asked = pcall(prepare, "fetch_all", client, url, wishes, 1, 0, nil, nil, nil, nil, true)
+    local ok, call, _, asked = pcall(prepare, "fetch_all", client, url, wishes, 1, nil, nil, nil, nil, true)
     if not ok then
       if type(call) ~= "string" then error(call, 0) end
-      bad(1, "fetch_all", "item " .. index .. ": " .. (match(call, "%((.*)%)$") or call), 1)
+      bad(1, "fetch_all", "item " .. index .. ": " .. (match(call, "%((.*)%)$") or call))
     end
-    if asked.stream then bad(1, "fetch_all", "item " .. index .. ": fetch_all does not stream responses", 1) end
+    if asked.stream then bad(1, "fetch_all", "item " .. index .. ": fetch_all does not stream responses") end
     if asked.on_progress or asked.progress or asked.save then
-      bad(1, "fetch_all", "item " .. index .. ": fetch_all does not take on_progress, progress and save", 1)
+      bad(1, "fetch_all", "item " .. index .. ": fetch_all does not take on_progress, progress and save")
     end
     calls[index] = call
   end
@@ -133,14 +133,13 @@ local function jail(client, hosts, listed)
     if type(err) ~= "string" then error(err, 0) end
     local index = 1
     while not listed and hosts[index + 1] and core.http_jail(client.client, { hosts[index] }) do index = index + 1 end
-    bad(index, "jail", err, 1)
+    bad(index, "jail", err)
   end
   local jailed = { core = core, client = inner, defaults = client.defaults, inherit = client.inherit }
   local members, object = {}, nil
   local function fetch(...)
     local url, opts = own(object, ...)
-    local result = perform("fetch", jailed, url, opts, 2)
-    return result
+    return perform("fetch", jailed, url, opts, 2)
   end
   members.fetch = fetch
   object = sealed("jail", members, nil, fetch)
@@ -159,7 +158,7 @@ local function hosts_of(name, ...)
   for index = 1, count do
     if type(hosts[index]) ~= "string" then
       bad(listed and 1 or index, name, (listed and "hosts[" .. index .. "]" or "host") .. " must be a string, got "
-        .. show(hosts[index]), 1)
+        .. show(hosts[index]))
     end
   end
   return hosts, listed
@@ -169,24 +168,21 @@ local METHODS = {}
 
 local function client_of(self, name)
   local state = states[self]
-  if not state or not state.client then error(name .. ": call it with a colon, on a client", 3) end
+  if not state or not state.client then args.raise(name .. ": call it with a colon, on a client") end
   return state
 end
 
 function METHODS.fetch(self, url, opts)
-  local result = perform("fetch", client_of(self, "fetch"), url, opts, 2)
-  return result
+  return perform("fetch", client_of(self, "fetch"), url, opts, 2)
 end
 
 --- Opens an event stream (Server-Sent Events). opts: see EVENTS above.
 function METHODS.events(self, url, opts)
-  local stream = perform_events(client_of(self, "events"), url, opts)
-  return stream
+  return perform_events(client_of(self, "events"), url, opts)
 end
 
 function METHODS.fetch_all(self, list, opts)
-  local results = perform_all(client_of(self, "fetch_all"), list, opts)
-  return results
+  return perform_all(client_of(self, "fetch_all"), list, opts)
 end
 
 --- Methods of requests without a body of their own, and with one.
@@ -195,8 +191,7 @@ local PLAIN, FULL = { "get", "head", "delete", "options" }, { "post", "put", "pa
 for _, verb in next, PLAIN do
   local method = upper(verb)
   METHODS[verb] = function(self, url, opts)
-    local result = perform(verb, client_of(self, verb), url, opts, 2, method)
-    return result
+    return perform(verb, client_of(self, verb), url, opts, 2, method)
   end
 end
 
@@ -207,7 +202,7 @@ local function body_and_options(verb, body, opts)
   for key in next, body do
     if not REQUEST[key] and args.hint(key, REQUEST) == "" then
       bad(2, verb, "unknown option " .. show(key) .. "; a table in place of a body has options: body_json = { … } sends JSON, "
-        .. "body_form = { … } a form", 1)
+        .. "body_form = { … } a form")
     end
   end
   return nil, body, 2
@@ -218,14 +213,12 @@ for _, verb in next, FULL do
   METHODS[verb] = function(self, url, body, opts)
     local at
     body, opts, at = body_and_options(verb, body, opts)
-    local result = perform(verb, client_of(self, verb), url, opts, at, method, body)
-    return result
+    return perform(verb, client_of(self, verb), url, opts, at, method, body)
   end
 end
 
 function METHODS.jail(self, ...)
-  local result = jail(client_of(self, "jail"), hosts_of("jail", ...))
-  return result
+  return jail(client_of(self, "jail"), hosts_of("jail", ...))
 end
 
 --- What a client that was made with `har = true` has done, as a HAR 1.2 table; as JSON for `client:har("json")`.
@@ -261,27 +254,28 @@ function client.__index(self, name)
   return METHODS[name]
 end
 
---- Sets a client's `allow`. depth: of the caller to blame, counted from whoever called this.
-local function set_allow(state, value, depth)
+--- Sets a client's `allow`.
+local function set_allow(state, value)
   local hosts
   if value ~= nil then
-    if type(value) ~= "table" then error("allow must be a list of hosts, got " .. show(value), 2 + depth) end
+    if type(value) ~= "table" then args.raise("allow must be a list of hosts, got " .. show(value)) end
     hosts = {}
     for index = 1, length(value) do
       hosts[index] = rawget(value, index)
       if type(hosts[index]) ~= "string" then
-        error("allow must be a list of hosts, got " .. show(hosts[index]), 2 + depth)
+        args.raise("allow must be a list of hosts, got " .. show(hosts[index]))
       end
     end
   end
   local done, err = state.core.http_allow(state.client, hosts)
-  if done == nil then error(err, type(err) == "string" and 2 + depth or 0) end
+  if type(err) == "string" then args.raise(err) end
+  if done == nil then error(err, 0) end
   state.allow = hosts
 end
 
 function client.__newindex(self, name, value)
   if name ~= "allow" then return readonly(self, name) end
-  set_allow(states[self], value, 1)
+  set_allow(states[self], value)
 end
 
 function client.__tostring() return "http client" end
@@ -303,22 +297,19 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
     --- Does a request and returns the response. opts: see CLIENT and REQUEST above.
     function into.fetch(...)
       local url, opts = own(owner, ...)
-      local result = perform("fetch", shared, url, opts, 2)
-      return result
+      return perform("fetch", shared, url, opts, 2)
     end
 
     --- Opens an event stream (Server-Sent Events). opts: see EVENTS above.
     function into.events(...)
       local url, opts = own(owner, ...)
-      local stream = perform_events(shared, url, opts)
-      return stream
+      return perform_events(shared, url, opts)
     end
 
     --- Does many requests at once, each a URL or { url, … }. opts: see ALL above.
     function into.fetch_all(...)
       local list, opts = own(owner, ...)
-      local results = perform_all(shared, list, opts)
-      return results
+      return perform_all(shared, list, opts)
     end
   end
 
@@ -326,8 +317,7 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
     local method = upper(verb)
     members[verb] = function(...)
       local url, opts = own(constructor, ...)
-      local result = perform(verb, shared, url, opts, 2, method)
-      return result
+      return perform(verb, shared, url, opts, 2, method)
     end
   end
 
@@ -337,8 +327,7 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
       local url, body, opts = own(constructor, ...)
       local at
       body, opts, at = body_and_options(verb, body, opts)
-      local result = perform(verb, shared, url, opts, at, method, body)
-      return result
+      return perform(verb, shared, url, opts, at, method, body)
     end
   end
 
@@ -352,29 +341,28 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
       allow, given.allow = given.allow, nil
       recorded, given.har = given.har, nil
       if recorded ~= nil and type(recorded) ~= "boolean" then
-        bad(1, "new", "har must be true or false, got " .. show(recorded), 1)
+        bad(1, "new", "har must be true or false, got " .. show(recorded))
       end
       for limit in next, POOL do limits[limit], given[limit] = given[limit], nil end
-      limits = args.options(1, "new", limits, POOL, 1)
+      limits = args.options(1, "new", limits, POOL)
     end
-    local defaults = args.options(1, "new", given, CLIENT, 1)
+    local defaults = args.options(1, "new", given, CLIENT)
     if given ~= nil then defaults.cookies = rawget(given, "cookies") end
-    local headers = requests.headers_of(defaults.headers or {}, "new", 1, 1)
+    local headers = requests.headers_of(defaults.headers or {}, "new", 1)
     -- What was checked is what is used: the core has it from here, read once with its files and certificates.
-    local told = requests.told_of(core, defaults, "new", 1, 1)
+    local told = requests.told_of(core, defaults, "new", 1)
     told.record = recorded
     local inner, err, index = core.http_client(cap, limits, told, headers)
-    if inner == nil then requests.raise("new", err, index, 1, 1) end
+    if inner == nil then requests.raise("new", err, index, 1) end
     local object = setmetatable({}, client)
     states[object] = { core = core, client = inner, defaults = defaults, inherit = { __index = defaults },
       har = recorded and har.new() or nil }
-    if allow ~= nil then set_allow(states[object], allow, 2) end
+    if allow ~= nil then set_allow(states[object], allow) end
     return object
   end
 
   function members.new(...)
-    local object = new(constructor, ...)
-    return object
+    return new(constructor, ...)
   end
   function members.jail(...)
     local object
@@ -401,14 +389,12 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
   --- A fetch for code that is not trusted, which does only what `config` says; and the function that closes it.
   function http.guard(...)
     local config = own(functions.http, ...)
-    local object, close = front("caspian.net.guard").make(core, cap, config)
-    return object, close
+    return front("caspian.net.guard").make(core, cap, config)
   end
 
   --- An HTTP server: `server(host, port, opts?)`, `server{ unix = path, … }`, or `server(listener, opts?)`.
   function http.server(...)
-    local server = front("caspian.net.server").open(core, cap, tables.server, own(functions.http, ...))
-    return server
+    return (front("caspian.net.server").open(core, cap, tables.server, own(functions.http, ...)))
   end
 
   --- Sammy, loaded when it is first used: `sammy(opts)` or `sammy.new(opts)`, and `sammy.response`.
@@ -445,21 +431,18 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
   http.sammy = sealed("http.sammy", apps, nil, function(_, ...)
     local given = own(functions.http, ...)
     local framework, with = sammy()
-    local app = framework.make(with, given, "sammy")
-    return app
+    return (framework.make(with, given, "sammy"))
   end)
   function apps.new(...)
     local given = own(http.sammy, ...)
     local framework, with = sammy()
-    local app = framework.make(with, given, "new")
-    return app
+    return (framework.make(with, given, "new"))
   end
   classes["puck.uno/sammy"] = function(class)
     return function(...)
       local given = own(class, ...)
       local framework, with = sammy()
-      local app = framework.make(with, given, "new")
-      return app
+      return (framework.make(with, given, "new"))
     end
   end
 
@@ -479,15 +462,13 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
   function functions.uds(...)
     local given = own(net, ...)
     local framework, with = uds()
-    local app = framework.make(with, given, "uds")
-    return app
+    return (framework.make(with, given, "uds"))
   end
   classes["puck.uno/uds"] = function(class)
     return function(...)
       local given = own(class, ...)
       local framework, with = uds()
-      local app = framework.make(with, given, "new")
-      return app
+      return (framework.make(with, given, "new"))
     end
   end
 
@@ -496,14 +477,12 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
 
   --- Marks a table as a JSON array, so that an empty one is sent as `[]`; returns it.
   function functions.array(...)
-    local list = objects.array(core, (own(net, ...)))
-    return list
+    return objects.array(core, (own(net, ...)))
   end
 
   classes["puck.uno/http/client"] = function(class)
     return function(...)
-      local object = new(class, ...)
-      return object
+      return new(class, ...)
     end
   end
   classes["puck.uno/http/response"] = function()

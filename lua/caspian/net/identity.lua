@@ -34,7 +34,7 @@ local METHODS = {}
 
 local function behind(self, name)
   local state = jars[self]
-  if not state then error(name .. ": call it with a colon, on a jar", 3) end
+  if not state then args.raise(name .. ": call it with a colon, on a jar") end
   return state
 end
 
@@ -44,20 +44,20 @@ function METHODS.records(self)
   return (answer("records", state.core.jar_records(state.jar)))
 end
 
---- Puts records into a jar; how many were taken. Called by public functions only, as their argument 1.
+--- Puts records into a jar; how many were taken. They are argument 1 of the public function.
 local function load(core, jar, name, list)
-  if type(list) ~= "table" then bad(1, name, "a list of records expected, got " .. show(list), 1) end
+  if type(list) ~= "table" then bad(1, name, "a list of records expected, got " .. show(list)) end
   local records, count = {}, length(list)
-  if count > MOST then bad(1, name, "a list of at most " .. MOST .. " records expected, got " .. count, 1) end
+  if count > MOST then bad(1, name, "a list of at most " .. MOST .. " records expected, got " .. count) end
   for index = 1, count do
     local record = rawget(list, index)
-    if type(record) ~= "table" then bad(1, name, "records must be tables, got " .. show(record), 1) end
-    records[index] = args.options(1, name, record, RECORD, 1, "records[" .. index .. "]")
+    if type(record) ~= "table" then bad(1, name, "records must be tables, got " .. show(record)) end
+    records[index] = args.options(1, name, record, RECORD, "records[" .. index .. "]")
   end
   local taken, err, index = core.jar_load(jar, records)
   if taken == nil then
     if type(err) ~= "string" then error(err, 0) end
-    bad(index or 0, name, err, 1)
+    bad(index or 0, name, err)
   end
   return taken
 end
@@ -66,8 +66,7 @@ end
 -- @return how many were taken
 function METHODS.load(self, list)
   local state = behind(self, "load")
-  local taken = load(state.core, state.jar, "load", list)
-  return taken
+  return load(state.core, state.jar, "load", list)
 end
 
 --- Takes in a `Set-Cookie` value as if the server at `url` had sent it.
@@ -83,8 +82,7 @@ end
 function METHODS.header(self, url)
   local state = behind(self, "header")
   args.string(1, "header", "url", url)
-  local value = answer("header", state.core.jar_header(state.jar, url))
-  return value
+  return answer("header", state.core.jar_header(state.jar, url))
 end
 
 function METHODS.clear(self)
@@ -111,10 +109,10 @@ function M.jar(core, jar)
 end
 
 --- The option `cookies` for the core: true, a jar of its own, false, or nil.
-function M.cookies(value, name, at, depth)
+function M.cookies(value, name, at)
   if value == nil or type(value) == "boolean" then return value end
   local state = type(value) == "table" and jars[value]
-  if not state then bad(at, name, "cookies must be true, false or a jar, got " .. show(value), depth + 1) end
+  if not state then bad(at, name, "cookies must be true, false or a jar, got " .. show(value)) end
   return state.jar
 end
 
@@ -123,32 +121,32 @@ args.declare{ Auth = AUTH }
 local SCHEMES = { basic = true, challenge = true, digest = true }
 
 --- The option `auth` for the core: { user, password }, by place or by name, with `scheme`; or { bearer = token }.
-function M.auth(value, name, at, depth)
+function M.auth(value, name, at)
   if value == nil or value == false then return value end
-  if type(value) ~= "table" then bad(at, name, "auth must be a table, got a " .. type(value), depth + 1) end
+  if type(value) ~= "table" then bad(at, name, "auth must be a table, got a " .. type(value)) end
   local given = {}
   for key, part in next, value do
     local known = key == 1 and "user" or key == 2 and "password" or key
     -- A value is never shown: it may be the password.
     if type(known) ~= "string" or not AUTH[known] then
-      bad(at, name, "auth has an unknown field; its fields are user, password, scheme and bearer", depth + 1)
+      bad(at, name, "auth has an unknown field; its fields are user, password, scheme and bearer")
     end
     if type(part) ~= "string" then
-      bad(at, name, "auth." .. known .. " must be a string, got a " .. type(part), depth + 1)
+      bad(at, name, "auth." .. known .. " must be a string, got a " .. type(part))
     end
-    args.short(at, name, "auth." .. known, part, depth + 1)
-    if given[known] then bad(at, name, "auth." .. known .. " is given twice", depth + 1) end
+    args.short(at, name, "auth." .. known, part)
+    if given[known] then bad(at, name, "auth." .. known .. " is given twice") end
     given[known] = part
   end
   if given.scheme and not SCHEMES[given.scheme] then
-    bad(at, name, "auth.scheme must be \"basic\", \"digest\" or \"challenge\"", depth + 1)
+    bad(at, name, "auth.scheme must be \"basic\", \"digest\" or \"challenge\"")
   end
   if given.bearer then
     if given.user or given.password or given.scheme then
-      bad(at, name, "auth.bearer excludes user, password and scheme", depth + 1)
+      bad(at, name, "auth.bearer excludes user, password and scheme")
     end
   elseif not given.user or not given.password then
-    bad(at, name, "auth must have user and password, or bearer", depth + 1)
+    bad(at, name, "auth must have user and password, or bearer")
   end
   return given
 end

@@ -1,6 +1,6 @@
 --- The clients of mail and files: `net.smtp`, `net.imap`, `net.pop3`, `net.ftp`, and their classes. Each is compiled when it is first used.
 local args = require("caspian.net.args")
-local error, next, setfenv = error, next, setfenv
+local next, setfenv = next, setfenv
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -20,21 +20,19 @@ local function extend(core, cap, front, net, functions, classes)
   local function open(name, word, given)
     local module, native = PROTOCOLS[name][1], PROTOCOLS[name][2]
     if native and not core.sasl_scram then
-      error(name .. ": built without mail (the Cargo feature `mail`, which `full` turns on and `small` does not)", 3)
+      args.raise(name .. ": built without mail (the Cargo feature `mail`, which `full` turns on and `small` does not)")
     end
     door = door or { core = core, cap = cap, attempt = front("caspian.net.within").attempts(core) }
-    return front(module).open(door, word, given, 1)
+    return front(module).open(door, word, given)
   end
   for name in next, PROTOCOLS do
     --- Opens a client: the object, or nil and a refusal ({ code, text }) where the server refuses.
     functions[name] = function(...)
-      local client, refusal = open(name, name, (args.own(net, ...)))
-      return client, refusal
+      return open(name, name, (args.own(net, ...)))
     end
     classes["puck.uno/" .. name .. "/client"] = function(class)
       return function(...)
-        local client, refusal = open(name, "new", (args.own(class, ...)))
-        return client, refusal
+        return open(name, "new", (args.own(class, ...)))
       end
     end
   end

@@ -40,8 +40,7 @@ local function define(core, classes)
   function tcp.starttls(self, opts)
     mine(self, "starttls", "tcp socket")
     opts = options(1, "starttls", opts, STARTTLS)
-    local socket = answer("starttls", core.starttls(self, opts))
-    return socket
+    return answer("starttls", core.starttls(self, opts))
   end
 
   --- The peer's certificate, or nil: { subject, issuer, fingerprint, valid_from, valid_until, sans, serial, pem }.
@@ -75,8 +74,7 @@ local function define(core, classes)
   function listener.accept(self, opts)
     mine(self, "accept", "listener")
     opts = options(1, "accept", opts, TIMEOUT)
-    local socket = answer("accept", core.accept(self, opts.timeout))
-    return socket
+    return answer("accept", core.accept(self, opts.timeout))
   end
 
   --- Sends a datagram to the default peer; the number of bytes.
@@ -100,9 +98,9 @@ local function define(core, classes)
   --- The bytes that a datagram may have; options in their place are the commonest slip.
   local function maximum(name, max)
     if type(max) == "table" then
-      bad(1, name, "max must be a whole number, got a table; options are the second argument: " .. name .. "(nil, { timeout = 1 })", 1)
+      bad(1, name, "max must be a whole number, got a table; options are the second argument: " .. name .. "(nil, { timeout = 1 })")
     end
-    max = args.count(1, name, "max", max, 1, 65535, 1)
+    max = args.count(1, name, "max", max, 1, 65535)
     return max
   end
 
@@ -127,7 +125,7 @@ local function define(core, classes)
   --- An interface as text: a name, an IPv4 address, or an index, which may be a number.
   local function interface_of(name, value)
     if value == nil or type(value) == "string" then return value end
-    if type(value) ~= "number" then bad(2, name, "interface must be a name, an index or an address, got " .. args.show(value), 1) end
+    if type(value) ~= "number" then bad(2, name, "interface must be a name, an index or an address, got " .. args.show(value)) end
     return tostring(value)
   end
 

@@ -54,19 +54,14 @@ local function request_of(request, decided, hop)
   end
   --- A header's value; with a second argument, sets it (a string, an array of strings; false takes it away, nil what was set).
   local function header(count, name, value)
-    if type(name) ~= "string" then error("header: name must be a string, got " .. show(name), 3) end
+    if type(name) ~= "string" then args.raise("header: name must be a string, got " .. show(name)) end
     local key = lower(name)
     if count > 1 then req.headers[key] = value end
     return req.headers[key] or nil
   end
   function req.header(...)
-    local value
-    if rawequal((...), req) then
-      value = header(select("#", ...) - 1, select(2, ...))
-    else
-      value = header(select("#", ...), ...)
-    end
-    return value
+    if rawequal((...), req) then return header(select("#", ...) - 1, select(2, ...)) end
+    return header(select("#", ...), ...)
   end
   --- Another body, or none (nil).
   function req.set_body(...)

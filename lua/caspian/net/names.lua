@@ -33,8 +33,7 @@ local function extend(core, cap, net, functions)
     local ip, opts = own(net, ...)
     args.string(1, "reverse_resolve", "ip", ip)
     opts = options(2, "reverse_resolve", opts, OPTIONS)
-    local name = answer("reverse_resolve", core.reverse_resolve(cap, ip, opts))
-    return name
+    return answer("reverse_resolve", core.reverse_resolve(cap, ip, opts))
   end
 end
 

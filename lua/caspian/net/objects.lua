@@ -14,14 +14,11 @@ local states = setmetatable({}, { __mode = "k" })
 --- A method, bound to the object whose state that is: both `object.method(…)` and `object:method(…)` call it.
 local function bound(method, state)
   return function(first, ...)
-    local result
     -- The object itself must not be kept from here: what is behind it would keep it alive for ever on Lua 5.1.
     if first ~= nil and rawequal(states[first], state) then
-      result = method(state, ...)
-    else
-      result = method(state, first, ...)
+      return (method(state, ...))
     end
-    return result
+    return (method(state, first, ...))
   end
 end
 
@@ -78,11 +75,11 @@ end
 --- Marks a caller's table as an array, or makes one: `net.array` and `json.array`, which call this.
 local function array(core, list)
   if list == nil then list = {} end
-  if type(list) ~= "table" then args.bad(1, "array", "a table expected, got " .. show(list), 1) end
+  if type(list) ~= "table" then args.bad(1, "array", "a table expected, got " .. show(list)) end
   local kind, metatable = core.kind(list), getmetatable(list)
   if kind == "array" then return list end
   if metatable ~= nil and (kind ~= "hash" or not metatable) then
-    args.bad(1, "array", "the table has a metatable of its own", 1)
+    args.bad(1, "array", "the table has a metatable of its own")
   end
   args.answer("array", core.codec_array(list))
   return list

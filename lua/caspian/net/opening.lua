@@ -47,8 +47,7 @@ local function extend(core, cap, tables, net, functions, classes)
     args.string(1, "tcp", "host", host)
     args.port(2, "tcp", port, nil, host)
     opts = options(3, "tcp", opts, STREAM)
-    local socket = answer("tcp", core.tcp(cap, host, port, opts))
-    return socket
+    return answer("tcp", core.tcp(cap, host, port, opts))
   end
 
   --- Opens a TLS connection and verifies the peer. opts: those of `tcp`, and verify (true), ca_bundle, client_cert,
@@ -58,8 +57,7 @@ local function extend(core, cap, tables, net, functions, classes)
     args.string(1, "ssl", "host", host)
     args.port(2, "ssl", port, nil, host)
     opts = options(3, "ssl", opts, SSL)
-    local socket = answer("ssl", core.ssl(cap, host, port, opts))
-    return socket
+    return answer("ssl", core.ssl(cap, host, port, opts))
   end
   functions.tls = functions.ssl
 
@@ -87,9 +85,8 @@ local function extend(core, cap, tables, net, functions, classes)
     args.string(1, "tcp_listen", "host", host)
     args.port(2, "tcp_listen", port, 0, host)
     opts = options(3, "tcp_listen", opts, LISTEN)
-    if opts.tls then opts.tls = options(3, "tcp_listen", opts.tls, sockets.server_tls, 0, "tls") end
-    local socket = answer("tcp_listen", core.tcp_listen(cap, host, port, opts))
-    return socket
+    if opts.tls then opts.tls = options(3, "tcp_listen", opts.tls, sockets.server_tls, "tls") end
+    return answer("tcp_listen", core.tcp_listen(cap, host, port, opts))
   end
   functions.listen = functions.tcp_listen
 
@@ -99,8 +96,7 @@ local function extend(core, cap, tables, net, functions, classes)
     args.string(1, "udp_listen", "host", host)
     args.port(2, "udp_listen", port, 0, host)
     opts = options(3, "udp_listen", opts, UDP_LISTEN)
-    local socket = answer("udp_listen", core.udp_listen(cap, host, port, opts))
-    return socket
+    return answer("udp_listen", core.udp_listen(cap, host, port, opts))
   end
 
   --- Connects to a Unix socket; a tcp socket in all but its address.
@@ -108,8 +104,7 @@ local function extend(core, cap, tables, net, functions, classes)
     local path, opts = own(net, ...)
     args.path(1, "unix", path)
     opts = options(2, "unix", opts, { timeout = "seconds" })
-    local socket = answer("unix", core.unix(cap, path, opts))
-    return socket
+    return answer("unix", core.unix(cap, path, opts))
   end
 
   --- Listens on a Unix socket, whose file goes with the listener.
@@ -117,9 +112,8 @@ local function extend(core, cap, tables, net, functions, classes)
     local path, opts = own(net, ...)
     args.path(1, "unix_listen", path)
     opts = options(2, "unix_listen", opts, LISTEN)
-    if opts.tls then opts.tls = options(2, "unix_listen", opts.tls, sockets.server_tls, 0, "tls") end
-    local socket = answer("unix_listen", core.unix_listen(cap, path, opts))
-    return socket
+    if opts.tls then opts.tls = options(2, "unix_listen", opts.tls, sockets.server_tls, "tls") end
+    return answer("unix_listen", core.unix_listen(cap, path, opts))
   end
 
   --- Waits until one of the sockets can be read: those readable, those writable, as two arrays (empty ones when the
@@ -166,7 +160,7 @@ local function extend(core, cap, tables, net, functions, classes)
         local host, port = opts.host, opts.port
         if name ~= "udp" and not (host and port) then bad(1, "new", (host and "port" or "host") .. " is missing") end
         opts.host, opts.port = nil, nil
-        return functions[name](host, port, opts) -- a tail call: its errors blame the caller
+        return functions[name](host, port, opts)
       end
     end
   end

@@ -16,8 +16,8 @@ local MOST, DIGESTED = 64 * 1024 * 1024, 256 * 1024 * 1024
 --- Checks bytes that something is made of. most: defaults to `MOST`
 local function contents(index, name, what, value, most)
   most = most or MOST
-  if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value), 1) end
-  if #value > most then bad(index, name, what .. " is longer than " .. most .. " bytes", 1) end
+  if type(value) ~= "string" then bad(index, name, what .. " must be a string, got " .. show(value)) end
+  if #value > most then bad(index, name, what .. " is longer than " .. most .. " bytes") end
   return value
 end
 
@@ -32,7 +32,7 @@ local DIGESTS, CODES = { "md5", "sha1", "sha256", "sha512" }, { "sha1", "sha256"
 --- True for hex digits, false for bytes.
 local function is_hex(index, name, form)
   if form == nil or form == "hex" then return true end
-  if form ~= "bytes" then bad(index, name, 'form must be "hex" or "bytes", got ' .. show(form), 1) end
+  if form ~= "bytes" then bad(index, name, 'form must be "hex" or "bytes", got ' .. show(form)) end
   return false
 end
 
@@ -40,12 +40,12 @@ local function urls(core)
   local members = {}
   local url = objects.sealed("codec.url", members)
 
-  --- Names and values as the text of a query. Called by public functions only.
+  --- Names and values as the text of a query.
   local function query(name, given, what)
-    local names, values = named.pairs_of(given, name, what, 1, 1)
+    local names, values = named.pairs_of(given, name, what, 1)
     local total = 0
     for i = 1, #names do total = total + #names[i] + #values[i] end
-    if total > MOST then bad(1, name, what .. " is longer than " .. MOST .. " bytes", 1) end
+    if total > MOST then bad(1, name, what .. " is longer than " .. MOST .. " bytes") end
     return (answer(name, core.form_encode(names, values)))
   end
 
@@ -102,8 +102,7 @@ local function urls(core)
   function members.query(...)
     local given = own(url, ...)
     if type(given) ~= "table" then bad(1, "query", "a table of names and values expected, got " .. show(given)) end
-    local text = query("query", given, "query")
-    return text
+    return query("query", given, "query")
   end
 
   return url
@@ -133,8 +132,7 @@ local function jsons(core)
 
   --- Marks a table as a JSON array, so that an empty one is `[]`; returns it.
   function members.array(...)
-    local list = objects.array(core, (own(json, ...)))
-    return list
+    return objects.array(core, (own(json, ...)))
   end
 
   return json

@@ -73,46 +73,46 @@ local PROXY = {
 args.declare{ Fetch_options = REQUEST, Retry = RETRY, Proxy = PROXY }
 
 --- The option `retry` for the core, which may be several things.
-local function retry_of(value, name, at, depth)
+local function retry_of(value, name, at)
   if type(value) == "table" then
-    local given = args.options(at, name, value, RETRY, depth + 1, "retry")
+    local given = args.options(at, name, value, RETRY, "retry")
     for index, status in next, given.statuses or {} do
       if type(index) ~= "number" or not args.kinds.port[1](status) or status < 100 or status > 999 then
-        bad(at, name, "retry.statuses must be a list of statuses, got " .. show(status), depth + 1)
+        bad(at, name, "retry.statuses must be a list of statuses, got " .. show(status))
       end
     end
     return given
   elseif type(value) ~= "boolean" and not args.kinds.whole[1](value) then
-    bad(at, name, "retry must be a whole number, true, false or a table, got " .. show(value), depth + 1)
+    bad(at, name, "retry must be a whole number, true, false or a table, got " .. show(value))
   end
   return value
 end
 
 --- Raises the core's error: the object as it is, a wrong argument where the public function was called.
 -- @param at the argument that options came in
-local function raise(name, err, index, at, depth)
+local function raise(name, err, index, at)
   if type(err) ~= "string" then error(err, 0) end
-  bad(index == 2 and at or index or 0, name, err, depth + 1)
+  bad(index == 2 and at or index or 0, name, err)
 end
 
 --- The value of a header as a string.
-local function value_of(name, at, header, value, depth)
+local function value_of(name, at, header, value)
   local kind = type(value)
   if kind == "string" and #value <= MOST then return value end
   if kind == "number" then
     local text = digits(value)
-    if not text then bad(at, name, "the value of header " .. show(header) .. args.INFINITE .. show(value), depth + 1) end
+    if not text then bad(at, name, "the value of header " .. show(header) .. args.INFINITE .. show(value)) end
     return text
   end
   if kind ~= "string" then
-    bad(at, name, "the value of header " .. show(header) .. " must be a string, got " .. show(value), depth + 1)
+    bad(at, name, "the value of header " .. show(header) .. " must be a string, got " .. show(value))
   end
-  args.short(at, name, "the value of header " .. show(header), value, depth + 1)
+  args.short(at, name, "the value of header " .. show(header), value)
 end
 
 --- The headers of `given` as the core takes them: by name a string, a list of strings, or `false` for what is not said, whoever would say it.
 -- That is `given` itself where it has strings only, as most have, and nothing else (`copied`) is asked for.
-local function headers_of(given, name, at, depth, copied)
+local function headers_of(given, name, at, copied)
   local simple = not copied
   for header, value in next, given do
     simple = simple and type(header) == "string" and type(value) == "string" and #value <= MOST
@@ -121,37 +121,37 @@ local function headers_of(given, name, at, depth, copied)
   local headers, seen = {}, {}
   for header, value in next, given do
     if type(header) ~= "string" then
-      bad(at, name, "headers must be a table from names to values, got the name " .. show(header), depth + 1)
+      bad(at, name, "headers must be a table from names to values, got the name " .. show(header))
     end
     -- The core says so, too; but an empty list is nothing to it.
-    if seen[lower(header)] then bad(at, name, "header " .. show(header) .. " is given twice", depth + 1) end
+    if seen[lower(header)] then bad(at, name, "header " .. show(header) .. " is given twice") end
     seen[lower(header)] = true
     if type(value) == "table" then
       local values = {}
-      for index = 1, args.items(at, name, "header " .. show(header), value, depth + 1) do
-        values[index] = value_of(name, at, header, rawget(value, index), depth + 1)
+      for index = 1, args.items(at, name, "header " .. show(header), value) do
+        values[index] = value_of(name, at, header, rawget(value, index))
       end
       headers[header] = values
     else
-      headers[header] = value and value_of(name, at, header, value, depth + 1)
+      headers[header] = value and value_of(name, at, header, value)
     end
   end
   return headers
 end
 
 --- The option `proxy` for the core: a URL, false, or a table of plain values.
-local function proxy_of(value, name, at, depth)
+local function proxy_of(value, name, at)
   if value == false or type(value) == "string" then return value end
   -- Never shown: a URL may hold a password.
-  if type(value) ~= "table" then bad(at, name, "proxy must be a URL or a table, got a " .. type(value), depth + 1) end
-  local given = args.options(at, name, value, PROXY, depth + 1, "proxy")
-  if not given.url then bad(at, name, "proxy has no url", depth + 1) end
-  local who = identity.auth(given.auth, name, at, depth + 1) or {}
+  if type(value) ~= "table" then bad(at, name, "proxy must be a URL or a table, got a " .. type(value)) end
+  local given = args.options(at, name, value, PROXY, "proxy")
+  if not given.url then bad(at, name, "proxy has no url") end
+  local who = identity.auth(given.auth, name, at) or {}
   if who.bearer then
-    bad(at, name, "proxy.auth has no bearer; give it in proxy.headers, as Proxy-Authorization", depth + 1)
+    bad(at, name, "proxy.auth has no bearer; give it in proxy.headers, as Proxy-Authorization")
   end
   return {
-    url = given.url, tunnel = given.tunnel, headers = headers_of(given.headers or {}, name, at, depth + 1),
+    url = given.url, tunnel = given.tunnel, headers = headers_of(given.headers or {}, name, at),
     user = who.user, password = who.password, scheme = who.scheme,
   }
 end
@@ -167,9 +167,9 @@ local function from_file(file)
   return { pump = true, length = rest }, nil, function() return file:read(65536) end
 end
 
-local function is_open_file(value, name, what, at, depth)
+local function is_open_file(value, name, what, at)
   local kind = io_type and io_type(value)
-  if kind == "closed file" then bad(at, name, what .. " is a closed file", depth + 1) end
+  if kind == "closed file" then bad(at, name, what .. " is a closed file") end
   return kind == "file"
 end
 
@@ -178,7 +178,7 @@ local PART = { name = "string", data = "string", path = "string", filename = "st
 --- Parts of a multipart body, for the core: { { name =, bytes = | path =, filename =, type = }, … }. From { name = part,
 -- name = { part, part } } in the order of the names, or a list of { name, part }, { name, { part, part } } and of parts that say
 -- their name. A part is a string, a number, a boolean, or a table as PART; no parts are an empty list.
-local function parts_of(given, name, at, depth)
+local function parts_of(given, name, at)
   local keys, values, places = {}, {}, {}
   local function put(key, value, place)
     local count = #places + 1
@@ -186,7 +186,7 @@ local function parts_of(given, name, at, depth)
   end
   local function put_all(key, value, place)
     if type(value) == "table" and (next(value) == nil or is_list(value)) then
-      for index = 1, args.items(at, name, place, value, depth + 2) do
+      for index = 1, args.items(at, name, place, value) do
         put(key, rawget(value, index), place .. "[" .. index .. "]")
       end
     else
@@ -194,12 +194,12 @@ local function parts_of(given, name, at, depth)
     end
   end
   if is_list(given) then
-    for index = 1, args.items(at, name, "body_multipart", given, depth + 1) do
+    for index = 1, args.items(at, name, "body_multipart", given) do
       local item, place = rawget(given, index), "body_multipart[" .. index .. "]"
       if type(item) ~= "table" or not is_list(item) then
         put(false, item, place)
-      elseif args.items(at, name, place, item, depth + 1) ~= 2 or type(rawget(item, 1)) ~= "string" then
-        bad(at, name, place .. " must be { name, value } or a part with a name", depth + 1)
+      elseif args.items(at, name, place, item) ~= 2 or type(rawget(item, 1)) ~= "string" then
+        bad(at, name, place .. " must be { name, value } or a part with a name")
       else
         put_all(rawget(item, 1), rawget(item, 2), place .. "[2]")
       end
@@ -207,7 +207,7 @@ local function parts_of(given, name, at, depth)
   else
     local names = {}
     for key in next, given do
-      if type(key) ~= "string" then bad(at, name, "body_multipart must have names, got " .. show(key), depth + 1) end
+      if type(key) ~= "string" then bad(at, name, "body_multipart must have names, got " .. show(key)) end
       names[#names + 1] = key
     end
     sort(names)
@@ -220,19 +220,19 @@ local function parts_of(given, name, at, depth)
     local part, place = values[index], places[index]
     if type(part) == "number" then
       local text = digits(part)
-      if not text then bad(at, name, place .. args.INFINITE .. show(part), depth + 1) end
+      if not text then bad(at, name, place .. args.INFINITE .. show(part)) end
       part = text
     end
     if type(part) == "boolean" then part = tostring(part) end
     if type(part) == "string" then part = { data = part } end
     if type(part) ~= "table" then
-      bad(at, name, place .. " must be a string or a table, got " .. show(part), depth + 1)
+      bad(at, name, place .. " must be a string or a table, got " .. show(part))
     end
-    part = args.options(at, name, part, PART, depth + 1, place)
+    part = args.options(at, name, part, PART, place)
     part.name = part.name or keys[index] or nil
-    if not part.name then bad(at, name, place .. " has no name", depth + 1) end
+    if not part.name then bad(at, name, place .. " has no name") end
     if (part.data == nil) == (part.path == nil) then
-      bad(at, name, place .. " must have either data or a path", depth + 1)
+      bad(at, name, place .. " must have either data or a path")
     end
     if part.path and part.filename == nil then part.filename = match(part.path, "[^/\\]*$") end
     part.bytes, part.data = part.data, nil
@@ -242,36 +242,34 @@ local function parts_of(given, name, at, depth)
 end
 
 --- A value as a body of JSON, and its type.
-local function json_of(core, value, name, at, depth)
+local function json_of(core, value, name, at)
   local bytes, err, index = core.json_encode(value, 2)
-  if bytes == nil then raise(name, err, index, at, depth + 1) end
+  if bytes == nil then raise(name, err, index, at) end
   return bytes, "application/json"
 end
 
 --- The body for the core: a string or a table; its type; and the function that makes its pieces, if there is one.
-local function body_of(core, opts, name, at, depth)
+local function body_of(core, opts, name, at)
   local which
   for index = 1, #BODIES do
     local option = BODIES[index]
     if opts[option] ~= nil then
-      if which then bad(at, name, which .. " and " .. option .. " exclude each other", depth + 1) end
+      if which then bad(at, name, which .. " and " .. option .. " exclude each other") end
       which = option
     end
   end
   if not which then return nil end
   local value = opts[which]
   if which == "body_json" then
-    local bytes, kind = json_of(core, value, name, at, depth + 1)
-    return bytes, kind
+    return json_of(core, value, name, at)
   elseif which == "body_form" then
-    local names, values = pairs_of(value, name, which, at, depth + 1)
+    local names, values = pairs_of(value, name, which, at)
     local bytes, err = core.form_encode(names, values)
-    if bytes == nil then raise(name, err, nil, at, depth + 1) end
+    if bytes == nil then raise(name, err, nil, at) end
     return bytes, "application/x-www-form-urlencoded"
   elseif which == "body_multipart" then
-    local source = parts_of(value, name, at, depth + 1) -- no tail call: its errors count the levels
-    return source
-  elseif is_open_file(value, name, which, at, depth + 1) then
+    return parts_of(value, name, at)
+  elseif is_open_file(value, name, which, at) then
     return from_file(value)
   elseif type(value) == "string" then
     if which == "body_file" then return { path = value } end
@@ -280,14 +278,14 @@ local function body_of(core, opts, name, at, depth)
     return { pump = true }, nil, value
   end
   local kinds = which == "body" and "a string, an open file or a function" or "a path or an open file"
-  bad(at, name, which .. " must be " .. kinds .. ", got " .. show(value), depth + 1)
+  bad(at, name, which .. " must be " .. kinds .. ", got " .. show(value))
 end
 
 --- The option `query` for the core: its pairs as they stand in a URL.
-local function query_of(value, name, at, depth, core)
-  local names, values = pairs_of(value, name, "query", at, depth + 1)
+local function query_of(value, name, at, core)
+  local names, values = pairs_of(value, name, "query", at)
   local text, err = core.form_encode(names, values)
-  if text == nil then raise(name, err, nil, at, depth + 1) end
+  if text == nil then raise(name, err, nil, at) end
   return text
 end
 
@@ -313,14 +311,14 @@ local function piece_of(core, call, pump)
 end
 
 --- Where a body is saved: an open file as it is, a path as a place of the core's. What cannot be saved is not asked for.
-local function place_of(core, client, value, name, at, depth)
-  if is_open_file(value, name, "save", at, depth + 1) then return value end
-  if type(value) ~= "string" then bad(at, name, "save must be an open file or a path, got " .. show(value), depth + 1) end
+local function place_of(core, client, value, name, at)
+  if is_open_file(value, name, "save", at) then return value end
+  if type(value) ~= "string" then bad(at, name, "save must be an open file or a path, got " .. show(value)) end
   if value == "" or find(value, "%c") then
-    bad(at, name, "save must be a path without control characters, got " .. show(value), depth + 1)
+    bad(at, name, "save must be a path without control characters, got " .. show(value))
   end
   local place, why, index = core.http_place(client, value)
-  if place == nil then raise(name, why, index, at, depth + 1) end
+  if place == nil then raise(name, why, index, at) end
   return place
 end
 
@@ -332,11 +330,11 @@ local WORDS = {
 for index = 1, #BODIES do WORDS[BODIES[index]] = false end
 
 --- What the core is told of options.
-local function told_of(core, opts, name, at, depth)
+local function told_of(core, opts, name, at)
   local told = {}
   for option, value in next, opts do
     local word = WORDS[option]
-    if word then value = word(value, name, at, depth + 1, core) end
+    if word then value = word(value, name, at, core) end
     if word ~= false then told[option] = value end
   end
   if rawget(opts, "on_progress") ~= nil or rawget(opts, "progress") ~= nil then
@@ -364,9 +362,9 @@ end
 -- end of the answer, all of that is done here, in one step of the core's: then also status and body.
 -- `client`: { core =, client =, defaults = its own options, inherit = the metatable that finds them }; `at`: which argument the options are;
 -- `allowed`: which there may be; `begin`: a function of the core's that makes something else than a call; `apart`: a call that has not begun.
-local function prepare(name, client, url, given, at, depth, method, body, allowed, begin, apart)
+local function prepare(name, client, url, given, at, method, body, allowed, begin, apart)
   local core = client.core
-  if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url), depth) end
+  if type(url) ~= "string" then bad(1, name, "url must be a string, got " .. show(url)) end
   local opts, source, kind, pump = client.defaults, body, nil, nil
   -- What begins with a function of its own asks for its options.
   local is_simple, headers, told, json = not begin and (body == nil or type(body) == "string"), nil, nil, nil
@@ -374,30 +372,30 @@ local function prepare(name, client, url, given, at, depth, method, body, allowe
     if type(given) == "table" then is_simple, headers, told, json = simple(given) else is_simple = false end
   end
   if is_simple and (json == nil or body == nil) then
-    if headers then headers = headers_of(headers, name, at, depth) end
-    if json ~= nil then source, kind = json_of(core, json, name, at, depth) end
+    if headers then headers = headers_of(headers, name, at) end
+    if json ~= nil then source, kind = json_of(core, json, name, at) end
   else
-    opts = setmetatable(args.options(at, name, given, allowed or REQUEST, depth, nil, KEPT), client.inherit)
+    opts = setmetatable(args.options(at, name, given, allowed or REQUEST, nil, KEPT), client.inherit)
     headers = rawget(opts, "headers")
-    if headers then headers = headers_of(headers, name, at, depth) end
+    if headers then headers = headers_of(headers, name, at) end
     if body ~= nil then
-      if rawget(opts, "body") ~= nil then bad(at, name, "body is given twice", depth) end
+      if rawget(opts, "body") ~= nil then bad(at, name, "body is given twice") end
       opts.body = body
     end
-    told = told_of(core, opts, name, at, depth)
+    told = told_of(core, opts, name, at)
     if opts.save ~= nil then
-      if opts.stream then bad(at, name, "save and stream exclude each other", depth) end
-      opts.save = place_of(core, client.client, opts.save, name, at, depth)
+      if opts.stream then bad(at, name, "save and stream exclude each other") end
+      opts.save = place_of(core, client.client, opts.save, name, at)
       -- Read as it comes, like a stream.
       told.stream = true
     end
-    source, kind, pump = body_of(core, opts, name, body ~= nil and 2 or at, depth)
-    if pump and (begin or apart) then bad(at, name, "a body that Lua code produces is not supported here", depth) end
+    source, kind, pump = body_of(core, opts, name, body ~= nil and 2 or at)
+    if pump and (begin or apart) then bad(at, name, "a body that Lua code produces is not supported here") end
     method = method or opts.method
   end
   local call, status, text = (begin or core.http_request)(
     client.client, url, method or "GET", headers, told, source, kind, apart)
-  if call == nil then raise(name, status, text, at, depth) end
+  if call == nil then raise(name, status, text, at) end
   return call, pump, opts, status, text
 end
 

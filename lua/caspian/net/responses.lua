@@ -91,8 +91,8 @@ end
 
 --- Writes what is left of the body to an open file, as it arrives; answers how many bytes.
 function RESPONSE.save(state, file)
-  if not requests.is_open_file(file, "save", "file", 1, 1) then
-    bad(1, "save", "an open file expected, got " .. show(file), 1)
+  if not requests.is_open_file(file, "save", "file", 1) then
+    bad(1, "save", "an open file expected, got " .. show(file))
   end
   local count = 0
   for piece in RESPONSE.chunks(state) do

@@ -237,7 +237,7 @@ end
 
 local function app_of(self, name)
   local app = apps[self]
-  if not app then error(name .. ": call it with a colon, on an app", 3) end
+  if not app then args.raise(name .. ": call it with a colon, on an app") end
   if app.check then app.check(name) end
   return app
 end
@@ -257,30 +257,30 @@ local function add_route(app, route)
 end
 
 --- Methods as a route has them: upper case, each once.
-local function methods_of(list, at, name, depth)
+local function methods_of(list, at, name)
   local set, order, any = {}, {}, false
   for index = 1, #list do
     local method = list[index]
     if method == "*" then
       any = true
     elseif type(method) ~= "string" or not find(method, "^[%w!#$%%&'*+.^_`|~-]+$") or #method > 64 then
-      bad(at, name, "a method must be a token, got " .. show(method), depth + 1)
+      bad(at, name, "a method must be a token, got " .. show(method))
     else
       method = upper(method)
       if not set[method] then set[method], order[#order + 1] = true, method end
     end
   end
-  if not any and not order[1] then bad(at, name, "methods are missing", depth + 1) end
+  if not any and not order[1] then bad(at, name, "methods are missing") end
   return set, order, any
 end
 
---- Registers a route. Called by public functions only.
+--- Registers a route.
 local function register(app, name, list, at, pattern, opts, handler, allowed)
   if handler == nil and type(opts) == "function" then opts, handler = nil, opts end
-  local compiled = patterns.compile(pattern, 1, name, 1)
-  opts = args.options(2, name, opts, allowed, 1)
-  if type(handler) ~= "function" then bad(opts and next(opts) and 3 or 2, name, "handler must be a function, got " .. show(handler), 1) end
-  local set, order, any = methods_of(list or opts.methods or {}, at, name, 1)
+  local compiled = patterns.compile(pattern, 1, name)
+  opts = args.options(2, name, opts, allowed)
+  if type(handler) ~= "function" then bad(opts and next(opts) and 3 or 2, name, "handler must be a function, got " .. show(handler)) end
+  local set, order, any = methods_of(list or opts.methods or {}, at, name)
   add_route(app, { pattern = compiled, methods = set, list = order, any = any, handler = handler, csrf = opts.csrf })
 end
 
@@ -311,8 +311,8 @@ end
 --- Answers 405 with `Allow` for these methods of a pattern, where a method that is not there would be 404.
 function METHODS.reject(self, pattern, ...)
   local app = app_of(self, "reject")
-  local compiled = patterns.compile(pattern, 1, "reject", 0)
-  local set, order, any = methods_of({ ... }, 2, "reject", 0)
+  local compiled = patterns.compile(pattern, 1, "reject")
+  local set, order, any = methods_of({ ... }, 2, "reject")
   add_route(app, { pattern = compiled, methods = set, list = order, any = any, rejected = true, csrf = false })
 end
 
@@ -324,7 +324,7 @@ function METHODS.static(self, dir, opts)
   local function beneath(path)
     args.path(1, "static", path)
     local found, err = app.door.directory(path)
-    if found == nil then bad(1, "static", type(err) == "string" and err or tostring(err), 2) end
+    if found == nil then bad(1, "static", type(err) == "string" and err or tostring(err)) end
     return found
   end
   app.statics[#app.statics + 1] = static.directory(dir, opts.extensions, beneath, "static")
@@ -339,11 +339,11 @@ end
 
 --- Opens the server, which `run` then runs: `listen(host, port)`, `listen{ unix = path }` or `listen(listener)`. Answers it.
 local function listen(app, name, first, second)
-  if app.server then error(name .. ": the app is listening already", 3) end
+  if app.server then args.raise(name .. ": the app is listening already") end
   local ok, server = pcall(app.door.open, app.options, first, second)
   if not ok then
-    -- A wrong argument is ours to blame somebody for.
-    if type(server) == "string" then error((gsub(gsub(server, "^[^:]*:%d+: ", ""), "'server'", "'" .. name .. "'")), 3) end
+    -- A wrong argument is this function's: the one that failed is not the script's.
+    if type(server) == "string" then args.raise((gsub(gsub(server, "^[^:]*:%d+: ", ""), "'server'", "'" .. name .. "'"))) end
     error(server, 0)
   end
   app.server = server
@@ -352,8 +352,7 @@ end
 
 function METHODS.listen(self, first, second)
   local app = app_of(self, "listen")
-  local server = listen(app, "listen", first, second)
-  return server
+  return listen(app, "listen", first, second)
 end
 
 --- Answers what comes until the server is stopped.
@@ -440,12 +439,12 @@ function SAMMY.__tostring(self) return apps[self].label end
 --   directory = function(path) → a directory of the core's, file = function(directory, name) → a file, or nil }
 -- @param more further options, by name
 -- @return the app, what is behind it, and its options
-local function make(door, given, name, depth, more)
+local function make(door, given, name, more)
   local known = {}
   for option, kind in next, door.options do known[option] = kind end
   for option, kind in next, OPTIONS do known[option] = kind end
   for option, kind in next, more or {} do known[option] = kind end
-  local all = args.options(1, name, given, known, (depth or 0) + 1)
+  local all = args.options(1, name, given, known)
   local rest = {}
   for option, value in next, all do
     if not OPTIONS[option] and not (more and more[option]) then rest[option] = value end
@@ -457,7 +456,7 @@ local function make(door, given, name, depth, more)
   rest.on_error = all.on_error
   local app = {
     door = door, codec = door.codec, options = rest, handlers = {}, routes = {}, shadow = {}, steps = { handlers = 0 }, statics = {},
-    cookie = sessions.options(all, door.codec, name, (depth or 0) + 1), csrf_guard = all.csrf_guard == true,
+    cookie = sessions.options(all, door.codec, name), csrf_guard = all.csrf_guard == true,
     session_of = session_of, cookie_of = cookie_of, auto_options = all.auto_options ~= false, response = door.responses, label = "sammy app",
   }
 

@@ -2,7 +2,6 @@
 -- The core accepts, reads and writes all connections while `accept` waits; here are the callbacks: the core does not call
 -- them, but leaves notes, which `accept` handles.
 local args = require("caspian.net.args")
-local errors = require("caspian.net.errors")
 local objects = require("caspian.net.objects")
 local mine = require("caspian.net.sockets").mine
 local requests = require("caspian.net.server_request")
@@ -50,7 +49,7 @@ local ACCEPT = { timeout = "seconds" }
 
 local function state_of(self, name)
   mine(self, name, "server")
-  return states[self] or error(name .. ": call it with a colon, on a server", 3)
+  return states[self] or args.raise(name .. ": call it with a colon, on a server")
 end
 
 --- What went wrong in a callback, for whoever runs the server.
@@ -109,35 +108,27 @@ local function accept(self, state, timeout, place)
   end
 end
 
---- `file:line` of who called the public function.
-local function place()
-  local info = errors.getinfo and errors.getinfo(3, "Sl")
-  return info and info.short_src .. ":" .. info.currentline
-end
-
 local function define(methods)
   --- The next complete request; nil once the server has stopped. opts: timeout (the server's: 30 s), then `timeout` is raised.
   function methods.accept(self, opts)
     local state = state_of(self, "accept")
     local timeout
     if opts ~= nil then timeout = options(1, "accept", opts, ACCEPT).timeout end
-    local request = accept(self, state, timeout, place())
-    return request
+    return accept(self, state, timeout, args.place())
   end
 
   --- An iterator over the requests, until the server is stopped. Waits for ever.
   function methods.requests(self)
-    local state, from = state_of(self, "requests"), place()
+    local state, from = state_of(self, "requests"), args.place()
     return function()
-      local request = accept(self, state, huge, from)
-      return request
+      return accept(self, state, huge, from)
     end
   end
 
   --- Answers each request with what `handler(request)` answers: a table as for `request:respond`, a string, or nothing where it
   -- has answered itself. An error of the handler's is 500. Returns once the server is stopped.
   function methods.run(self, handler)
-    local state, from = state_of(self, "run"), place()
+    local state, from = state_of(self, "run"), args.place()
     if type(handler) ~= "function" then bad(1, "run", "handler must be a function, got " .. show(handler)) end
     while true do
       local request = accept(self, state, huge, from)
@@ -168,14 +159,13 @@ end
 local defined = false
 
 --- Checks the certificates of `tls`: one, or a list of them.
-function requests.certificates(index, name, tls, depth)
-  depth = (depth or 0) + 1
-  if rawget(tls, 1) == nil then return options(index, name, tls, server_tls, depth, "tls") end
+function requests.certificates(index, name, tls)
+  if rawget(tls, 1) == nil then return options(index, name, tls, server_tls, "tls") end
   local list = {}
-  for at = 1, args.items(index, name, "tls", tls, depth) do
+  for at = 1, args.items(index, name, "tls", tls) do
     local one = rawget(tls, at)
-    if type(one) ~= "table" then bad(index, name, "tls[" .. at .. "] must be a table, got " .. show(one), depth) end
-    list[at] = options(index, name, one, server_tls, depth, "tls[" .. at .. "]")
+    if type(one) ~= "table" then bad(index, name, "tls[" .. at .. "] must be a table, got " .. show(one)) end
+    list[at] = options(index, name, one, server_tls, "tls[" .. at .. "]")
   end
   return list
 end
@@ -188,32 +178,32 @@ local function open(core, cap, methods, first, second, third)
   end
   local host, port, path, listener, opts, at
   if type(first) == "table" then
-    at, opts = 1, options(1, "server", first, UNIX, 1)
+    at, opts = 1, options(1, "server", first, UNIX)
     path, opts.unix = opts.unix, nil
-    if not path then bad(1, "server", "unix is missing; or name a host and a port", 1) end
+    if not path then bad(1, "server", "unix is missing; or name a host and a port") end
     args.path(1, "server", path)
   elseif type(first) == "userdata" then
-    listener, at, opts = first, 2, options(2, "server", second, OPTIONS, 1)
+    listener, at, opts = first, 2, options(2, "server", second, OPTIONS)
   else
     if type(first) ~= "string" then
-      bad(1, "server", "a host, { unix = path } or a listener expected, got " .. show(first), 1)
+      bad(1, "server", "a host, { unix = path } or a listener expected, got " .. show(first))
     end
     host, port, at = first, second, 3
-    args.port(2, "server", port, 0, host, 1)
-    opts = options(3, "server", third, OPTIONS, 1)
+    args.port(2, "server", port, 0, host)
+    opts = options(3, "server", third, OPTIONS)
   end
   local log = opts.log
   if log ~= nil and type(log) ~= "function" and not (type(log) == "userdata" or type(log) == "table") then
-    bad(at, "server", "log must be a function or an open file, got " .. show(log), 1)
+    bad(at, "server", "log must be a function or an open file, got " .. show(log))
   end
-  if opts.tls then opts.tls = requests.certificates(at, "server", opts.tls, 1) end
+  if opts.tls then opts.tls = requests.certificates(at, "server", opts.tls) end
   local state = { core = core, log = log, on_refused = opts.on_refused, on_error = opts.on_error, streams = {} }
   state.report = function(err) report(state, err) end
   opts.log, opts.on_refused, opts.on_error = nil, nil, nil
   opts.tells_answers, opts.tells_refusals = log ~= nil, state.on_refused ~= nil
   local server, err, index = core.server_open(cap, host, port, path, listener, opts)
   if server == nil then
-    if type(err) == "string" then bad(index or 0, "server", err, 1) end
+    if type(err) == "string" then bad(index or 0, "server", err) end
     error(err, 0)
   end
   states[server] = state

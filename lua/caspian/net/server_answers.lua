@@ -15,18 +15,18 @@ local RESPONSE = {
 }
 
 --- Raises where an answer of the core's says so. `at`: what its arguments 1 and 2 are to the caller.
-local function told(value, err, index, depth)
+local function told(value, err, index)
   if value ~= nil or err == nil then return value end
-  if type(err) == "string" then bad(index or 0, "respond", err, depth + 1) end
+  if type(err) == "string" then bad(index or 0, "respond", err) end
   error(err, 0)
 end
 
 --- Streams what `produce` answers, piece by piece, as fast as the client takes it: what it does not take now waits for a note.
-local function stream(state, status, headers, produce, depth)
+local function stream(state, status, headers, produce)
   local core, handle, server = state[CORE], state[HANDLE], state[BEHIND]
   local name, err, index = core.request_stream(handle, status, headers)
   state[ANSWERED] = state[ANSWERED] or type(err) ~= "string"
-  if told(name, err, index, depth + 1) == false then return false end
+  if told(name, err, index) == false then return false end
   local running = false
   local function cut(why)
     server.streams[name] = nil
@@ -68,45 +68,45 @@ local function stream(state, status, headers, produce, depth)
   return true
 end
 
---- Answers a request. `depth` as in `args`.
-local function respond(state, status, headers, body, depth)
+--- Answers a request.
+local function respond(state, status, headers, body)
   local core, handle = state[CORE], state[HANDLE]
   local at, kind, file = 2, nil, nil
   if type(status) == "table" then
-    if headers ~= nil or body ~= nil then bad(2, "respond", "a response table must be the only argument", depth) end
+    if headers ~= nil or body ~= nil then bad(2, "respond", "a response table must be the only argument") end
     local given = status
     for key in next, given do
       -- Raises: what is not known is named as in all option tables.
-      if not RESPONSE[key] then args.options(1, "respond", given, RESPONSE, depth) end
+      if not RESPONSE[key] then args.options(1, "respond", given, RESPONSE) end
     end
     at = 1
     status, headers, body, file = rawget(given, "status"), rawget(given, "headers"), rawget(given, "body"), rawget(given, "body_file")
     local json = rawget(given, "body_json")
     if status == nil then status = 200 end
     local count = (body ~= nil and 1 or 0) + (json ~= nil and 1 or 0) + (file ~= nil and 1 or 0)
-    if count > 1 then bad(1, "respond", "only one of body, body_json and body_file", depth) end
+    if count > 1 then bad(1, "respond", "only one of body, body_json and body_file") end
     if json ~= nil then
       local text, err = core.json_encode(json, 1)
-      if text == nil then bad(1, "respond", err, depth) end
+      if text == nil then bad(1, "respond", err) end
       body, kind = text, "application/json"
     end
   end
-  if type(status) ~= "number" then bad(1, "respond", "status must be a number, got " .. show(status), depth) end
+  if type(status) ~= "number" then bad(1, "respond", "status must be a number, got " .. show(status)) end
   if headers ~= nil and type(headers) ~= "table" then
-    bad(at, "respond", "headers must be a table, got " .. show(headers), depth)
+    bad(at, "respond", "headers must be a table, got " .. show(headers))
   end
   local shape = type(body)
-  if shape == "function" then return stream(state, status, headers, body, depth + 1) end
+  if shape == "function" then return stream(state, status, headers, body) end
   if file ~= nil then
     -- Or a file that a directory of the core's has opened.
-    if type(file) ~= "string" and type(file) ~= "userdata" then bad(1, "respond", "body_file must be a path, got " .. show(file), depth) end
-    args.short(1, "respond", "body_file", file, depth)
+    if type(file) ~= "string" and type(file) ~= "userdata" then bad(1, "respond", "body_file must be a path, got " .. show(file)) end
+    args.short(1, "respond", "body_file", file)
     local done, err, index = core.request_file(handle, status, headers, file)
     state[ANSWERED] = state[ANSWERED] or type(err) ~= "string"
-    return told(done, err, index, depth + 1)
+    return told(done, err, index)
   end
   if body ~= nil and shape ~= "string" then
-    bad(at == 1 and 1 or 3, "respond", "body must be a string or a function, got " .. show(body), depth)
+    bad(at == 1 and 1 or 3, "respond", "body must be a string or a function, got " .. show(body))
   end
   if headers ~= nil then
     -- The commonest headers of all need no table.
@@ -117,7 +117,7 @@ local function respond(state, status, headers, body, depth)
   end
   local done, err, index = core.request_respond(handle, status, headers, body, kind)
   state[ANSWERED] = state[ANSWERED] or type(err) ~= "string"
-  return told(done, err, at == 1 and index ~= nil and index > 0 and 1 or index, depth + 1)
+  return told(done, err, at == 1 and index ~= nil and index > 0 and 1 or index)
 end
 
 --- What a WebSocket may be told.

@@ -16,7 +16,7 @@ local EVENT = { event = "string", data = "string", id = "string", retry = "secon
 
 --- A line of an event stream: what would end it is refused.
 local function line(name, field, text)
-  if find(text, "[%z\r\n]") then bad(1, name, field .. " contains CR, LF or NUL", 1) end
+  if find(text, "[%z\r\n]") then bad(1, name, field .. " contains CR, LF or NUL") end
   return field .. ": " .. text .. "\n"
 end
 

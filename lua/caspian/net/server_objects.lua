@@ -13,7 +13,7 @@ local M = { ANSWERED = {}, BEHIND = {}, CORE = {}, HANDLE = {}, ROUTE = {}, SERV
 
 --- Writes what `read` answers to an open file, to its end; answers how many bytes.
 function M.save(file, read)
-  if type(file) ~= "userdata" and type(file) ~= "table" then bad(1, "save", "an open file expected, got " .. show(file), 1) end
+  if type(file) ~= "userdata" and type(file) ~= "table" then bad(1, "save", "an open file expected, got " .. show(file)) end
   local total = 0
   while true do
     local bytes = read()

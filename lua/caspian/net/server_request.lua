@@ -119,8 +119,7 @@ end
 --- Answers: `respond(status, headers?, body?)`, or `respond{ status =, headers =, body = | body_json = | body_file = }`. A body
 -- that is a function answers its pieces, and nil at the end. False where the client is gone.
 function REQUEST.respond(state, status, headers, body)
-  local done = respond(state, status, headers, body, 1)
-  return done
+  return respond(state, status, headers, body)
 end
 
 REQUEST.events, REQUEST.websocket = events, answers.websocket
@@ -179,7 +178,7 @@ M.is_answered = is_answered
 
 --- Answers in one piece, for a framework: what is behind the request, and the parts of a response.
 function M.answer(state, status, headers, body)
-  return respond(state, status, headers, body, 0)
+  return respond(state, status, headers, body)
 end
 
 --- What a handler has answered, as an answer. Called protected.
@@ -187,9 +186,9 @@ function M.conclude(object, result)
   local state = states[object]
   if is_answered(state) then return end
   if type(result) == "string" then
-    respond(state, 200, nil, result, 0)
+    respond(state, 200, nil, result)
   elseif type(result) == "table" then
-    respond(state, result, nil, nil, 0)
+    respond(state, result, nil, nil)
   else
     error("the handler returned " .. show(result) .. ", not a response table", 0)
   end

@@ -2,7 +2,7 @@
 -- `recv_line` and `recv_exact` of streams.
 local args = require("caspian.net.args")
 local raisers = require("caspian.net.errors").raisers
-local error, next, setfenv, type = error, next, setfenv, type
+local next, setfenv, type = next, setfenv, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -31,7 +31,7 @@ args.declare{ Client_tls = CLIENT_TLS, Server_tls = SERVER_TLS }
 
 --- Raises where a method was called with a dot. What userdata it is, the core knows.
 local function mine(self, name, label)
-  if type(self) ~= "userdata" then error(name .. ": call it with a colon, on a " .. label, 3) end
+  if type(self) ~= "userdata" then args.raise(name .. ": call it with a colon, on a " .. label) end
 end
 
 --- Defines the classes in the core: once per Lua state, before the first socket, since then the core takes no class any more.

@@ -52,31 +52,28 @@ local function client_of(app)
     return inner
   end
   local function url_of(name, path)
-    if type(path) ~= "string" or sub(path, 1, 1) ~= "/" then bad(1, name, "path must begin with /, got " .. show(path), 1) end
+    if type(path) ~= "string" or sub(path, 1, 1) ~= "/" then bad(1, name, "path must begin with /, got " .. show(path)) end
     return "http://localhost" .. path
   end
   for _, name in next, PLAIN do
     members[name] = function(...)
       local path, opts = own(object, ...)
       local url, client = url_of(name, path), http()
-      local response = client[name](client, url, opts)
-      return response
+      return (client[name](client, url, opts))
     end
   end
   for _, name in next, FULL do
     members[name] = function(...)
       local path, body, opts = own(object, ...)
       local url, client = url_of(name, path), http()
-      local response = client[name](client, url, body, opts)
-      return response
+      return (client[name](client, url, body, opts))
     end
   end
   --- A request of any method. opts: as for `net.fetch`
   function members.fetch(...)
     local path, opts = own(object, ...)
     local url, client = url_of("fetch", path), http()
-    local response = client:fetch(url, opts)
-    return response
+    return (client:fetch(url, opts))
   end
   function members.close()
     if inner then inner:close() end
@@ -91,8 +88,7 @@ local MORE = {}
 --- Opens the socket. `wait` does that, too.
 function MORE.listen(self)
   local app = sammy.app_of(self, "listen")
-  local server = sammy.listen(app, "listen", { unix = app.path })
-  return server
+  return sammy.listen(app, "listen", { unix = app.path })
 end
 
 --- Answers requests until `stop`. fallback(request, transaction): for what no route has answered
@@ -117,15 +113,15 @@ local FIELDS = {
 
 --- Makes an app on a Unix socket. door: as for `sammy.make`, and { grants(), generation(), client(options) }
 local function make(door, given, name)
-  local self, app, all = sammy.make(door, given, name, 1, OPTIONS)
+  local self, app, all = sammy.make(door, given, name, OPTIONS)
   app.label, app.more, app.fields = "uds", MORE, FIELDS
-  if all.path ~= nil and (find(all.path, "%c") or all.path == "") then bad(1, name, "path must be a path, got " .. show(all.path), 1) end
+  if all.path ~= nil and (find(all.path, "%c") or all.path == "") then bad(1, name, "path must be a path, got " .. show(all.path)) end
   app.path = all.path or path_of(door)
   app.options.path = nil
   authenticate(app, all.authenticate == true)
   app.setters = { authenticate = function(_, value)
-    if type(value) ~= "boolean" then error("authenticate must be true or false, got " .. show(value), 3) end
-    if app.server then error("authenticate: the server is running", 3) end
+    if type(value) ~= "boolean" then args.raise("authenticate must be true or false, got " .. show(value)) end
+    if app.server then args.raise("authenticate: the server is running") end
     authenticate(app, value)
   end }
   local home = door.generation()

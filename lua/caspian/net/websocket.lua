@@ -38,11 +38,11 @@ args.declare{ Websocket_options = OPTIONS, Compress = COMPRESS }
 local function compress_of(value, name, at)
   if value == nil or value == false then return nil end
   if value == true then return {} end
-  if type(value) ~= "table" then bad(at, name, "compress must be true, false or a table, got " .. show(value), 1) end
-  local given = options(at, name, value, COMPRESS, 1, "compress")
+  if type(value) ~= "table" then bad(at, name, "compress must be true, false or a table, got " .. show(value)) end
+  local given = options(at, name, value, COMPRESS, "compress")
   for _, which in next, { "server_max_window_bits", "client_max_window_bits" } do
     local bits = given[which]
-    if bits and (bits < 9 or bits > 15) then bad(at, name, "compress: " .. which .. " must be 9..15, got " .. show(bits), 1) end
+    if bits and (bits < 9 or bits > 15) then bad(at, name, "compress: " .. which .. " must be 9..15, got " .. show(bits)) end
   end
   return given
 end
@@ -65,11 +65,11 @@ local function define(core, methods)
 
   --- The next message and its kind, "text" or "binary"; nil, the close code and the reason once the peer has closed.
   local function recv(self, opts)
-    opts = options(1, "recv", opts, TIMEOUT, 1)
+    opts = options(1, "recv", opts, TIMEOUT)
     local data, kind, reason = core.websocket_recv(self, opts.timeout)
     if data == false then return nil, kind, reason end
     if data == nil then
-      if type(kind) == "string" then bad(0, "recv", kind, 1) end
+      if type(kind) == "string" then bad(0, "recv", kind) end
       error(kind, 0)
     end
     return data, kind
@@ -133,12 +133,11 @@ local function extend(core, cap, methods, net, functions)
     args.string(1, "websocket", "url", url)
     opts = options(2, "websocket", opts, OPTIONS)
     opts.compress = compress_of(opts.compress, "websocket", 2)
-    if opts.proxy ~= nil then opts.proxy = requests.proxy_of(opts.proxy, "websocket", 2, 1) end
-    local headers = requests.headers_of(opts.headers or {}, "websocket", 2, 1)
+    if opts.proxy ~= nil then opts.proxy = requests.proxy_of(opts.proxy, "websocket", 2) end
+    local headers = requests.headers_of(opts.headers or {}, "websocket", 2)
     -- The handshake is one of HTTP/1.1, and a server that offers more must be told so.
     opts.headers, opts.alpn = nil, { "http/1.1" }
-    local socket = answer("websocket", core.websocket(cap, url, headers, opts))
-    return socket
+    return answer("websocket", core.websocket(cap, url, headers, opts))
   end
 end
 

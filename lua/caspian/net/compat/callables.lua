@@ -1,5 +1,6 @@
 --- Constructors of sources, sinks and filters, for `socket`, `socket.http` and `mime`.
-local error, setfenv, setmetatable, tostring, type = error, setfenv, setmetatable, tostring, type
+local args = require("caspian.net.args")
+local setfenv, setmetatable, tostring, type = setfenv, setmetatable, tostring, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -11,7 +12,7 @@ function callables.choose(makers)
   return function(name, first, second)
     if type(name) ~= "string" then name, first, second = "default", name, first end
     local make = makers[name]
-    if not make then error("unknown key (" .. tostring(name) .. ")", 3) end
+    if not make then args.raise("unknown key (" .. tostring(name) .. ")") end
     return make(first, second)
   end
 end

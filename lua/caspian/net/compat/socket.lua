@@ -1,6 +1,7 @@
 --- `socket`, for programs that were written for LuaSocket 3: the functions around the native objects.
 -- Results are the original's: a value, or `nil` and the reason; raised errors have the original's texts.
 local add_dns = require("caspian.net.compat.dns")
+local args = require("caspian.net.args")
 local callables = require("caspian.net.compat.callables")
 local error, getmetatable, ipairs, pcall, rawget, setfenv, setmetatable =
   error, getmetatable, ipairs, pcall, rawget, setfenv, setmetatable
@@ -9,6 +10,8 @@ local floor, min = math.floor, math.min
 local format, len = string.format, string.len
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
+
+local bad = args.bad
 
 --- More descriptors than a process may have: `select` is poll(2) here, so no number is too large for it.
 local SETSIZE = 1048576
@@ -22,11 +25,6 @@ local function told(err, interrupted)
   if interrupted == true then error("interrupted!", 0) end
   if type(err) == "table" then return nil, err.message end
   return nil, err
-end
-
---- Raises as the C functions of the original do.
-local function bad(index, name, words)
-  error(format("bad argument #%d to '%s' (%s)", index, name, words), 3)
 end
 
 local function expected(index, name, kind, count, value)
@@ -137,7 +135,7 @@ local function collect(index, list, ready)
   while object ~= nil do
     local fd = descriptor(object)
     if fd then
-      if fd >= SETSIZE then error(format("bad argument #%d to 'select' (descriptor too large for set size)", index), 4) end
+      if fd >= SETSIZE then bad(index, "select", "descriptor too large for set size") end
       local dirty = ready and object.dirty
       if dirty and dirty(object) then
         ready[#ready + 1] = object
@@ -166,7 +164,7 @@ local function add_select(M, native)
   local function finish(dirty, read_objects, write_objects, readers, writers, interrupted)
     if readers == nil then
       told(writers, interrupted)
-      error("select failed", 3)
+      args.raise("select failed")
     end
     local nothing = #dirty == 0 and #readers == 0 and #writers == 0
     local readable, writable = answer(dirty, readers, read_objects), answer({}, writers, write_objects)

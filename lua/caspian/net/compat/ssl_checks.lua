@@ -1,21 +1,20 @@
 --- Argument checks of the drop-in's TLS modules: errors as LuaSec raises them.
-local error, format, setfenv, tostring, type = error, string.format, setfenv, tostring, type
+local args = require("caspian.net.args")
+local setfenv, tostring, type = setfenv, tostring, type
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local checks = {}
 
 --- Raises `bad argument #index to 'name' (words)` where the public function was called.
--- @param depth how many functions of ours lie between the caller of this one and the public one; 0 if none
-local function bad(index, words, name, depth)
-  error(format("bad argument #%d to '%s' (%s)", index, name or "?", words), 3 + (depth or 0))
+local function bad(index, words, name)
+  args.bad(index, name or "?", words)
 end
 checks.bad = bad
 
 --- The values of a function of the core, with words for an error object; raises where it says that an argument is wrong.
--- Called by public functions.
 function checks.answer(first, second, index, ...)
-  if first == nil and type(index) == "number" and type(second) == "string" then bad(index, second, nil, 1) end
+  if first == nil and type(index) == "number" and type(second) == "string" then bad(index, second) end
   if first == nil and type(second) == "table" then second = second.message end
   return first, second, index, ...
 end
@@ -27,12 +26,12 @@ end
 --- A string, or a number, which is one to Lua's C functions.
 function checks.string(index, value, name)
   if type(value) == "number" then value = tostring(value) end
-  if type(value) ~= "string" then bad(index, expected("string", value), name, 1) end
+  if type(value) ~= "string" then bad(index, expected("string", value), name) end
   return value
 end
 
 function checks.number(index, value, name)
-  if type(value) ~= "number" then bad(index, expected("number", value), name, 1) end
+  if type(value) ~= "number" then bad(index, expected("number", value), name) end
   return value
 end
 

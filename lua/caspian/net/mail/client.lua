@@ -119,7 +119,7 @@ function M.class(label, methods, fields, goodbye, also)
   --- The state behind an object, in a method that a script has called.
   local function behind(self, name)
     local state = states[self]
-    if not state or state.label ~= label then error(name .. ": call it with a colon, on an " .. label .. " client", 3) end
+    if not state or state.label ~= label then args.raise(name .. ": call it with a colon, on an " .. label .. " client") end
     return state
   end
 
@@ -219,12 +219,10 @@ function M.is_file(value)
 end
 
 --- Checks a text that reaches a line of a command: a string of some bytes, without CR, LF and NUL.
--- @param depth as in `args.bad`
-function M.word(index, name, what, value, depth)
-  depth = (depth or 0) + 1
-  if type(value) ~= "string" then args.bad(index, name, what .. " must be a string, got " .. show(value), depth) end
-  args.short(index, name, what, value, depth)
-  if find(value, "[%z\r\n]") then args.bad(index, name, what .. " contains CR, LF or NUL", depth) end
+function M.word(index, name, what, value)
+  if type(value) ~= "string" then args.bad(index, name, what .. " must be a string, got " .. show(value)) end
+  args.short(index, name, what, value)
+  if find(value, "[%z\r\n]") then args.bad(index, name, what .. " contains CR, LF or NUL") end
   return value
 end
 

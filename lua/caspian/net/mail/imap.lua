@@ -46,8 +46,7 @@ local function login(state, opts)
   end, function(text)
     channel:send(text .. "\r\n")
   end, function()
-    local what, more = commands.challenge(state, tag)
-    return what, more
+    return commands.challenge(state, tag)
   end)
 end
 
@@ -112,9 +111,9 @@ for name, method in next, messages do METHODS[name] = method end
 -- wherever a name may.
 function METHODS.list(state, pattern, opts)
   if type(pattern) == "table" and opts == nil then pattern, opts = nil, pattern end
-  opts = options(2, "list", opts, LIST, 1)
-  pattern = arguments.mailbox(state, 1, "list", "pattern", pattern or "*", 1)
-  local reference = arguments.mailbox(state, 2, "list", "reference", opts.reference or "", 1)
+  opts = options(2, "list", opts, LIST)
+  pattern = arguments.mailbox(state, 1, "list", "pattern", pattern or "*")
+  local reference = arguments.mailbox(state, 2, "list", "reference", opts.reference or "")
   return state:call("list", opts.timeout, function()
     local found, word, selection = clients.array{}, "LIST", ""
     if opts.subscribed then
@@ -134,8 +133,8 @@ end
 
 local function choose(state, word, name, opts)
   local given = type(name) == "table" and rawget(name, "name") or name
-  local mailbox = arguments.mailbox(state, 1, lower(word), "mailbox", name, 2)
-  opts = options(2, lower(word), opts, TIMEOUT, 2)
+  local mailbox = arguments.mailbox(state, 1, lower(word), "mailbox", name)
+  opts = options(2, lower(word), opts, TIMEOUT)
   return state:call(lower(word), opts.timeout, function()
     commands.rest(state)
     -- What is selected is given up first, whatever comes (RFC 9051 section 6.3.2).
@@ -154,19 +153,17 @@ end
 --- Opens a mailbox: { name, exists, recent, flags, permanent_flags, uid_validity, uid_next, first_unseen, highest_modseq, read_only }.
 -- nil and a refusal ("NONEXISTENT"): then none is selected.
 function METHODS.select(state, name, opts)
-  local box, no = choose(state, "SELECT", name, opts)
-  return box, no
+  return choose(state, "SELECT", name, opts)
 end
 
 --- The same, and nothing in it can be changed.
 function METHODS.examine(state, name, opts)
-  local box, no = choose(state, "EXAMINE", name, opts)
-  return box, no
+  return choose(state, "EXAMINE", name, opts)
 end
 
 --- Closes the mailbox that is open, and deletes nothing. nil and a refusal
 function METHODS.unselect(state, opts)
-  opts = options(1, "unselect", opts, TIMEOUT, 1)
+  opts = options(1, "unselect", opts, TIMEOUT)
   return state:call("unselect", opts.timeout, function()
     local has = state.capabilities
     -- CLOSE deletes what is marked, but where the mailbox is read-only.
@@ -183,18 +180,18 @@ local ITEMS = { "MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN" }
 
 --- Numbers of a mailbox that need not be open: { messages, uidnext, uidvalidity, unseen }, or those of `items` ("size", "highestmodseq").
 function METHODS.status(state, name, items, opts)
-  local mailbox = arguments.mailbox(state, 1, "status", "mailbox", name, 1)
+  local mailbox = arguments.mailbox(state, 1, "status", "mailbox", name)
   if items == nil then items = ITEMS end
-  if type(items) ~= "table" then bad(2, "status", "items must be a list of strings, got " .. show(items), 1) end
+  if type(items) ~= "table" then bad(2, "status", "items must be a list of strings, got " .. show(items)) end
   local list = {}
-  for at = 1, args.items(2, "status", "items", items, 1) do
+  for at = 1, args.items(2, "status", "items", items) do
     local item = rawget(items, at)
     if type(item) ~= "string" or not find(item, "^[%a][%w%-.]*$") then
-      bad(2, "status", "an item is a name such as \"messages\", got " .. show(item), 1)
+      bad(2, "status", "an item is a name such as \"messages\", got " .. show(item))
     end
     list[at] = upper(item)
   end
-  opts = options(3, "status", opts, TIMEOUT, 1)
+  opts = options(3, "status", opts, TIMEOUT)
   return state:call("status", opts.timeout, function()
     local found
     local _, no = commands.command(state, "STATUS", { "STATUS ", mailbox, " (" .. concat(list, " ") .. ")" }, function(said)
@@ -211,8 +208,8 @@ end
 --- Commands that take a name, and answer true; nil and a refusal.
 for name, word in next, { create = "CREATE", delete = "DELETE", subscribe = "SUBSCRIBE", unsubscribe = "UNSUBSCRIBE" } do
   METHODS[name] = function(state, mailbox, opts)
-    mailbox = arguments.mailbox(state, 1, name, "mailbox", mailbox, 1)
-    opts = options(2, name, opts, TIMEOUT, 1)
+    mailbox = arguments.mailbox(state, 1, name, "mailbox", mailbox)
+    opts = options(2, name, opts, TIMEOUT)
     return state:call(name, opts.timeout, function()
       local _, no = commands.command(state, word, { word .. " ", mailbox })
       if no then return nil, no end
@@ -223,9 +220,9 @@ end
 
 --- Renames a mailbox. true; nil and a refusal
 function METHODS.rename(state, from, to, opts)
-  from = arguments.mailbox(state, 1, "rename", "from", from, 1)
-  to = arguments.mailbox(state, 2, "rename", "to", to, 1)
-  opts = options(3, "rename", opts, TIMEOUT, 1)
+  from = arguments.mailbox(state, 1, "rename", "from", from)
+  to = arguments.mailbox(state, 2, "rename", "to", to)
+  opts = options(3, "rename", opts, TIMEOUT)
   return state:call("rename", opts.timeout, function()
     local _, no = commands.command(state, "RENAME", { "RENAME ", from, " ", to })
     if no then return nil, no end
@@ -235,7 +232,7 @@ end
 
 --- Where mailboxes stand (RFC 9051 section 6.3.10): { personal, other, shared }, each a list of { prefix, separator }.
 function METHODS.namespace(state, opts)
-  opts = options(1, "namespace", opts, TIMEOUT, 1)
+  opts = options(1, "namespace", opts, TIMEOUT)
   return state:call("namespace", opts.timeout, function()
     local has, found = state.capabilities, nil
     if not (has.NAMESPACE or has.IMAP4REV2) then return nil, clients.refusal("UNSUPPORTED", "the server does not support NAMESPACE") end
@@ -255,7 +252,7 @@ end
 --- What the server had to say: a list of { kind = "exists" | "recent", number }, { kind = "expunge", number }, { kind = "fetch", number, message },
 -- { kind = "vanished", uids }. Its field `lost`: how many were dropped, where there were more than 10,000, or they took more than 16 MiB.
 function METHODS.noop(state, opts)
-  opts = options(1, "noop", opts, TIMEOUT, 1)
+  opts = options(1, "noop", opts, TIMEOUT)
   return state:call("noop", opts.timeout, function()
     local _, no = commands.say(state, "NOOP")
     if no then return nil, no end
@@ -272,7 +269,7 @@ local IDLE = { timeout = "any" }
 -- The IDLE goes on between calls and ends with the next command, so that `net.poll` can wait for the client among others:
 -- `imap:idle{ timeout = 0 }` begins it, and fetches the news that made it readable.
 function METHODS.idle(state, opts)
-  opts = options(1, "idle", opts, IDLE, 1)
+  opts = options(1, "idle", opts, IDLE)
   local seconds = args.seconds(1, "idle", "timeout", opts.timeout, state.timeout)
   local core = state.core
   local function now() return (core.block_begin(0)) end
@@ -336,9 +333,7 @@ end
 local public, behind = {}, nil
 for name, method in next, METHODS do
   public[name] = function(self, ...)
-    -- No tail call: the levels of the stack are counted.
-    local value, no = method(behind(self, name), ...)
-    return value, no
+    return method(behind(self, name), ...)
   end
 end
 
@@ -369,8 +364,8 @@ local PROTOCOL = {
 }
 args.declare{ Imap_options = opening.with(PROTOCOL.options) }
 
-local function open(door, name, given, depth)
-  return opening.open(door, name, given, PROTOCOL, depth + 1)
+local function open(door, name, given)
+  return opening.open(door, name, given, PROTOCOL)
 end
 
 return { open = open }

@@ -33,39 +33,38 @@ function M.with(own)
 end
 
 --- Checks what the caller gave. Called by public functions, through `open`.
-local function checked(name, given, protocol, depth)
-  depth = depth + 1
-  if type(given) ~= "table" then bad(1, name, "a table of options expected, got " .. show(given), depth) end
-  local opts = args.options(1, name, given, M.with(protocol.options or {}), depth)
-  if opts.host == nil then bad(1, name, "host is missing", depth) end
+local function checked(name, given, protocol)
+  if type(given) ~= "table" then bad(1, name, "a table of options expected, got " .. show(given)) end
+  local opts = args.options(1, name, given, M.with(protocol.options or {}))
+  if opts.host == nil then bad(1, name, "host is missing") end
   if opts.tls == nil then opts.tls = "starttls" end
   if opts.tls ~= "starttls" and opts.tls ~= "implicit" and opts.tls ~= false then
-    bad(1, name, 'tls must be "starttls", "implicit" or false, got ' .. show(opts.tls), depth)
+    bad(1, name, 'tls must be "starttls", "implicit" or false, got ' .. show(opts.tls))
   end
   if opts.tls == false then
     for option in next, sockets.client_tls do
-      if opts[option] ~= nil then bad(1, name, option .. " needs TLS, but tls is false", depth) end
+      if opts[option] ~= nil then bad(1, name, option .. " needs TLS, but tls is false") end
     end
   end
   opts.port = opts.port or protocol.ports[opts.tls or "none"]
-  if opts.port == 0 then bad(1, name, "port must be 1..65535, got 0", depth) end
+  if opts.port == 0 then bad(1, name, "port must be 1..65535, got 0") end
   opts.timeout = opts.timeout or 30
   if opts.auth ~= nil and not (sasl.NAMES[opts.auth] or protocol.auths and protocol.auths[opts.auth]) then
-    bad(1, name, "auth must be " .. sasl.WORDS .. ", got " .. show(opts.auth), depth)
+    bad(1, name, "auth must be " .. sasl.WORDS .. ", got " .. show(opts.auth))
   end
   for option, kind in next, merged({ user = "string", password = "string" }, protocol.options or {}) do
     -- It may be a secret: not a byte of it is shown.
     if kind == "string" and opts[option] and find(opts[option], "[%z\r\n]") then
-      bad(1, name, option .. " contains CR, LF or NUL", depth)
+      bad(1, name, option .. " contains CR, LF or NUL")
     end
   end
   if not protocol.anonymous then
-    if opts.user and not opts.password then bad(1, name, "user without password", depth) end
-    if opts.password and not opts.user then bad(1, name, "password without user", depth) end
-    if opts.auth and not opts.user then bad(1, name, "auth without user and password", depth) end
+    if opts.user and not opts.password then bad(1, name, "user without password") end
+    if opts.password and not opts.user then bad(1, name, "password without user") end
+    if opts.auth and not opts.user then bad(1, name, "auth without user and password") end
   end
   if opts.tls == false and sasl.CLEAR[opts.auth] and not opts.insecure_auth then
-    bad(1, name, format("auth = %q sends the password in the clear where tls is false; insecure_auth = true allows that", opts.auth), depth)
+    bad(1, name, format("auth = %q sends the password in the clear where tls is false; insecure_auth = true allows that", opts.auth))
   end
   return opts
 end
@@ -112,7 +111,7 @@ local function connect(door, opts, protocol, state)
   return protocol.start(state, opts)
 end
 
---- Opens a client. Called by public functions only.
+--- Opens a client.
 -- @param door { core, cap, attempt }: of the network that it is opened through
 -- @param name the public function's; given: its argument
 -- @param protocol {
@@ -122,11 +121,9 @@ end
 --   start = function(state, opts): reads the greeting, sees to STARTTLS (`state.secure()` once the server has agreed), logs in;
 --     answers nil, or a refusal,
 --   object = function(state): the object }
--- @param depth as in `args.bad`
 -- @return the client; nil and a refusal where the server refuses
-function M.open(door, name, given, protocol, depth)
-  depth = (depth or 0) + 1
-  local opts = checked(name, given, protocol, depth)
+function M.open(door, name, given, protocol)
+  local opts = checked(name, given, protocol)
   local state = clients.state{
     core = door.core, attempt = door.attempt, door = door, host = opts.host, port = opts.port, timeout = opts.timeout,
   }
@@ -138,7 +135,7 @@ function M.open(door, name, given, protocol, depth)
   end
   if state.channel then state:finish("it was never opened") end
   if ok then return nil, refusal end
-  if type(refusal) == "table" and refusal[1] == ARGUMENT then bad(1, name, refusal[2], depth) end
+  if type(refusal) == "table" and refusal[1] == ARGUMENT then bad(1, name, refusal[2]) end
   error(state:told(name, refusal, opts.timeout), 0)
 end
 

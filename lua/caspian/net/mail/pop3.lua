@@ -202,7 +202,7 @@ local object, behind = clients.class("pop3", METHODS, FIELDS, function(state)
 end)
 
 local function number_of(name, value)
-  return format("%.0f", args.count(1, name, "number", value, 1, nil, 1))
+  return format("%.0f", args.count(1, name, "number", value, 1))
 end
 
 --- A method's work: asks, and reads what the reply says.
@@ -297,9 +297,9 @@ end
 
 local function receives(name, into, opts, at)
   if into ~= nil and type(into) ~= "function" and not clients.is_file(into) then
-    bad(at, name, "a function or an open file expected, or nothing for a string; got " .. show(into), 1)
+    bad(at, name, "a function or an open file expected, or nothing for a string; got " .. show(into))
   end
-  return args.options(at + 1, name, opts, INTO, 1)
+  return args.options(at + 1, name, opts, INTO)
 end
 
 --- A message as it is: a string, or the number of bytes where they go elsewhere; nil and a refusal.
@@ -309,8 +309,7 @@ function METHODS.retr(self, number, into, opts)
   local state = behind(self, "retr")
   number = number_of("retr", number)
   opts = receives("retr", into, opts, 2)
-  local result, refused = state:flow("retr", opts.timeout, message, "retr", into, opts.max_body_bytes or BODY, "RETR", number)
-  return result, refused
+  return state:flow("retr", opts.timeout, message, "retr", into, opts.max_body_bytes or BODY, "RETR", number)
 end
 
 --- A message's head and the first lines of its body; else as `retr`.
@@ -319,8 +318,7 @@ function METHODS.top(self, number, count, into, opts)
   number = number_of("top", number)
   count = format("%.0f", args.count(2, "top", "lines", count, 0))
   opts = receives("top", into, opts, 3)
-  local result, refused = state:flow("top", opts.timeout, message, "top", into, opts.max_body_bytes or BODY, "TOP", number, count)
-  return result, refused
+  return state:flow("top", opts.timeout, message, "top", into, opts.max_body_bytes or BODY, "TOP", number, count)
 end
 
 --- Marks a message: `quit` deletes it. true; nil and a refusal.
@@ -347,8 +345,7 @@ end
 --- Keeps the connection alive.
 function METHODS.noop(self)
   local state = behind(self, "noop")
-  local result, refused = state:call("noop", nil, asked, yes, false, "NOOP")
-  return result, refused
+  return state:call("noop", nil, asked, yes, false, "NOOP")
 end
 
 --- Deletes what is marked and ends the session. true; nil and a refusal where the server could not delete everything.
@@ -366,8 +363,8 @@ local PROTOCOL = {
   object = object,
 }
 
-local function open(door, name, given, depth)
-  return opening.open(door, name, given, PROTOCOL, depth + 1)
+local function open(door, name, given)
+  return opening.open(door, name, given, PROTOCOL)
 end
 
 return { open = open, pieces = pieces }

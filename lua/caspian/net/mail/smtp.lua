@@ -249,12 +249,12 @@ local NOTIFY = { success = true, failure = true, delay = true }
 --- Checks what is asked of delivery status notifications (RFC 3461).
 local function dsn_of(index, name, given)
   if not given then return nil end
-  local dsn = args.options(index, name, given, DSN, 1, "dsn")
+  local dsn = args.options(index, name, given, DSN, "dsn")
   if dsn.ret and dsn.ret ~= "full" and dsn.ret ~= "hdrs" then
-    args.bad(index, name, 'dsn: ret must be "full" or "hdrs", got ' .. args.show(dsn.ret), 1)
+    args.bad(index, name, 'dsn: ret must be "full" or "hdrs", got ' .. args.show(dsn.ret))
   end
   if dsn.envid and (find(dsn.envid, "[^\32-\126]") or dsn.envid == "" or #dsn.envid > 100) then
-    args.bad(index, name, "dsn: envid must be 1 to 100 printable characters", 1)
+    args.bad(index, name, "dsn: envid must be 1 to 100 printable characters")
   end
   local notify = dsn.notify
   if notify == "never" then
@@ -262,15 +262,15 @@ local function dsn_of(index, name, given)
   elseif notify ~= nil then
     local words = {}
     if type(notify) == "string" then notify = { notify } end
-    if type(notify) ~= "table" then args.bad(index, name, "dsn: notify must be a list, got " .. args.show(notify), 1) end
-    for at = 1, args.items(index, name, "dsn: notify", notify, 1) do
+    if type(notify) ~= "table" then args.bad(index, name, "dsn: notify must be a list, got " .. args.show(notify)) end
+    for at = 1, args.items(index, name, "dsn: notify", notify) do
       local word = rawget(notify, at)
       if not NOTIFY[word] then
-        args.bad(index, name, 'dsn: notify must be "never", or a list of "success", "failure" and "delay", got ' .. args.show(word), 1)
+        args.bad(index, name, 'dsn: notify must be "never", or a list of "success", "failure" and "delay", got ' .. args.show(word))
       end
       words[at] = upper(word)
     end
-    if #words == 0 then args.bad(index, name, "dsn: notify is empty", 1) end
+    if #words == 0 then args.bad(index, name, "dsn: notify is empty") end
     dsn.notify = concat(words, ",")
   end
   return dsn
@@ -382,8 +382,8 @@ local PROTOCOL = {
 }
 args.declare{ Smtp_options = opening.with(PROTOCOL.options) }
 
-local function open(door, name, given, depth)
-  return opening.open(door, name, given, PROTOCOL, depth + 1)
+local function open(door, name, given)
+  return opening.open(door, name, given, PROTOCOL)
 end
 
 return { open = open }

@@ -15,10 +15,9 @@ local LITERAL, NAME, SPLAT = 1, 2, 3
 local SLASH = byte("/")
 
 --- Reads a pattern: { text =, kinds =, words =, count =, splats = how many, literal = is it nothing but literal? }.
--- @param at, name: the argument that it is, of which function; `depth` as in `args.bad`
-local function compile(text, at, name, depth)
-  depth = (depth or 0) + 1
-  local function wrong(words) args.bad(at, name, "pattern " .. words, depth + 1) end
+-- @param at, name: the argument that it is, of which function
+local function compile(text, at, name)
+  local function wrong(words) args.bad(at, name, "pattern " .. words) end
   if type(text) ~= "string" then wrong("must be a string, got " .. args.show(text)) end
   if #text > 4096 then wrong("is longer than 4096 bytes") end
   local kinds, words, seen, splats, literal = {}, {}, {}, 0, true

@@ -125,23 +125,23 @@ function HEADERS.__newindex(self, name, value)
 end
 
 --- A copy of a caller's headers; wrong values are found when they are sent, and here.
-local function headers_of(given, at, name, depth)
+local function headers_of(given, at, name)
   local headers = setmetatable({}, HEADERS)
   for key, value in next, given do
-    if type(key) ~= "string" then bad(at, name, "headers must have names, got " .. show(key), depth + 1) end
+    if type(key) ~= "string" then bad(at, name, "headers must have names, got " .. show(key)) end
     if type(value) == "table" then
       local list = {}
-      for index = 1, args.items(at, name, "header " .. show(key), value, depth + 1) do
+      for index = 1, args.items(at, name, "header " .. show(key), value) do
         list[index] = rawget(value, index)
         if type(list[index]) ~= "string" then
-          bad(at, name, "header " .. show(key) .. " must be a string or a flat list of strings, got " .. show(list[index]), depth + 1)
+          bad(at, name, "header " .. show(key) .. " must be a string or a flat list of strings, got " .. show(list[index]))
         end
       end
       value = list
     elseif type(value) == "number" then
       value = args.digits(value)
     elseif type(value) ~= "string" then
-      bad(at, name, "header " .. show(key) .. " must be a string or a flat list of strings, got " .. show(value), depth + 1)
+      bad(at, name, "header " .. show(key) .. " must be a string or a flat list of strings, got " .. show(value))
     end
     headers[key] = value
   end
@@ -196,22 +196,22 @@ local function make(status, headers, body)
   }, RESPONSE)
 end
 
-local function check(name, at, status, depth)
+local function check(name, at, status)
   if type(status) ~= "number" or status % 1 ~= 0 or status < 200 or status > 599 then
-    bad(at, name, "status must be a whole number, 200..599, got " .. show(status), depth + 1)
+    bad(at, name, "status must be a whole number, 200..599, got " .. show(status))
   end
 end
 
 --- A response of these parts, which a public function was given.
-local function new(name, at, status, headers, body, depth)
-  check(name, at, status, depth + 1)
+local function new(name, at, status, headers, body)
+  check(name, at, status)
   if headers ~= nil and type(headers) ~= "table" then
-    bad(at + 1, name, "headers must be a table, got " .. show(headers), depth + 1)
+    bad(at + 1, name, "headers must be a table, got " .. show(headers))
   end
   if body ~= nil and type(body) ~= "string" and type(body) ~= "function" then
-    bad(at + 2, name, "body must be a string, or a function that returns the next piece, got " .. show(body), depth + 1)
+    bad(at + 2, name, "body must be a string, or a function that returns the next piece, got " .. show(body))
   end
-  return make(status, headers and headers_of(headers, at + 1, name, depth + 1), body)
+  return make(status, headers and headers_of(headers, at + 1, name), body)
 end
 
 local function is(value)
@@ -253,8 +253,7 @@ local function maker(encode)
   -- string, or a function that returns the next piece.
   function members.new(...)
     local status, headers, body = own(object, ...)
-    local self = new("new", 1, status, headers, body, 0)
-    return self
+    return new("new", 1, status, headers, body)
   end
 
   for name, content_type in next, { html = HTML, text = TEXT } do
@@ -262,7 +261,7 @@ local function maker(encode)
     members[name] = function(...)
       local status, body = own(object, ...)
       if type(body) ~= "string" then bad(2, name, "body must be a string, got " .. show(body)) end
-      check(name, 1, status, 0)
+      check(name, 1, status)
       return make(status, setmetatable({ ["Content-Type"] = content_type }, HEADERS), body)
     end
   end
@@ -272,15 +271,14 @@ local function maker(encode)
     local status, value = own(object, ...)
     local text, err = encode(value)
     if text == nil then bad(2, "json", type(err) == "string" and err or tostring(err)) end
-    check("json", 1, status, 0)
+    check("json", 1, status)
     return make(status, setmetatable({ ["Content-Type"] = JSON }, HEADERS), text)
   end
 
   --- A response without a body.
   function members.empty(...)
     local status = own(object, ...)
-    local self = new("empty", 1, status, nil, nil, 0)
-    return self
+    return new("empty", 1, status, nil, nil)
   end
 
   for name, status in next, { permanent = 301, temporary = 302, see_other = 303 } do
@@ -290,7 +288,7 @@ local function maker(encode)
       if type(url) ~= "string" or url == "" or find(url, "[%c%s]") then
         bad(1, name, "url must be a string without blanks and control characters, got " .. show(url))
       end
-      error(make(status, headers_of({ Location = url }, 1, name, 0)), 0)
+      error(make(status, headers_of({ Location = url }, 1, name)), 0)
     end
   end
 

@@ -18,10 +18,9 @@ local MOST = 4096
 local SAMESITE = { Lax = true, Strict = true, None = true }
 
 --- Checks the options of an app's cookie, and copies them: { name, domain, secure, samesite, path, max_age, key }.
--- @param codec { json, base64, hash }; depth as in `args.bad`
-local function options(given, codec, name, depth)
-  depth = depth + 1
-  local function wrong(words) args.bad(1, name, words, depth + 1) end
+-- @param codec { json, base64, hash }
+local function options(given, codec, name)
+  local function wrong(words) args.bad(1, name, words) end
   local cookie = {
     name = given.cookie_name or "session", domain = given.domain, secure = given.cookie_secure ~= false,
     samesite = given.cookie_samesite or "Lax", path = given.cookie_path or "/", max_age = given.cookie_max_age, key = given.cookie_key,

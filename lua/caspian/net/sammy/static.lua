@@ -44,10 +44,10 @@ local function directory(dir, given, beneath, name)
   for extension, kind in next, TYPES do types[extension] = kind end
   for extension, kind in next, given or {} do
     if type(extension) ~= "string" or not find(extension, "^[%w_%-]+$") then
-      bad(2, name, "extensions must be words, got " .. show(extension), 1)
+      bad(2, name, "extensions must be words, got " .. show(extension))
     end
     if kind ~= false and (type(kind) ~= "string" or kind == "" or find(kind, "%c")) then
-      bad(2, name, "the type of " .. extension .. " must be a media type or false, got " .. show(kind), 1)
+      bad(2, name, "the type of " .. extension .. " must be a media type or false, got " .. show(kind))
     end
     types[lower(extension)] = kind or nil
   end
@@ -55,7 +55,7 @@ local function directory(dir, given, beneath, name)
     return { types = types, beneath = beneath(dir) }
   end
   local ok, open = pcall(function() return dir.open end)
-  if not ok or open == nil then bad(1, name, "dir must be a path or an object with open(name), got " .. show(dir), 1) end
+  if not ok or open == nil then bad(1, name, "dir must be a path or an object with open(name), got " .. show(dir)) end
   return { types = types, dir = dir }
 end
 

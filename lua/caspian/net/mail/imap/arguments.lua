@@ -26,17 +26,16 @@ end
 M.text = text
 
 --- A mailbox of the caller's: a name in UTF-8, or what `list` gave. As a piece.
-function M.mailbox(state, index, name, what, value, depth)
-  depth = (depth or 0) + 1
+function M.mailbox(state, index, name, what, value)
   if type(value) == "table" then
     local raw = rawget(value, "raw")
     if type(raw) == "string" and not find(raw, "[%z\r\n]") then return text(raw) end
     value = rawget(value, "name")
   end
-  clients.word(index, name, what, value, depth)
+  clients.word(index, name, what, value)
   if state.utf8 then return text(value) end
   local line, why = state.core.imap_encode(value)
-  if not line then bad(index, name, what .. " " .. why, depth) end
+  if not line then bad(index, name, what .. " " .. why) end
   return text(line)
 end
 
@@ -90,22 +89,21 @@ local function set_of(value)
 end
 
 --- The same; what is wrong is raised.
-function M.set(index, name, value, depth)
+function M.set(index, name, value)
   local set, why = set_of(value)
-  if not set then bad(index, name, why, (depth or 0) + 1) end
+  if not set then bad(index, name, why) end
   return set
 end
 
 --- Flags: "\\Seen", "$Forwarded"; a list of them, or one.
-function M.flags(index, name, value, depth)
-  depth = (depth or 0) + 1
+function M.flags(index, name, value)
   if type(value) == "string" then value = { value } end
-  if type(value) ~= "table" then bad(index, name, "flags must be a list of strings, got " .. show(value), depth) end
+  if type(value) ~= "table" then bad(index, name, "flags must be a list of strings, got " .. show(value)) end
   local parts = {}
-  for at = 1, args.items(index, name, "flags", value, depth) do
+  for at = 1, args.items(index, name, "flags", value) do
     local flag = rawget(value, at)
     if type(flag) ~= "string" or not find(gsub(flag, "^\\", ""), ATOM) or #flag > 200 then
-      bad(index, name, "a flag is a word, such as \"\\\\Seen\" or \"$Forwarded\", got " .. show(flag), depth)
+      bad(index, name, "a flag is a word, such as \"\\\\Seen\" or \"$Forwarded\", got " .. show(flag))
     end
     parts[at] = flag
   end
@@ -118,8 +116,8 @@ local function is_time(value)
 end
 
 --- A date and a time, in UTC: "17-Jul-1996 02:44:25 +0000".
-function M.date_time(index, name, what, value, depth)
-  if not is_time(value) then bad(index, name, what .. " must be a Unix time, got " .. show(value), (depth or 0) + 1) end
+function M.date_time(index, name, what, value)
+  if not is_time(value) then bad(index, name, what .. " must be a Unix time, got " .. show(value)) end
   local year, month, day, hour, minute, second = dates.parts(value)
   return format('"%02d-%s-%04d %02d:%02d:%02d +0000"', day, dates.MONTHS[month], year, hour, minute, second)
 end
@@ -220,13 +218,12 @@ local function criteria(out, given, depth)
 end
 
 --- Criteria as pieces: a string of IMAP's own, in ASCII, or a table. `charset` on the result: there is more than ASCII in it.
-function M.criteria(index, name, given, depth)
-  depth = (depth or 0) + 1
+function M.criteria(index, name, given)
   if given == nil then return { "ALL" } end
   if type(given) == "string" then
-    clients.word(index, name, "criteria", given, depth)
+    clients.word(index, name, "criteria", given)
     if find(given, "[\128-\255]") or find(given, "{%d+%+?}$") or given == "" then
-      bad(index, name, "criteria as a string must be ASCII without literals; a table may have any text", depth)
+      bad(index, name, "criteria as a string must be ASCII without literals; a table may have any text")
     end
     return { given }
   end
@@ -234,7 +231,7 @@ function M.criteria(index, name, given, depth)
   local ok, why = pcall(criteria, out, given, 1)
   if not ok then
     if type(why) ~= "table" or why[1] ~= WRONG then error(why, 0) end
-    bad(index, name, why[2], depth)
+    bad(index, name, why[2])
   end
   return out
 end

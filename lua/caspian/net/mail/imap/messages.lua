@@ -47,16 +47,16 @@ end
 local function items_of(given)
   if given == nil then given = DEFAULT end
   if type(given) == "string" then given = { given } end
-  if type(given) ~= "table" then bad(2, "fetch", "items must be a list of strings, got " .. show(given), 2) end
+  if type(given) ~= "table" then bad(2, "fetch", "items must be a list of strings, got " .. show(given)) end
   local list, wanted = { "UID" }, {}
-  for at = 1, args.items(2, "fetch", "items", given, 2) do
+  for at = 1, args.items(2, "fetch", "items", given) do
     local item = rawget(given, at)
     local name = type(item) == "string" and (ITEMS[lower(item)]
       -- With a section it goes as it is: what is in the brackets may be the names of headers.
       or find(item, "^[%w%-.]+%[[^%]%c{}\128-\255]*%]<?[%d.]*>?$") and #item < 2000 and item
       or find(item, "^[%w%-.]+$") and #item < 100 and upper(item))
     if not name then
-      bad(2, "fetch", "an item is a name such as \"flags\" or \"BODY.PEEK[1.2]\", got " .. show(item) .. args.hint(item, ITEMS), 2)
+      bad(2, "fetch", "an item is a name such as \"flags\" or \"BODY.PEEK[1.2]\", got " .. show(item) .. args.hint(item, ITEMS))
     end
     if name ~= "UID" then list[#list + 1] = name end
     wanted[lower(item)] = true
@@ -87,12 +87,12 @@ local METHODS = {}
 -- took. "message" is the message as `mail.parse` gives it (its bytes are `body[""]`), "headers" its header fields.
 -- @return a list of messages, in the server's order; with `each` their number. nil and a refusal
 function METHODS.fetch(state, messages, items, opts)
-  opts = options(3, "fetch", opts, FETCH, 1)
-  if opts.each ~= nil and type(opts.each) ~= "function" then bad(3, "fetch", "each must be a function, got " .. show(opts.each), 1) end
+  opts = options(3, "fetch", opts, FETCH)
+  if opts.each ~= nil and type(opts.each) ~= "function" then bad(3, "fetch", "each must be a function, got " .. show(opts.each)) end
   if opts.into ~= nil and type(opts.into) ~= "function" and not clients.is_file(opts.into) then
-    bad(3, "fetch", "into must be a function or an open file, got " .. show(opts.into), 1)
+    bad(3, "fetch", "into must be a function or an open file, got " .. show(opts.into))
   end
-  local set, list, wanted = arguments.set(1, "fetch", messages, 1), items_of(items)
+  local set, list, wanted = arguments.set(1, "fetch", messages), items_of(items)
   if set == "" then return opts.each and 0 or clients.array{} end
   local line = uid(opts) .. "FETCH " .. set .. " " .. list
   if opts.changed_since then line = line .. format(" (CHANGEDSINCE %.0f)", opts.changed_since) end
@@ -139,8 +139,8 @@ args.declare{ Imap_fetch_options = FETCH, Imap_numbering = SEARCH }
 --- The UIDs of messages. criteria: a table (`{ unseen = true, from = "joe", since = "2024-01-31" }`, see arguments.lua), or IMAP's own words
 -- ("UNSEEN SINCE 31-Jan-2024"). Defaults to all.
 function METHODS.search(state, criteria, opts)
-  opts = options(2, "search", opts, SEARCH, 1)
-  local pieces = arguments.criteria(1, "search", criteria, 1)
+  opts = options(2, "search", opts, SEARCH)
+  local pieces = arguments.criteria(1, "search", criteria)
   return state:call("search", opts.timeout, function()
     local capabilities, found = state.capabilities, nil
     local line = uid(opts) .. "SEARCH "
@@ -173,10 +173,10 @@ local STORE = { sequence = "boolean", timeout = "seconds", silent = "boolean", u
 --- Changes flags. how: "add", "remove" or "replace".
 -- @return the messages as they are now, a list of { uid, seq, flags }; true where `silent` asks for none. nil and a refusal
 function METHODS.store(state, messages, how, flags, opts)
-  local set = arguments.set(1, "store", messages, 1)
-  if not HOW[how] then bad(2, "store", 'how must be "add", "remove" or "replace", got ' .. show(how), 1) end
-  flags = arguments.flags(3, "store", flags, 1)
-  opts = options(4, "store", opts, STORE, 1)
+  local set = arguments.set(1, "store", messages)
+  if not HOW[how] then bad(2, "store", 'how must be "add", "remove" or "replace", got ' .. show(how)) end
+  flags = arguments.flags(3, "store", flags)
+  opts = options(4, "store", opts, STORE)
   if set == "" then return opts.silent or clients.array{} end
   local line = uid(opts) .. "STORE " .. set .. " "
   if opts.unchanged_since then line = line .. format("(UNCHANGEDSINCE %.0f) ", opts.unchanged_since) end
@@ -225,9 +225,9 @@ end
 --- Copies messages into another mailbox.
 -- @return { uid_validity, from = { uids }, to = { uids } }, empty where the server has no UIDPLUS. nil and a refusal
 function METHODS.copy(state, messages, mailbox, opts)
-  local set = arguments.set(1, "copy", messages, 1)
-  mailbox = arguments.mailbox(state, 2, "copy", "mailbox", mailbox, 1)
-  opts = options(3, "copy", opts, COPY, 1)
+  local set = arguments.set(1, "copy", messages)
+  mailbox = arguments.mailbox(state, 2, "copy", "mailbox", mailbox)
+  opts = options(3, "copy", opts, COPY)
   if set == "" then return clients.hash{} end
   return state:call("copy", opts.timeout, copy, "COPY", set, mailbox, opts)
 end
@@ -235,9 +235,9 @@ end
 --- Moves messages into another mailbox. A server without MOVE copies them, and deletes those that were copied and no others (UIDPLUS).
 -- @return as `copy`. nil and a refusal; "UNSUPPORTED" where the server has neither
 function METHODS.move(state, messages, mailbox, opts)
-  local set = arguments.set(1, "move", messages, 1)
-  mailbox = arguments.mailbox(state, 2, "move", "mailbox", mailbox, 1)
-  opts = options(3, "move", opts, COPY, 1)
+  local set = arguments.set(1, "move", messages)
+  mailbox = arguments.mailbox(state, 2, "move", "mailbox", mailbox)
+  opts = options(3, "move", opts, COPY)
   if set == "" then return clients.hash{} end
   return state:call("move", opts.timeout, function()
     local has = state.capabilities
@@ -267,8 +267,8 @@ local EXPUNGE = { timeout = "seconds" }
 function METHODS.expunge(state, messages, opts)
   -- An empty list is what a search found, and no options: it deletes nothing.
   if type(messages) == "table" and rawget(messages, "timeout") ~= nil and opts == nil then messages, opts = nil, messages end
-  local set = messages ~= nil and arguments.set(1, "expunge", messages, 1) or nil
-  opts = options(2, "expunge", opts, EXPUNGE, 1)
+  local set = messages ~= nil and arguments.set(1, "expunge", messages) or nil
+  opts = options(2, "expunge", opts, EXPUNGE)
   if set == "" then return clients.array{} end
   return state:call("expunge", opts.timeout, function()
     if set and not (state.capabilities.UIDPLUS or state.capabilities.IMAP4REV2) then
@@ -294,12 +294,12 @@ local APPEND = {
 --- What pours a message into the channel, and its size. Lines must end in CRLF: what ends in LF alone is the caller's own.
 local function source(message, size)
   if type(message) == "string" then
-    if find(message, "%z") then bad(2, "append", "message contains a NUL", 2) end
+    if find(message, "%z") then bad(2, "append", "message contains a NUL") end
     return { literal = message }
   end
   local read
   if type(message) == "function" then
-    if not size then bad(3, "append", "size is missing: the number of bytes that the function returns", 2) end
+    if not size then bad(3, "append", "size is missing: the number of bytes that the function returns") end
     read = function() return message() end
   elseif clients.is_file(message) then
     if not size then
@@ -308,13 +308,13 @@ local function source(message, size)
       if here then last, why = message:seek("end") end
       if last then here, why = message:seek("set", here) end
       if not (here and last) then
-        bad(3, "append", "size is missing: the number of bytes of the file, which cannot seek (" .. tostring(why) .. ")", 2)
+        bad(3, "append", "size is missing: the number of bytes of the file, which cannot seek (" .. tostring(why) .. ")")
       end
       size = last - here
     end
     read = function(left) return message:read(min(left, commands.PIECE)) end
   else
-    bad(2, "append", "message must be a string, an open file or a function, got " .. show(message), 2)
+    bad(2, "append", "message must be a string, an open file or a function, got " .. show(message))
   end
   return {
     size = size,
@@ -335,16 +335,16 @@ end
 -- opts: flags, date (Unix time), size, timeout
 -- @return { uid_validity, uid }, empty where the server has no UIDPLUS. nil and a refusal: "TRYCREATE" where there is no such mailbox
 function METHODS.append(state, mailbox, message, opts)
-  mailbox = arguments.mailbox(state, 1, "append", "mailbox", mailbox, 1)
-  opts = options(3, "append", opts, APPEND, 1)
+  mailbox = arguments.mailbox(state, 1, "append", "mailbox", mailbox)
+  opts = options(3, "append", opts, APPEND)
   local pieces = { "APPEND ", mailbox }
   local before = " "
   if opts.flags ~= nil then
-    before = before .. arguments.flags(3, "append", opts.flags, 1) .. " "
+    before = before .. arguments.flags(3, "append", opts.flags) .. " "
   elseif state.accepts_utf8 then
     before = before .. "() " -- Courier knows UTF8 only behind flags
   end
-  if opts.date ~= nil then before = before .. arguments.date_time(3, "append", "date", opts.date, 1) .. " " end
+  if opts.date ~= nil then before = before .. arguments.date_time(3, "append", "date", opts.date) .. " " end
   local from = source(message, opts.size)
   pieces[3] = before
   pieces[4] = from
