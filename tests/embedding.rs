@@ -388,3 +388,33 @@ fn every_file_of_lua_compiles_on_this_lua() {
     walk(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("lua"), &lua, &mut count, &mut wrong);
     assert!(wrong.is_empty() && count > 50, "{count} files: {}", wrong.join("\n"));
 }
+
+/// The state's allocator says no while Lua copies what was received: the socket lets go of its buffer, and keeps what is in it.
+#[test]
+fn a_socket_outlives_a_string_that_there_is_no_memory_for() {
+    let (state, net) = state(&["--allow-net=127.0.0.1", "--allow-listen=127.0.0.1:0"]);
+    let net = net.unwrap();
+    let ready = function(
+        &state,
+        "local net = ...
+         require('caspian.net.compat').install(net)
+         local listener = net.tcp_listen('127.0.0.1', 0)
+         local sent = ('x'):rep(60000)
+         local function pair(client, ...) local server = listener:accept() server:send_all(sent) server:close() return client, ... end
+         CORE = pair(net.tcp('127.0.0.1', listener.local_port))
+         DROP_IN = pair(require('socket').connect('127.0.0.1', listener.local_port))",
+    );
+    lua::call::<()>(&state, &ready, &net).unwrap();
+    for (name, method) in [("CORE", "recv_exact"), ("DROP_IN", "receive")] {
+        let code = format!("return {name}:{method}(...)");
+        let read = function(&state, &code);
+        assert_eq!(lua::call::<String>(&state, &read, 1).unwrap(), "x");
+        // Nothing is left that could be collected for it.
+        state.gc_collect().unwrap();
+        state.set_memory_limit(state.used_memory() + 20_000).unwrap();
+        let refused = lua::call::<String>(&state, &read, 50_000).unwrap_err();
+        state.set_memory_limit(0).unwrap();
+        assert!(refused.to_string().contains("not enough memory"), "{name}: {refused}");
+        assert_eq!(lua::call::<String>(&state, &read, 59_999).unwrap(), "x".repeat(59_999), "{name}");
+    }
+}

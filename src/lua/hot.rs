@@ -9,8 +9,9 @@
 use super::{
     answer, signals,
     socket::{Call, Reply, Socket},
-    stack::{bytes, refuse},
-    userdata::{Classes, OWN, held, share},
+    stack::{bytes, push_front, refuse},
+    turns::Buffered,
+    userdata::{Classes, OWN, finalized, held, share},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -61,11 +62,8 @@ enum Outcome {
     Nil,
     True,
     Count(usize),
-    /// Bytes of the socket's buffer, which is pinned.
-    Span {
-        start: *const u8,
-        length: usize,
-    },
+    /// The front of the socket's buffer, and the turn it is of.
+    Front(u64, *const [u8]),
     Raise,
 }
 
@@ -81,12 +79,12 @@ unsafe fn outcome(socket: *const Socket, call: &Call<'_>, run: fn(&Socket, &Call
             Reply::Nil => Outcome::Nil,
             Reply::True => Outcome::True,
             Reply::Count(count) => Outcome::Count(count),
-            Reply::Front(length) => match socket.pin(length) {
+            Reply::Front(length) => match socket.front(length) {
                 // No block keeps the buffer for Lua to copy from.
                 Some(_) if Rc::strong_count(&socket) == 1 => {
                     return Err(Error::new(Kind::Closed, "the socket was closed by another call"));
                 }
-                Some(bytes) => Outcome::Span { start: bytes.cast(), length: bytes.len() },
+                Some((turn, bytes)) => Outcome::Front(turn, bytes),
                 None => return Err(Error::internal("the buffer is shorter than promised")),
             },
         })
@@ -104,37 +102,63 @@ unsafe fn invoke(
     parse: unsafe fn(*mut ffi::lua_State, &mut Call<'_>),
     run: fn(&Socket, &Call<'_>) -> Result<Reply>,
 ) -> c_int {
-    // SAFETY: the caller's condition. Between `outcome` and the return only plain data is held, and the span is one of a pinned buffer that a
-    // block owns.
+    // SAFETY: the caller's condition. Between `outcome` and the return only plain data is held, and no Lua runs between it and `push_front`.
     unsafe {
-        let wrong = c"call it with a colon, on a tcp, ssl or unix socket";
-        if held::<Socket>(state, 1).0.is_null() {
-            refuse(state, 1, wrong);
-        }
+        let mut at = finalized();
+        let mut socket = socket_at(state);
         let mut call = Call::default();
         parse(state, &mut call);
-        // Again: to make a string of a number, Lua 5.1 may run a finalizer that takes the socket.
-        let (socket, _) = held::<Socket>(state, 1);
-        if socket.is_null() {
-            refuse(state, 1, wrong);
-        }
-        match outcome(socket, &call, run) {
-            Outcome::Nil => ffi::lua_pushnil(state),
-            Outcome::True => ffi::lua_pushboolean(state, 1),
-            Outcome::Count(count) => ffi::lua_pushinteger(state, count as ffi::lua_Integer),
-            Outcome::Span { start, length } => {
-                ffi::lua_pushlstring(state, start.cast(), length);
-                (*socket).unpin(length);
+        loop {
+            socket = still(state, socket, &mut at);
+            match outcome(socket, &call, run) {
+                Outcome::Nil => ffi::lua_pushnil(state),
+                Outcome::True => ffi::lua_pushboolean(state, 1),
+                Outcome::Count(count) => ffi::lua_pushinteger(state, count as ffi::lua_Integer),
+                Outcome::Front(turn, bytes) => {
+                    push_front(state, socket, bytes);
+                    socket = still(state, socket, &mut at);
+                    if !(*socket).taken(turn, bytes.len()) {
+                        // A finalizer of the script's has used the socket meanwhile: it came first.
+                        ffi::lua_settop(state, -2);
+                        continue;
+                    }
+                }
+                Outcome::Raise => {
+                    signals::raise(state);
+                    ffi::lua_pushvalue(state, OWN);
+                    ffi::lua_call(state, 0, 2);
+                    ffi::lua_error(state);
+                }
             }
-            Outcome::Raise => {
-                signals::raise(state);
-                ffi::lua_pushvalue(state, OWN);
-                ffi::lua_call(state, 0, 2);
-                ffi::lua_error(state);
-            }
+            return 1;
         }
     }
-    1
+}
+
+/// The socket at 1; raises where there is none.
+///
+/// # Safety
+/// As of [`invoke`].
+unsafe fn socket_at(state: *mut ffi::lua_State) -> *const Socket {
+    // SAFETY: the caller's condition.
+    unsafe {
+        let (socket, _) = held::<Socket>(state, 1);
+        if socket.is_null() {
+            refuse(state, 1, c"call it with a colon, on a tcp, ssl or unix socket");
+        }
+        socket
+    }
+}
+
+/// The same, after Lua may have run a finalizer that takes it: nothing was finalized since `at`, or it is looked for again.
+unsafe fn still(state: *mut ffi::lua_State, socket: *const Socket, at: &mut usize) -> *const Socket {
+    let now = finalized();
+    if now == *at {
+        return socket;
+    }
+    *at = now;
+    // SAFETY: as of `socket_at`.
+    unsafe { socket_at(state) }
 }
 
 unsafe extern "C-unwind" fn send(state: *mut ffi::lua_State) -> c_int {

@@ -43,6 +43,7 @@ mod signals;
 mod socket;
 mod sockets;
 mod stack;
+mod turns;
 mod userdata;
 mod websocket;
 mod within;
@@ -123,6 +124,7 @@ pub fn core(lua: &Lua) -> mlua::Result<Table> {
     reserve::keep();
     signals::remember(lua)?;
     farewell(lua)?;
+    stack::prepare(lua)?;
     kinds::register(lua)?;
     let core = lua.create_table()?;
     core.raw_set("version", env!("CARGO_PKG_VERSION"))?;

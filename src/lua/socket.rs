@@ -3,7 +3,13 @@
 //! One value serves all classes; the metatable decides which methods a script can reach. Pure Rust: the Lua values
 //! are made in `userdata`, and its methods in `hot` and in the binding beside it.
 
-use super::{capability::Capability, server::Serving, signals, userdata::Held};
+use super::{
+    capability::Capability,
+    server::Serving,
+    signals,
+    turns::{self, Buffered, Turns},
+    userdata::Held,
+};
 use crate::{
     client::websocket::WebSocket,
     conn::{Conn, MAX_LINE},
@@ -14,7 +20,7 @@ use crate::{
     zone,
 };
 use std::{
-    cell::{Cell, OnceCell, Ref, RefCell, RefMut},
+    cell::{Cell, OnceCell, Ref, RefMut},
     ffi::CStr,
     net::SocketAddr,
     rc::Rc,
@@ -26,11 +32,7 @@ pub const RECV: usize = 64 * 1024;
 
 /// A socket of any class.
 pub struct Socket {
-    item: RefCell<Item>,
-    /// Lua is copying from the buffer: nothing else may touch it (`userdata`: Pins).
-    pinned: Cell<bool>,
-    /// It was closed meanwhile, or while a call waits: it is when that is over.
-    ended: Cell<bool>,
+    turns: Turns<Item>,
     timeout: Cell<Option<Duration>>,
     /// This end's address as it was when the socket was closed.
     last: OnceCell<Box<Option<SocketAddr>>>,
@@ -73,12 +75,14 @@ impl Held for Socket {
     const OPEN: bool = false;
 
     fn is_pinned(&self) -> bool {
-        self.pinned.get()
+        self.turns.is_pinned()
     }
 }
 
 /// What a socket holds; nothing once it is closed.
+#[derive(Default)]
 pub enum Item {
+    #[default]
     Closed,
     Stream(Conn),
     Udp(Udp),
@@ -99,6 +103,16 @@ impl Item {
             Item::Server(serving) => Ok(serving.0.local()),
             Item::Closed => Ok(None),
         }
+    }
+}
+
+impl turns::Item for Item {
+    fn stream(&self) -> Option<&Conn> {
+        if let Item::Stream(conn) = self { Some(conn) } else { None }
+    }
+
+    fn stream_mut(&mut self) -> Option<&mut Conn> {
+        if let Item::Stream(conn) = self { Some(conn) } else { None }
     }
 }
 
@@ -124,9 +138,7 @@ pub enum Reply {
 impl Socket {
     pub fn new(cap: Rc<Capability>, kind: Class, item: Item, host: &str, port: Option<u16>) -> Socket {
         Socket {
-            item: RefCell::new(item),
-            pinned: Cell::new(false),
-            ended: Cell::new(false),
+            turns: Turns::new(item),
             timeout: Cell::new(Some(DEFAULT)),
             last: OnceCell::new(),
             cap,
@@ -140,17 +152,14 @@ impl Socket {
     pub fn item(&self) -> Result<RefMut<'_, Item>> {
         self.cap.net.alive()?;
         self.sweep();
-        match self.item.try_borrow_mut() {
-            Ok(item) if !self.pinned.get() => Ok(item),
-            _ => Err(Error::new(Kind::Socket, "the socket is in use by another call")),
-        }
+        self.turns.item().ok_or_else(busy)
     }
 
     /// The socket's item, to look at.
     pub fn look(&self) -> Result<Ref<'_, Item>> {
         self.cap.net.alive()?;
         self.sweep();
-        self.item.try_borrow().map_err(|_| Error::new(Kind::Socket, "the socket is in use by another call"))
+        self.turns.look().ok_or_else(busy)
     }
 
     /// Runs `act` on the connection; its errors learn which call and which peer.
@@ -198,7 +207,7 @@ impl Socket {
     }
 
     fn bound(&self) -> Option<SocketAddr> {
-        match &*self.item.try_borrow().ok()? {
+        match &*self.turns.look()? {
             Item::Listener(listener) => listener.local().ok()?,
             Item::TlsListener(listener) => listener.listener().local().ok()?,
             Item::Udp(udp) => udp.local().ok()?,
@@ -209,25 +218,23 @@ impl Socket {
 
     /// What has ended a call, where that is a handler of a signal that closed the socket.
     pub fn ending(&self, error: Error, op: &str) -> Error {
-        let error = if error.is_interruption() && self.ended.get() { closed(op) } else { error };
+        let error = if error.is_interruption() && self.turns.is_ending() { closed(op) } else { error };
         self.sweep();
         error
     }
 
     /// Closes it. Fine more than once, and while a call has it in its hands.
     pub fn close(&self) {
-        self.ended.set(true);
+        self.turns.end();
         self.sweep();
-        if self.ended.get() {
+        if self.turns.is_ending() {
             signals::closed_in_use();
         }
     }
 
     /// Closes it if that was asked for and nobody has it in his hands.
     fn sweep(&self) {
-        if self.ended.get() && !self.pinned.get() && self.item.try_borrow_mut().is_ok() {
-            self.ended.set(false);
-            let item = self.take();
+        if let Some(item) = self.turns.ended() {
             if let Ok(local) = item.local() {
                 let _ = self.last.set(Box::new(local));
             }
@@ -250,8 +257,8 @@ impl Socket {
 
     pub fn is_open(&self) -> bool {
         self.cap.net.is_alive()
-            && !self.ended.get()
-            && self.item.try_borrow().is_ok_and(|item| match &*item {
+            && !self.turns.is_ending()
+            && self.turns.look().is_some_and(|item| match &*item {
                 Item::Closed => false,
                 Item::WebSocket(ws) => ws.is_open(),
                 _ => true,
@@ -260,18 +267,12 @@ impl Socket {
 
     /// Takes the item out, leaving the socket closed. One that is in use gives nothing away.
     pub fn take(&self) -> Item {
-        match self.item.try_borrow_mut() {
-            Ok(mut item) if !self.pinned.get() => std::mem::replace(&mut *item, Item::Closed),
-            _ => Item::Closed,
-        }
+        self.turns.item().map(|mut item| std::mem::take(&mut *item)).unwrap_or_default()
     }
 
     /// Puts back what [`take`](Self::take) took. A pinned socket gave nothing away, and keeps what it has.
     pub fn put(&self, item: Item) {
-        if self.pinned.get() {
-            return;
-        }
-        if let Ok(mut place) = self.item.try_borrow_mut() {
+        if let Some(mut place) = self.turns.item() {
             *place = item;
         }
     }
@@ -289,26 +290,6 @@ impl Socket {
     pub fn deadline(&self, own: Option<Option<Duration>>) -> Result<Deadline> {
         check_block("called too late")?;
         Ok(Deadline::new(own.unwrap_or(self.timeout.get())))
-    }
-
-    /// The first `length` bytes of the buffer, pinned until [`unpin`](Self::unpin).
-    pub fn pin(&self, length: usize) -> Option<*const [u8]> {
-        let item = self.item.try_borrow().ok()?;
-        let Item::Stream(conn) = &*item else { return None };
-        let bytes: *const [u8] = conn.buffered().get(..length)?;
-        self.pinned.set(true);
-        Some(bytes)
-    }
-
-    /// Lua has its copy: takes the bytes from the buffer.
-    pub fn unpin(&self, length: usize) {
-        self.pinned.set(false);
-        if let Ok(mut item) = self.item.try_borrow_mut()
-            && let Item::Stream(conn) = &mut *item
-        {
-            conn.consume(length);
-        }
-        self.sweep();
     }
 
     pub fn send(&self, call: &Call<'_>) -> Result<Reply> {
@@ -333,6 +314,26 @@ impl Socket {
         let exact = |conn: &mut Conn| conn.exact(call.count, &self.deadline(call.timeout)?);
         self.stream("recv_exact", exact).map(|()| Reply::Front(call.count))
     }
+}
+
+impl Buffered for Socket {
+    fn front(&self, length: usize) -> Option<(u64, *const [u8])> {
+        self.turns.front(length)
+    }
+
+    fn pin(&self, on: bool) {
+        self.turns.pin(on);
+    }
+
+    fn taken(&self, turn: u64, count: usize) -> bool {
+        let done = self.turns.taken(turn, count);
+        self.sweep();
+        done
+    }
+}
+
+fn busy() -> Error {
+    Error::new(Kind::Socket, "the socket is in use by another call")
 }
 
 fn closed(op: &str) -> Error {

@@ -1,11 +1,12 @@
 //! Arguments and results on Lua's stack, for the files that speak its C API (`userdata` has their invariants).
 #![allow(unsafe_code)]
 
-use super::{answer::NO_MEMORY, signals};
-use mlua::ffi;
+use super::{answer::NO_MEMORY, signals, turns::Buffered};
+use mlua::{Lua, ffi};
 use std::{
-    ffi::{CStr, c_int},
-    slice,
+    ffi::{CStr, c_int, c_void},
+    mem::MaybeUninit,
+    ptr, slice,
 };
 
 /// Pushes a whole number. Before Lua 5.3, and in LuaJIT, `lua_Integer` is as wide as a pointer, and numbers are doubles: what does not fit
@@ -31,6 +32,82 @@ pub unsafe fn push_bytes(state: *mut ffi::lua_State, bytes: &[u8]) {
     // SAFETY: the caller's condition; Lua copies the bytes.
     unsafe {
         ffi::lua_pushlstring(state, bytes.as_ptr().cast(), bytes.len());
+    }
+}
+
+/// Finalizers run before a string is made, and may do anything to what it is made of; later Luas run them when it stands.
+const EARLY: bool = cfg!(any(feature = "lua51", feature = "lua52", feature = "luajit"));
+/// What is copied twice there: a protected call costs more than this.
+const SMALL: usize = 1024;
+
+/// Pushes a copy of `bytes`, the front of `from`'s buffer. What Lua raises leaves `from` as it was. Afterwards `from` may be finalized, or have
+/// been in other hands: [`Buffered::taken`] tells.
+///
+/// # Safety
+/// State, with room for four values; a block owns `from`, and the turn of the front is not over.
+pub unsafe fn push_front<T: Buffered + ?Sized>(state: *mut ffi::lua_State, from: *const T, bytes: *const [u8]) {
+    let (start, length) = (bytes.cast::<u8>(), bytes.len());
+    // SAFETY: the caller's condition. Nothing that has a destructor is held; a pinned buffer stays, and so does a pinned value.
+    unsafe {
+        if !EARLY {
+            ffi::lua_pushlstring(state, start.cast(), length);
+        } else if length <= SMALL {
+            let mut copy = MaybeUninit::<[u8; SMALL]>::uninit();
+            ptr::copy_nonoverlapping(start, copy.as_mut_ptr().cast(), length);
+            ffi::lua_pushlstring(state, copy.as_ptr().cast(), length);
+        } else {
+            (*from).pin(true);
+            let made = protected(state, 1, &mut |state| _ = ffi::lua_pushlstring(state, start.cast(), length));
+            (*from).pin(false);
+            if !made {
+                ffi::lua_error(state);
+            }
+        }
+    }
+}
+
+/// What [`protected`] runs. Holds plain data where it calls Lua (`userdata`: Jumps).
+pub type Act<'a> = &'a mut dyn FnMut(*mut ffi::lua_State);
+
+/// Its address is the registry's key of the C function that [`protected`] calls.
+static KEY: u8 = 0;
+
+fn key() -> *const c_void {
+    (&raw const KEY).cast()
+}
+
+/// Makes ready what [`protected`] needs, which raises nothing itself.
+pub fn prepare(lua: &Lua) -> mlua::Result<()> {
+    // SAFETY: runs protected; plain data only.
+    unsafe {
+        lua.exec_raw((), |state| {
+            ffi::lua_pushcclosure(state, run, 0);
+            ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, key());
+        })
+    }
+}
+
+unsafe extern "C-unwind" fn run(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: only `protected` calls it.
+    unsafe {
+        let act = ffi::lua_touserdata(state, 2).cast::<Act<'_>>();
+        (*act)(state);
+        ffi::lua_gettop(state) - 2
+    }
+}
+
+/// Calls `act` protected: it finds the value of `index`, which does not count from the top, at 1, and what it leaves above 2 is left on the stack. False if Lua has raised: then the
+/// error is on the stack. Raises nothing.
+///
+/// # Safety
+/// State, with room for three values and the results.
+pub unsafe fn protected(state: *mut ffi::lua_State, index: c_int, mut act: Act<'_>) -> bool {
+    // SAFETY: the caller's condition; `act` lives as long as the call.
+    unsafe {
+        ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, key());
+        ffi::lua_pushvalue(state, index);
+        ffi::lua_pushlightuserdata(state, (&raw mut act).cast());
+        ffi::lua_pcall(state, 2, ffi::LUA_MULTRET, 0) == ffi::LUA_OK
     }
 }
 

@@ -15,12 +15,15 @@
 //! - *Calls.* A call that may wait keeps a count of its own ([`share`]): meanwhile a signal's handler or a finalizer may run, and a script's may
 //!   call ours by hand on what is in use. It takes its count out of the block, and the value ends with the call.
 //! - *Sharing.* What is held is lent as `&T` alone. A hook, a finalizer or a callback may run anywhere and come back to the same value: it meets
-//!   `Cell`s, and `RefCell`s that refuse it (`Socket::item`, `Slot::item`).
+//!   `Cell`s, and `RefCell`s that refuse it (`turns`).
 //! - *Jumps.* Lua raises by `longjmp`, which skips Rust's destructors. A frame that calls a function of Lua that may raise holds plain data
 //!   only: what has a destructor lives and dies in a call that asks nothing of Lua, and what leaves it is owned through a raw pointer.
 //! - *Panics.* No panic leaves a C function: it is caught where everything with a destructor lives (`panics`).
-//! - *Pins.* Lua copies from a socket's buffer while it is pinned. A pinned value refuses every other use and is not finalized: Lua 5.1 may run
-//!   a finalizer while it makes a string, and a script may call ours by hand.
+//! - *Owing.* What is owned through a raw pointer while Lua may raise is pushed in a protected call ([`stack::protected`](super::stack::protected)),
+//!   and dropped after it, whatever came of it.
+//! - *Pins.* Lua copies from a socket's buffer while nobody else has it ([`stack::push_front`](super::stack::push_front)). Where Lua may run a
+//!   finalizer before it copies, and a script's may call ours by hand, the buffer is pinned during a protected call: a pinned value refuses
+//!   every other use and is not finalized.
 //! - *State.* The `unsafe fn`s of these files have one condition, beside what their own lines say: `state` is a live Lua state, as Lua hands it
 //!   to a C function, with the arguments of the call on its stack.
 #![allow(unsafe_code)]
@@ -34,6 +37,7 @@ use std::{
     ptr::{self, NonNull},
     rc::Rc,
     slice,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// A type whose values Lua may hold.
@@ -371,6 +375,14 @@ pub unsafe fn become_class<T: Held>(state: *mut ffi::lua_State, index: c_int, cl
     }
 }
 
+/// How many values were finalized in this process.
+static FINALIZED: AtomicUsize = AtomicUsize::new(0);
+
+/// The same number as before says that what [`held`] answered before is still there.
+pub fn finalized() -> usize {
+    FINALIZED.load(Ordering::Relaxed)
+}
+
 unsafe extern "C-unwind" fn finalize<T: Held>(state: *mut ffi::lua_State) -> c_int {
     // SAFETY: `add` made the function. Ownership: the pointer is out of the block before what it points to is dropped.
     unsafe {
@@ -378,6 +390,7 @@ unsafe extern "C-unwind" fn finalize<T: Held>(state: *mut ffi::lua_State) -> c_i
             let held = block.read();
             if !held.is_null() && !(*held).is_pinned() {
                 block.write(ptr::null());
+                FINALIZED.fetch_add(1, Ordering::Relaxed);
                 // A panic of a destructor must not cross into the collector.
                 contained(|| {
                     let value = Rc::from_raw(held);

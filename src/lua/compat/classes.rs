@@ -13,10 +13,10 @@ use crate::{
     compat::bsd::Bare,
     lua::{
         signals,
-        stack::{bytes, push_bytes, push_integer, refuse},
+        stack::{bytes, protected, push_bytes, push_integer, refuse},
         userdata::{Classes, Held, METATABLES, OWN, become_class, give, held, share},
     },
-    panics::quietly,
+    panics::{contained, quietly},
 };
 use mlua::{LightUserData, Lua, ffi};
 use std::{
@@ -115,15 +115,15 @@ pub(super) unsafe fn object_at(state: *mut ffi::lua_State, classes: u16) -> (*co
 }
 
 /// What a method leaves, as plain data (Jumps).
-#[derive(Clone, Copy)]
 pub(super) enum Plain {
     Nil,
     Bool(bool),
     Number(f64),
     Integer(i64),
     Fixed(&'static str),
-    /// Came from `Box::into_raw`, and is freed once Lua has its copy.
+    /// Came from `Box::into_raw`.
     Own(*mut [u8]),
+    /// Came from `Rc::into_raw`; null once Lua has it.
     Object(*const Object, Class),
     Linger(bool, i64),
 }
@@ -139,9 +139,38 @@ impl Plain {
     pub(super) fn own(bytes: Vec<u8>) -> Plain {
         Plain::Own(Box::into_raw(bytes.into_boxed_slice()))
     }
+
+    /// Drops what it owns still.
+    fn end(&mut self) {
+        // SAFETY: the pointers came from `Box::into_raw` and `Rc::into_raw`, and nobody uses them any more.
+        contained(|| unsafe {
+            match std::mem::replace(self, Plain::Nil) {
+                Plain::Own(bytes) => drop(Box::from_raw(bytes)),
+                Plain::Object(object, _) if !object.is_null() => drop(Rc::from_raw(object)),
+                _ => (),
+            }
+        });
+    }
 }
 
-#[derive(Clone, Copy)]
+/// Pushes the values, and drops what they own still: also where Lua raises, which is raised then (Owing).
+///
+/// # Safety
+/// State; the running function is one of [`classes`] where an object is among them.
+pub(super) unsafe fn push_all(state: *mut ffi::lua_State, values: &mut [Plain]) {
+    // SAFETY: the caller's condition. Nothing else that has a destructor is held.
+    unsafe {
+        if !values.iter().any(|value| matches!(value, Plain::Own(_) | Plain::Object(..))) {
+            return values.iter_mut().for_each(|value| push(state, METATABLES, value));
+        }
+        let done = protected(state, METATABLES, &mut |state| values.iter_mut().for_each(|value| push(state, 1, value)));
+        values.iter_mut().for_each(Plain::end);
+        if !done {
+            ffi::lua_error(state);
+        }
+    }
+}
+
 enum Ending {
     Values(usize),
     Argument(usize, Plain),
@@ -156,7 +185,7 @@ struct Done {
 
 impl Done {
     fn fail(fail: Fail) -> Done {
-        let mut values = [Plain::Nil; 4];
+        let mut values = [const { Plain::Nil }; 4];
         let ending = match fail {
             Fail::Message(why) => {
                 values[1] = Plain::text(why.text());
@@ -178,7 +207,7 @@ fn caught(run: impl FnOnce() -> Outcome<Answer>) -> Done {
     match quietly(run).unwrap_or_else(panicked) {
         Err(fail) => Done::fail(fail),
         Ok(answer) => {
-            let mut values = [Plain::Nil; 4];
+            let mut values = [const { Plain::Nil }; 4];
             let count = answer.values.len().min(values.len());
             for (place, value) in values.iter_mut().zip(answer.values) {
                 *place = match value {
@@ -197,24 +226,21 @@ fn caught(run: impl FnOnce() -> Outcome<Answer>) -> Done {
     }
 }
 
-/// Pushes what a method leaves.
+/// Pushes what a method leaves. What it owns is [`push_all`]'s.
 ///
 /// # Safety
-/// State; the running function is one of [`classes`] where it is an object. What is owned is the caller's to give.
-pub(super) unsafe fn push(state: *mut ffi::lua_State, value: Plain) {
+/// State; the metatables of the drop-in's objects stand at `list` where it is one.
+unsafe fn push(state: *mut ffi::lua_State, list: c_int, value: &mut Plain) {
     // SAFETY: the caller's condition. `Own` came from `Box::into_raw`, and `Object` from `Rc::into_raw`.
     unsafe {
-        match value {
+        match *value {
             Plain::Nil => ffi::lua_pushnil(state),
             Plain::Bool(on) => ffi::lua_pushboolean(state, on.into()),
             Plain::Number(number) => ffi::lua_pushnumber(state, number),
             Plain::Integer(number) => push_integer(state, number),
             Plain::Fixed(text) => push_bytes(state, text.as_bytes()),
-            Plain::Own(bytes) => {
-                ffi::lua_pushlstring(state, bytes.cast_const().cast(), bytes.len());
-                drop(Box::from_raw(bytes));
-            }
-            Plain::Object(mut object, class) => give(state, METATABLES, class as usize, &mut object),
+            Plain::Own(bytes) => _ = ffi::lua_pushlstring(state, bytes.cast_const().cast(), bytes.len()),
+            Plain::Object(ref mut object, class) => give(state, list, class as usize, object),
             Plain::Linger(on, seconds) => {
                 ffi::lua_createtable(state, 0, 2);
                 ffi::lua_pushboolean(state, on.into());
@@ -290,7 +316,7 @@ unsafe extern "C-unwind" fn cold(state: *mut ffi::lua_State) -> c_int {
         if object.is_null() {
             refuse(state, 1, method.expected);
         }
-        let done = caught(|| {
+        let mut done = caught(|| {
             let Some(object) = share(object) else { return panicked() };
             (method.run)(&object, class, &args)
         });
@@ -299,13 +325,11 @@ unsafe extern "C-unwind" fn cold(state: *mut ffi::lua_State) -> c_int {
         }
         match done.ending {
             Ending::Values(count) => {
-                for value in done.values.iter().take(count) {
-                    push(state, *value);
-                }
+                push_all(state, done.values.get_mut(..count).unwrap_or_default());
                 count as c_int
             }
             Ending::Argument(index, message) => {
-                push(state, message);
+                push_all(state, &mut [message]);
                 ffi::luaL_argerror(state, index as c_int, ffi::lua_tostring(state, -1))
             }
             Ending::Interrupted => interrupted(state),

@@ -4,15 +4,15 @@
 #![allow(unsafe_code)]
 
 use super::{
-    classes::{Plain, interrupted, object_at, push},
+    classes::{Plain, interrupted, object_at, push_all},
     messages::{Class, Fail},
     ssl::SslConn,
     stream::{Bytes, Got, Pattern, Streaming, part},
 };
 use crate::{
     lua::{
-        stack::{bytes, refuse},
-        userdata::{Classes, held, share},
+        stack::{bytes, push_front, refuse},
+        userdata::{Classes, finalized, held, share},
     },
     panics::quietly,
 };
@@ -111,7 +111,7 @@ unsafe fn send(state: *mut ffi::lua_State, find: Find) -> c_int {
             Plain::Bool(_) => interrupted(state),
             why => {
                 ffi::lua_pushnil(state);
-                push(state, why);
+                push_all(state, &mut [why]);
                 ffi::lua_pushnumber(state, last);
             }
         }
@@ -183,8 +183,9 @@ unsafe fn pattern(state: *mut ffi::lua_State) -> Pattern {
 
 /// `receive(pattern, prefix, maxsize, raw)`, of which a program of LuaSocket's knows two: the data; after a failure `nil`, why, and what there was.
 unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
-    // SAFETY: as in `send`. While the object is pinned, no finalizer takes it away, and its buffer stays where it is.
+    // SAFETY: as in `send`. No Lua runs between the call that tells of a front and `push_front`.
     unsafe {
+        let mut at = finalized();
         let mut object = find(state);
         let (mut wanted, mut have, mut max) = (Pattern::Line, 0, None);
         let top = ffi::lua_gettop(state);
@@ -193,7 +194,6 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
         }
         if top > 2 {
             ffi::luaL_optlstring(state, 3, c"".as_ptr(), &mut have);
-            object = find(state);
             if top > 3 && ffi::lua_type(state, 4) != ffi::LUA_TNIL {
                 max = Some(ffi::luaL_checknumber(state, 4).max(0.0) as usize);
             }
@@ -201,43 +201,58 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
                 wanted = Pattern::Raw;
             }
         }
-        if top < 3
-            && let Some((start, length, spent)) = (*object).quick(wanted)
-        {
-            ffi::lua_pushlstring(state, start.cast(), length);
-            (*object).unpin(spent);
+        loop {
+            object = still(state, object, find, &mut at);
+            if top < 3
+                && let Some((turn, bytes, spent)) = (*object).quick(wanted)
+            {
+                push_front(state, object, bytes);
+                object = still(state, object, find, &mut at);
+                if (*object).taken(turn, spent) {
+                    ffi::lua_pushnil(state);
+                    ffi::lua_pushnil(state);
+                    return 3;
+                }
+                // A finalizer of the script's has used the object meanwhile: it came first.
+                ffi::lua_settop(state, -2);
+                continue;
+            }
+            let Received { front, mut values } = received(object, wanted, have, max);
+            if let Plain::Bool(_) = values[1] {
+                interrupted(state);
+            }
+            let whole = matches!(values[1], Plain::Nil);
+            match &front {
+                None => push_all(state, &mut values),
+                Some(front) => {
+                    push_front(state, object, front.bytes);
+                    match whole {
+                        true => ffi::lua_pushnil(state),
+                        false => push_all(state, &mut values[1..]),
+                    }
+                }
+            }
+            if have > 0 {
+                ffi::lua_pushvalue(state, 3);
+                ffi::lua_pushvalue(state, -3);
+                ffi::lua_concat(state, 2);
+                ffi::lua_replace(state, -3);
+            }
             ffi::lua_pushnil(state);
-            ffi::lua_pushnil(state);
+            if !whole {
+                ffi::lua_insert(state, -3);
+                ffi::lua_insert(state, -2);
+            }
+            if let Some(front) = &front {
+                object = still(state, object, find, &mut at);
+                if !(*object).taken(front.turn, front.spent) {
+                    ffi::lua_settop(state, -4);
+                    continue;
+                }
+            }
             return 3;
         }
-        let got = received(object, wanted, have, max);
-        if let Plain::Bool(_) = got.why {
-            interrupted(state);
-        }
-        let whole = matches!(got.why, Plain::Nil);
-        if !whole {
-            ffi::lua_pushnil(state);
-            push(state, got.why);
-        }
-        if have > 0 {
-            ffi::lua_pushvalue(state, 3);
-        }
-        match got.own {
-            Plain::Own(_) => push(state, got.own),
-            _ => {
-                ffi::lua_pushlstring(state, got.start.cast(), got.length);
-                (*object).unpin(got.spent);
-            }
-        }
-        if have > 0 {
-            ffi::lua_concat(state, 2);
-        }
-        if whole {
-            ffi::lua_pushnil(state);
-            ffi::lua_pushnil(state);
-        }
     }
-    3
 }
 
 /// `send` and `receive` of TLS connections, by name.
@@ -248,21 +263,45 @@ pub fn ssl_methods(lua: &Lua, classes: &Classes<SslConn>) -> mlua::Result<[(&'st
     }
 }
 
-/// What `receive` got, as plain data: a span of the pinned buffer, or bytes of its own.
-struct Received {
-    start: *const u8,
-    length: usize,
-    spent: usize,
-    own: Plain,
-    why: Plain,
+/// The object, after Lua may have run a finalizer that takes it: nothing was finalized since `at`, or it is looked for again.
+///
+/// # Safety
+/// As of `find`, which found it.
+unsafe fn still(
+    state: *mut ffi::lua_State,
+    object: *const dyn Streaming,
+    find: Find,
+    at: &mut usize,
+) -> *const dyn Streaming {
+    let now = finalized();
+    if now == *at {
+        return object;
+    }
+    *at = now;
+    // SAFETY: the caller's condition.
+    unsafe { find(state) }
 }
 
-/// Waits for what is asked for. A span is one of a buffer that the block still owns.
+/// What `receive` got, as plain data.
+struct Received {
+    front: Option<Front>,
+    /// The bytes, where they are no front, and why it is not all. Beside a front nothing is owned.
+    values: [Plain; 2],
+}
+
+/// Of a buffer that the block still owns.
+struct Front {
+    turn: u64,
+    bytes: *const [u8],
+    spent: usize,
+}
+
+/// Waits for what is asked for.
 ///
 /// # Safety
 /// A block owns the object.
 unsafe fn received(object: *const dyn Streaming, pattern: Pattern, have: usize, max: Option<usize>) -> Received {
-    let own = |bytes, why| Received { start: ptr::null(), length: 0, spent: 0, own: Plain::own(bytes), why };
+    let own = |bytes, why| Received { front: None, values: [Plain::own(bytes), why] };
     let nothing = |why| own(Vec::new(), why);
     let done = quietly(|| {
         // SAFETY: the caller's condition; from here on the call owns it, too (Calls).
@@ -274,15 +313,20 @@ unsafe fn received(object: *const dyn Streaming, pattern: Pattern, have: usize, 
             return nothing(why);
         }
         match bytes {
-            Bytes::Front(length) => match object.pin(length) {
-                // Finalized by hand while the call waited: the buffer ends with the call.
-                // SAFETY: the span is the buffer's, which stands for as long as `object`.
-                Some(span) if Rc::strong_count(&object) == 1 => own(unsafe { (*span).to_vec() }, why),
-                Some(span) => Received { start: span.cast(), length: span.len(), spent, own: Plain::Nil, why },
+            Bytes::Front(length) => match object.front(length) {
+                // SAFETY: nobody has had the buffer since.
+                Some((turn, bytes)) => unsafe {
+                    // Finalized by hand while the call waited, and the buffer ends with the call; or two things would be owned.
+                    if Rc::strong_count(&object) == 1 || matches!(why, Plain::Own(_)) {
+                        let bytes = (*bytes).to_vec();
+                        object.spend(spent);
+                        return own(bytes, why);
+                    }
+                    Received { front: Some(Front { turn, bytes, spent }), values: [Plain::Nil, why] }
+                },
                 None => nothing(Plain::Fixed("internal error: the buffer is shorter than promised")),
             },
             Bytes::Own(bytes) => {
-                // Not `unpin`: what was refused because Lua copies from the buffer must not let go of it.
                 object.spend(spent);
                 own(bytes, why)
             }

@@ -14,6 +14,7 @@ use crate::{
     lua::{
         capability::{Capability, Ends},
         signals,
+        turns::{self, Buffered, Turns},
     },
 };
 use std::{
@@ -72,8 +73,10 @@ impl Ends for Home {
 }
 
 /// What a descriptor is.
+#[derive(Default)]
 pub enum Item {
     /// None: not made yet, closed, or given away.
+    #[default]
     None,
     Bare(Bare),
     /// A stream, or what will be one when its connection stands.
@@ -90,32 +93,33 @@ impl Item {
     }
 }
 
-/// A descriptor; objects that were given its number share it.
-pub struct Slot {
-    item: RefCell<Item>,
-    /// Lua is copying from the buffer: nothing else may touch it (`lua/userdata.rs`: Pins).
-    pinned: Cell<bool>,
-    /// It was to be closed meanwhile, and will be when Lua has its copy.
-    ended: Cell<bool>,
+impl turns::Item for Item {
+    fn stream(&self) -> Option<&Conn> {
+        if let Item::Stream(conn) = self { Some(conn) } else { None }
+    }
+
+    fn stream_mut(&mut self) -> Option<&mut Conn> {
+        if let Item::Stream(conn) = self { Some(conn) } else { None }
+    }
 }
+
+/// A descriptor; objects that were given its number share it.
+pub struct Slot(Turns<Item>);
 
 impl Slot {
     pub fn new(item: Item) -> Rc<Slot> {
-        Rc::new(Slot { item: RefCell::new(item), pinned: Cell::new(false), ended: Cell::new(false) })
+        Rc::new(Slot(Turns::new(item)))
     }
 
     /// The item, while it may be used: a hook or a finalizer may run anywhere.
     pub fn item(&self) -> Outcome<RefMut<'_, Item>> {
         self.sweep();
-        match self.item.try_borrow_mut() {
-            Ok(item) if !self.pinned.get() => Ok(item),
-            _ => fail(BUSY),
-        }
+        self.0.item().ok_or(Fail::Message(BUSY))
     }
 
     pub fn look(&self) -> Outcome<Ref<'_, Item>> {
         self.sweep();
-        self.item.try_borrow().map_err(|_| Fail::Message(BUSY))
+        self.0.look().ok_or(Fail::Message(BUSY))
     }
 
     /// The item; while a call has it in its hands nothing, and the slot is emptied after that.
@@ -123,7 +127,7 @@ impl Slot {
         match self.item() {
             Ok(mut item) => std::mem::replace(&mut *item, Item::None),
             Err(_) => {
-                self.ended.set(true);
+                self.0.end();
                 signals::closed_in_use();
                 Item::None
             }
@@ -132,18 +136,12 @@ impl Slot {
 
     /// Empties it if that was asked for and nobody has it in his hands.
     fn sweep(&self) {
-        if self.ended.get()
-            && !self.pinned.get()
-            && let Ok(mut item) = self.item.try_borrow_mut()
-        {
-            self.ended.set(false);
-            *item = Item::None;
-        }
+        drop(self.0.ended());
     }
 
     /// What has ended a call, where that is a handler of a signal that closed the socket.
     pub fn ending(&self, fail: Fail) -> Fail {
-        let closed = matches!(fail, Fail::Interrupted) && self.ended.get() && !signals::has_raised();
+        let closed = matches!(fail, Fail::Interrupted) && self.0.is_ending() && !signals::has_raised();
         self.sweep();
         if closed { Fail::Message(Why::Closed) } else { fail }
     }
@@ -154,33 +152,17 @@ impl Slot {
 
     /// True while Lua copies from the buffer.
     pub fn is_pinned(&self) -> bool {
-        self.pinned.get()
+        self.0.is_pinned()
     }
 
     /// See `Streaming::quick`.
-    pub fn quick(&self, pattern: Pattern) -> Option<(*const u8, usize, usize)> {
-        let item = self.item.try_borrow().ok()?;
-        let Item::Stream(conn) = &*item else { return None };
-        let bytes = conn.buffered();
-        let (length, spent) = if self.pinned.get() { None } else { easy(bytes, pattern) }?;
-        self.pinned.set(true);
-        Some((bytes.as_ptr(), length, spent))
-    }
-
-    /// The first `length` bytes of the stream's buffer, pinned until [`unpin`](Self::unpin).
-    pub fn pin(&self, length: usize) -> Option<*const [u8]> {
-        let item = self.item.try_borrow().ok()?;
-        let Item::Stream(conn) = &*item else { return None };
-        let bytes: *const [u8] = conn.buffered().get(..length)?;
-        self.pinned.set(true);
-        Some(bytes)
-    }
-
-    /// Lua has its copy: takes `count` bytes from the buffer.
-    pub fn unpin(&self, count: usize) {
-        self.pinned.set(false);
-        self.spend(count);
-        self.sweep();
+    pub fn quick(&self, pattern: Pattern) -> Option<(u64, *const [u8], usize)> {
+        let (length, spent) = match &*self.0.look()? {
+            Item::Stream(conn) if !self.0.is_pinned() => easy(conn.buffered(), pattern)?,
+            _ => return None,
+        };
+        let (turn, bytes) = self.0.front(length)?;
+        Some((turn, bytes, spent))
     }
 
     /// Takes `count` bytes from the buffer, unless Lua is copying from it.
@@ -190,6 +172,22 @@ impl Slot {
         {
             conn.consume(count);
         }
+    }
+}
+
+impl Buffered for Slot {
+    fn front(&self, length: usize) -> Option<(u64, *const [u8])> {
+        self.0.front(length)
+    }
+
+    fn pin(&self, on: bool) {
+        self.0.pin(on);
+    }
+
+    fn taken(&self, turn: u64, count: usize) -> bool {
+        let done = self.0.taken(turn, count);
+        self.sweep();
+        done
     }
 }
 
@@ -390,6 +388,7 @@ impl Object {
             }
         };
         self.attempt.take();
+        self.with_slot(|old| new.0.follow(&old.0));
         let old = self.slot.replace(new);
         if Rc::strong_count(&old) == 1 && old.number() >= 0 {
             match self.home.native {

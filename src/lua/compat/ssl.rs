@@ -14,7 +14,10 @@ use crate::{
     conn::Conn,
     deadline::uptime,
     error::{Error, Kind},
-    lua::capability::{Capability, Ends},
+    lua::{
+        capability::{Capability, Ends},
+        turns::Buffered,
+    },
     tls::Tls,
     wire::Wire,
 };
@@ -343,7 +346,6 @@ impl Streaming for SslConn {
                 }
             }
         };
-        self.received.set(self.received.get() + got.spent as f64);
         got.why = got.why.map(|why| self.stopped(why));
         got
     }
@@ -363,15 +365,26 @@ impl Streaming for SslConn {
         (sent, why)
     }
 
-    fn pin(&self, length: usize) -> Option<*const [u8]> {
-        self.slot.pin(length)
-    }
-
-    fn unpin(&self, count: usize) {
-        self.slot.unpin(count);
-    }
-
     fn spend(&self, count: usize) {
         self.slot.spend(count);
+        self.received.set(self.received.get() + count as f64);
+    }
+}
+
+impl Buffered for SslConn {
+    fn front(&self, length: usize) -> Option<(u64, *const [u8])> {
+        self.slot.front(length)
+    }
+
+    fn pin(&self, on: bool) {
+        self.slot.pin(on);
+    }
+
+    fn taken(&self, turn: u64, count: usize) -> bool {
+        let done = self.slot.taken(turn, count);
+        if done {
+            self.received.set(self.received.get() + count as f64);
+        }
+        done
     }
 }

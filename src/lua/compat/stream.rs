@@ -7,6 +7,7 @@ use super::{
 use crate::{
     conn::Conn,
     deadline::{check_block, check_interrupt},
+    lua::turns::Buffered,
     wire::Want,
 };
 
@@ -65,21 +66,16 @@ pub fn room(pattern: Pattern, have: usize, max: Option<usize>) -> usize {
 }
 
 /// What `send` and `receive` are called on: a plain stream, or one in TLS.
-pub trait Streaming {
+pub trait Streaming: Buffered {
     /// `receive(pattern, prefix, maxsize)`: `have` is the length of the prefix, which counts towards both.
     fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got;
     /// Sends all of it: how much went, and why not more.
     fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>);
-    /// The answer of a `receive` that the buffer holds whole, pinned, if it is an easy one: where it is, how long, and how
-    /// much of the buffer is spent.
-    fn quick(&self, pattern: Pattern) -> Option<(*const u8, usize, usize)> {
+    /// The answer of a `receive` that the buffer holds whole, if it is an easy one: as of `front`, and how much of the buffer is spent.
+    fn quick(&self, pattern: Pattern) -> Option<(u64, *const [u8], usize)> {
         let _ = pattern;
         None
     }
-    /// The first `length` bytes of the buffer, pinned until [`unpin`](Self::unpin).
-    fn pin(&self, length: usize) -> Option<*const [u8]>;
-    /// Lua has its copy: takes `count` bytes from the buffer.
-    fn unpin(&self, count: usize);
     /// Takes `count` bytes from the buffer, unless it is pinned.
     fn spend(&self, count: usize);
 }
@@ -101,7 +97,6 @@ impl Streaming for Object {
                 _ => self.drain(pattern, have, room),
             }
         });
-        self.received.set(self.received.get() + got.spent as f64);
         match got.why {
             // What arrived stays, or has gone with the socket.
             Some(Fail::Interrupted) => Got::nothing(self.with_slot(|slot| slot.ending(Fail::Interrupted))),
@@ -125,23 +120,32 @@ impl Streaming for Object {
         (sent, why.map(|why| self.with_slot(|slot| slot.ending(why))))
     }
 
-    fn quick(&self, pattern: Pattern) -> Option<(*const u8, usize, usize)> {
+    fn quick(&self, pattern: Pattern) -> Option<(u64, *const [u8], usize)> {
         check_block("receive").ok()?;
-        let (start, length, spent) = self.with_slot(|slot| slot.quick(pattern))?;
-        self.received.set(self.received.get() + spent as f64);
-        Some((start, length, spent))
-    }
-
-    fn pin(&self, length: usize) -> Option<*const [u8]> {
-        self.with_slot(|slot| slot.pin(length))
-    }
-
-    fn unpin(&self, count: usize) {
-        self.with_slot(|slot| slot.unpin(count));
+        self.with_slot(|slot| slot.quick(pattern))
     }
 
     fn spend(&self, count: usize) {
         self.with_slot(|slot| slot.spend(count));
+        self.received.set(self.received.get() + count as f64);
+    }
+}
+
+impl Buffered for Object {
+    fn front(&self, length: usize) -> Option<(u64, *const [u8])> {
+        self.with_slot(|slot| slot.front(length))
+    }
+
+    fn pin(&self, on: bool) {
+        self.with_slot(|slot| slot.pin(on));
+    }
+
+    fn taken(&self, turn: u64, count: usize) -> bool {
+        let done = self.with_slot(|slot| slot.taken(turn, count));
+        if done {
+            self.received.set(self.received.get() + count as f64);
+        }
+        done
     }
 }
 
