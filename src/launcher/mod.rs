@@ -10,13 +10,15 @@ mod signal;
 mod terminal;
 
 use caspian_net::{error, files::Files as Door, grants::Grants};
-use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value};
+use mlua::{Function, Lua, LuaOptions, StdLib, Table, Value, ffi};
 use options::{Command, Files, Job, Source, Variables};
 use std::{
     env, fs,
     io::{IsTerminal, Read, Write, stdin, stdout},
+    mem,
     path::PathBuf,
     process::ExitCode,
+    ptr,
 };
 
 /// The command line was wrong, or what it names cannot be had; the script did not run.
@@ -138,14 +140,35 @@ impl Script {
     }
 }
 
-/// Makes the state and hands it to `launcher.lua`, which answers the exit status.
+/// Makes the state, runs the script in it, and closes it: the exit status.
 fn start(job: &Job, script: &Script, files: &Door) -> mlua::Result<u8> {
     let lua = state(job.native)?;
+    let status = call(&lua, job, script, files);
+    close(lua);
+    status
+}
+
+/// Closes the state while its handle lives: finalizers call functions that ask the handle. mlua closes a state when the handle is gone, and the
+/// making of an error would panic; before that it collects, which leaves the finalizers of finalizers' objects a network that has ended.
+#[allow(unsafe_code, reason = "mlua has no word for it")]
+fn close(lua: Lua) {
+    let mut here = ptr::null_mut();
+    // SAFETY: only reads.
+    let found = unsafe { lua.exec_raw::<()>((), |state| here = state) };
+    if found.is_ok() {
+        // SAFETY: no value of the state is left but in it, and the handle, which would close it again, is forgotten.
+        unsafe { ffi::lua_close(here) };
+        mem::forget(lua);
+    }
+}
+
+/// Hands the state to `launcher.lua`, which answers the exit status.
+fn call(lua: &Lua, job: &Job, script: &Script, files: &Door) -> mlua::Result<u8> {
     let preload: Table = lua.globals().get::<Table>("package")?.get("preload")?;
-    caspian_net::lua::preload(&lua)?;
-    caspian_net::lua::modules(&lua, &preload, embedded::MODULES)?;
-    signal::watch(&lua)?;
-    let table = describe(&lua, job, script, files)?;
+    caspian_net::lua::preload(lua)?;
+    caspian_net::lua::modules(lua, &preload, embedded::MODULES)?;
+    signal::watch(lua)?;
+    let table = describe(lua, job, script, files)?;
     let require: Function = lua.globals().get("require")?;
     let launcher: Table = require.call("caspian.net.launcher")?;
     let status = launcher.get::<Function>("run")?.call(table);

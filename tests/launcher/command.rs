@@ -1,6 +1,7 @@
 //! The command line: options, sources of the script, exit status, what is said on stderr.
 
 use super::{Row, Tree, check, run};
+use std::path::Path;
 
 #[test]
 fn runs_and_says_how_it_went() {
@@ -342,4 +343,21 @@ fn no_script_and_no_terminal_is_standard_input() {
             Row(&[], "\x1bLua\n", 1, "", &["attempt to load a binary chunk"]),
         ],
     );
+}
+
+/// What a finalizer gets when the state closes is what it gets at any other time, and no panic of the binding's.
+#[test]
+fn errors_are_errors_while_the_state_closes() {
+    let script = "local function again(n)
+        setmetatable({}, { __gc = function()
+            local ok, err = pcall(net.tcp, 'a.example', 80)
+            print(n, ok, err.class, err.message == tostring(err):match(': (.*)'), err:is('host_not_allowed'))
+            print(pcall(net.json.encode, { 1 }))
+            again(n + 1)
+        end })
+    end
+    again(1)";
+    let (status, out, err) = run(Path::new("/"), &["--allow-net=127.0.0.1", "-e", script], "");
+    let told = "1\tfalse\tpuck.uno/error/network/host_not_allowed\ttrue\ttrue\ntrue\t[1]\n";
+    assert_eq!((status, out.as_str(), err.as_str()), (0, told, ""));
 }
