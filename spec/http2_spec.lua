@@ -101,6 +101,31 @@ describe("HTTP/2", function()
     -- Nothing asks for it in the clear.
     assert.equal("1.1", mine.fetch("http://127.0.0.1:" .. servers.http .. "/hello", { http2 = true }).version)
     -- Nobody falls back from what was to be spoken without asking.
+    local wants, url = frames[[
+      local c = greet()
+      wait(c, 1)
+      c:send(rst(1, 13))
+      wait(c, -1)
+    ]]
+    local said = fails.with("network/protocol", mine.fetch, url, { http2 = "prior", timeout = 10, retry = { attempts = 3 } })
+    assert.truthy(said.message:find('HTTP_1_1_REQUIRED): leave out http2 = "prior", or set http2 = false', 1, true), said.message)
+    wants:finish()
+    -- Where HTTP/2 was only offered, HTTP/1.1 is spoken, whatever the method: nothing was processed.
+    for _, method in ipairs{ "GET", "POST" } do
+      wants = peer.tls(FRAMES .. [[
+        local c = greet()
+        wait(c, 1)
+        c:send(rst(1, 13))
+        local again = accept()
+        local line = again:receive()
+        while again:receive() ~= "" do end
+        again:send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        report(line)
+      ]], 'alpn = { "h2", "http/1.1" }')
+      local r = mine.fetch("https://localhost:" .. wants.port .. "/", { ca_bundle = ca, http2 = true, method = method, timeout = 10 })
+      assert.equal("200 1.1", r.status .. " " .. r.version)
+      assert.same({ method .. " / HTTP/1.1" }, wants:finish())
+    end
     fails.with("network/tls", mine.fetch, https .. "/hello", { ca_bundle = ca, http2 = "prior" })
     fails.with("network/protocol", mine.fetch, "http://127.0.0.1:" .. servers.http .. "/hello", { http2 = "prior", timeout = 10 })
     local err = fails.with("network/protocol", mine.fetch, clear .. "/1k", { timeout = 10 })

@@ -132,7 +132,10 @@ impl Fetch {
                 Err(err) => return self.recover(err),
             },
             Err(err) if errand.may_retry(&err, &transaction) => *state = errand.anew(&transaction),
-            Err(err) => return self.recover(err),
+            Err(err) => {
+                let err = errand.unspoken(err, &transaction);
+                return self.recover(err);
+            }
         }
         Ok(None)
     }
@@ -163,7 +166,9 @@ impl Fetch {
         let Some(upload) = &mut errand.upload else { return Err(unasked()) };
         errand.deadline.check("send the body")?;
         upload.given(piece)?;
-        if transaction.push(piece, &errand.deadline)? || upload.is_over() {
+        let done = transaction.push(piece, &errand.deadline);
+        let over = upload.is_over();
+        if done.map_err(|err| errand.unspoken(err, transaction))? || over {
             *phase = errand.sent();
         }
         Ok(())

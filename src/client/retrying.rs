@@ -1,11 +1,11 @@
 //! Requests that are made again: on another connection where one was stale, after a pause where the option `retry` says so, and for a body
 //! that was lost on its way.
 
-use super::{Fetch, Step, errand::Errand, state::State, transaction::Transaction};
+use super::{Fetch, Step, errand::Errand, options::Http2, state::State, transaction::Transaction};
 use crate::{
     deadline::{Deadline, now},
     error::{Error, Kind, Result},
-    http::retry::Retry,
+    http::{broken, retry::Retry},
 };
 use std::{mem, time::Duration};
 
@@ -13,12 +13,27 @@ impl Errand {
     /// A reused connection that died without a byte of answer is the server's idle timeout, not its answer: once, an
     /// idempotent request may try again (RFC 9110 section 9.2.2). So may any that the server has certainly not looked at.
     pub fn may_retry(&self, err: &Error, transaction: &Transaction) -> bool {
-        if self.retried {
+        if self.retried || self.rules_out(transaction) {
             return false;
         }
         let again = self.is_repeatable();
         let stale = transaction.is_stale() && self.request.method.is_idempotent();
         again && err.is(Kind::ConnectionReset) && (stale || transaction.is_unprocessed())
+    }
+
+    /// True if the server wants HTTP/1.1 (RFC 9113 section 7), which the options rule out.
+    fn rules_out(&self, transaction: &Transaction) -> bool {
+        transaction.wants_http1() && self.options.http2 == Http2::Prior
+    }
+
+    /// The same error; another one where that is why.
+    pub fn unspoken(&self, err: Error, transaction: &Transaction) -> Error {
+        match self.rules_out(transaction) {
+            true => broken(
+                "the server wants HTTP/1.1 (HTTP_1_1_REQUIRED): leave out http2 = \"prior\", or set http2 = false",
+            ),
+            false => err,
+        }
     }
 
     /// After that: over a connection of its own.

@@ -1,6 +1,7 @@
 //! One request on a [`Session`] and its answer: polled, never waited for. `None` is "not yet".
 
 use super::{
+    body::{self, Body},
     census::MAX_HEADS,
     client_head, pipe,
     session::{Fault, Session},
@@ -12,7 +13,7 @@ use crate::http::{
     response::{Budget, Head},
 };
 use bytes::{Buf, Bytes};
-use h2::{RecvStream, SendStream, client::ResponseFuture};
+use h2::{SendStream, client::ResponseFuture};
 use std::{future::Future, pin::Pin, task::Poll};
 
 type Result<T> = std::result::Result<T, Fault>;
@@ -40,7 +41,7 @@ pub struct Answer {
 
 enum At {
     Head(ResponseFuture),
-    Body(RecvStream),
+    Body(body::Shared),
     End,
     Failed,
 }
@@ -122,7 +123,14 @@ impl Answer {
         };
         self.framing = Some(framing);
         self.left = if let Framing::Length(length) = framing { Some(length) } else { None };
-        self.at = if ended { At::End } else { At::Body(body) };
+        self.at = match ended {
+            true => At::End,
+            false => {
+                let body = Body::new(body);
+                session.reads(&body);
+                At::Body(body)
+            }
+        };
         Ok(Some(Found::Final(head)))
     }
 
@@ -147,8 +155,8 @@ impl Answer {
     /// Sees to the next piece: false at the end.
     fn fetch(&mut self, session: &mut Session) -> Result<Option<bool>> {
         let cx = &mut pipe::context();
-        let body = match &mut self.at {
-            At::Body(body) => body,
+        let mut body = match &self.at {
+            At::Body(body) => Body::lock(body),
             At::End => return Ok(Some(false)),
             At::Head(_) | At::Failed => return Err(broken("there is no body to read").into()),
         };
@@ -170,6 +178,7 @@ impl Answer {
                         if let Some(map) = trailers {
                             self.trailers = client_head::fields(&map, &mut self.budget)?;
                         }
+                        drop(body);
                         self.at = At::End;
                         return Ok(Some(false));
                     }
@@ -188,7 +197,8 @@ impl Answer {
             Some(false) => return Ok(Some(0)),
             None => return Ok(None),
         }
-        let At::Body(body) = &mut self.at else { return Ok(Some(0)) };
+        let At::Body(body) = &self.at else { return Ok(Some(0)) };
+        let mut body = Body::lock(body);
         let mut count = 0;
         loop {
             let part = self.piece.len().min(into.len() - count);
@@ -206,9 +216,10 @@ impl Answer {
             }
         }
         self.left = self.left.map(|left| left.saturating_sub(count as u64));
-        // The peer may send as much again. An error would say that it was released before.
-        let _ = body.flow_control().release_capacity(count);
-        if self.piece.is_empty() && body.is_end_stream() {
+        body.release(count);
+        let ended = self.piece.is_empty() && body.is_end_stream();
+        drop(body);
+        if ended {
             self.at = At::End;
         }
         session.turn();

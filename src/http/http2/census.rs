@@ -30,7 +30,16 @@ pub(super) struct Census {
     /// HEADERS by stream, of the requests that are under way.
     heads: HashMap<u32, u8>,
     goaway: Option<Goaway>,
+    /// DATA frames under [`SHORT`] bytes since [`Census::crumbs`] was asked.
+    short: u32,
 }
+
+/// A frame of DATA costs `h2` so many bytes, beside those that the window counts (`DEFAULT_DATA_FRAME_OVERHEAD_THRESHOLD`).
+const SHORT: usize = 256;
+/// What short frames that are unread may cost it: as many as one turn brings find room beside [`MANY`].
+pub(super) const SHORT_BUDGET: usize = 4 << 20;
+/// After so many of them the bodies are gathered.
+const MANY: u32 = 2000;
 
 impl Census {
     /// Looks at what arrived. Errors are final.
@@ -53,6 +62,7 @@ impl Census {
             let last = self.goaway.map_or(last, |before| before.last.min(last));
             self.goaway = Some(Goaway { last, code });
         }
+        self.short += u32::from(frame.kind == DATA && frame.length < SHORT);
         match (frame.kind, self.heads.get_mut(&frame.stream)) {
             (DATA, Some(_)) if frame.length > frame.padding() => self.fruitless = 0,
             (HEADERS, Some(heads)) => {
@@ -85,6 +95,15 @@ impl Census {
     /// Some of a request's body was taken: windows are opened for that.
     pub fn moved(&mut self) {
         self.fruitless = 0;
+    }
+
+    /// True, once, after many short frames of DATA.
+    pub fn crumbs(&mut self) -> bool {
+        let many = self.short > MANY;
+        if many {
+            self.short = 0;
+        }
+        many
     }
 
     pub fn goaway(&self) -> Option<Goaway> {

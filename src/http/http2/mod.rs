@@ -5,6 +5,7 @@
 //! counts the frames that `h2` does not, `meter` does so for a server. Both see the heads that `frames` finds.
 
 pub mod answer;
+mod body;
 mod census;
 mod client_head;
 mod frames;

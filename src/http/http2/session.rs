@@ -1,11 +1,12 @@
 //! A client's side of one connection, without I/O: bytes in, bytes out, and [`Answer`]s to requests, polled after bytes came in.
 //!
 //! Memory is bounded whatever the peer does: a header list by 64 KiB, the buffered part of a body by a window of 1 MiB
-//! for each running request, useless frames by `census`. Push is refused (RFC 9113 section 8.4).
+//! for each running request, what `h2` has of short frames by 4 MiB, useless frames by `census`. Push is refused (RFC 9113 section 8.4).
 
 use super::{
     answer::Answer,
-    census::Census,
+    body::{self, Body},
+    census::{Census, SHORT_BUDGET},
     client_head,
     pipe::{self, Pipe},
 };
@@ -18,7 +19,13 @@ use h2::{
     Reason,
     client::{Builder, Connection, SendRequest},
 };
-use std::{future::Future, ops::Range, pin::Pin, task::Poll};
+use std::{
+    future::Future,
+    ops::Range,
+    pin::Pin,
+    sync::{Arc, Mutex, Weak},
+    task::Poll,
+};
 
 /// What a peer may send of one body before somebody has read it.
 pub const WINDOW: u32 = 1 << 20;
@@ -38,6 +45,8 @@ pub struct Session {
     connection: Option<Connection<pipe::Stream, Bytes>>,
     sender: SendRequest<Bytes>,
     census: Census,
+    /// Those that may be read.
+    bodies: Vec<Weak<Mutex<Body>>>,
     streams: usize,
     /// The connection's window is for so many.
     room: usize,
@@ -70,6 +79,7 @@ impl Session {
             .initial_connection_window_size(WINDOW * FIRST_STREAMS as u32)
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .max_send_buffer_size(SEND_BUFFER)
+            .data_frame_budget(SHORT_BUDGET)
             // Until the peer has said how many it allows: what it refuses is asked for once again only.
             .initial_max_send_streams(1)
             .handshake(stream);
@@ -79,7 +89,8 @@ impl Session {
         };
         let (sender, connection) = done.map_err(|why| Error::new(Kind::Socket, format!("HTTP/2: {why}")))?;
         let (census, streams, room) = (Census::default(), 0, FIRST_STREAMS);
-        let mut session = Session { pipe, connection: Some(connection), sender, census, streams, room, failure: None };
+        let (connection, bodies) = (Some(connection), Vec::new());
+        let mut session = Session { pipe, connection, sender, census, bodies, streams, room, failure: None };
         session.turn();
         Ok(session)
     }
@@ -150,6 +161,20 @@ impl Session {
                 self.connection = None;
             }
         }
+        if self.census.crumbs() {
+            // One that is locked is being read.
+            for body in self.bodies.iter().filter_map(Weak::upgrade) {
+                if let Ok(mut body) = body.try_lock() {
+                    body.gather(&mut pipe::context());
+                }
+            }
+        }
+    }
+
+    /// A body may be read from now on.
+    pub(super) fn reads(&mut self, body: &body::Shared) {
+        self.bodies.retain(|body| body.strong_count() > 0);
+        self.bodies.push(Arc::downgrade(body));
     }
 
     /// Shows `send` what is to go out, and drops as much as it says has gone.

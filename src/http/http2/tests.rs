@@ -292,3 +292,27 @@ fn requests() {
         assert_eq!(request.unwrap().uri().path_and_query().unwrap().as_str(), url.target(), "{}", char::from(byte));
     }
 }
+
+/// A body in frames of a few bytes that nobody reads for a while: gathered, so that `h2` does not take it for an attack.
+#[test]
+fn a_body_in_crumbs_is_read_whole() {
+    for (size, count) in [(1, 40_000), (16, (WINDOW / 16) as usize), (99, (WINDOW / 99) as usize)] {
+        let mut talk = Talk::new("GET");
+        // SETTINGS, an acknowledgement of ours, HEADERS with the status 200.
+        talk.feed(b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0\0\0\x01\x01\x04\0\0\0\x01\x88");
+        let mut answer = talk.answer.take().unwrap();
+        assert!(matches!(answer.head(&mut talk.session), Ok(Some(Found::Final(_)))));
+        let frame = [&[0, 0, size as u8, 0, 0, 0, 0, 0, 1][..], &vec![b'x'; size]].concat();
+        let all = frame.repeat(count);
+        for part in all.chunks(50_000) {
+            talk.feed(part);
+        }
+        talk.feed(b"\0\0\0\0\x01\0\0\0\x01");
+        let (mut got, mut room) = (0, [0; 8192]);
+        while let Some(count) = answer.read(&mut talk.session, &mut room).unwrap().filter(|count| *count > 0) {
+            assert!(room[..count].iter().all(|byte| *byte == b'x'));
+            got += count;
+        }
+        assert_eq!((got, answer.ended()), (size * count, true), "{size}");
+    }
+}

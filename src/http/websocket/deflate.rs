@@ -245,6 +245,41 @@ mod tests {
         }
     }
 
+    /// Blocks with fixed codes of one letter each, then what a flush leaves: with the bit that says "the last one", and without (RFC 7692 section
+    /// 7.2.3.5, which appends an empty block of no compression to the first).
+    #[test]
+    fn blocks_may_be_the_last_ones_anywhere() {
+        // `a` in a block of fixed codes, ended at a byte; of a last block nothing is left out.
+        let last: &[u8] = &[0x4b, 0x04, 0x00];
+        // The same, not the last: an empty stored block follows, whose last four bytes the end of a message leaves out.
+        let more: &[u8] = &[0x4a, 0x04, 0x00, 0x00, 0x00, 0xff, 0xff];
+        let end: &[u8] = &[0x4a, 0x04, 0x00];
+        for (name, fragments, expected) in [
+            ("the only one", &[&[last, &[0]].concat()[..]][..], "a"),
+            ("without the byte that is appended", &[last], "a"),
+            ("in the middle", &[more, last, end], "aaa"),
+            ("in each fragment", &[last, last, last, &[0]], "aaa"),
+            ("in one fragment, twice", &[&[last, last].concat(), &[0]], "aa"),
+            ("first, and more blocks", &[&[last, more, end].concat()], "aaa"),
+            ("nothing behind the last one", &[more, last], "aa"),
+        ] {
+            for takeover in [true, false] {
+                let mut reader = Inflater::new(way(15, takeover));
+                // A message of its kind, and an ordinary one behind it.
+                for (fragments, expected) in [(fragments, expected), (&[end][..], "a"), (fragments, expected)] {
+                    for size in [1, 2, usize::MAX] {
+                        let mut message = Vec::new();
+                        for part in fragments.iter().flat_map(|fragment| fragment.chunks(size)) {
+                            reader.inflate(part, &mut message, 100).unwrap();
+                        }
+                        reader.finish(&mut message, 100).unwrap();
+                        assert_eq!(message, expected.as_bytes(), "{name}, {takeover}, {size}");
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     #[cfg(feature = "full")]
     fn a_message_that_was_not_sent_leaves_the_peer_in_step() {
