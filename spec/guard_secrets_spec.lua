@@ -114,6 +114,47 @@ describe("what a guard adds", function()
     pcall(broken.finish, broken)
   end)
 
+  it("shows in no error of a request that middleware makes for itself", function()
+    local target = "http://127.0.0.1:1/" .. secret .. "/token"
+    local inner = guard{ rules = ports(1) }
+    local failing = {
+      connection_refused = function() guards.net.fetch(target) end,
+      address_not_allowed = function() guard{ rules = ports(1), allow_private = false }.fetch(target) end,
+      request_not_allowed = function() guard{ rules = { host = "127.0.0.1", https_only = false, ports = 1, routes = {} } }.fetch(target) end,
+      protocol = function() guards.net.fetch(http .. "/hello#" .. secret).json() end,
+      host_not_allowed = function() guards.net.narrow{ "a.example" }.fetch("http://" .. secret .. ".example/") end,
+      dns_failure = function() guards.net.tcp(secret .. ".invalid", 1) end,
+      timeout = function() guards.net.fetch(http .. "/never?" .. secret, { timeout = 0.05 }) end,
+    }
+    for class, act in pairs(failing) do
+      for _, after in ipairs{ false, true } do
+        local g = guard{ middleware = function(_, next)
+          if after then next() end
+          act()
+          return next()
+        end }
+        for _, run in ipairs{ pcall, function(...) return coroutine.wrap(pcall)(...) end } do
+          local ok, err = run(g.fetch, http .. "/hello?own")
+          assert.is_false(ok)
+          assert.equal("puck.uno/error/network/" .. class, err.class)
+          assert.equal(http .. "/hello", err.url)
+          assert.truthy(err.message:find("^fetch " .. http:gsub("%p", "%%%0") .. "/hello: a request of the guard's own: "), err.message)
+          assert.is_nil(spelled(err):find(secret, 1, true), spelled(err))
+          assert.is_nil(spelled(err):find(":1/", 1, true), spelled(err))
+        end
+      end
+    end
+    -- What `next` raises comes as it is, also through another guard's middleware that catches and raises it.
+    local g = guard{ rules = ports(1), middleware = function(_, next)
+      local ok, err = pcall(next)
+      error(ok or err, 0)
+    end }
+    local ok, err = pcall(g.fetch, "http://127.0.0.1:1/own")
+    assert.is_false(ok)
+    assert.truthy(err.message:find("127.0.0.1:1", 1, true), err.message)
+    assert.is_false((pcall(inner.fetch, target)))
+  end)
+
   it("is sent", function()
     local server = serve(1, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     local g = guard{ rules = ports(server.port), middleware = function(ctx, next) ctx.req:header("Authorization", secret) return next() end }

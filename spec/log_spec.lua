@@ -85,6 +85,20 @@ describe("--net-log", function()
     assert.falsy(text:find("secret", 1, true))
   end)
 
+  it("has what a guard does not tell of its middleware's own requests", function()
+    local text = logged('"--allow-net"', ([[
+      local guard = net.http.guard{
+        rules = { host = "127.0.0.1", https_only = false, ports = %d }, allow_private = { "127.0.0.1" },
+        middleware = function() net.fetch("http://127.0.0.1:1/inner") end,
+      }
+      pcall(guard.fetch, "http://127.0.0.1:%d/outer")
+    ]]):format(servers.http, servers.http))
+    local line = text:match('[^\n]*"event":"guarded"[^\n]*')
+    assert.truthy(line:find('/outer"', 1, true), line)
+    assert.truthy(line:find('"class":"connection_refused"', 1, true), line)
+    assert.truthy(line:find("127.0.0.1:1", 1, true), line)
+  end)
+
   it("never has a secret", function()
     local text = logged('"--allow-net=127.0.0.1"', ([[
       pcall(net.fetch, "http://user:secret@127.0.0.1:%d/hello?token=secret", { headers = { Authorization = "secret" } })

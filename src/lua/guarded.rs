@@ -77,13 +77,21 @@ pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<(
     // guard_reached(call): was there a connection? If not, nothing has left yet.
     define(lua, core, "guard_reached", |lua, call: AnyUserData| Ok(peek(lua, &call)?.stream()?.fetch.reached()))?;
     define(lua, core, "guard_request", request)?;
-    // guard_log(client, method, url, class): a refusal, for --net-log; of the URL only what cannot be a secret by design
-    define(lua, core, "guard_log", |lua, (of, method, url, class): (AnyUserData, String, LuaString, String)| {
+    // guard_log(client, method, url, class, words?): a refusal, or what failed behind the guard, for --net-log; of the URL only what cannot be a
+    // secret by design
+    type Refused = (AnyUserData, String, LuaString, String, Option<String>);
+    define(lua, core, "guard_log", |lua, (of, method, url, class, words): Refused| {
         let net = owner(lua, &of)?.net();
         if net.is_logged() {
             let url = parse(&url, 1).map(|url| format!("{}{}", url.origin(), url.path())).ok();
             let method = (!method.is_empty()).then_some(method);
-            let fields = [("op", OP.into()), ("method", method.into()), ("url", url.into()), ("class", class.into())];
+            let fields = [
+                ("op", OP.into()),
+                ("method", method.into()),
+                ("url", url.into()),
+                ("class", class.into()),
+                ("error", words.into()),
+            ];
             net.log("guarded", &fields);
         }
         Ok(true)

@@ -2,9 +2,10 @@
 --
 --   request → decide (rules, or policy) → middleware → decide again → gate → addresses → policy → send
 --
--- Only the policy runs under `pcall`. A network error shows the request as the untrusted side made it; errors of middleware
+-- A network error shows the request as the untrusted side made it: also one of a request that middleware makes for itself. Its other errors
 -- are passed on unchanged.
 local args = require("caspian.net.args")
+local fields_of = require("caspian.net.errors").fields
 local errors = require("caspian.net.error_methods")
 local middleware = require("caspian.net.middleware")
 local requests = require("caspian.net.requests")
@@ -62,10 +63,15 @@ local WORDS = {
   socket = "the connection failed",
 }
 
-local function network_error(class, message, fields)
+--- Errors that the untrusted side may see: with the fetch that they were made for, or true where they name no request.
+local sayable = setmetatable({}, { __mode = "k" })
+
+local function network_error(class, message, fields, frame)
   fields = fields or {}
   fields[errors.PLACELESS] = true
-  return errors.made(class, message, "fetch", fields)
+  local err = errors.made(class, message, "fetch", fields)
+  sayable[err] = frame or not fields.url
+  return err
 end
 
 --- A URL without what may be a secret of the untrusted side's own: errors get about.
@@ -76,10 +82,12 @@ end
 -- ----------------------------------------------------------------------------------------------- callbacks
 
 --- `pcall` that lets `call` yield, also on Lua 5.1: there it runs in a coroutine of its own, whose yields are handed on.
-local function protected(call, value)
+local function protected(guard, call, value)
   -- On the main thread nobody could take a yield.
   if requests.can_guard or not running() then return pcall(call, value) end
   local thread = create(call)
+  -- To those who count, it is the coroutine that it stands for.
+  guard.depths[thread] = guard.depths[running()]
   local function pass(ok, ...)
     if status_of(thread) == "suspended" then return pass(resume(thread, yield(...))) end
     return ok, ...
@@ -130,11 +138,13 @@ local function fail(hop, err, hidden)
   if hop.shown == hop.url then changes.host, changes.port = hop.host, hop.port end
   if hidden then
     changes.timeout = err.timeout
-    error(network_error(class, "fetch " .. changes.url .. ": " .. (WORDS[class] or "not allowed"), changes), 0)
+    error(network_error(class, "fetch " .. changes.url .. ": " .. (WORDS[class] or "not allowed"), changes, hop.frame), 0)
   end
   -- What came of a body has not passed the middleware.
   changes.cause, changes.sent, changes.partial = false, false, false
-  error(errors.altered(err, changes), 0)
+  err = errors.altered(err, changes)
+  sayable[err] = hop.frame
+  error(err, 0)
 end
 
 --- Says no: in the log with the URL that it is about, to the caller with the one that he knows.
@@ -142,7 +152,20 @@ local function refuse(guard, hop, class, words, method, url)
   guard.core.guard_log(guard.client, method, url, class)
   error(network_error(class, "fetch " .. brief(hop.shown) .. ": " .. words,
     { url = brief(hop.shown), host = hop.shown == hop.url and hop.host or nil,
-      port = hop.shown == hop.url and hop.port or nil }), 0)
+      port = hop.shown == hop.url and hop.port or nil }, hop.frame), 0)
+end
+
+--- Raises what the middleware has raised. An error of the network that is not this fetch's is of a request that the untrusted side knows
+-- nothing of: it learns the class, and the log has the words.
+local function pass_on(guard, hop, method, err)
+  local own = fields_of[err]
+  if own and sayable[err] ~= true and sayable[err] ~= hop.frame then
+    local class = errors.word(err) or "socket"
+    guard.core.guard_log(guard.client, method, hop.url, class, own.message)
+    local url = brief(hop.shown)
+    err = network_error(class, "fetch " .. url .. ": a request of the guard's own: " .. (WORDS[class] or "not allowed"), { url = url }, hop.frame)
+  end
+  error(err, 0)
 end
 
 --- Asks the policy, where no rule decides. `ip` is the address that is about to be dialled.
@@ -151,7 +174,7 @@ local function ask(guard, hop, decided, method, ip)
   if not guard.policy then
     refuse(guard, hop, "host_not_allowed", "no rule of the guard covers the host", method, decided.url)
   end
-  local ok, answer = protected(guard.policy, {
+  local ok, answer = protected(guard, guard.policy, {
     host = decided.host, port = decided.port, method = method, url = decided.url, resolved_ip = ip,
   })
   if not ok or answer ~= true then
@@ -345,7 +368,10 @@ local function pass(guard, hop, request, decided)
     base = now.url
     return transmit(guard, hop, now, headers, body)
   end
-  local response = middleware.run(core, chain_of(guard, decided), { req = req }, send)
+  local chain = chain_of(guard, decided)
+  if #chain == 0 then return middleware.plain(core, send()), base end
+  local ok, response = protected(guard, function() return middleware.run(core, chain, { req = req }, send) end)
+  if not ok then pass_on(guard, hop, request.method, response) end
   return middleware.plain(core, response), base
 end
 
@@ -390,6 +416,7 @@ local function fetch(guard, url, given)
   end
   hop.clock = core.guard_clock(timeout and min(timeout, guard.timeout) or guard.timeout)
   local frame = enter(guard)
+  hop.frame = frame
   local chain = {}
   while true do
     hop.url, hop.host, hop.port, hop.origin = decided.url, decided.host, decided.port, decided.origin
@@ -405,7 +432,7 @@ local function fetch(guard, url, given)
       fail(hop, network_error("protocol", "more than " .. guard.max_redirects .. " redirects"), false)
     end
     request = leads
-    hop = { number = hop.number + 1, shown = shown, crossed = hop.crossed or crossed, clock = hop.clock }
+    hop = { number = hop.number + 1, shown = shown, crossed = hop.crossed or crossed, clock = hop.clock, frame = frame }
     decided, why = decide(guard, request.given, request.method)
     if not decided then
       local class = errors.word(why) or "request_not_allowed"

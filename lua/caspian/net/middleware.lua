@@ -1,5 +1,5 @@
 --- The middleware of a guard: the request that it may change, the chain of calls, and the response that it may change or
--- make. Nothing here is under a `pcall`: callbacks may yield and raise, on every Lua.
+-- make. Callbacks may yield and raise, on every Lua.
 local args = require("caspian.net.args")
 local malformed = require("caspian.net.error_methods").malformed
 local objects = require("caspian.net.objects")
