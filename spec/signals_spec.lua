@@ -2,6 +2,7 @@
 -- raises.
 
 local child = require("spec.support.child")
+local servers = require("spec.support.servers")
 local signals = require("spec.support.signals")
 local wire = require("spec.support.wire")
 
@@ -55,6 +56,13 @@ local rows = {
     [[getmetatable(s).__gc(s) b:close()]], [[return s:send(("x"):rep(30000000)) == nil and "ok"]] },
   { "accept of a finalized object", [[local l = assert(socket.bind("127.0.0.1", 0)) local _, at = l:getsockname()]],
     [[getmetatable(l).__gc(l) assert(socket.connect("127.0.0.1", at))]], "return l:accept() and 'ok'" },
+  -- As on a plain connection: who closes it ends the wait with "closed".
+  { "receive of TLS that is closed", ([[local c = tls(%d) assert(c:dohandshake())]]):format(servers.https), [[c:close()]],
+    [[local got, why = c:receive() return got == nil and why == "closed" and "ok" or why]] },
+  { "receive of TLS that is finalized", ([[local c = tls(%d) assert(c:dohandshake())]]):format(servers.https),
+    [[getmetatable(c).__gc(c)]], [[local got, why = c:receive() return got == nil and why == "closed" and "ok" or why]] },
+  { "a handshake of TLS that is closed", [[local c = tls(port) local b = listener:accept()]], [[c:close()]],
+    [[local done, why = c:dohandshake() return not done and why == "closed" and b and "ok" or why]] },
   { "receivefrom of the drop-in", [[local u = socket.udp4() u:setsockname("127.0.0.1", 0) local _, at = u:getsockname()]],
     [[local other = socket.udp4() other:settimeout(0) other:setsockname("127.0.0.1", 0) assert(select(2, other:receive()) == "timeout")
       other:sendto("ok", "127.0.0.1", at)]], "return (u:receivefrom())" },
@@ -101,6 +109,9 @@ local blocking = {
 local DROPIN = [[
 require("caspian.net.compat").install(net)
 local socket = require("socket")
+local function tls(at) -- luacheck: ignore
+  return assert(require("ssl").wrap(assert(socket.connect("127.0.0.1", at)), { mode = "client", protocol = "any", verify = "none" }))
+end
 ]]
 
 describe("a signal that the program handles", function()

@@ -94,13 +94,22 @@ thread_local! {
 const STASHED: usize = 8;
 
 /// Keeps why a C function fails: what calls Lua holds nothing that has a destructor. The function of [`stashed`] comes next.
-pub fn stash(why: impl Into<Failure>) {
+fn stash(why: Failure) {
     STASH.with(|stash| {
         if let Ok(mut stash) = stash.try_borrow_mut() {
             stash.rotate_right(1);
-            stash[0] = Some(why.into());
+            stash[0] = Some(why);
         }
     });
+}
+
+/// Takes what the running C function has stashed.
+pub fn unstash() -> Option<Failure> {
+    STASH.with(|stash| {
+        let mut stash = stash.try_borrow_mut().ok()?;
+        stash.rotate_left(1);
+        stash[STASHED - 1].take()
+    })
 }
 
 /// Does what may fail or panic for a C function, whose frame holds plain data: everything with a destructor lives and dies in here, or belongs
@@ -115,14 +124,7 @@ pub fn or_stashed<T>(failed: T, act: impl FnOnce() -> Answer<T>) -> T {
 
 /// What a C function calls for what it has stashed: `nil` and why, as all of the core.
 pub fn stashed(lua: &Lua) -> mlua::Result<Function> {
-    lua.create_function(|lua, ()| {
-        let why = STASH.with(|stash| {
-            let mut stash = stash.try_borrow_mut().ok()?;
-            stash.rotate_left(1);
-            stash[STASHED - 1].take()
-        });
-        failed(lua, why.unwrap_or_else(|| Error::internal("no error to raise").into()))
-    })
+    lua.create_function(|lua, ()| failed(lua, unstash().unwrap_or_else(|| Error::internal("no error to raise").into())))
 }
 
 /// The names under which the front's metatable of errors is kept, and its table from errors to their fields.

@@ -7,16 +7,13 @@
 #![allow(unsafe_code)]
 
 use super::{
-    answer, signals,
+    answer,
     socket::{Call, Reply, Socket},
-    stack::{bytes, push_front, refuse},
+    stack::{bytes, push_front, refuse, tell},
     turns::Buffered,
     userdata::{Classes, OWN, finalized, held, share},
 };
-use crate::{
-    error::{Error, Kind, Result},
-    panics::caught,
-};
+use crate::error::{Error, Kind, Result};
 use mlua::{Function, Lua, Table, ffi};
 use std::{
     ffi::{CStr, c_int},
@@ -72,9 +69,9 @@ enum Outcome {
 /// # Safety
 /// A block owns the socket.
 unsafe fn outcome(socket: *const Socket, call: &Call<'_>, run: fn(&Socket, &Call<'_>) -> Result<Reply>) -> Outcome {
-    let done = caught(|| {
+    answer::or_stashed(Outcome::Raise, || {
         // SAFETY: the caller's condition; from here on the call owns it, too (Calls).
-        let Some(socket) = (unsafe { share(socket) }) else { return Err(Error::internal("no socket")) };
+        let Some(socket) = (unsafe { share(socket) }) else { return Err(Error::internal("no socket").into()) };
         Ok(match run(&socket, call)? {
             Reply::Nil => Outcome::Nil,
             Reply::True => Outcome::True,
@@ -82,16 +79,13 @@ unsafe fn outcome(socket: *const Socket, call: &Call<'_>, run: fn(&Socket, &Call
             Reply::Front(length) => match socket.front(length) {
                 // No block keeps the buffer for Lua to copy from.
                 Some(_) if Rc::strong_count(&socket) == 1 => {
-                    return Err(Error::new(Kind::Closed, "the socket was closed by another call"));
+                    let error = Error::new(Kind::Closed, "the socket was closed by another call");
+                    return Err(socket.told(error, "recv").into());
                 }
                 Some((turn, bytes)) => Outcome::Front(turn, bytes),
-                None => return Err(Error::internal("the buffer is shorter than promised")),
+                None => return Err(Error::internal("the buffer is shorter than promised").into()),
             },
         })
-    });
-    done.unwrap_or_else(|error| {
-        answer::stash(error);
-        Outcome::Raise
     })
 }
 
@@ -124,9 +118,7 @@ unsafe fn invoke(
                     }
                 }
                 Outcome::Raise => {
-                    signals::raise(state);
-                    ffi::lua_pushvalue(state, OWN);
-                    ffi::lua_call(state, 0, 2);
+                    tell(state, OWN, 2);
                     ffi::lua_error(state);
                 }
             }

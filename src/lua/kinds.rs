@@ -16,7 +16,7 @@ const HASH: &str = "caspian.net.hash";
 const KINDS: &str = "caspian.net.kinds";
 
 /// Its address is the field of a metatable that says what its tables are: `false` for arrays, `true` for objects of JSON whose keys are
-/// written in the order of their bytes, a string for those that keep another one. A name would be a script's to give.
+/// written in the order of their bytes, a string for those that keep another one. No script gives it by accident, as it might a name.
 static MARK: u8 = 0;
 
 pub fn mark() -> *const c_void {

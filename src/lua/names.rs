@@ -26,8 +26,8 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
                 let kind = kind.to_string_lossy();
                 question.kind = Type::parse(&kind);
                 if question.kind.is_none() {
-                    let message = Type::ALL.map(Type::word).join(" ");
-                    return argument(2, format!("type must be one of {message}, got {kind:?}"));
+                    let types = Type::ALL.map(Type::word).join(" ");
+                    return argument(2, format!("type must be one of {types}, got {kind:?}"));
                 }
             }
             if question.host.ip().is_some() && !matches!(question.kind, None | Some(Type::A | Type::Aaaa | Type::Ptr)) {

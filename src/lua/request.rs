@@ -14,11 +14,12 @@ use super::{
     responses::{Call, whole},
     socket::seconds,
     stack::{refuse, string, tell},
-    userdata::{self, Empty, OWN, empty, held, held_among},
+    userdata::{self, Empty, OWN, empty, held, held_among, share},
 };
 use crate::{
     allocation,
     client::{Step, upload::Source},
+    error::{Error, Kind},
 };
 use mlua::{AnyUserData, Function, Lua, Value, ffi};
 use std::{ffi::c_int, ptr, rc::Rc};
@@ -82,9 +83,18 @@ unsafe extern "C-unwind" fn request(state: *mut ffi::lua_State) -> c_int {
             let apart = apart || ffi::lua_toboolean(state, -2) == 0;
             ffi::lua_pop(state, 2);
             let call = held_among::<Call>(state, -1, KNOWN);
-            answer::or_stashed(Outcome::Failed, || match call.as_ref() {
+            answer::or_stashed(Outcome::Failed, || match share(call) {
                 Some(_) if apart => Ok(Outcome::Begun),
-                Some(call) => answered(call).inspect_err(|_| call.end()),
+                Some(call) => {
+                    let outcome = answered(&call).inspect_err(|_| call.end())?;
+                    if Rc::strong_count(&call) == 1 {
+                        // Finalized by hand meanwhile: no block keeps the body for Lua to copy from.
+                        return Err(Error::new(Kind::Closed, "the response was closed before its end")
+                            .op("fetch")
+                            .into());
+                    }
+                    Ok(outcome)
+                }
                 None => argument(0, "not an HTTP call"),
             })
         } else {
@@ -94,8 +104,8 @@ unsafe extern "C-unwind" fn request(state: *mut ffi::lua_State) -> c_int {
             let place = empty::<Call>(state, CALLS, 0);
             // After the last word of Lua's collector, which while a state closes takes what is in use, too.
             let (client, _) = held::<Client>(state, CLIENT);
-            answer::or_stashed(Outcome::Failed, || match client.as_ref() {
-                Some(client) => begun(client, url, method, plain(state)?, apart, place),
+            answer::or_stashed(Outcome::Failed, || match share(client) {
+                Some(client) => begun(&client, url, method, plain(state)?, apart, place),
                 None => argument(0, "not an HTTP client"),
             })
         };
@@ -116,7 +126,7 @@ unsafe extern "C-unwind" fn request(state: *mut ffi::lua_State) -> c_int {
                 3
             }
             Outcome::Begun => 1,
-            Outcome::Failed => tell(state, WHY),
+            Outcome::Failed => tell(state, WHY, 3),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Arguments and results on Lua's stack, for the files that speak its C API (`userdata` has their invariants).
 #![allow(unsafe_code)]
 
-use super::{answer::NO_MEMORY, signals, turns::Buffered};
+use super::{
+    answer::{NO_MEMORY, unstash},
+    signals,
+    turns::Buffered,
+};
 use mlua::{Lua, ffi};
 use std::{
     ffi::{CStr, c_int, c_void},
@@ -148,19 +152,22 @@ pub unsafe fn room(state: *mut ffi::lua_State, slots: c_int) {
     }
 }
 
-/// Leaves why a C function failed, as all of the core: raises what a signal's hook has raised, or calls what stands at `why`
-/// ([`stashed`](super::answer::stashed)).
+/// Leaves `results` values that say why a C function failed, as all of the core: calls what stands at `why`
+/// ([`stashed`](super::answer::stashed)). Or raises what a signal's hook has raised, and nobody is told of the failure.
 ///
 /// # Safety
 /// State; the caller's frames hold plain data only (Jumps).
-pub unsafe fn tell(state: *mut ffi::lua_State, why: c_int) -> c_int {
+pub unsafe fn tell(state: *mut ffi::lua_State, why: c_int, results: c_int) -> c_int {
+    if signals::has_raised() {
+        drop(unstash());
+    }
     // SAFETY: the caller's condition.
     unsafe {
         signals::raise(state);
         ffi::lua_pushvalue(state, why);
-        ffi::lua_call(state, 0, 3);
+        ffi::lua_call(state, 0, results);
     }
-    3
+    results
 }
 
 /// Raises `bad argument #index to 'method' (message)`.

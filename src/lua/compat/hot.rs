@@ -163,8 +163,8 @@ unsafe fn pattern(state: *mut ffi::lua_State) -> Pattern {
     unsafe {
         let kind = ffi::lua_type(state, 2);
         // First what most programs say: to ask whether it reads as a number costs more than a line.
-        let message = if kind == ffi::LUA_TSTRING { bytes(state, 2) } else { &[] };
-        match message {
+        let text = if kind == ffi::LUA_TSTRING { bytes(state, 2) } else { &[] };
+        match text {
             [b'*', b'l', ..] => Pattern::Line,
             [b'*', b'a', ..] => Pattern::All,
             _ if kind == ffi::LUA_TNIL => Pattern::Line,

@@ -327,27 +327,32 @@ fn say_goodbye(conn: &mut Conn) {
 impl Streaming for SslConn {
     fn receive(&self, pattern: Pattern, have: usize, max: Option<usize>) -> Got {
         let room = room(pattern, have, max);
-        let nothing = |why| Got { bytes: Bytes::Own(Vec::new()), spent: 0, why: Some(why) };
         let clock = match self.timeouts.get().start() {
             Ok(clock) => clock,
-            Err(why) => return nothing(why),
+            Err(why) => return Got::nothing(why),
         };
         let mut got = match self.state.get() {
-            State::New => return nothing(Fail::Message(Why::Closed)),
+            State::New => return Got::nothing(Fail::Message(Why::Closed)),
             State::Closed => match self.left.try_borrow_mut() {
                 Ok(mut left) => drain(&mut left, pattern, have, room),
-                Err(_) => return nothing(Fail::Message(Why::Closed)),
+                Err(_) => return Got::nothing(Fail::Message(Why::Closed)),
             },
             State::Connected => {
                 self.want.set("nothing");
                 match self.with(|conn| read(conn, pattern, have, room, &clock)) {
                     Some(got) => got,
-                    None => return nothing(Fail::Message(Why::Closed)),
+                    None => return Got::nothing(Fail::Message(Why::Closed)),
                 }
             }
         };
-        got.why = got.why.map(|why| self.stopped(why));
-        got
+        match got.why.take() {
+            // What arrived stays in the buffer, or ends with the connection.
+            Some(Fail::Interrupted) => Got::nothing(self.slot.ending(Fail::Interrupted)),
+            why => {
+                got.why = why.map(|why| self.stopped(why));
+                got
+            }
+        }
     }
 
     fn send(&self, bytes: &[u8]) -> (usize, Option<Fail>) {
@@ -362,7 +367,7 @@ impl Streaming for SslConn {
         let done = self.with(|conn| self.write(conn, bytes, &clock));
         let (sent, why) = done.unwrap_or((0, Some(Fail::Message(Why::Closed))));
         self.sent.set(self.sent.get() + sent as f64);
-        (sent, why)
+        (sent, why.map(|why| self.slot.ending(why)))
     }
 
     fn spend(&self, count: usize) {

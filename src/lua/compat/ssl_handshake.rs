@@ -62,7 +62,10 @@ impl SslConn {
         {
             return Step::failed(Why::Closed);
         }
-        let step = self.begin(clock).unwrap_or_else(|| self.go_on(clock));
+        let step = match self.begin(clock).unwrap_or_else(|| self.go_on(clock)) {
+            Step::Failed(fail) => Step::Failed(self.slot.ending(fail)),
+            step => step,
+        };
         match &step {
             Step::Done => {
                 self.state.set(State::Connected);

@@ -41,7 +41,7 @@ impl Got {
         Got { bytes: Bytes::Front(length), spent, why: None }
     }
 
-    fn nothing(why: Fail) -> Got {
+    pub fn nothing(why: Fail) -> Got {
         Got { bytes: Bytes::Own(Vec::new()), spent: 0, why: Some(why) }
     }
 }

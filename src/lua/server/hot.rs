@@ -69,7 +69,7 @@ unsafe fn leave(state: *mut ffi::lua_State, outcome: &Outcome, why: c_int) -> c_
                 ffi::lua_pushboolean(state, c_int::from(*value));
                 1
             }
-            Outcome::Failed => tell(state, why),
+            Outcome::Failed => tell(state, why, 3),
         }
     }
 }
