@@ -6,7 +6,7 @@ use super::{
     object::{Clock, Item, Slot, Timeouts},
     ssl_context::SslContext,
     ssl_handshake::Begin,
-    stream::{Bytes, Got, Pattern, Streaming, drain, read, room},
+    stream::{Got, Pattern, Streaming, drain, read, room},
 };
 use crate::{
     address::Host,
