@@ -1,6 +1,6 @@
 //! HTTP over connections: the loop that speaks it, from the gate to the last byte of the body, and what stands around that.
 //!
-//! [`Fetch`] is one fetch, in a [`state`] at a time; its [`errand`] is what it knows in all of them. Works in steps, without callbacks.
+//! [`Fetch`] is one fetch, in a `state` at a time; its `errand` is what it knows in all of them. Works in steps, without callbacks.
 //! Every hop asks the grants again, and one deadline spans all hops. A connection in an unknown state is closed, never reused.
 
 pub mod batch;
