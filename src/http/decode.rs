@@ -45,6 +45,8 @@ pub struct Decoder {
     /// Which part of `middle` is still to be read.
     waiting: std::ops::Range<usize>,
     taken: u64,
+    /// Found in the input behind bytes that were given out first.
+    failed: Option<Error>,
 }
 
 struct Stage {
@@ -79,17 +81,31 @@ impl Decoder {
             stages: codings.into_iter().map(|coding| Stage { coding, given: 0 }).collect(),
             waiting: 0..0,
             taken: 0,
+            failed: None,
         }))
     }
 
-    /// Decodes from `input` into `into`. Without any progress, more input is needed (or `into` is empty). After an error
-    /// there is nothing more to be had.
+    /// Decodes from `input` into `into`. Without any progress, more input is needed (or `into` is empty). What was decoded before an
+    /// error is given out first; after the error there is nothing more to be had.
     pub fn step(&mut self, input: &[u8], into: &mut [u8]) -> Result<Progress> {
         let mut all = Progress::default();
         failpoint("decode");
+        if let Some(why) = &self.failed {
+            return Err(why.clone());
+        }
         while all.given < into.len() {
             let rest = input.get(all.used..).unwrap_or_default();
-            let Some(took) = self.pass(rest, into.get_mut(all.given..).unwrap_or_default())? else { break };
+            let took = match self.pass(rest, into.get_mut(all.given..).unwrap_or_default()) {
+                Ok(Some(took)) => took,
+                Ok(None) => break,
+                Err(why) => {
+                    self.failed = Some(why.clone());
+                    if all.given > 0 {
+                        break;
+                    }
+                    return Err(why);
+                }
+            };
             all.used += took.used;
             all.given += took.given;
             self.taken = self.taken.saturating_add(took.used as u64);
@@ -103,6 +119,9 @@ impl Decoder {
 
     /// The input is over. An error if that is not the end of the coded body, too.
     pub fn finish(&self) -> Result<()> {
+        if let Some(why) = &self.failed {
+            return Err(why.clone());
+        }
         self.stages.iter().try_for_each(|stage| stage.coding.finish())
     }
 

@@ -54,6 +54,14 @@ pub(crate) fn pkcs8(der: &[u8], password: &[u8]) -> Result<Vec<u8>, Shut> {
         let costly = match &with.kdf {
             Kdf::Pbkdf2(kdf) => kdf.iteration_count > MAX_ROUNDS,
             Kdf::Scrypt(kdf) => {
+                // RFC 7914 section 2; the crate computes with what is neither.
+                if kdf.cost_parameter < 2
+                    || !kdf.cost_parameter.is_power_of_two()
+                    || kdf.block_size == 0
+                    || kdf.parallelization == 0
+                {
+                    return Err(Shut::Malformed);
+                }
                 let block = 128 * u64::from(kdf.block_size);
                 kdf.cost_parameter.saturating_mul(block) > MAX_SCRYPT || kdf.parallelization > MAX_LANES
             }
@@ -137,5 +145,31 @@ mod tests {
         assert_eq!(pkcs8(b"", b"x"), Err(Shut::Malformed));
         assert_eq!(pkcs8(b"\x30\x05abc", b"x"), Err(Shut::Malformed));
         assert_eq!(pkcs8(b"\x30\x03abc", b"x"), Err(Shut::Method));
+    }
+
+    /// RFC 7914 section 2: the cost is a power of two above 1, and neither block size nor parallelization is 0.
+    #[test]
+    fn parameters_of_scrypt() {
+        for (cost, block, lanes, expected) in [
+            ("020102", "020101", "020101", Shut::Wrong),
+            ("020100", "020108", "020101", Shut::Malformed),
+            ("020101", "020108", "020101", Shut::Malformed),
+            ("020103", "020108", "020101", Shut::Malformed),
+            ("02020300", "020108", "020101", Shut::Malformed),
+            ("020102", "020100", "020101", Shut::Malformed),
+            ("020102", "020108", "020100", Shut::Malformed),
+            ("020440000000", "020108", "020101", Shut::Costly),
+            ("020102", "020108", "020111", Shut::Costly),
+        ] {
+            let value = |tag: &str, content: &str| format!("{tag}{:02x}{content}", content.len() / 2);
+            let salt = "040873616c7473616c74";
+            let scrypt =
+                value("30", &["06092b06010401da47040b", &value("30", &[salt, cost, block, lanes].concat())].concat());
+            let aes = value("30", &["060960864801650304012a", "041000112233445566778899aabbccddeeff"].concat());
+            let method = ["06092a864886f70d01050d", &value("30", &[scrypt, aes].concat())].concat();
+            let sealed = value("30", &[value("30", &method), value("04", &"00".repeat(16))].concat());
+            let der = data_encoding::HEXLOWER.decode(sealed.as_bytes()).unwrap();
+            assert_eq!(pkcs8(&der, b"x"), Err(expected), "{cost} {block} {lanes}");
+        }
     }
 }

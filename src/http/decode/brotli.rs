@@ -42,6 +42,8 @@ impl Brotli {
         match result {
             BrotliResult::ResultSuccess => self.over = true,
             BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => (),
+            // What was decoded until then comes first; the state keeps the failure for the next step.
+            BrotliResult::ResultFailure if given > 0 => (),
             BrotliResult::ResultFailure => return Err(broken("br: corrupt data")),
         }
         Ok(Progress { used, given })

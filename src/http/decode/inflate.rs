@@ -8,11 +8,15 @@ use flate2::{Crc, Decompress, FlushDecompress, Status};
 fn inflate(stream: &mut Decompress, name: &str, input: &[u8], into: &mut [u8]) -> Result<(Progress, bool)> {
     let (before_in, before_out) = (stream.total_in(), stream.total_out());
     let status = stream.decompress(input, into, FlushDecompress::None);
-    let status = status.map_err(|why| broken(format!("{name}: corrupt data ({why})")))?;
     // Differences of counters that one call moved by no more than the slices are long.
     let used = usize::try_from(stream.total_in() - before_in).unwrap_or(input.len());
     let given = usize::try_from(stream.total_out() - before_out).unwrap_or(into.len());
-    Ok((Progress { used, given }, status == Status::StreamEnd))
+    match status {
+        Ok(status) => Ok((Progress { used, given }, status == Status::StreamEnd)),
+        // What was decoded until then comes first; the state keeps the failure for the next step.
+        Err(_) if given > 0 => Ok((Progress { used, given }, false)),
+        Err(why) => Err(broken(format!("{name}: corrupt data ({why})"))),
+    }
 }
 
 /// Reads members one after the other.

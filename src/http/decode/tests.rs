@@ -233,6 +233,54 @@ fn corrupted() {
     }
 }
 
+/// What was decoded before the bytes that are wrong comes first, however the input is cut and however much room there is.
+#[test]
+fn before_an_error() {
+    let text = TEXT.repeat(40);
+    let mut members = [gzip(&text), gzip(&text)].concat();
+    let last = members.len() - 5;
+    members[last] ^= 1;
+    // Of a window of 1 KiB, which the crate keeps to itself until the end.
+    let block: (u32, u32, &[u8]) = (0, 5 * TEXT.len() as u32, &text[..5 * TEXT.len()]);
+    let blocks = zstd(b"\x00\x00", &[block, block, block, (3, 1, b"x")]);
+    // Two stored blocks, and one of a type that there is not.
+    let stored = [&[0, 4, 0, 0xfb, 0xff][..], b"abcd", &[0, 2, 0, 0xfd, 0xff], b"ef", &[7]].concat();
+    for (codings, body) in [("gzip", members), ("deflate", stored), ("zstd", blocks)] {
+        let given = |pieces: &[&[u8]], room: usize| {
+            let mut decoder = decoder(codings).unwrap().unwrap();
+            let (mut out, mut place) = (Vec::new(), vec![0; room]);
+            for piece in pieces {
+                let mut rest = *piece;
+                loop {
+                    match decoder.step(rest, &mut place) {
+                        Err(_) => return (out, true),
+                        Ok(took) if took == Progress::default() => break,
+                        Ok(took) => {
+                            out.extend_from_slice(&place[..took.given]);
+                            rest = &rest[took.used..];
+                        }
+                    }
+                }
+            }
+            (out, decoder.finish().is_err())
+        };
+        let whole = given(&[&body], 1 << 16);
+        assert!(whole.1 && !whole.0.is_empty(), "{codings}");
+        for room in [1, 7, 100, 4096] {
+            assert_eq!(given(&[&body], room), whole, "{codings}, room of {room}");
+            let bytes: Vec<&[u8]> = body.chunks(1).collect();
+            assert_eq!(given(&bytes, room), whole, "{codings}, byte by byte, room of {room}");
+        }
+    }
+    // A decoder that has failed says so again, at the end as well.
+    let mut failed = decoder("gzip").unwrap().unwrap();
+    assert!(
+        failed.step(b"no gzip", &mut [0; 9]).is_err()
+            && failed.step(b"", &mut [0; 9]).is_err()
+            && failed.finish().is_err()
+    );
+}
+
 /// What expands without measure is cut, in memory that does not grow.
 #[test]
 fn bombs() {
