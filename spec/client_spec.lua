@@ -61,7 +61,7 @@ describe("a client", function()
     assert.equal(200, c:get(https .. "/hello").status)
     c:close()
     fails.plainly("bad argument #1 to 'new' (ca_bundle", net.http.client.new, { ca_bundle = path })
-    fails.plainly("bad argument #1 to 'new' (client_key", net.http.client.new, { client_cert = read(servers.ca) })
+    fails.plainly("bad argument #1 to 'new' (client_cert: needs client_key", net.http.client.new, { client_cert = read(servers.ca) })
   end)
 
   it("may be trusted less by a request, or more", function()

@@ -99,18 +99,18 @@ describe("a guard's middleware", function()
       { function(req) req.url = 5 end, "ctx.req.url must be a string" },
       { function(req) req.body = 5 end, "ctx.req.body must be a string" },
       { function(req) req.method = nil end, "ctx.req.method must be a string" },
-      { function(req) req.method = "G T" end, "method contains" },
+      { function(req) req.method = "G T" end, "ctx.req.method is no method" },
       { function(req) req.method = "TRACE" end, "TRACE" },
       { function(req) req.method = "trace" end, "TRACE" },
       { function(req) req:header("Host", "other.example") end, "the header Host cannot be set" },
       { function(req) req.headers.HOST = "other.example" end, "the header Host cannot be set" },
       { function(req) req:header("Host", "127.0.0.1:" .. servers.http) end, "the header Host cannot be set" },
       { function(req) req.headers = nil end, "ctx.req.headers must be a table" },
-      { function(req) req.headers[1] = "x" end, "headers must be" },
-      { function(req) req:header("X-One", "a\r\nb: c") end, "control character" },
-      { function(req) req:header("X One", "a") end, "not a token" },
-      { function(req) req:header("Transfer-Encoding", "chunked") end, "Transfer-Encoding" },
-      { function(req) req:header("X-One", {}, 1) req.headers["x-one"] = true end, "must be a string" },
+      { function(req) req.headers[1] = "x" end, "no header can have" },
+      { function(req) req:header("X-One", "a\r\nb: c") end, "a header that cannot be set" },
+      { function(req) req:header("X One", "a") end, "a header that cannot be set" },
+      { function(req) req:header("Transfer-Encoding", "chunked") end, "a header that cannot be set" },
+      { function(req) req:header("X-One", {}, 1) req.headers["x-one"] = true end, "no header can have" },
       { function(req) req:header() end, "name must be a string" },
       { function(req) req:set_url() end, "url must be a string" },
       { function(req) req:set_body(5) end, "body must be a string" },
@@ -212,7 +212,7 @@ describe("a guard's middleware", function()
 
   it("has to answer with a response", function()
     local rows = {
-      { nil, "must return a response or call next()" }, { 5, "got 5" }, { "x", "must return a response" }, { true, "got true" },
+      { nil, "must return a response or call next()" }, { 5, "got 5" }, { "x", "must return a response" }, { true, "got boolean" },
       { {}, "status must be" }, { { status = "200" }, "status must be" }, { { status = 100 }, "status must be" }, { { status = 200.5 }, "status must be" },
       { { status = 200, body = 5 }, "body must be a string" }, { { status = 200, body = {} }, "body must be a string" },
       { { status = 200, headers = "x" }, "headers must be a table" }, { { status = 200, headers = { "x" } }, "must have names" },
@@ -325,6 +325,43 @@ describe("a guard's callbacks", function()
           assert.equal(value, got)
         end
       end
+    end
+  end)
+
+  it("a fetch ends though its errors are kept", function()
+    local g = guard{ rules = { host = "127.0.0.1", https_only = false, ports = servers.http, routes = { { path = "/hello" } } } }
+    local kept = {}
+    local function all()
+      for _ = 1, 40 do
+        local ok, err = pcall(g.fetch, http .. "/other")
+        assert.is_false(ok)
+        assert.truthy(err:is("request_not_allowed") and not err.message:find("deep", 1, true), err.message)
+        kept[#kept + 1] = err
+      end
+      return g.fetch(http .. "/hello").status
+    end
+    assert.equal(200, all())
+    assert.equal(200, coroutine.wrap(all)())
+  end)
+
+  it("call another guard that calls back: no deeper than 32, in a coroutine too", function()
+    local one, two
+    local deepest = 0
+    local function through(target)
+      return function(_, next)
+        deepest = deepest + 1
+        local r = target().fetch(http .. "/hello")
+        return r or next()
+      end
+    end
+    one = guard{ middleware = through(function() return two end) }
+    two = guard{ middleware = through(function() return one end) }
+    for _, run in ipairs{ function(f) return f() end, function(f) return coroutine.wrap(f)() end } do
+      deepest = 0
+      local ok, err = run(function() return pcall(one.fetch, http .. "/hello") end)
+      assert.is_false(ok)
+      assert.equal("puck.uno/error/network/request_not_allowed", err.class)
+      assert.is_true(deepest <= 64, deepest)
     end
   end)
 

@@ -133,17 +133,20 @@ describe("what a guard adds", function()
           act()
           return next()
         end }
-        for _, run in ipairs{ pcall, function(...) return coroutine.wrap(pcall)(...) end } do
+        for _, run in ipairs{ pcall, function(f, ...) return coroutine.wrap(function(...) return pcall(f, ...) end)(...) end } do
           local ok, err = run(g.fetch, http .. "/hello?own")
           assert.is_false(ok)
           assert.equal("puck.uno/error/network/" .. class, err.class)
           assert.equal(http .. "/hello", err.url)
-          assert.truthy(err.message:find("^fetch " .. http:gsub("%p", "%%%0") .. "/hello: a request of the guard's own: "), err.message)
+          assert.truthy(err.message:find("^fetch " .. http:gsub("%p", "%%%0") .. "/hello: the guard's middleware failed: "), err.message)
           assert.is_nil(spelled(err):find(secret, 1, true), spelled(err))
           assert.is_nil(spelled(err):find(":1/", 1, true), spelled(err))
         end
       end
     end
+    -- Its other errors are its own: those of other classes have no request in them.
+    local kept = setmetatable({ class = "puck.uno/error/own" }, {})
+    assert.equal(kept, select(2, pcall(guard{ middleware = function() error(kept, 0) end }.fetch, http .. "/hello")))
     -- What `next` raises comes as it is, also through another guard's middleware that catches and raises it.
     local g = guard{ rules = ports(1), middleware = function(_, next)
       local ok, err = pcall(next)
@@ -153,6 +156,33 @@ describe("what a guard adds", function()
     assert.is_false(ok)
     assert.truthy(err.message:find("127.0.0.1:1", 1, true), err.message)
     assert.is_false((pcall(inner.fetch, target)))
+  end)
+
+  it("shows in no word about a wrong request or response, nor does the host's file", function()
+    local wrongs = {
+      function(ctx) ctx.req.headers[secret .. "\n"] = "x" end, function(ctx) ctx.req.headers["x-key"] = secret .. "\n" end,
+      function(ctx) ctx.req.method = secret .. " " end, function(ctx) ctx.req.method = { secret } end,
+      function(ctx) ctx.req.headers = secret end, function(ctx) ctx.req.headers.host = secret end,
+      function(ctx) ctx.req.body = { secret } end, function(ctx) ctx.req.url = { secret } end,
+    }
+    for at, act in ipairs(wrongs) do
+      for _, run in ipairs{ pcall, function(f, ...) return coroutine.wrap(function(...) return pcall(f, ...) end)(...) end } do
+        local ok, err = run(guard{ middleware = function(ctx, next) act(ctx) local r = next() return r end }.fetch, http .. "/hello")
+        assert.is_false(ok)
+        assert.truthy(tostring(err):find("^next: "), at .. ": " .. tostring(err))
+        assert.is_nil(spelled(err):find(secret, 1, true), spelled(err))
+        assert.is_nil(tostring(err):find("_spec", 1, true), tostring(err))
+      end
+    end
+    for _, answer in ipairs{ secret, { status = secret }, { status = 200, reason = { secret } }, { status = 200, headers = secret },
+      { status = 200, body = { secret } }, { status = 200, headers = { a = { {} } } } } do
+      local ok, err = pcall(guard{ middleware = function() return answer end }.fetch, http .. "/hello")
+      assert.is_false(ok)
+      assert.is_nil(spelled(err):find(secret, 1, true), spelled(err))
+    end
+    local late
+    guard{ middleware = function(_, next) late = next return next() end }.fetch(http .. "/hello")
+    assert.equal("next: the middleware has returned already", select(2, pcall(late)))
   end)
 
   it("is sent", function()

@@ -21,6 +21,9 @@ pub(super) fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     define(lua, core, "caller", |lua, ()| Ok(caller(lua)) as Answer<String>)
 }
 
+/// How many functions are looked at: the front never has so many above each other, and to find one takes time by how far down it is.
+const MOST: usize = 64;
+
 fn caller(lua: &Lua) -> String {
     // Between this function and `args` stands the relay of signals.
     let asks = |level| lua.inspect_stack(level, |one| home(&one.source().source?)).flatten().map(|home| (level, home));
@@ -29,7 +32,7 @@ fn caller(lua: &Lua) -> String {
         lua.inspect_stack(level, |one| {
             let source = one.source();
             match source.source.as_deref() {
-                // Lua 5.1 and LuaJIT's mark for a frame that a tail call took.
+                // Lua 5.1's mark for a frame that a tail call took.
                 Some("=(tail call)") => None,
                 Some(name) if is_front(name, &home) => None,
                 _ => Some(match (source.short_src, one.current_line()) {
@@ -39,7 +42,7 @@ fn caller(lua: &Lua) -> String {
             }
         })
     };
-    (asker..).map_while(place).flatten().next().unwrap_or_default()
+    (asker..asker + MOST).map_while(place).flatten().next().unwrap_or_default()
 }
 
 #[cfg(test)]

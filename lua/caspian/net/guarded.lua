@@ -3,7 +3,8 @@
 --   request → decide (rules, or policy) → middleware → decide again → gate → addresses → policy → send
 --
 -- A network error shows the request as the untrusted side made it: also one of a request that middleware makes for itself. Its other errors
--- are passed on unchanged.
+-- are passed on unchanged. What the guard itself says of a wrong request or response of middleware's has no value and no place of it: that is in
+-- the log.
 local args = require("caspian.net.args")
 local fields_of = require("caspian.net.errors").fields
 local errors = require("caspian.net.error_methods")
@@ -15,7 +16,8 @@ local error, next, pcall, rawget, setfenv, setmetatable, type =
 local collectgarbage = collectgarbage
 local create, resume, running, status_of, yield =
   coroutine.create, coroutine.resume, coroutine.running, coroutine.status, coroutine.yield
-local find, gsub, lower, match, min, sub = string.find, string.gsub, string.lower, string.match, math.min, string.sub
+local find, gsub, lower, match, min, sub, upper =
+  string.find, string.gsub, string.lower, string.match, math.min, string.sub, string.upper
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -63,14 +65,15 @@ local WORDS = {
   socket = "the connection failed",
 }
 
---- Errors that the untrusted side may see: with the fetch that they were made for, or true where they name no request.
+--- Errors that the untrusted side may see: with the mark of the fetch that they were made for (not the fetch itself, which ends though its
+-- errors are kept), true where they name no request, false for no fetch.
 local sayable = setmetatable({}, { __mode = "k" })
 
 local function network_error(class, message, fields, frame)
   fields = fields or {}
   fields[errors.PLACELESS] = true
   local err = errors.made(class, message, "fetch", fields)
-  sayable[err] = frame or not fields.url
+  sayable[err] = frame and frame.mark or not fields.url
   return err
 end
 
@@ -81,13 +84,15 @@ end
 
 -- ----------------------------------------------------------------------------------------------- callbacks
 
+--- Coroutines of `protected`, and the one that each stands for to those who count.
+local stands = setmetatable({}, { __mode = "k" })
+
 --- `pcall` that lets `call` yield, also on Lua 5.1: there it runs in a coroutine of its own, whose yields are handed on.
-local function protected(guard, call, value)
+local function protected(call, value)
   -- On the main thread nobody could take a yield.
   if requests.can_guard or not running() then return pcall(call, value) end
-  local thread = create(call)
-  -- To those who count, it is the coroutine that it stands for.
-  guard.depths[thread] = guard.depths[running()]
+  local thread, outer = create(call), running()
+  stands[thread] = stands[outer] or outer
   local function pass(ok, ...)
     if status_of(thread) == "suspended" then return pass(resume(thread, yield(...))) end
     return ok, ...
@@ -102,6 +107,7 @@ local MAIN = {}
 -- they are garbage, and at the cap they are collected before anybody is refused.
 local function enter(guard)
   local key = running() or MAIN
+  key = stands[key] or key
   local own = guard.depths[key]
   if not own then
     own = { count = 0, frames = setmetatable({}, { __mode = "k" }) }
@@ -116,7 +122,7 @@ local function enter(guard)
         .. MAX_DEPTH .. " deep"), 0)
     end
   end
-  local frame = { own = own }
+  local frame = { own = own, mark = {} }
   own.frames[frame] = true
   own.count = own.count + 1
   return frame
@@ -143,7 +149,7 @@ local function fail(hop, err, hidden)
   -- What came of a body has not passed the middleware.
   changes.cause, changes.sent, changes.partial = false, false, false
   err = errors.altered(err, changes)
-  sayable[err] = hop.frame
+  sayable[err] = hop.frame and hop.frame.mark
   error(err, 0)
 end
 
@@ -158,14 +164,20 @@ end
 --- Raises what the middleware has raised. An error of the network that is not this fetch's is of a request that the untrusted side knows
 -- nothing of: it learns the class, and the log has the words.
 local function pass_on(guard, hop, method, err)
-  local own = fields_of[err]
-  if own and sayable[err] ~= true and sayable[err] ~= hop.frame then
-    local class = errors.word(err) or "socket"
-    guard.core.guard_log(guard.client, method, hop.url, class, own.message)
+  local class = errors.word(err)
+  if class and sayable[err] ~= true and sayable[err] ~= hop.frame.mark then
+    guard.core.guard_log(guard.client, method, hop.url, class, fields_of[err].message)
     local url = brief(hop.shown)
-    err = network_error(class, "fetch " .. url .. ": a request of the guard's own: " .. (WORDS[class] or "not allowed"), { url = url }, hop.frame)
+    err = network_error(class, "fetch " .. url .. ": the guard's middleware failed: " .. (WORDS[class] or "not allowed"), { url = url }, hop.frame)
   end
   error(err, 0)
+end
+
+--- Refuses what middleware made of a request. `words` for both sides; the log has the `reason`, with its values, and the place.
+local function wrong_request(guard, hop, method, words, reason)
+  local place = args.place()
+  guard.core.guard_log(guard.client, method, hop.url, "request_not_allowed", (place and place .. ": " or "") .. (reason or words))
+  error("next: " .. words, 0)
 end
 
 --- Asks the policy, where no rule decides. `ip` is the address that is about to be dialled.
@@ -174,7 +186,7 @@ local function ask(guard, hop, decided, method, ip)
   if not guard.policy then
     refuse(guard, hop, "host_not_allowed", "no rule of the guard covers the host", method, decided.url)
   end
-  local ok, answer = protected(guard, guard.policy, {
+  local ok, answer = protected(guard.policy, {
     host = decided.host, port = decided.port, method = method, url = decided.url, resolved_ip = ip,
   })
   if not ok or answer ~= true then
@@ -244,21 +256,23 @@ local function asked(guard, name, url, given)
 end
 
 --- What middleware made of a request, checked: method, headers and body.
-local function changed(core, req)
-  if type(req.url) ~= "string" then args.raise("next: ctx.req.url must be a string, got " .. args.show(req.url)) end
-  if type(req.method) ~= "string" then args.raise("next: ctx.req.method must be a string, got " .. args.show(req.method)) end
-  if req.body ~= nil and type(req.body) ~= "string" then
-    args.raise("next: ctx.req.body must be a string, got " .. args.show(req.body))
-  end
-  if type(req.headers) ~= "table" then args.raise("next: ctx.req.headers must be a table") end
-  local headers = requests.headers_of(req.headers, "next", 0, true)
+local function changed(guard, hop, was, req)
+  local function refused(words, reason) wrong_request(guard, hop, was, words, reason) end
+  if type(req.url) ~= "string" then refused("ctx.req.url must be a string, got " .. type(req.url)) end
+  if type(req.method) ~= "string" then refused("ctx.req.method must be a string, got " .. type(req.method)) end
+  if req.body ~= nil and type(req.body) ~= "string" then refused("ctx.req.body must be a string, got " .. type(req.body)) end
+  if type(req.headers) ~= "table" then refused("ctx.req.headers must be a table, got " .. type(req.headers)) end
+  local read, headers = pcall(requests.headers_of, req.headers, "next", 0, true)
+  if not read then refused("ctx.req.headers has a name or a value that no header can have", headers) end
   -- Another host than the URL's would be one that nobody checked.
   for header in next, headers do
-    if lower(header) == "host" then args.raise("next: the header Host cannot be set: it follows ctx.req.url") end
+    if lower(header) == "host" then refused("the header Host cannot be set: it follows ctx.req.url") end
   end
-  local method, words = core.guard_request(req.method, headers)
-  if method == nil then args.raise("next: " .. words) end
-  if MIRRORS[method] then args.raise("next: the method " .. method .. " is not allowed: its response contains the request") end
+  if MIRRORS[upper(req.method)] then
+    refused("the method " .. upper(req.method) .. " is not allowed: its response contains the request")
+  end
+  local method, why = guard.core.guard_request(req.method, headers)
+  if method == nil then refused("ctx.req.method is no method, or ctx.req.headers has a header that cannot be set", why) end
   return method, headers, req.body
 end
 
@@ -301,7 +315,7 @@ local function transmit(guard, hop, decided, headers, body)
   local function start(share)
     local made, why = core.guard_start(hop.clock, share, request)
     if made == nil then
-      if type(why) == "string" then error("next: " .. why, 0) end
+      if type(why) == "string" then wrong_request(guard, hop, decided.method, "the request is one that cannot be sent", why) end
       fail(hop, why, hidden)
     end
     return made
@@ -354,7 +368,7 @@ local function pass(guard, hop, request, decided)
   local req = middleware.request_of(request, decided, hop.number)
   local base = decided.url
   local function send()
-    local method, headers, body = changed(core, req)
+    local method, headers, body = changed(guard, hop, request.method, req)
     local now = decided
     if req.url ~= decided.url or method ~= decided.method then
       local why
@@ -370,7 +384,7 @@ local function pass(guard, hop, request, decided)
   end
   local chain = chain_of(guard, decided)
   if #chain == 0 then return middleware.plain(core, send()), base end
-  local ok, response = protected(guard, function() return middleware.run(core, chain, { req = req }, send) end)
+  local ok, response = protected(function() return middleware.run(core, chain, { req = req }, send) end)
   if not ok then pass_on(guard, hop, request.method, response) end
   return middleware.plain(core, response), base
 end

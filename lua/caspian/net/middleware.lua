@@ -11,6 +11,9 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local length, own, show = args.length, args.own, args.show
 
+--- What is said of a wrong value: the untrusted side may read it, so of a text no more than that it is one.
+local function sort_of(value) return type(value) == "number" and show(value) or type(value) end
+
 local ARRAY, HASH, kinds = objects.ARRAY, objects.HASH, objects.kinds
 
 --- What middleware is handed knows what it is.
@@ -49,7 +52,7 @@ local function request_of(request, decided, hop)
   --- Another URL; it is checked against the rules when the request is sent.
   function req.set_url(...)
     local url = own(req, ...)
-    if type(url) ~= "string" then error("set_url: url must be a string, got " .. show(url), 2) end
+    if type(url) ~= "string" then args.raise("set_url: url must be a string, got " .. show(url)) end
     req.url = url
   end
   --- A header's value; with a second argument, sets it (a string, an array of strings; false takes it away, nil what was set).
@@ -66,7 +69,7 @@ local function request_of(request, decided, hop)
   --- Another body, or none (nil).
   function req.set_body(...)
     local body = own(req, ...)
-    if body ~= nil and type(body) ~= "string" then error("set_body: body must be a string, got " .. show(body), 2) end
+    if body ~= nil and type(body) ~= "string" then args.raise("set_body: body must be a string, got " .. show(body)) end
     req.body = body
   end
   return req
@@ -112,12 +115,12 @@ end
 --- What a middleware returned, as a response; one of `fetch` or of another guard will do.
 local function normal(core, answer)
   if type(answer) ~= "table" then
-    error("middleware must return a response ({ status =, headers =, body = }), got " .. show(answer), 0)
+    error("middleware must return a response ({ status =, headers =, body = }), got " .. sort_of(answer), 0)
   end
   if made[answer] then return answer end
   local headers = answer.headers
   if headers ~= nil and type(headers) ~= "table" then
-    error("middleware: the response's headers must be a table, got " .. show(headers), 0)
+    error("middleware: the response's headers must be a table, got " .. sort_of(headers), 0)
   end
   return response_of(core, {
     status = answer.status, reason = answer.reason, headers = headers, body = answer.body, body_json = answer.body_json,
@@ -133,7 +136,7 @@ local function run(core, list, ctx, send)
     if not middleware then return send() end
     local over, inner = false, nil
     local function following()
-      if over then error("next: the middleware has returned already", 2) end
+      if over then error("next: the middleware has returned already", 0) end
       local response = level(index + 1)
       inner = response
       return response
@@ -151,16 +154,16 @@ end
 local function plain(core, response)
   local status, reason, version = rawget(response, "status"), rawget(response, "reason"), rawget(response, "version")
   if type(status) ~= "number" or status ~= floor(status) or status < 200 or status > 999 then
-    error("middleware: the response's status must be 200..999, got " .. show(status), 0)
+    error("middleware: the response's status must be 200..999, got " .. sort_of(status), 0)
   end
   if reason ~= nil and type(reason) ~= "string" then
-    error("middleware: the response's reason must be a string, got " .. show(reason), 0)
+    error("middleware: the response's reason must be a string, got " .. sort_of(reason), 0)
   end
   local headers, given = {}, rawget(response, "headers")
-  if type(given) ~= "table" then error("middleware: the response's headers must be a table, got " .. show(given), 0) end
+  if type(given) ~= "table" then error("middleware: the response's headers must be a table, got " .. sort_of(given), 0) end
   for name, value in next, given do
     if type(name) ~= "string" then
-      error("middleware: the response's headers must have names, got " .. show(name), 0)
+      error("middleware: the response's headers must have names, got " .. sort_of(name), 0)
     end
     local list = type(value) == "table" and value or { value or nil }
     local copy = {}
@@ -168,7 +171,7 @@ local function plain(core, response)
       local item = rawget(list, index)
       if type(item) == "number" then item = args.digits(item) or item end
       if type(item) ~= "string" then
-        error("middleware: the value of the response's header " .. show(name) .. " must be a string, got " .. show(item), 0)
+        error("middleware: the value of the response's header " .. show(name) .. " must be a string, got " .. sort_of(item), 0)
       end
       copy[index] = item
     end
@@ -182,7 +185,7 @@ local function plain(core, response)
     headers["content-type"] = headers["content-type"] or "application/json"
   end
   if body ~= nil and type(body) ~= "string" then
-    error("middleware: the response's body must be a string, got " .. show(body), 0)
+    error("middleware: the response's body must be a string, got " .. sort_of(body), 0)
   end
   return {
     status = status, reason = reason or "", headers = headers, body = body or "",

@@ -343,7 +343,7 @@ local function listen(app, name, first, second)
   local ok, server = pcall(app.door.open, app.options, first, second)
   if not ok then
     -- A wrong argument is this function's: the one that failed is not the script's.
-    if type(server) == "string" then args.raise((gsub(gsub(server, "^[^:]*:%d+: ", ""), "'server'", "'" .. name .. "'"))) end
+    if type(server) == "string" then args.raise((gsub(server, "'server'", "'" .. name .. "'"))) end
     error(server, 0)
   end
   app.server = server
