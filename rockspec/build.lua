@@ -70,7 +70,7 @@ end
 
 if act == "build" then
   check()
-  run("cargo rustc --release --lib --crate-type cdylib --no-default-features --features full,module," .. feature)
+  run("cargo rustc --release --lib --crate-type cdylib --no-default-features --features full,module,stripped," .. feature)
 elseif act == "install" then
   run("mkdir -p " .. quote(luadir) .. " " .. quote(libdir))
   run("cp -R lua/. " .. quote(luadir))

@@ -41,7 +41,7 @@ describe("rockspec/build.lua", function()
   it("the feature of the Lua that runs it", function()
     local said = build{ cargo = 'case $1 in --version) ' .. NEW .. ' ;; *) echo "got $*" ;; esac', cc = "" }
     local lua = rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d"):gsub("%.", "")
-    assert.truthy(said:find("\ngot rustc .*%-%-features full,module," .. lua .. "\n"), said)
+    assert.truthy(said:find("\ngot rustc .*%-%-features full,module,stripped," .. lua .. "\n"), said)
     assert.truthy(said:find("status 0$"), said)
   end)
 

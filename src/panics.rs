@@ -63,12 +63,15 @@ pub fn contained(act: impl FnOnce()) {
     let _ = quietly(act);
 }
 
-/// A released module is stripped, so a panic that nobody catches has no names for its frames: the code of Rust's hook that
-/// would look them up (DWARF, zlib, demangling) is 0.2 MB. It finds no frame here, and prints the message alone.
-#[cfg(all(feature = "module", not(feature = "front"), target_os = "linux", not(debug_assertions)))]
+/// A stripped library has no names for the frames of a panic that nobody catches, and the code of Rust's hook that would
+/// look them up (DWARF, zlib, demangling) is 0.2 MB. It finds no frame here, and prints the message alone.
+///
+/// Only a cdylib may have this. Within it the name binds, as hidden, the one copy of Rust's runtime that is there; in a
+/// static library or an rlib it would bind a whole program, or meet the unwinder's own.
+#[cfg(all(feature = "stripped", target_os = "linux"))]
 #[allow(unsafe_code, reason = "the name that Rust's runtime calls")]
 mod frames {
-    // Of this library alone: whatever else is in the process keeps its own.
+    // Not exported: whatever else is in the process keeps its own.
     std::arch::global_asm!(".hidden _Unwind_Backtrace");
 
     // SAFETY: the signature is that of the Itanium ABI; nothing is called, and 5 is its `_URC_END_OF_STACK`.

@@ -244,8 +244,10 @@ mod tests {
     use super::{FEATURES, PAGES};
 
     /// Features of the module, which the launcher is not, and those that `embedded` has.
-    const MODULE: &[&str] =
-        &["default", "module", "vendored", "front", "lua", "lua51", "lua52", "lua53", "lua54", "lua55", "luajit"];
+    const MODULE: &[&str] = &[
+        "default", "module", "vendored", "front", "stripped", "lua", "lua51", "lua52", "lua53", "lua54", "lua55",
+        "luajit",
+    ];
 
     #[test]
     fn every_feature_is_named() {
