@@ -99,6 +99,18 @@ local ROWS = {
     "function(r) assert(r:read(10)) assert(r:read()) end" },
   { "decode", "socket", "function(mine) return mine.http.client.new{} end", "function(c) assert(#c:get(http .. '/gzip').body > 60000) end" },
   { "decode", "socket", "function(mine) return mine.fetch(http .. '/gzip', { stream = true }) end", "function(r) assert(#r:read() > 60000) end" },
+  -- In the midst of a body: what the decoder was at is lost, and so is the body.
+  { "body", "socket", "function(mine) return mine.fetch(http .. '/files/64k', { stream = true }) end",
+    "function(r) assert(r:read(10)) assert(r:read()) end" },
+  { "body", "socket", "function(mine) return mine.fetch(http .. '/gzip', { stream = true }) end", [[function(r)
+    local ok, got = pcall(r.read, r)
+    if not ok then
+      local again, why = pcall(r.read, r)
+      assert(not again and why.message:find("there is no body to read", 1, true), tostring(why))
+      error(got, 0)
+    end
+    assert(#got > 60000)
+  end]] },
   { "cookie, with its lock", "socket", "function(mine) return mine.http.client.new{ cookies = true } end",
     "function(c) assert(c:get(http .. '/cookies').ok) end" },
   { "pool, with its lock", "socket", "function(mine) return mine.http.client.new{} end", "function(c) assert(c:get(http .. '/hello').ok) end" },

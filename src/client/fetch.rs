@@ -27,8 +27,8 @@ pub enum Step {
     Head,
 }
 
-/// A request under way, or a response being read. Lives in a box, and what few requests need or what ends with the answer
-/// in further ones: responses lie about until they are collected.
+/// A request under way, or a response being read. It is small: a script's stays until Lua collects it, long after its end.
+/// So it lives in a box, and what few requests need, or what ends with the answer, in further ones.
 pub struct Fetch {
     pub(super) state: State,
     pub(super) errand: Errand,
@@ -119,7 +119,7 @@ impl Fetch {
                 return said.map_err(|err| self.fail(err));
             }
             State::Failed => return Err(self.fail(failed())),
-            State::Closed => return Err(self.fail(closed())),
+            State::Closed => return Err(self.fail(ended())),
         };
         match done {
             Ok(Course::On(phase)) => *state = State::Asking(phase, transaction),
@@ -263,6 +263,11 @@ fn failed() -> Error {
 
 pub(super) fn closed() -> Error {
     Error::new(Kind::Closed, "the response was closed before its end").op(OP)
+}
+
+/// The same before there was a response.
+pub(super) fn ended() -> Error {
+    Error::new(Kind::Closed, "the request was closed before its response").op(OP)
 }
 
 fn unasked() -> Error {

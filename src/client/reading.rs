@@ -3,7 +3,7 @@
 use super::{
     Fetch, OP,
     errand::Errand,
-    fetch::closed,
+    fetch::{closed, ended},
     state::{Answer, Body, Line, State},
     transaction::limited,
 };
@@ -11,8 +11,9 @@ use crate::{
     allocation,
     deadline::{Deadline, now},
     error::{Error, Kind, Result},
+    panics::failpoint,
 };
-use std::{os::fd::BorrowedFd, time::Duration};
+use std::{mem, os::fd::BorrowedFd, time::Duration};
 
 /// The first memory for a body; then it doubles with what arrives, whatever was announced.
 const FIRST: usize = 64 * 1024;
@@ -86,20 +87,25 @@ impl Fetch {
         let usable = self.usable();
         let Fetch { state, errand } = self;
         match state {
-            State::Answered(Answer { body, .. }) => match body {
-                Body::Plain(line) => usable.and_then(|()| errand.receive(line, into)),
-                Body::Coded(line, decoder) => {
-                    usable?;
-                    let done = decoder.read(into, |coded| errand.receive(line, coded));
-                    if matches!(done, Ok(0)) {
-                        body.close();
+            State::Answered(Answer { body: place, .. }) => {
+                // A panic in the midst of this, which others catch, leaves it lost.
+                let mut body = mem::replace(place, Body::Lost);
+                let done = match &mut body {
+                    Body::Plain(line) => usable.and_then(|()| errand.receive(line, into)),
+                    Body::Coded(line, decoder) => {
+                        let done = usable.and_then(|()| decoder.read(into, |coded| errand.receive(line, coded)));
+                        if matches!(done, Ok(0)) {
+                            body.close();
+                        }
+                        done
                     }
-                    done
-                }
-                Body::Lost => Err(unread()),
-                Body::Closed => usable.and(Err(closed())),
-            },
-            State::Closed => usable.and(Err(closed())),
+                    Body::Lost => Err(unread()),
+                    Body::Closed => usable.and(Err(closed())),
+                };
+                *place = body;
+                done
+            }
+            State::Closed => usable.and(Err(ended())),
             State::Open(_) | State::Asking(..) | State::Failed => Err(unread()),
         }
     }
@@ -156,6 +162,7 @@ impl Errand {
             let waits = !transaction.has_buffered();
             let deadline = limited(&self.deadline, self.options.read_timeout);
             let count = transaction.read(into, &deadline)?;
+            failpoint("body");
             if transaction.ended() {
                 self.end_line(line, if waits { now() } else { begun });
             }
