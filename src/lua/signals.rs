@@ -50,6 +50,7 @@ pub fn remember(lua: &Lua) -> mlua::Result<()> {
         lua.exec_raw::<()>(step, |state| {
             ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, key(STEP));
             clear(state);
+            RAISED.with(|raised| raised.set(false));
             LIBRARY.with(|library| library.set(library_hook(state)));
             main_thread(state);
             MAIN.with(|main| main.set(ffi::lua_tothread(state, -1)));
@@ -61,9 +62,10 @@ pub fn remember(lua: &Lua) -> mlua::Result<()> {
     Ok(())
 }
 
-/// The state of [`remember`] is about to close.
+/// The state of [`remember`] is about to close: what a hook has raised in it goes with it.
 pub fn forget() {
     let _ = MAIN.try_with(|main| main.set(ptr::null_mut()));
+    let _ = RAISED.try_with(|raised| raised.set(false));
 }
 
 /// Pushes the main thread.
@@ -237,7 +239,8 @@ pub fn closed_in_use() {
 /// Has Lua collect its garbage, and with it the sockets that nobody holds. How many bytes Lua has then; 0 where there is no Lua.
 ///
 /// An error ends the call in whose midst this is, as it would end a script that asks for a collection: it is a finalizer's (up to Lua 5.3;
-/// later ones only warn), or that of a signal's hook, which runs at the first instruction of a finalizer, and must not be lost.
+/// later ones only warn), or that of a signal's hook, which must not be lost. No hook runs in a finalizer; one for calls or returns does when
+/// [`run_collector`] is called or returns, one for a count alone waits for the next look at it ([`wants_back`]).
 fn collect() -> u64 {
     let state = MAIN.with(Cell::get);
     // SAFETY: as in `wants_back`.
