@@ -99,13 +99,17 @@ impl Call {
     /// nothing where the body was lost, and may be asked for again.
     fn keep(&self, place: &Place, count: usize) -> Answer<Option<usize>> {
         let piece = self.stream()?.saved(count)?;
+        // Before anything is borrowed: where no descriptor is left, a collection may run what ends this call.
+        let unbegun = matches!(*self.saving.borrow(), Saving::Unbegun);
+        let new = unbegun.then(|| place.draft().map(Box::new)).transpose().map_err(unsaved)?;
         let mut saving = self.saving.borrow_mut();
-        let mut draft = match std::mem::replace(&mut *saving, Saving::Over) {
-            Saving::Unbegun => Box::new(place.draft().map_err(unsaved)?),
-            Saving::Begun(draft) => draft,
-            Saving::Over => {
-                return Err(Error::new(Kind::Closed, "the response was closed before its end").op("save").into());
-            }
+        let draft = match std::mem::replace(&mut *saving, Saving::Over) {
+            Saving::Unbegun => new,
+            Saving::Begun(draft) => Some(draft),
+            Saving::Over => None,
+        };
+        let Some(mut draft) = draft else {
+            return Err(Error::new(Kind::Closed, "the response was closed before its end").op("save").into());
         };
         let kept = match piece {
             None => {
