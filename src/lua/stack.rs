@@ -60,10 +60,15 @@ pub unsafe fn push_front<T: Buffered + ?Sized>(state: *mut ffi::lua_State, from:
             ptr::copy_nonoverlapping(start, copy.as_mut_ptr().cast(), length);
             ffi::lua_pushlstring(state, copy.as_ptr().cast(), length);
         } else {
+            let mut act: Act<'_> = &mut |state| _ = ffi::lua_pushlstring(state, start.cast(), length);
+            prime(state, 1, &mut act);
+            // Not before that, which may raise, nor in the call, which begins with the hook of a debugger.
             (*from).pin(true);
-            let made = protected(state, 1, &mut |state| _ = ffi::lua_pushlstring(state, start.cast(), length));
+            let made = call(state);
             (*from).pin(false);
             if !made {
+                // No such turn: what was closed meanwhile is closed, and nothing taken.
+                (*from).taken(u64::MAX, 0);
                 ffi::lua_error(state);
             }
         }
@@ -100,19 +105,39 @@ unsafe extern "C-unwind" fn run(state: *mut ffi::lua_State) -> c_int {
     }
 }
 
-/// Calls `act` protected: it finds the value of `index`, which does not count from the top, at 1, and what it leaves above 2 is left on the stack. False if Lua has raised: then the
-/// error is on the stack. Raises nothing.
+/// Calls `act` protected: it finds the value of `index`, which does not count from the top, at 1, and what it leaves above 2 is left on the
+/// stack. False if Lua has raised in it: then the error is on the stack. Raises nothing else, but for what [`prime`] may.
 ///
 /// # Safety
 /// State, with room for three values and the results.
 pub unsafe fn protected(state: *mut ffi::lua_State, index: c_int, mut act: Act<'_>) -> bool {
     // SAFETY: the caller's condition; `act` lives as long as the call.
     unsafe {
+        prime(state, index, &mut act);
+        call(state)
+    }
+}
+
+/// Pushes what [`call`] calls. LuaJIT may raise that it has no memory for a light userdata.
+///
+/// # Safety
+/// As of [`protected`]; `act` lives until `call`.
+unsafe fn prime(state: *mut ffi::lua_State, index: c_int, act: &mut Act<'_>) {
+    // SAFETY: the caller's condition.
+    unsafe {
         ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, key());
         ffi::lua_pushvalue(state, index);
-        ffi::lua_pushlightuserdata(state, (&raw mut act).cast());
-        ffi::lua_pcall(state, 2, ffi::LUA_MULTRET, 0) == ffi::LUA_OK
+        ffi::lua_pushlightuserdata(state, (&raw mut *act).cast());
     }
+}
+
+/// See [`protected`].
+///
+/// # Safety
+/// Nothing was pushed since [`prime`].
+unsafe fn call(state: *mut ffi::lua_State) -> bool {
+    // SAFETY: the caller's condition.
+    unsafe { ffi::lua_pcall(state, 2, ffi::LUA_MULTRET, 0) == ffi::LUA_OK }
 }
 
 /// The bytes of the string at `index`; none for another value. A number there becomes a string, for which Lua may run a finalizer.
