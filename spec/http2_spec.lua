@@ -552,6 +552,26 @@ describe("a server of HTTP/2 that", function()
     server:finish()
   end)
 
+  it("sends an empty frame of DATA with each answer is asked on another connection in time", function()
+    local server, url = frames[[
+      local left, made = 150, 0
+      while left > 0 do
+        local c = greet()
+        made = made + 1
+        repeat
+          local stream = wait(c, 1)
+          if stream then
+            c:send(head(stream, 0, "200") .. data(stream, 0, "") .. data(stream, 1, "x"))
+            left = left - 1
+          end
+        until not stream or left == 0
+      end
+      report(made)]]
+    local one = mine.http.client.new{ http2 = "prior", timeout = 20 }
+    for i = 1, 150 do assert.equal("x", one:get(url).body, i) end
+    assert.same({ "3" }, server:finish())
+  end)
+
   it("allows one request at a time has a few connections, whatever many want of it", function()
     local single = "http://127.0.0.1:" .. servers.nghttpd.single
     local one = mine.http.client.new{ http2 = "prior", timeout = 20 }

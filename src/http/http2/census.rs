@@ -4,7 +4,7 @@
 //! memory of small DATA; interim heads, PING, SETTINGS, PRIORITY, WINDOW_UPDATE and frames of no known type are bounded
 //! here.
 
-use super::frames::{DATA, Frame, HEADERS, SETTINGS, Scanner, Step};
+use super::frames::{DATA, END_STREAM, Frame, HEADERS, SETTINGS, Scanner, Step};
 use crate::{error::Result, http::broken};
 use std::collections::HashMap;
 
@@ -30,8 +30,10 @@ pub(super) struct Census {
     /// HEADERS by stream, of the requests that are under way.
     heads: HashMap<u32, u8>,
     goaway: Option<Goaway>,
-    /// DATA frames under [`SHORT`] bytes since [`Census::crumbs`] was asked.
+    /// DATA frames whose content is under [`SHORT`] bytes since [`Census::crumbs`] was asked.
     short: u32,
+    /// DATA frames without content that end no stream.
+    empty: u32,
 }
 
 /// A frame of DATA costs `h2` so many bytes, beside those that the window counts (`DEFAULT_DATA_FRAME_OVERHEAD_THRESHOLD`).
@@ -40,6 +42,9 @@ const SHORT: usize = 256;
 pub(super) const SHORT_BUDGET: usize = 4 << 20;
 /// After so many of them the bodies are gathered.
 const MANY: u32 = 2000;
+/// `h2` ends a connection after 100 empty ones in all its life (`MAX_RECV_EMPTY_DATA_FRAMES`). Some servers send one with each
+/// answer: after so many no more are asked for, and those under way have the rest.
+const MAX_EMPTY: u32 = 50;
 
 impl Census {
     /// Looks at what arrived. Errors are final.
@@ -62,9 +67,11 @@ impl Census {
             let last = self.goaway.map_or(last, |before| before.last.min(last));
             self.goaway = Some(Goaway { last, code });
         }
-        self.short += u32::from(frame.kind == DATA && frame.length < SHORT);
+        let content = frame.length.saturating_sub(frame.padding());
+        self.short += u32::from(frame.kind == DATA && content < SHORT);
+        self.empty += u32::from(frame.kind == DATA && content == 0 && frame.flags & END_STREAM == 0);
         match (frame.kind, self.heads.get_mut(&frame.stream)) {
-            (DATA, Some(_)) if frame.length > frame.padding() => self.fruitless = 0,
+            (DATA, Some(_)) if content > 0 => self.fruitless = 0,
             (HEADERS, Some(heads)) => {
                 *heads += 1;
                 if *heads > MAX_HEADS {
@@ -106,6 +113,11 @@ impl Census {
         many
     }
 
+    /// True once so many empty frames have come that the connection is to take no more requests.
+    pub fn is_worn(&self) -> bool {
+        self.empty >= MAX_EMPTY
+    }
+
     pub fn goaway(&self) -> Option<Goaway> {
         self.goaway
     }
@@ -113,5 +125,31 @@ impl Census {
     /// True once a frame has come.
     pub fn begun(&self) -> bool {
         self.begun
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_is_no_content() {
+        // Length, flags, what is shown of the payload; whether it is short, and whether it is empty.
+        let rows: [(usize, u8, &[u8], u32, u32); 8] = [
+            (0, 0, b"", 1, 1),
+            (0, END_STREAM, b"", 1, 0),
+            (255, 0, b"", 1, 0),
+            (256, 0, b"", 0, 0),
+            (256, 8, b"\0", 1, 0),
+            (300, 8, b"\xc8", 1, 0),
+            (11, 8, b"\x0a", 1, 1),
+            (1, 8, b"\xff", 1, 1),
+        ];
+        for (length, flags, shown, short, empty) in rows {
+            let mut census = Census { begun: true, ..Census::default() };
+            let [_, _, high, low] = (length as u32).to_be_bytes();
+            census.look(&[&[0, high, low, DATA, flags, 0, 0, 0, 1], shown].concat()).unwrap();
+            assert_eq!((census.short, census.empty), (short, empty), "{length} {flags}");
+        }
     }
 }

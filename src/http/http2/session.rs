@@ -194,7 +194,7 @@ impl Session {
 
     /// True as long as further requests may be made.
     pub fn is_open(&self) -> bool {
-        self.connection.is_some() && self.census.goaway().is_none() && self.failure.is_none()
+        self.connection.is_some() && self.census.goaway().is_none() && self.failure.is_none() && !self.census.is_worn()
     }
 
     /// True once nothing more will come in or go out but what is pending.
