@@ -7,7 +7,7 @@ thread_local! {
     static COLLECTOR: Cell<Option<fn() -> u64>> = const { Cell::new(None) };
 }
 
-/// Installs what closes this thread's unreachable sockets and files, and answers how many bytes the others' owner has.
+/// Installs what closes this thread's unreachable sockets and files, and returns the embedder's heap in bytes.
 pub fn set_collector(collect: fn() -> u64) {
     COLLECTOR.with(|c| c.set(Some(collect)));
 }

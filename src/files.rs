@@ -104,7 +104,7 @@ impl Files {
         let path = [dir, b"/.caspian-", name.as_bytes()].concat();
         let flags = BASE | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         again(|| {
-            let Spot { dir, name } = self.walk(&path, false)?;
+            let Spot { dir, name } = self.walk_once(&path, false)?;
             let file = openat(&dir, &name, flags, Bits::RUSR | Bits::WUSR)?;
             unlinkat(&dir, &name, AtFlags::empty())?;
             Ok(File::from(file))

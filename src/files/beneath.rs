@@ -104,7 +104,7 @@ impl Files {
         again(|| self.walk_once(path, follow))
     }
 
-    fn walk_once(&self, path: &[u8], follow: bool) -> Result<Spot, Refusal> {
+    pub(super) fn walk_once(&self, path: &[u8], follow: bool) -> Result<Spot, Refusal> {
         if self.0.is_none() {
             return Err(Refusal::Unpermitted);
         }
