@@ -345,7 +345,8 @@ describe("drop-in: the gate", function()
     end
     collectgarbage("setstepmul", step)
     server:close()
-    assert.is_true(raised > 0 or (_VERSION ~= "Lua 5.1" or rawget(_G, "jit") ~= nil) and _VERSION ~= "Lua 5.2")
+    -- Only Lua 5.1 is sure to collect in the call itself: the others look at what was made before, and LuaJIT tells nobody.
+    assert.is_true(raised > 0 or _VERSION ~= "Lua 5.1" or rawget(_G, "jit") ~= nil)
   end)
 
   it("survives finalizers that finalize what is being read", function()
