@@ -16,8 +16,7 @@ local error, next, pcall, rawget, setfenv, setmetatable, type =
 local collectgarbage = collectgarbage
 local create, resume, running, status_of, yield =
   coroutine.create, coroutine.resume, coroutine.running, coroutine.status, coroutine.yield
-local find, gsub, lower, match, min, sub, upper =
-  string.find, string.gsub, string.lower, string.match, math.min, string.sub, string.upper
+local find, gsub, lower, match, min, sub = string.find, string.gsub, string.lower, string.match, math.min, string.sub
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -268,11 +267,9 @@ local function changed(guard, hop, was, req)
   for header in next, headers do
     if lower(header) == "host" then refused("the header Host cannot be set: it follows ctx.req.url") end
   end
-  if MIRRORS[upper(req.method)] then
-    refused("the method " .. upper(req.method) .. " is not allowed: its response contains the request")
-  end
   local method, why = guard.core.guard_request(req.method, headers)
   if method == nil then refused("ctx.req.method is no method, or ctx.req.headers has a header that cannot be set", why) end
+  if MIRRORS[method] then refused("the method " .. method .. " is not allowed: its response contains the request") end
   return method, headers, req.body
 end
 
