@@ -2,6 +2,7 @@
 
 use super::pem;
 use crate::crypto::digest;
+use data_encoding::HEXLOWER;
 use x509_parser::{
     certificate::X509Certificate,
     extensions::{GeneralName, ParsedExtension},
@@ -27,7 +28,8 @@ pub struct PeerCert {
     pub not_after: i64,
     /// Host names and IP addresses as they are, others with their kind: `email:a@example.com`, `URI:…`.
     pub sans: Vec<String>,
-    /// In hexadecimal.
+    /// A whole number in hexadecimal, lower case, whole bytes: without the zero byte that DER puts before a first bit that is set,
+    /// with `-` before a negative one, as OpenSSL writes it.
     pub serial: String,
     pub pem: String,
 }
@@ -45,7 +47,7 @@ impl PeerCert {
         cert.not_after = x509.validity().not_after.timestamp();
         cert.valid_from = iso(cert.not_before);
         cert.valid_until = iso(cert.not_after);
-        cert.serial = hex(x509.raw_serial());
+        cert.serial = serial(x509.raw_serial());
         for extension in x509.extensions() {
             if let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() {
                 cert.sans.extend(names.general_names.iter().filter_map(name));
@@ -77,23 +79,41 @@ pub(crate) fn public_key(der: &[u8]) -> Option<&[u8]> {
     X509Certificate::from_der(der).ok().map(|(_, cert)| cert.tbs_certificate.subject_pki.raw)
 }
 
+/// The content of a DER INTEGER (X.690 section 8.3, two's complement) in hexadecimal: see [`PeerCert::serial`].
+pub(crate) fn serial(content: &[u8]) -> String {
+    let negative = content.first().is_some_and(|first| first & 0x80 != 0);
+    let magnitude = if negative { negated(content) } else { content.to_vec() };
+    match magnitude.iter().position(|byte| *byte != 0) {
+        Some(first) => format!("{}{}", if negative { "-" } else { "" }, HEXLOWER.encode(&magnitude[first..])),
+        None => "00".into(),
+    }
+}
+
+/// The two's complement of a number.
+fn negated(bytes: &[u8]) -> Vec<u8> {
+    let mut carry = true;
+    let mut out: Vec<u8> = bytes
+        .iter()
+        .rev()
+        .map(|byte| {
+            let (sum, over) = (!byte).overflowing_add(u8::from(carry));
+            carry = over;
+            sum
+        })
+        .collect();
+    out.reverse();
+    out
+}
+
 /// SHA-256 in hexadecimal, lower case.
 pub fn fingerprint(bytes: &[u8]) -> String {
-    hex(&sha256(bytes))
+    HEXLOWER.encode(&sha256(bytes))
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A peer chooses these words: no line break or escape sequence of theirs reaches a terminal or a log.
@@ -132,6 +152,24 @@ mod tests {
             (253_402_300_799, "9999-12-31T23:59:59Z"),
         ] {
             assert_eq!(iso(seconds), text);
+        }
+    }
+
+    #[test]
+    fn serials() {
+        for (content, text) in [
+            (&[0x00, 0xfd, 0x9f][..], "fd9f"),
+            (&[0x7f], "7f"),
+            (&[0x00, 0x80], "80"),
+            (&[0x01, 0x00], "0100"),
+            (&[0x00, 0x00, 0x05], "05"), // not DER
+            (&[0x80], "-80"),
+            (&[0xff], "-01"),
+            (&[0xff, 0x00], "-0100"),
+            (&[0x00], "00"),
+            (&[], "00"),
+        ] {
+            assert_eq!(serial(content), text);
         }
     }
 

@@ -110,16 +110,12 @@ impl Certificate {
             .map_or((0, -1), |cert| (cert.validity().not_before.timestamp(), cert.validity().not_after.timestamp()))
     }
 
-    /// In hexadecimal, upper case, whole bytes, as OpenSSL writes it.
+    /// In hexadecimal, upper case, whole bytes, as OpenSSL writes it; zero is `0`.
     pub fn serial(&self) -> String {
         let Some(cert) = self.parsed() else { return String::new() };
-        let bytes = cert.raw_serial();
-        let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
-        let magnitude = if negative { negated(bytes) } else { bytes.to_vec() };
-        let digits: Vec<u8> = magnitude.into_iter().skip_while(|byte| *byte == 0).collect();
-        match digits.is_empty() {
-            true => "0".into(),
-            false => format!("{}{}", if negative { "-" } else { "" }, data_encoding::HEXUPPER.encode(&digits)),
+        match crate::tls::cert::serial(cert.raw_serial()).to_ascii_uppercase() {
+            zero if zero == "00" => "0".into(),
+            digits => digits,
         }
     }
 
@@ -210,22 +206,6 @@ fn alt_name(name: &GeneralName<'_>, encode: Encode) -> Option<AltName> {
         }
         _ => return None,
     })
-}
-
-/// Two's complement.
-fn negated(bytes: &[u8]) -> Vec<u8> {
-    let mut carry = true;
-    let mut out: Vec<u8> = bytes
-        .iter()
-        .rev()
-        .map(|byte| {
-            let (sum, over) = (!byte).overflowing_add(u8::from(carry));
-            carry = over;
-            sum
-        })
-        .collect();
-    out.reverse();
-    out
 }
 
 fn curve_bits(curve: Option<&str>, otherwise: u32) -> u32 {
