@@ -315,9 +315,17 @@ fn interface(text: &str) -> Result<Vec<Rule>, String> {
     }
 }
 
-/// `unix:/path`, or `unix:/dir/*`.
+/// `unix:/path`, or `unix:/dir/*`; the keyword in any case, as all words here.
 fn unix(text: &str) -> Result<Option<Rule>, String> {
-    let Some(path) = text.strip_prefix("unix:") else { return Ok(None) };
+    let (keyword, path) = match text.split_once(':') {
+        Some((keyword, path)) if keyword.eq_ignore_ascii_case(keyword::UNIX) => (keyword, path),
+        _ => return Ok(None),
+    };
+    if path.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err(format!(
+            "is no path of a Unix socket (a host of that name is written with a dot at its end: {keyword}.:{path})"
+        ));
+    }
     let directory = path.strip_suffix("/*");
     if directory.unwrap_or(path).contains('*') {
         return Err(

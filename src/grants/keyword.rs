@@ -1,5 +1,9 @@
 //! The one keyword among hosts, `private`, and its likely misspellings. A misspelt keyword in `--deny-net` would deny a
-//! host that does not exist, and nothing else: so such a word is a host only with a dot at its end. Pure.
+//! host that does not exist, and nothing else: so such a word is a host only with a dot at its end. So is `unix`, since
+//! `unix:80` would be a path. Pure.
+
+/// What stands before the path of a Unix socket, with a colon.
+pub(super) const UNIX: &str = "unix";
 
 /// Every address that is not global unicast.
 pub(super) const PRIVATE: &str = "private";
@@ -30,7 +34,7 @@ pub(super) fn meant(host: &str) -> Option<&'static str> {
 
 /// What a host ends with so that it is read as a host: a dot where it could be meant for something else.
 pub(super) fn dot(host: &str) -> &'static str {
-    if meant(host).is_some() { "." } else { "" }
+    if host == UNIX || meant(host).is_some() { "." } else { "" }
 }
 
 /// The word that is probably meant by another one, if any: the first of the nearest.

@@ -48,6 +48,8 @@ fn flags_read_and_written() {
         // Hosts that a keyword could be meant by are told from it by their dot.
         (&["--deny-net=Private.", "--deny-net=privat."], &["--deny-net=privat.", "--deny-net=private."]),
         (&["--allow-net=private.:80", "--deny-net=db"], &["--allow-net=private.:80", "--deny-net=db"]),
+        (&["--allow-net=Unix.:80", "--deny-net=unix"], &["--allow-net=unix.:80", "--deny-net=unix."]),
+        (&["--allow-net=UNIX:/Run/a"], &["--allow-net=unix:/Run/a"]),
         (&["--no-dns", "--net-log=/tmp/x"], &["--no-dns"]),
         (&[], &[]),
     ] {
@@ -136,6 +138,8 @@ fn flags_refused_by_name() {
     assert!(error.starts_with("--allow-net= b.com: "), "{error}");
     let error = Grants::parse(&["--allow-net=user:secret@example.com"]).unwrap_err().to_string();
     assert!(error.contains("@example.com") && !error.contains("secret"), "{error}");
+    let error = Grants::parse(&["--allow-net=Unix:80"]).unwrap_err().to_string();
+    assert!(error.contains("with a dot at its end: Unix.:80)"), "{error}");
     assert!(Grants::parse(&["--net-log=a\0b"]).unwrap_err().to_string().contains("control"));
     assert!(Grants::parse(&["--net-log=a", "--net-log=b"]).unwrap_err().to_string().contains("twice"));
 }
@@ -145,6 +149,7 @@ fn flags_and_answers() {
     let n = |word: &str, text: &str| format!("network/{word}_not_allowed: {text}");
     for (flags, target, expected) in [
         (&["--allow-net=example.com:443"][..], "example.com:443", None),
+        (&[], "unix:80", Some(n("host", "connect to unix:80 is not allowed; --allow-net=unix.:80 would allow it"))),
         (
             &["--allow-net=private.:443"],
             "private:80",
