@@ -74,8 +74,9 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// The flags by name.
-const FLAGS: [&str; 7] = ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log", "--ca"];
+/// The grant flags by name.
+pub const FLAGS: [&str; 7] =
+    ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log", "--ca"];
 
 type Parsed<T> = Result<T, UsageError>;
 

@@ -19,7 +19,7 @@ mod ports;
 mod proof;
 mod set;
 
-pub use flags::{Spec, UsageError};
+pub use flags::{FLAGS, Spec, UsageError};
 pub use keyword::{nearest, slips};
 pub use needs::Need;
 pub use proof::{Bindable, Granted, GrantedPath, Links, Permitted};

@@ -241,7 +241,10 @@ fn wrap(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{FEATURES, PAGES};
+    use super::{FEATURES, PAGES, SECTIONS, page};
+    use crate::launcher::options::{Command, OTHERS, parse};
+    use caspian_net::grants::FLAGS;
+    use std::collections::BTreeSet;
 
     /// Features of the module, which the launcher is not, and those that `embedded` has.
     const MODULE: &[&str] = &[
@@ -267,5 +270,31 @@ mod tests {
             book.lines().filter_map(|line| line.split_once("](docs/")?.1.strip_suffix(".md)")).collect();
         let ours: Vec<_> = PAGES.iter().map(|(name, _)| *name).collect();
         assert_eq!(ours, pages);
+    }
+
+    /// What the page of grants leaves to `--help`.
+    const RUNNING: &[&str] = &["-e CODE", "-", "--", "--help", "-h", "--help TOPIC", "--version", "-V"];
+
+    #[test]
+    fn every_flag_is_in_the_help_and_in_the_page_of_grants() {
+        let rows = SECTIONS.iter().flat_map(|(_, rows)| *rows);
+        assert!(rows.clone().all(|(_, _, what)| !what.is_empty()));
+        let helped: BTreeSet<_> = rows.flat_map(|(flags, ..)| flags.split(", ")).collect();
+        let named = helped.iter().filter_map(|flag| flag.split(['=', ' ']).next()).filter(|name| name.len() > 2);
+        assert_eq!(named.collect::<BTreeSet<_>>(), FLAGS.into_iter().chain(OTHERS).collect());
+        for flag in &helped {
+            let unknown = match parse([(*flag).into()].into_iter()) {
+                Ok(Command::Run(_) | Command::Help(_) | Command::Version) => false,
+                Err(why) => why.starts_with("unknown option") && !flag.contains(' '),
+            };
+            assert!(!unknown, "{flag}");
+        }
+        let mut paged = BTreeSet::new();
+        for line in page("grants").unwrap().lines().filter(|line| line.starts_with("| `-")) {
+            let cells: Vec<_> = line.split(" | ").collect();
+            assert!(cells[1..].iter().all(|cell| !cell.trim_matches([' ', '|']).is_empty()), "{line}");
+            paged.extend(cells[0].split('`').filter(|word| word.starts_with('-')));
+        }
+        assert_eq!(paged, helped.into_iter().filter(|flag| !RUNNING.contains(flag)).collect());
     }
 }

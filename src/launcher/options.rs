@@ -1,7 +1,7 @@
 //! The command line, parsed once into a [`Job`]. The grant flags are collected unparsed: `caspian_net::grants` parses
 //! their values. Reads no file and no environment.
 
-use caspian_net::grants::{Need, nearest};
+use caspian_net::grants::{FLAGS, Need, nearest};
 use std::{ffi::OsString, path::PathBuf};
 
 pub enum Command {
@@ -56,12 +56,8 @@ pub enum Source {
     Stdin,
 }
 
-/// The flags whose values `caspian_net::grants` parses.
-const GRANTS: [&str; 7] =
-    ["--allow-net", "--allow-listen", "--deny-net", "--standard", "--no-dns", "--net-log", "--ca"];
-
-/// The others that have words for names.
-const OTHERS: [&str; 9] = [
+/// The flags that have words for names, beside those whose values `caspian_net::grants` parses.
+pub const OTHERS: [&str; 9] = [
     "--allow-run",
     "--allow-native",
     "--allow-fs",
@@ -121,7 +117,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
                 let code = args.next().ok_or("-e needs CODE, as in -e 'print(1)'")?;
                 job.source = Source::Code(code.into_encoded_bytes());
             }
-            (name, _) if GRANTS.contains(&name) => job.flags.push(text.to_owned()),
+            (name, _) if FLAGS.contains(&name) => job.flags.push(text.to_owned()),
             (
                 "--allow-run" | "--allow-native" | "--allow-all" | "-A" | "--compat" | "--help" | "-h" | "--version"
                 | "-V",
@@ -130,7 +126,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
                 return Err(format!("{name} takes no value: {text}"));
             }
             _ => {
-                let meant = nearest(name, GRANTS.into_iter().chain(OTHERS).filter(|_| name.starts_with("--")));
+                let meant = nearest(name, FLAGS.into_iter().chain(OTHERS).filter(|_| name.starts_with("--")));
                 let meant = meant.map(|meant| format!("did you mean {meant}? "));
                 return Err(format!("unknown option: {text} ({}--help lists them all)", meant.unwrap_or_default()));
             }
