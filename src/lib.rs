@@ -58,6 +58,8 @@ pub mod conn;
 #[doc(hidden)] // for the tests: the peers that they make use the same library
 pub mod crypto;
 #[doc(hidden)]
+pub mod dates;
+#[doc(hidden)]
 pub mod deadline;
 #[doc(hidden)]
 pub mod descriptors;

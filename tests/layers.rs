@@ -14,6 +14,7 @@ use std::{
 const ROOMS: &[(&str, u8, &[&str])] = &[
     // ground: words that everyone shares
     ("error", 0, &[]),
+    ("dates", 0, &[]),
     ("deadline", 0, &["error"]),
     ("address", 0, &["error"]),
     ("crypto", 0, &[]),
@@ -103,6 +104,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
         "hickory-resolver's runtime, for the length of one question; the traits by which h2 reads and writes",
     ),
     ("h2", &["http", "server"], "HTTP/2 has one room, and the server speaks its side of it"),
+    ("OffsetDateTime", &["dates"], "src/dates.rs is the one calendar"),
     (
         "Instant",
         &["deadline", "names", "dial", "client::pool", "client::transaction", "client::connector", "client"],

@@ -4,6 +4,7 @@
 //! or NUL are refused. Bytes out; the time is passed in.
 
 use super::{Invalid, fields::Fields, fields::trim, is_token, response::Version};
+use crate::dates::Moment;
 
 /// Names and values of a handler's fields, in bytes. No client takes nearly as much.
 const MAX_FIELDS: usize = 1 << 20;
@@ -257,52 +258,22 @@ pub fn reason(status: u16) -> &'static str {
 
 /// Seconds since 1970 as HTTP writes a date (RFC 9110 section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub fn date(seconds: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    let Moment { year, month, day, hour, minute, second, weekday } = Moment::of(seconds);
-    let weekday = DAYS.get(weekday).unwrap_or(&"");
+    const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+    let at = moment(seconds);
+    let Moment { year, day, hour, minute, second, weekday, .. } = at;
+    let (weekday, month) = (DAYS.get(usize::from(weekday)).unwrap_or(&""), at.month_name());
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
 /// The same as the common log format writes it: `06/Nov/1994:08:49:37 +0000`.
 pub fn log_date(seconds: u64) -> String {
-    let Moment { year, month, day, hour, minute, second, .. } = Moment::of(seconds);
-    format!("{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000")
+    let at = moment(seconds);
+    let Moment { year, day, hour, minute, second, .. } = at;
+    format!("{day:02}/{}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000", at.month_name())
 }
 
-struct Moment {
-    year: u64,
-    month: &'static str,
-    day: u64,
-    hour: u64,
-    minute: u64,
-    second: u64,
-    /// From a Thursday.
-    weekday: usize,
-}
-
-impl Moment {
-    fn of(seconds: u64) -> Moment {
-        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        // Dates end with the year 9999.
-        let seconds = seconds.min(253_402_300_799);
-        let (days, rest) = (seconds / 86_400, seconds % 86_400);
-        // Years that begin in March, 400 of them at a time, so that the leap day is a year's last.
-        let shifted = days + 719_468;
-        let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let from_march = (5 * of_year + 2) / 153;
-        let month = if from_march < 10 { from_march + 2 } else { from_march - 10 };
-        Moment {
-            year: year_of_era + era * 400 + u64::from(month < 2),
-            month: MONTHS.get(month as usize).unwrap_or(&""),
-            day: of_year - (153 * from_march + 2) / 5 + 1,
-            hour: rest / 3600,
-            minute: rest / 60 % 60,
-            second: rest % 60,
-            weekday: (days % 7) as usize,
-        }
-    }
+fn moment(seconds: u64) -> Moment {
+    Moment::of(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Error messages of TLS: whose fault it is, and what would help.
 
-use super::{
-    algorithms,
-    cert::{iso, printable},
+use super::{algorithms, cert::printable};
+use crate::{
+    dates::iso,
+    error::{Error, Kind},
 };
-use crate::error::{Error, Kind};
 use rustls::{
     AlertDescription as Alert, CertificateError as Cert, Error as Tls, InvalidMessage, OtherError, PeerIncompatible,
     pki_types::ServerName,
@@ -193,5 +193,5 @@ fn incompatible(why: &PeerIncompatible) -> String {
 }
 
 fn seconds(unix: u64) -> String {
-    iso(i64::try_from(unix).unwrap_or(i64::MAX / 2))
+    iso(i64::try_from(unix).unwrap_or(i64::MAX))
 }

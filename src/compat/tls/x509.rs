@@ -4,10 +4,13 @@
 //! unreadable part gives nothing, never a panic.
 
 use super::verify;
-use crate::tls::{
-    algorithms,
-    der::{self, Encode, text},
-    pem,
+use crate::{
+    dates::Moment,
+    tls::{
+        algorithms,
+        der::{self, Encode, text},
+        pem,
+    },
 };
 use rustls::pki_types::CertificateDer;
 use x509_parser::{
@@ -160,14 +163,9 @@ impl Certificate {
 
 /// A time as OpenSSL prints it: `Nov 21 01:38:05 2026 GMT`.
 pub fn time_text(seconds: i64) -> String {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let iso = crate::tls::cert::iso(seconds);
-    // `2026-11-21T01:38:05Z`: the year may have more digits or a sign.
-    let mut parts = iso.rsplitn(3, '-');
-    let (rest, month, year) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-    let (day, clock) = rest.split_once('T').unwrap_or(("", ""));
-    let month = month.parse::<usize>().ok().and_then(|m| MONTHS.get(m.wrapping_sub(1))).unwrap_or(&"Bad");
-    format!("{month} {:>2} {} {} GMT", day.trim_start_matches('0'), clock.trim_end_matches('Z'), year)
+    let at = Moment::of(seconds);
+    let Moment { year, day, hour, minute, second, .. } = at;
+    format!("{} {day:>2} {hour:02}:{minute:02}:{second:02} {year:04} GMT", at.month_name())
 }
 
 fn attributes(name: &X509Name<'_>, encode: Encode) -> Vec<Attribute> {

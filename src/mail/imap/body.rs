@@ -6,9 +6,12 @@ use super::{
     token::{Item, Reader},
     values,
 };
-use crate::mail::{
-    parsed::decoded_words,
-    value::{Fields, Value, field},
+use crate::{
+    dates,
+    mail::{
+        parsed::decoded_words,
+        value::{Fields, Value, field},
+    },
 };
 use std::borrow::Cow;
 
@@ -283,14 +286,13 @@ pub fn internal_date(text: &[u8]) -> Option<i64> {
     let text = str::from_utf8(text).ok()?.trim_start();
     let (date, rest) = text.split_once(' ')?;
     let (time, zone) = rest.split_once(' ')?;
-    let number = |text: &str, most: i64| -> Option<i64> {
+    let number = |text: &str, most: u32| -> Option<u32> {
         let plain = !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| b.is_ascii_digit());
         text.parse().ok().filter(|number| plain && *number <= most)
     };
     let mut date = date.split('-');
     let (day, month, year) = (number(date.next()?, 31)?, date.next()?, number(date.next()?, 9999)?);
-    let months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-    let month = months.iter().position(|known| month.eq_ignore_ascii_case(known))? as i64 + 1;
+    let month = dates::month(month.as_bytes()).filter(|_| month.len() == 3)?;
     let mut time = time.split(':');
     let (hour, minute, second) = (number(time.next()?, 23)?, number(time.next()?, 59)?, number(time.next()?, 60)?);
     let (sign, zone) = match (zone.strip_prefix('-'), zone.strip_prefix('+')) {
@@ -299,11 +301,6 @@ pub fn internal_date(text: &[u8]) -> Option<i64> {
         _ => return None,
     };
     let zone = number(zone, 9999).filter(|_| zone.len() == 4)?;
-    let ahead = sign * (zone / 100 * 3600 + zone % 100 * 60);
-    // Days since 1970 (Hinnant, "days_from_civil").
-    let year = year - i64::from(month <= 2);
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    (day > 0).then(|| days * 86_400 + hour * 3600 + minute * 60 + second - ahead)
+    let ahead = sign * i64::from(zone / 100 * 3600 + zone % 100 * 60);
+    Some(dates::seconds(year, month, day)? + i64::from(hour * 3600 + minute * 60 + second) - ahead)
 }

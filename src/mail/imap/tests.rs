@@ -124,6 +124,7 @@ fn messages() {
         ("(UID 5 FLAGS (\\Seen) RFC822.SIZE 10 MODSEQ (7))", "uid=5 flags=['\\Seen'] size=10 modseq=7".to_owned()),
         ("(INTERNALDATE \"17-Jul-1996 02:44:25 -0700\")", "internal_date=@837596665".into()),
         ("(INTERNALDATE \" 1-Jan-1970 00:00:00 +0000\")", "internal_date=@0".into()),
+        ("(INTERNALDATE \"30-Feb-2026 00:00:00 +0000\")", "internaldate='30-Feb-2026 00:00:00 +0000'".into()),
         ("(INTERNALDATE \"99-Foo-1\")", "internaldate='99-Foo-1'".into()),
         ("(BODY[] {3}\r\na\r\n UID 1)", "uid=1 body={='a\r\n'}".into()),
         ("(BODY[header.fields (\"]\" DATE)]<0> NIL)", "body={HEADER.FIELDS (\"]\" DATE)=nil}".into()),
