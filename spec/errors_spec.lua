@@ -314,6 +314,7 @@ describe("a wrong argument", function()
     { 'net.tcp("a", 1, { timout = 1 })', [[bad argument #3 to 'tcp' (unknown option "timout"; did you mean "timeout"?)]] },
     { 'net.tcp("a", 1, { Keep_alive = true })', [[#3 to 'tcp' (unknown option "Keep_alive"; did you mean "keepalive"?)]] },
     { 'net.tcp("a", 1, { colour = 1 })', [[bad argument #3 to 'tcp' (unknown option "colour")]] },
+    { 'net.http.client.new{ max_idel = 1 }', [[bad argument #1 to 'new' (unknown option "max_idel"; did you mean "max_idle"?)]] },
     { 'net.tcp("a", 1, { [true] = 1 })', "bad argument #3 to 'tcp' (unknown option true)" },
     { 'net.tcp_listen("a", 1, { tls = { cret = "" } })',
       [[bad argument #3 to 'tcp_listen' (tls: unknown option "cret"; did you mean "cert"?)]] },

@@ -26,6 +26,11 @@ local POOL = {
   idle_timeout = "seconds",       -- 90; unless the server says less
   base_url = "string",            -- URLs of requests are relative to it, as `url.join` joins them
 }
+local OWN = merged(CLIENT, POOL, {
+  allow = "strings",              -- hosts that it is narrowed to
+  har = "boolean",                -- false
+})
+local JAR = { cookies = true } -- an object, which is not copied
 
 --- Does a request.
 local function perform(name, client, url, given, at, method, body)
@@ -54,7 +59,7 @@ end
 local EVENTS = merged(REQUEST, {
   reconnect = "boolean",          -- true, for a GET
   last_event_id = "string",       -- where an earlier stream ended
-  max_event_bytes = "count",      -- 1 MiB
+  max_event_bytes = "size",       -- 1 MiB
 })
 -- What means nothing there.
 for _, option in next, { "stream", "save", "max_body_bytes", "on_progress", "progress", "retry" } do EVENTS[option] = nil end
@@ -72,8 +77,7 @@ local ALL = {
   timeout = "seconds",            -- none; of everything together
 }
 args.declare{
-  Http_options = CLIENT, Client_options = merged(CLIENT, POOL, { allow = "strings", har = "boolean" }), Events_options = EVENTS,
-  Batch_options = ALL,
+  Http_options = CLIENT, Client_options = OWN, Events_options = EVENTS, Batch_options = ALL,
 }
 
 --- Does many requests at once: an array of responses or errors, in order.
@@ -333,21 +337,10 @@ local function extend(core, cap, shared, front, net, functions, classes, tables)
 
   --- A client with defaults for its requests, a pool of its own, and `allow`.
   local function new(owner, ...)
-    local given = own(owner, ...)
-    local allow, recorded
-    local limits = {}
-    if type(given) == "table" then
-      given = merged(given)
-      allow, given.allow = given.allow, nil
-      recorded, given.har = given.har, nil
-      if recorded ~= nil and type(recorded) ~= "boolean" then
-        bad(1, "new", "har must be true or false, got " .. show(recorded))
-      end
-      for limit in next, POOL do limits[limit], given[limit] = given[limit], nil end
-      limits = args.options(1, "new", limits, POOL)
-    end
-    local defaults = args.options(1, "new", given, CLIENT)
-    if given ~= nil then defaults.cookies = rawget(given, "cookies") end
+    local defaults = args.options(1, "new", own(owner, ...), OWN, nil, JAR)
+    local allow, recorded, limits = defaults.allow, defaults.har, {}
+    defaults.allow, defaults.har = nil, nil
+    for limit in next, POOL do limits[limit], defaults[limit] = defaults[limit], nil end
     local headers = requests.headers_of(defaults.headers or {}, "new", 1)
     -- What was checked is what is used: the core has it from here, read once with its files and certificates.
     local told = requests.told_of(core, defaults, "new", 1)
