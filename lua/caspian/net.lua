@@ -39,8 +39,8 @@ local FORM = {
   allow_net = "any", allow_listen = "any", deny_net = "any", dns = "boolean", net_log = "string",
   ca = "any", role = "string", requires = "any", files = "any",
 }
-args.declare{ Spec = FORM }
 local OPTIONS = { role = "string", requires = "any", files = "any" }
+args.declare{ Spec = FORM, Register_options = OPTIONS }
 
 --- Splits what `launch` was given, as its argument `at`, into grants (flags or table) and options.
 local function split(name, at, given)

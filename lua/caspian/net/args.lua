@@ -181,6 +181,13 @@ local KINDS = {
 }
 args.kinds = KINDS
 
+local NUMBERS = { seconds = true, count = true, whole = true, port = true }
+
+-- Numbers that have a unit, which types and pages name: bytes, 0 or more; bytes, 1 or more; bytes a second; whole seconds.
+for kind, like in next, { bytes = "whole", size = "count", rate = "whole", time = "whole" } do
+  KINDS[kind], NUMBERS[kind] = KINDS[like], true
+end
+
 --- Which options there are, by the class that `meta.lua` has of them: name to kind. Types and pages are held to these tables
 -- (`spec/options_spec.lua`), which are what is checked.
 args.declared = {}
@@ -188,7 +195,9 @@ function args.declare(tables)
   for class, allowed in next, tables do args.declared[class] = allowed end
 end
 
-local NUMBERS = { seconds = true, count = true, whole = true, port = true }
+--- Options of functions and methods that have no others. A method's timeout is that of its object, where it is not given.
+args.TIMEOUT = { timeout = "seconds" }
+args.declare{ Timeout = args.TIMEOUT, Call_options = args.TIMEOUT }
 
 --- What a message says of an option that is not of its kind.
 function args.wrong(kind, value)

@@ -14,6 +14,7 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 local answer, bad, options, own, merged = args.answer, args.bad, args.options, args.own, sockets.merged
 
 local SPEC = { allow_net = "any", allow_listen = "any", deny_net = "any", dns = "boolean" }
+args.declare{ Narrow_spec = SPEC }
 
 --- What the first lazy part has.
 local SOCKETS = {

@@ -15,7 +15,7 @@ local M = {}
 --- What is behind the streams that scripts hold: { core =, feed =, timeout = }.
 local states = setmetatable({}, { __mode = "k" })
 
-local TIMEOUT = { timeout = "seconds" }
+local TIMEOUT = args.TIMEOUT
 
 local METHODS = {}
 

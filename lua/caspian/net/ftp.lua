@@ -171,9 +171,11 @@ local function path_of(index, name, path, what)
   if path == "" then bad(index, name, (what or "path") .. " is empty") end
 end
 
-local TRANSFER = { timeout = "seconds", offset = "whole", type = "string" }
-local GET = { timeout = "seconds", offset = "whole", type = "string", max_body_bytes = "count" }
-local LIST = { timeout = "seconds", max_body_bytes = "count" }
+local APPEND = { timeout = "seconds", type = "string" }
+local PUT = { timeout = "seconds", type = "string", offset = "bytes" }
+local GET = { timeout = "seconds", type = "string", offset = "bytes", max_body_bytes = "size" }
+local LIST = { timeout = "seconds", max_body_bytes = "size" }
+args.declare{ Ftp_append_options = APPEND, Ftp_put_options = PUT, Ftp_get_options = GET, Ftp_list_options = LIST }
 
 local function transfer_options(name, given, known)
   local opts = args.options(3, name, given, known)
@@ -215,8 +217,8 @@ local function send(name, command)
     local state = behind(self, name)
     path_of(1, name, path)
     if not kind_of(from) then bad(2, name, "a string, a function or an open file expected, got " .. show(from)) end
-    opts = transfer_options(name, opts, TRANSFER)
-    if opts.offset and command == "APPE" then bad(3, name, "append takes no offset") end
+    if command == "APPE" and type(opts) == "table" and rawget(opts, "offset") ~= nil then bad(3, name, "append takes no offset") end
+    opts = transfer_options(name, opts, command == "APPE" and APPEND or PUT)
     local move = upload(state, name, from, opts.offset)
     return state:flow(name, opts.timeout, in_type, opts.type, data.transfer, move, opts.offset, command, path)
   end

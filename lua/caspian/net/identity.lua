@@ -21,9 +21,9 @@ local RECORD = {
   path = "string",                -- defaults to "/"
   secure = "boolean",             -- false
   http_only = "boolean",          -- false
-  same_site = "string",           -- "strict", "lax", "none" or "default"; kept, nothing more
-  expires = "whole",              -- seconds since 1970; nil: for as long as the jar lives
-  created = "whole",
+  same_site = "string",           -- "default"; or "strict", "lax", "none": kept, nothing more
+  expires = "time",               -- seconds since 1970; nil: for as long as the jar lives
+  created = "time",
 }
 args.declare{ Cookie = RECORD }
 

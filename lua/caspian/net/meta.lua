@@ -12,16 +12,20 @@
 ---@field _VERSION string  "caspian.net VERSION"
 local M = {}
 
----@class caspian.net.Spec
+---@class caspian.net.Narrow_spec
 ---@field allow_net? string[]|true     hosts to connect to, as for `--allow-net`; `true`: any
 ---@field allow_listen? string[]|true  interfaces and ports to bind, as for `--allow-listen`; `true`: any
 ---@field deny_net? string[]           never, whatever else allows it
 ---@field dns? boolean                 false: only IP literals connect. Defaults to true
----@field net_log? string              a file that gets each decision and connection as one JSON line
----@field ca? string|string[]           PEM or paths: believed beside the machine's store where no `ca_bundle` is named
----@field role? string                 Defaults to "user", the only role that gets a `%net`
+
+---@class caspian.net.Register_options
+---@field role? string                 any other role gets no `%net`. Defaults to "user"
 ---@field requires? string[]|true      what the script needs, as for `--allow-net`; `true`: any network
 ---@field files? boolean|string[]      may paths of certificates, keys and bodies be read, or those beneath directories? Defaults to true
+
+---@class caspian.net.Spec: caspian.net.Narrow_spec, caspian.net.Register_options
+---@field net_log? string              a file that gets each decision and connection as one JSON line
+---@field ca? string|string[]          PEM or paths: believed beside the machine's store where no `ca_bundle` is named
 
 --- Makes the network capability of this Lua state, once; nil where nothing is granted.
 ---@param flags caspian.net.Spec|string[]
@@ -32,13 +36,13 @@ function M.launch(flags) end
 --- Sets `env["%net"]`, for the Caspian engine.
 ---@param env table
 ---@param flags caspian.net.Spec|string[]
----@param opts? { role?: string, requires?: string[]|true, files?: boolean|string[] }
+---@param opts? caspian.net.Register_options
 ---@return caspian.net.Net? net
 ---@return string[] missing
 function M.register(env, flags, opts) end
 
 --- Seals the state, and answers a `register` that works any number of times.
----@return fun(env: table, flags: caspian.net.Spec|string[], opts?: table): caspian.net.Net?, string[]
+---@return fun(env: table, flags: caspian.net.Spec|string[], opts?: caspian.net.Register_options): caspian.net.Net?, string[]
 function M.registrar() end
 
 --- Raised by everything that meets the network. It cannot be changed, and is joined with `..` as text.
@@ -65,44 +69,48 @@ function Error:is(class) end
 ---@class caspian.net.Timeout
 ---@field timeout? number  seconds; 0: now or raise; math.huge: for ever. Defaults to 30
 
+--- Of a method.
+---@class caspian.net.Call_options
+---@field timeout? number  seconds; 0: now or raise; math.huge: for ever. Defaults to the object's
+
 ---@class caspian.net.Trust
----@field verify? boolean      Defaults to true
----@field ca_bundle? string    PEM or a path; trusted instead of the system's store
----@field client_cert? string  PEM or a path
----@field client_key? string   PEM or a path
+---@field verify? boolean      checks the chain, the name and the dates. Defaults to true
+---@field ca_bundle? string    PEM or a path; trusted in place of the machine's store
+---@field client_cert? string  PEM or a path: the client's certificate
+---@field client_key? string   PEM or a path: its key
 ---@field client_key_password? string  opens the key
----@field protocols? string[]  Defaults to { "TLSv1.2", "TLSv1.3" }
+---@field protocols? string[]  versions. Defaults to { "TLSv1.2", "TLSv1.3" }
 ---@field pins? string[]       SHA-256 of the public key (SPKI): 64 hex digits, or "sha256/BASE64"
 
 ---@class caspian.net.Client_tls: caspian.net.Trust
 ---@field sni? string          the name to send and verify. Defaults to the host
----@field alpn? string[]
+---@field alpn? string[]       protocols to offer
 
 ---@class caspian.net.Server_tls
 ---@field cert string          PEM or a path, own certificate first
 ---@field key? string          PEM or a path. Defaults to the key in `cert`
 ---@field key_password? string  opens the key
----@field client_ca? string    clients must show a certificate of this authority
----@field alpn? string[]
----@field protocols? string[]
+---@field client_ca? string    PEM or a path: clients must show a certificate of these authorities
+---@field alpn? string[]       protocols to choose from
+---@field protocols? string[]  versions. Defaults to { "TLSv1.2", "TLSv1.3" }
 
 ---@class caspian.net.Tcp_options: caspian.net.Timeout
----@field nodelay? boolean     Defaults to true
----@field keepalive? boolean   Defaults to false
----@field local_host? string   needs a listen grant
----@field local_port? integer
+---@field nodelay? boolean     TCP_NODELAY. Defaults to true
+---@field keepalive? boolean   SO_KEEPALIVE. Defaults to false
+---@field local_host? string   the address to bind first; needs a listen grant
+---@field local_port? integer  the port to bind first
 
 ---@class caspian.net.Ssl_options: caspian.net.Tcp_options, caspian.net.Client_tls
 
 --- Common options of the clients of mail and files.
 ---@class caspian.net.Mail_options: caspian.net.Client_tls
----@field host string
----@field port? caspian.net.Port            Defaults to the protocol's own
+---@field host string              a name or an address
+---@field port? caspian.net.Port   Defaults to the protocol's own, by `tls`
 ---@field timeout? number          seconds: of the opening, and of each later call. Defaults to 30
----@field tls? "starttls"|"implicit"|false  Defaults to "starttls", which is never skipped
----@field user? string
+---@field tls? "starttls"|"implicit"|false  "starttls" is never skipped; "implicit": from the first byte; false: none. Defaults to "starttls"
+---@field user? string             logs in with the password
 ---@field password? string         for "xoauth2" the access token
----@field auth? "auto"|"plain"|"login"|"cram_md5"|"xoauth2"|"scram"  Defaults to "auto", the best of those that the server offers
+---@field auth? "auto"|"plain"|"login"|"cram_md5"|"xoauth2"|"scram"  "auto": the best of those that the server offers. Defaults to "auto"
 ---@field insecure_auth? boolean   may a password cross the connection in the clear? Defaults to false
 
 --- A refusal by a server. `tostring` gives both fields.
@@ -124,7 +132,11 @@ function Mail_client:close() end
 ---@class caspian.net.Smtp_options: caspian.net.Mail_options
 ---@field name? string  of this machine, for EHLO. Defaults to the connection's own address: "[192.0.2.1]"
 
----@alias caspian.net.Mailbox string|{ name?: string, address: string }  "Ann <ann@example.com>"; lists with commas, too
+---@class caspian.net.Named_mailbox
+---@field name? string    shown beside the address
+---@field address string  "ann@example.com"
+
+---@alias caspian.net.Mailbox string|caspian.net.Named_mailbox  "Ann <ann@example.com>"; lists with commas, too
 
 ---@class caspian.net.Mail_part
 ---@field data? string   its contents; or
@@ -134,27 +146,27 @@ function Mail_client:close() end
 ---@field cid? string    what `cid:` in the HTML refers to
 
 ---@class caspian.net.Message
----@field from caspian.net.Mailbox|caspian.net.Mailbox[]
+---@field from caspian.net.Mailbox|caspian.net.Mailbox[]       the authors
 ---@field sender? caspian.net.Mailbox     the author that sent it; required where `from` has several
----@field to? caspian.net.Mailbox|caspian.net.Mailbox[]
----@field cc? caspian.net.Mailbox|caspian.net.Mailbox[]
----@field bcc? caspian.net.Mailbox|caspian.net.Mailbox[]  in the envelope, and nowhere else
----@field reply_to? caspian.net.Mailbox|caspian.net.Mailbox[]
----@field subject? string
+---@field to? caspian.net.Mailbox|caspian.net.Mailbox[]        recipients
+---@field cc? caspian.net.Mailbox|caspian.net.Mailbox[]        recipients of a copy
+---@field bcc? caspian.net.Mailbox|caspian.net.Mailbox[]       in the envelope, and nowhere else
+---@field reply_to? caspian.net.Mailbox|caspian.net.Mailbox[]  where answers go
+---@field subject? string                 one line of text
 ---@field body? string                    text
----@field body_html? string
+---@field body_html? string               the same as HTML
 ---@field body_parts? caspian.net.Mail_part[]   other forms of the same text, the richest last
----@field headers? table<string, string|number|string[]>|string[][]
----@field attachments? caspian.net.Mail_part[]
+---@field headers? table<string, string|number|string[]>|string[][]  further fields, by name or in order
+---@field attachments? caspian.net.Mail_part[]  files that go with it
 
 ---@class caspian.net.Dsn
----@field notify? "never"|("success"|"failure"|"delay")[]
+---@field notify? "never"|("success"|"failure"|"delay")[]  what the sender is told of
 ---@field ret? "full"|"hdrs"   how much of the message comes back with a note of failure
 ---@field envid? string        the identifier of the message in notifications
 
 ---@class caspian.net.Send_raw_options
----@field timeout? number   seconds, of the whole. Without it each wait may take the client's
----@field dsn? caspian.net.Dsn
+---@field timeout? number   seconds, of the whole call. Without it each wait may take the client's
+---@field dsn? caspian.net.Dsn  delivery status notifications (RFC 3461)
 
 ---@class caspian.net.Send_options: caspian.net.Send_raw_options
 ---@field from? string      the envelope's sender, where it is another than the message's; "" for none
@@ -183,13 +195,17 @@ function Smtp:send(message, opts) end
 function Smtp:send_raw(from, to, data, opts) end
 --- Asks whether the server knows an address (VRFY); 252 is "perhaps".
 ---@param address string
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return caspian.net.Refusal? answer  nil where the server refuses
 ---@return caspian.net.Refusal? refusal
 function Smtp:verify(address, opts) end
 
 ---@class caspian.net.Pop3_options: caspian.net.Mail_options
----@field auth? "auto"|"plain"|"login"|"cram_md5"|"xoauth2"|"scram"|"apop"|"user"  Defaults to "auto", the best of those that the server offers
+---@field auth? "auto"|"plain"|"login"|"cram_md5"|"xoauth2"|"scram"|"apop"|"user"  "auto": the best of those that the server offers. Defaults to "auto"
+
+---@class caspian.net.Pop3_message_options
+---@field timeout? number          seconds, of the whole call. Without it each wait may take the client's
+---@field max_body_bytes? integer  of a message in a string. Defaults to 256 MiB
 
 --- RFC 1939. What is marked by `dele` is deleted by `quit` alone. Where the server refuses, methods return nil and a refusal.
 ---@class caspian.net.Pop3: caspian.net.Mail_client
@@ -205,14 +221,14 @@ function Pop3:list(number) end
 function Pop3:uidl(number) end
 ---@param number integer
 ---@param into? fun(piece: string)|caspian.net.File  Defaults to a string
----@param opts? { timeout?: number, max_body_bytes?: integer }  of a string: 256 MiB
+---@param opts? caspian.net.Pop3_message_options
 ---@return string|integer|nil message, caspian.net.Refusal?
 function Pop3:retr(number, into, opts) end
 --- The head and the first lines of the body.
 ---@param number integer
 ---@param lines integer
 ---@param into? fun(piece: string)|caspian.net.File
----@param opts? { timeout?: number, max_body_bytes?: integer }
+---@param opts? caspian.net.Pop3_message_options
 ---@return string|integer|nil message, caspian.net.Refusal?
 function Pop3:top(number, lines, into, opts) end
 ---@param number integer
@@ -227,6 +243,20 @@ function Pop3:quit() end
 
 ---@class caspian.net.Ftp_options: caspian.net.Mail_options
 ---@field active? boolean  the server connects to us, which needs a listen grant. Defaults to false
+
+---@class caspian.net.Ftp_list_options
+---@field timeout? number          seconds, of the whole call. Without it each wait may take the client's
+---@field max_body_bytes? integer  of a listing. Defaults to 64 MiB
+
+---@class caspian.net.Ftp_append_options
+---@field timeout? number          seconds, of the whole call. Without it each wait may take the client's
+---@field type? "i"|"a"            "i": as it is; "a": text in lines that end in CRLF. Defaults to "i"
+
+---@class caspian.net.Ftp_put_options: caspian.net.Ftp_append_options
+---@field offset? integer          bytes from the start of the server's file, from which on the transfer goes. Defaults to 0
+
+---@class caspian.net.Ftp_get_options: caspian.net.Ftp_put_options
+---@field max_body_bytes? integer  of a file in a string. Defaults to 256 MiB
 
 --- An entry of a directory; fields that the server does not send are nil.
 ---@class caspian.net.Ftp_entry
@@ -247,24 +277,24 @@ function Pop3:quit() end
 ---@field features table<string, string>  the reply to FEAT: keyword in upper case to parameters
 local Ftp = {}
 ---@param path? string  Defaults to the current directory
----@param opts? { timeout?: number, max_body_bytes?: integer }  of the listing: 64 MiB
+---@param opts? caspian.net.Ftp_list_options
 ---@return caspian.net.Ftp_entry[]?, caspian.net.Refusal?
 function Ftp:list(path, opts) end
---- `offset`: the first byte wanted. `type`: "i" (as it is) or "a" (text in lines that end in CRLF).
+--- A file, from the byte `offset` on.
 ---@param path string
 ---@param into? fun(piece: string)|caspian.net.File  Defaults to a string
----@param opts? { offset?: integer, type?: "i"|"a", timeout?: number, max_body_bytes?: integer }  of a string: 256 MiB
+---@param opts? caspian.net.Ftp_get_options
 ---@return string|integer|nil content, caspian.net.Refusal?
 function Ftp:get(path, into, opts) end
 --- `offset`: where in the server's file it goes on. Of a string or file what comes from there on is sent.
 ---@param path string
 ---@param from string|(fun(): string?)|caspian.net.File
----@param opts? { offset?: integer, type?: "i"|"a", timeout?: number }
+---@param opts? caspian.net.Ftp_put_options
 ---@return integer? bytes, caspian.net.Refusal?
 function Ftp:put(path, from, opts) end
 ---@param path string
 ---@param from string|(fun(): string?)|caspian.net.File
----@param opts? { type?: "i"|"a", timeout?: number }
+---@param opts? caspian.net.Ftp_append_options
 ---@return integer? bytes, caspian.net.Refusal?
 function Ftp:append(path, from, opts) end
 ---@param path string
@@ -378,13 +408,26 @@ function Ftp:quit() end
 ---@field [integer] caspian.net.Imap_update
 ---@field lost? integer  how many were dropped, where they were more than 10,000 or took more than 16 MiB
 
----@class caspian.net.Imap_numbering: caspian.net.Timeout
+---@class caspian.net.Imap_numbering: caspian.net.Call_options
 ---@field sequence? boolean       numbers are sequence numbers. Defaults to false: they are UIDs
 
 ---@class caspian.net.Imap_fetch_options: caspian.net.Imap_numbering
 ---@field each? fun(message: caspian.net.Imap_message)  called with each one as it comes; nothing is kept
 ---@field into? fun(bytes: string, of: { seq: integer, uid?: integer, section: string, size: integer })|caspian.net.File  takes the bytes of sections
----@field changed_since? integer  a modseq
+---@field changed_since? integer  a modseq: those changed since (RFC 7162)
+
+---@class caspian.net.Imap_store_options: caspian.net.Imap_numbering
+---@field silent? boolean           the flags are not returned. Defaults to false
+---@field unchanged_since? integer  a modseq: those not changed since (RFC 7162)
+
+---@class caspian.net.Imap_append_options: caspian.net.Call_options
+---@field flags? string|string[]  that the message gets
+---@field date? number            its time of arrival, as Unix time
+---@field size? integer           bytes that a function gives
+
+---@class caspian.net.Imap_list_options: caspian.net.Call_options
+---@field reference? string    the name that the pattern begins at. Defaults to ""
+---@field subscribed? boolean  only those that are subscribed to. Defaults to false
 
 ---@class caspian.net.Imap_copied
 ---@field uid_validity? integer
@@ -398,24 +441,24 @@ function Ftp:quit() end
 ---@field alert? string               the text of the last ALERT response, which users should see
 local Imap = {}
 ---@param pattern? string  "*" is any text, "%" one level. Defaults to "*"
----@param opts? { reference?: string, subscribed?: boolean, timeout?: number }
+---@param opts? caspian.net.Imap_list_options
 ---@return caspian.net.Imap_mailbox[]?, caspian.net.Refusal?
 function Imap:list(pattern, opts) end
 ---@param name string|caspian.net.Imap_mailbox
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return caspian.net.Imap_selected?, caspian.net.Refusal?
 function Imap:select(name, opts) end
 Imap.examine = Imap.select
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return true?, caspian.net.Refusal?
 function Imap:unselect(opts) end
 ---@param name string|caspian.net.Imap_mailbox
 ---@param items? string[]  Defaults to { "messages", "uidnext", "uidvalidity", "unseen" }
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return table<string, integer>?, caspian.net.Refusal?
 function Imap:status(name, items, opts) end
 ---@param name string|caspian.net.Imap_mailbox
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return true?, caspian.net.Refusal?
 function Imap:create(name, opts) end
 Imap.delete = Imap.create
@@ -423,10 +466,10 @@ Imap.subscribe = Imap.create
 Imap.unsubscribe = Imap.create
 ---@param from string|caspian.net.Imap_mailbox
 ---@param to string
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return true?, caspian.net.Refusal?
 function Imap:rename(from, to, opts) end
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return { personal: table[], other: table[], shared: table[] }?, caspian.net.Refusal?
 function Imap:namespace(opts) end
 ---@param criteria? string|table  `{ unseen = true, from = "joe", since = "2024-01-31" }`, or IMAP's own words. Defaults to all
@@ -441,7 +484,7 @@ function Imap:fetch(messages, items, opts) end
 ---@param messages integer|integer[]|string
 ---@param how "add"|"remove"|"replace"
 ---@param flags string|string[]  "\\Seen", "$Work"
----@param opts? { sequence?: boolean, silent?: boolean, unchanged_since?: integer, timeout?: number }
+---@param opts? caspian.net.Imap_store_options
 ---@return caspian.net.Imap_message[]|true|nil, caspian.net.Refusal?
 function Imap:store(messages, how, flags, opts) end
 ---@param messages integer|integer[]|string
@@ -451,33 +494,41 @@ function Imap:store(messages, how, flags, opts) end
 function Imap:copy(messages, mailbox, opts) end
 Imap.move = Imap.copy
 ---@param messages? integer|integer[]|string  Defaults to all that have the flag \Deleted
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return integer[]?, caspian.net.Refusal?
 function Imap:expunge(messages, opts) end
 ---@param mailbox string|caspian.net.Imap_mailbox
 ---@param message string|caspian.net.File|fun(): string?  a function: with `size`
----@param opts? { flags?: string|string[], date?: number, size?: integer, timeout?: number }
+---@param opts? caspian.net.Imap_append_options
 ---@return { uid_validity?: integer, uid?: integer }?, caspian.net.Refusal?
 function Imap:append(mailbox, message, opts) end
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return caspian.net.Imap_news?, caspian.net.Refusal?
 function Imap:noop(opts) end
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return caspian.net.Imap_news?, caspian.net.Refusal?
 function Imap:idle(opts) end
 function Imap:logout() end
 
 ---@class caspian.net.Udp_options: caspian.net.Timeout
----@field broadcast? boolean   Defaults to false
----@field family? "inet"|"inet6"
+---@field broadcast? boolean   SO_BROADCAST. Defaults to false
+---@field family? "inet"|"inet6"  of a socket without a host
 ---@field reuse? boolean       share the bound port. Defaults to false
----@field local_host? string
----@field local_port? integer
+---@field local_host? string   the address to bind; needs a listen grant
+---@field local_port? integer  the port to bind
 
 ---@class caspian.net.Listen_options: caspian.net.Timeout
----@field backlog? integer     Defaults to 1024
----@field tls? caspian.net.Server_tls
----@field handshake_timeout? number   seconds for each TLS handshake. Defaults to 10
+---@field backlog? integer     connections that wait to be accepted. Defaults to 1024
+---@field tls? caspian.net.Server_tls  `accept` gives ssl sockets
+---@field handshake_timeout? number   seconds, of each TLS handshake. Defaults to 10
+
+---@class caspian.net.Line_options: caspian.net.Call_options
+---@field max? integer         bytes of a line. Defaults to 1 MiB
+
+--- What `new` of a class of sockets takes beside the function's options.
+---@class caspian.net.Endpoint
+---@field host? string            as the function's argument
+---@field port? caspian.net.Port  as the function's argument
 
 ---@class caspian.net.Stream
 ---@field host string
@@ -496,35 +547,35 @@ local Stream = {}
 
 --- Sends as much as the system accepts at once; the number of bytes.
 ---@param bytes string
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return integer
 function Stream:send(bytes, opts) end
 
 --- Sends all. A failure has `err.sent`.
 ---@param bytes string
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return true
 function Stream:send_all(bytes, opts) end
 
 --- The available bytes, at most `max` (64 KiB); nil at end of stream.
 ---@param max? integer
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return string?
 function Stream:recv(max, opts) end
 
---- The next line with its newline, the last one as it is, then nil. `max` (1 MiB): `too_large` beyond.
----@param opts? { timeout?: number, max?: integer }
+--- The next line with its newline, the last one as it is, then nil. `too_large` beyond `max` bytes.
+---@param opts? caspian.net.Line_options
 ---@return string?
 function Stream:recv_line(opts) end
 
 --- Exactly `n` bytes. At end of stream before that `connection_reset` with `err.partial`.
 ---@param n integer
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return string
 function Stream:recv_exact(n, opts) end
 
 --- An iterator over the lines that follow.
----@param opts? { timeout?: number, max?: integer }
+---@param opts? caspian.net.Line_options
 ---@return fun(): string?
 function Stream:lines(opts) end
 
@@ -541,13 +592,13 @@ function Stream:close() end
 ---@class caspian.net.Tcp: caspian.net.Stream
 local Tcp = {}
 
----@class caspian.net.Starttls_options: caspian.net.Timeout, caspian.net.Client_tls
+---@class caspian.net.Starttls_options: caspian.net.Call_options, caspian.net.Client_tls
 ---@field server? boolean     take the server's side. Defaults to false
----@field cert? string
----@field key? string
----@field key_password? string
----@field client_ca? string
----@field handshake_timeout? number seconds, besides `timeout`. Defaults to 10 for a server
+---@field cert? string        PEM or a path: the server's certificate
+---@field key? string         PEM or a path. Defaults to the key in `cert`
+---@field key_password? string  opens the key
+---@field client_ca? string   PEM or a path: clients must show a certificate of these authorities
+---@field handshake_timeout? number  seconds, besides `timeout`. Defaults to 10 for a server
 
 --- Starts TLS; this socket cannot be used any more.
 ---@param opts? caspian.net.Starttls_options
@@ -586,7 +637,7 @@ function Ssl:alpn() end
 local Listener = {}
 
 --- The next connection; an ssl socket where the listener has `tls`.
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return caspian.net.Tcp|caspian.net.Ssl
 function Listener:accept(opts) end
 function Listener:close() end
@@ -606,21 +657,21 @@ function Listener:close() end
 local Udp = {}
 
 ---@param bytes string
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return integer
 function Udp:send(bytes, opts) end
 ---@param bytes string
 ---@param host string
 ---@param port caspian.net.Port
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return integer
 function Udp:send_to(bytes, host, port, opts) end
 ---@param max? integer
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return string
 function Udp:recv(max, opts) end
 ---@param max? integer
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return string bytes
 ---@return string host
 ---@return integer port
@@ -634,8 +685,12 @@ function Udp:leave(group, interface) end
 function Udp:close() end
 
 ---@class caspian.net.Udp_listen_options: caspian.net.Timeout
----@field broadcast? boolean   Defaults to false
----@field reuse? boolean       share the port. Defaults to false
+---@field broadcast? boolean   SO_BROADCAST. Defaults to false
+---@field reuse? boolean       share the bound port. Defaults to false
+
+---@class caspian.net.Resolve_options: caspian.net.Timeout
+---@field server? string       the name server: "ip", "ip:port" or "[ipv6]:port"; needs a grant. Defaults to the system's
+---@field tcp? boolean         asks over TCP. Defaults to false
 
 --- What `net.udp_listen` returns.
 ---@class caspian.net.Bound_udp: caspian.net.Udp
@@ -644,29 +699,29 @@ function Udp:close() end
 
 --- permessage-deflate (RFC 7692).
 ---@class caspian.net.Compress
----@field server_no_context_takeover? boolean  Defaults to false
----@field client_no_context_takeover? boolean  Defaults to false
----@field server_max_window_bits? integer  9 to 15. Defaults to 15
----@field client_max_window_bits? integer  9 to 15. Defaults to 15
+---@field server_no_context_takeover? boolean  the server begins each message anew. Defaults to false
+---@field client_no_context_takeover? boolean  the client begins each message anew. Defaults to false
+---@field server_max_window_bits? integer  9 to 15, of the server's window. Defaults to 15
+---@field client_max_window_bits? integer  9 to 15, of the client's window. Defaults to 15
 ---@field threshold? integer  bytes; shorter messages are sent as they are. Defaults to 128
 
 ---@class caspian.net.Websocket_options: caspian.net.Timeout
----@field headers? table<string, string|string[]|false>
----@field subprotocols? string[]
----@field max_message_bytes? integer  Defaults to 16 MiB
----@field max_frame_bytes? integer    Defaults to max_message_bytes
----@field compress? boolean|caspian.net.Compress  permessage-deflate is offered. Defaults to false
+---@field headers? table<string, string|string[]|false>  of the handshake; false removes one
+---@field subprotocols? string[]  to offer
+---@field max_message_bytes? integer  of a message, after decompression. Defaults to 16 MiB
+---@field max_frame_bytes? integer    bytes of a frame. Defaults to max_message_bytes
+---@field compress? boolean|caspian.net.Compress  offers permessage-deflate. Defaults to false
 ---@field resolve? table<string, string>  { ["host:port"] = ip }
 ---@field unix? string         path of a socket to speak over
 ---@field proxy? string|caspian.net.Proxy|false  as for requests
----@field verify? boolean      Defaults to true
----@field ca_bundle? string    PEM or a path
----@field client_cert? string  PEM or a path
----@field client_key? string   PEM or a path
+---@field verify? boolean      checks the chain, the name and the dates. Defaults to true
+---@field ca_bundle? string    PEM or a path; trusted in place of the machine's store
+---@field client_cert? string  PEM or a path: the client's certificate
+---@field client_key? string   PEM or a path: its key
 ---@field client_key_password? string  opens the key
----@field sni? string
----@field protocols? string[]
----@field pins? string[]
+---@field sni? string          the name to send and verify. Defaults to the host
+---@field protocols? string[]  versions. Defaults to { "TLSv1.2", "TLSv1.3" }
+---@field pins? string[]       SHA-256 of the public key (SPKI): 64 hex digits, or "sha256/BASE64"
 
 ---@class caspian.net.Websocket
 ---@field url string
@@ -688,25 +743,25 @@ local Websocket = {}
 --- Sends a message. After a timeout with `err.sent > 0` the next call sends the rest; with 0 nothing of it was sent.
 ---@param data string
 ---@param kind? "text"|"binary"  Defaults to "text", which must be UTF-8
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 function Websocket:send(data, kind, opts) end
 --- The next message and its kind; nil, close code and reason once the peer has closed.
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return string? data
 ---@return "text"|"binary"|integer kind
 ---@return string? reason
 function Websocket:recv(opts) end
 --- An iterator over the messages that follow.
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return fun(): string?, string?
 function Websocket:messages(opts) end
 ---@param data? string  at most 125 bytes
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 function Websocket:ping(data, opts) end
 --- Says goodbye, waits for the peer's and closes.
 ---@param code? integer    Defaults to 1000
 ---@param reason? string   at most 123 bytes
----@param opts? caspian.net.Timeout  Defaults to 5 seconds
+---@param opts? caspian.net.Call_options  Defaults to 5 seconds
 ---@return boolean answered
 function Websocket:close(code, reason, opts) end
 
@@ -716,10 +771,10 @@ function Websocket:close(code, reason, opts) end
 --- taken back to where it began; not in a stream), a failed resolution, a timeout of a part, or one of the statuses.
 --- Tries again where a request failed in passing; over Unix sockets also where their server is not there yet.
 ---@class caspian.net.Retry
----@field attempts? integer further tries; 3
----@field backoff? number seconds before the first of them, doubled each time; 0.5
----@field statuses? integer[] 429, 502, 503, 504
----@field max_wait? number seconds; 60
+---@field attempts? integer    further tries. Defaults to 3
+---@field backoff? number      seconds before the first of them, doubled each time. Defaults to 0.5
+---@field statuses? integer[]  statuses that are retried. Defaults to 429, 502, 503, 504
+---@field max_wait? number     seconds; where the wait would be longer, the response is returned. Defaults to 60
 
 --- Of `fetch_all`.
 ---@class caspian.net.Batch_options
@@ -728,50 +783,58 @@ function Websocket:close(code, reason, opts) end
 ---@field timeout? number      seconds, of all of it. Defaults to none
 
 ---@class caspian.net.Proxy
----@field url string
+---@field url string           [SCHEME://][user:password@]host[:port]
 ---@field headers? table<string, string|number|string[]>  that the proxy alone is told
 ---@field auth? string[]|caspian.net.Auth  { user, password }, in place of those in the URL
----@field tunnel? boolean  false; for plain http, too
+---@field tunnel? boolean      CONNECT for plain http, too. Defaults to false
 
 --- Options of clients and of requests.
 ---@class caspian.net.Http_options: caspian.net.Timeout, caspian.net.Trust
----@field headers? table<string, string|number|string[]|false>
----@field connect_timeout? number seconds
----@field read_timeout? number seconds; 30 where a body is streamed or saved without a `timeout`
----@field query? table<string, string|number|boolean|table> or { { name, value }, … }: appended to the query of the URL
----@field follow_redirects? boolean true
----@field max_redirects? integer 10
----@field allow_downgrade? boolean false
----@field forward_headers? string[]
----@field max_body_bytes? integer 256 MiB
----@field stream? boolean false
----@field resolve? table<string, string> { ["host:port"] = ip }
----@field unix? string path of a socket
----@field proxy? string|caspian.net.Proxy|false [http://][user:password@]host[:port], or https, socks4, socks4a, socks5, socks5h
----@field http2? boolean|"prior" false; `true` offers HTTP/2 over TLS, `"prior"` speaks it without asking
----@field decompress? boolean true
----@field cookies? boolean|caspian.net.Jar false
+---@field headers? table<string, string|number|string[]|false>  by name; false removes one
+---@field connect_timeout? number   seconds, of look-up, connect and TLS
+---@field read_timeout? number      seconds without data; 30 where a body is streamed or saved without a `timeout`
+---@field query? table<string, string|number|boolean|table>  or { { name, value }, … }: appended to the query of the URL
+---@field follow_redirects? boolean  goes where a 3xx response leads. Defaults to true
+---@field max_redirects? integer    hops. Defaults to 10
+---@field allow_downgrade? boolean  follows a redirect from https to http. Defaults to false
+---@field forward_headers? string[]  headers that are also sent after a redirect to another origin
+---@field max_body_bytes? integer   of a buffered body, after decompression. Defaults to 256 MiB
+---@field stream? boolean           the body is read by `response:read()`. Defaults to false
+---@field resolve? table<string, string>  { ["host:port"] = ip }
+---@field unix? string              path of a socket
+---@field proxy? string|caspian.net.Proxy|false  [http://][user:password@]host[:port], or https, socks4, socks4a, socks5, socks5h
+---@field http2? boolean|"prior"    `true` offers HTTP/2 over TLS, `"prior"` speaks it without asking. Defaults to false
+---@field decompress? boolean       gzip, deflate, br, zstd. Defaults to true
+---@field cookies? boolean|caspian.net.Jar  `true`: the client's own jar. Defaults to false
 ---@field auth? string[]|caspian.net.Auth|false  { user, password }, or a table with names
----@field retry? integer|boolean|caspian.net.Retry
----@field on_progress? fun(done: integer, total: integer?, what: "upload"|"download")
----@field progress? boolean false; a bar on a terminal
+---@field retry? integer|boolean|caspian.net.Retry  further tries of what failed in passing. Defaults to off
+---@field on_progress? fun(done: integer, total: integer?, what: "upload"|"download")  called as bytes go or come
+---@field progress? boolean         a bar on a terminal. Defaults to false
 
 ---@class caspian.net.Client_options: caspian.net.Http_options
----@field allow? string[]
----@field har? boolean false
----@field max_idle? integer 128
----@field max_idle_per_origin? integer 16
----@field idle_timeout? number seconds; 90
+---@field allow? string[]          hosts that this client is narrowed to
+---@field har? boolean             records for `client:har()`. Defaults to false
+---@field max_idle? integer        idle connections that are kept. Defaults to 128
+---@field max_idle_per_origin? integer  of them to one origin. Defaults to 16
+---@field idle_timeout? number     seconds, after which an idle connection is closed. Defaults to 90
 ---@field base_url? string  URLs of requests are relative to it; its headers and credentials are sent to that origin only
 
 ---@class caspian.net.Fetch_options: caspian.net.Http_options
----@field method? string GET
----@field body? string|caspian.net.File|fun(): string?
----@field body_json? any
----@field body_form? table
----@field body_file? string|caspian.net.File
----@field body_multipart? table parts by name (or lists of them), or a list of { name, part } and of parts with a name
----@field save? string|caspian.net.File where a 2xx body is written: a path, where the file appears once it is whole, or an open file
+---@field method? string           a body does not change it. Defaults to "GET"
+---@field body? string|caspian.net.File|fun(): string?  bytes, a file, or a function that returns the next piece
+---@field body_json? any           sent as JSON
+---@field body_form? table         sent as a form
+---@field body_file? string|caspian.net.File  a path or an open file, streamed
+---@field body_multipart? table    parts by name (or lists of them), or a list of { name, part } and of parts with a name
+---@field save? string|caspian.net.File  where a 2xx body is written: a path, where the file appears once it is whole, or an open file
+
+--- A part of `body_multipart`.
+---@class caspian.net.Form_part
+---@field name? string      of the field, where the key does not say it
+---@field data? string      its contents; or
+---@field path? string      a file that has them, streamed
+---@field filename? string  what the server is told. Defaults to the path's last name
+---@field type? string      media type
 
 --- The body of a request, or the options in its place.
 ---@alias caspian.net.Body string|caspian.net.File|caspian.net.Fetch_options|fun(): string?
@@ -779,22 +842,22 @@ function Websocket:close(code, reason, opts) end
 ---@class caspian.net.Auth
 ---@field [1]? string user
 ---@field [2]? string password
----@field user? string
----@field password? string
+---@field user? string      the name
+---@field password? string  the password
 ---@field scheme? "basic"|"digest"|"challenge"  both, unless one is named; nothing before a challenge
----@field bearer? string  instead of all of those
+---@field bearer? string    a token, in place of all of those
 
 ---@class caspian.net.Cookie
----@field name string
----@field value string
----@field domain string
----@field host_only boolean
----@field path string
----@field secure boolean
----@field http_only boolean
----@field same_site "strict"|"lax"|"none"|"default"
----@field expires integer?  seconds since 1970
----@field created integer
+---@field name string         the cookie's name
+---@field value string        the cookie's value
+---@field domain string       without a leading dot
+---@field host_only boolean  false: also for the hosts below it. Defaults to true
+---@field path string         the path that it is for. Defaults to "/"
+---@field secure boolean     sent over https only. Defaults to false
+---@field http_only boolean  not for scripts of a page. Defaults to false
+---@field same_site "strict"|"lax"|"none"|"default"  kept, nothing more. Defaults to "default"
+---@field expires integer?   seconds since 1970; nil: as long as the jar
+---@field created integer    seconds since 1970. Defaults to now
 
 ---@class caspian.net.Jar
 local Jar = {}
@@ -813,9 +876,9 @@ function Jar:header(url) end
 function Jar:clear() end
 
 ---@class caspian.net.Events_options: caspian.net.Fetch_options
----@field reconnect? boolean  Defaults to true, for a GET
----@field last_event_id? string
----@field max_event_bytes? integer 1 MiB
+---@field reconnect? boolean   after a lost connection. Defaults to true, for a GET
+---@field last_event_id? string  the stream continues after it
+---@field max_event_bytes? integer  of one event. Defaults to 1 MiB
 
 ---@class caspian.net.Event
 ---@field event string  "message" where the server names none
@@ -828,10 +891,10 @@ function Jar:clear() end
 ---@field retry number  seconds
 ---@field timeout number  seconds; of each call
 local Events = {}
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return caspian.net.Event?
 function Events:next(opts) end
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return fun(): caspian.net.Event?
 function Events:each(opts) end
 function Events:close() end
@@ -1035,11 +1098,11 @@ function Http_client.jail(...) end
 ---@field json fun(): any
 
 ---@class caspian.net.Guarded_options
----@field method? string                                     Defaults to "GET"
----@field headers? table<string, string|number|string[]|false>
----@field body? string                                       one of the three
----@field body_json? any
----@field body_form? table
+---@field method? string                                     converted to upper case. Defaults to "GET"
+---@field headers? table<string, string|number|string[]|false>  by name
+---@field body? string                                       bytes; one of the three
+---@field body_json? any                                     sent as JSON
+---@field body_form? table                                   sent as a form
 ---@field timeout? number                                    seconds; at most the guard's
 
 ---@class caspian.net.Guard
@@ -1087,73 +1150,73 @@ function Guard_request.set_body(body) end
 ---@class caspian.net.Guard_route
 ---@field path string                                        a pattern
 ---@field methods? string|string[]                           Defaults to any
----@field middleware? caspian.net.Middleware|caspian.net.Middleware[]
+---@field middleware? caspian.net.Middleware|caspian.net.Middleware[]  around this route
 
 ---@class caspian.net.Guard_rule
 ---@field host string                                        a name, "*.name" (one label), or an address
----@field https_only? boolean                                Defaults to true
----@field ports? integer|integer[]                           Defaults to 443; with https_only = false to 80 and 443
+---@field https_only? boolean                                no plain http. Defaults to true
+---@field ports? integer|integer[]                           for both schemes. Defaults to 443; with https_only = false 80 and 443
 ---@field routes? caspian.net.Guard_route|caspian.net.Guard_route[]  none: every path; {}: no path
----@field middleware? caspian.net.Middleware|caspian.net.Middleware[]
+---@field middleware? caspian.net.Middleware|caspian.net.Middleware[]  around every route of the origin
 
 ---@class caspian.net.Guard_config
----@field rules? caspian.net.Guard_rule|caspian.net.Guard_rule[]
----@field middleware? caspian.net.Middleware|caspian.net.Middleware[]
----@field policy? fun(info: { host: string, port: integer, method: string, url: string, resolved_ip: string? }): boolean
----@field allow_private? boolean|string[]                    Defaults to false
----@field follow_redirects? boolean                          Defaults to false
----@field max_redirects? integer                             Defaults to 10
----@field max_body_bytes? integer                            Defaults to 10 MiB
----@field max_request_bytes? integer                         Defaults to 10 MiB
----@field timeout? number                                    seconds. Defaults to 30
----@field connect_timeout? number
----@field read_timeout? number
----@field verify? boolean                                    Defaults to true
+---@field rules? caspian.net.Guard_rule|caspian.net.Guard_rule[]  what may be fetched
+---@field middleware? caspian.net.Middleware|caspian.net.Middleware[]  around everything
+---@field policy? fun(info: { host: string, port: integer, method: string, url: string, resolved_ip: string? }): boolean  asked about hosts without a rule
+---@field allow_private? boolean|string[]                    addresses that are not public: all, or these. Defaults to false
+---@field follow_redirects? boolean                          each hop is a new request. Defaults to false
+---@field max_redirects? integer                             hops. Defaults to 10
+---@field max_body_bytes? integer                            of a response, after decompression. Defaults to 10 MiB
+---@field max_request_bytes? integer                         of URL, headers and body. Defaults to 10 MiB
+---@field timeout? number                                    seconds, of the whole fetch. Defaults to 30
+---@field connect_timeout? number                            seconds, of look-up, connect and TLS
+---@field read_timeout? number                               seconds without data
+---@field verify? boolean                                    checks the chain, the name and the dates. Defaults to true
 ---@field ca_bundle? string                                  PEM
 ---@field client_cert? string                                PEM
 ---@field client_key? string                                 PEM
----@field client_key_password? string
----@field pins? string[]
----@field cookies? boolean|caspian.net.Jar                   Defaults to false
+---@field client_key_password? string                        opens the key
+---@field pins? string[]                                     SHA-256 of the public key (SPKI)
+---@field cookies? boolean|caspian.net.Jar                   `true`: the guard's own jar. Defaults to false
 ---@field resolve? table<string, string>                     { ["host:port"] = ip }
 
 --- A TLS server's certificate and options, or several that SNI picks from.
 ---@alias caspian.net.Certificates caspian.net.Server_tls|caspian.net.Server_tls[]
 
 ---@class caspian.net.Server_options: caspian.net.Timeout
----@field backlog? integer           1024
----@field reuse_port? boolean        false; several processes share the port
----@field tls? caspian.net.Certificates
----@field max_head_bytes? integer    64 KiB
----@field max_fields? integer        100; 256 at the most
----@field max_body_bytes? integer    20 MiB
----@field max_memory_bytes? integer  1 MiB; longer bodies need `spill`
----@field max_buffered_bytes? integer  256 MiB; of all bodies that were not handed out yet, an eighth for one connection of HTTP/2; beyond it `spill`, or 503
+---@field backlog? integer           connections that wait to be accepted. Defaults to 1024
+---@field reuse_port? boolean        several processes share the port. Defaults to false
+---@field tls? caspian.net.Certificates  a certificate, or a list that SNI picks from
+---@field max_head_bytes? integer    of request line and fields. Defaults to 64 KiB
+---@field max_fields? integer        256 at the most. Defaults to 100
+---@field max_body_bytes? integer    of a request's body. Defaults to 20 MiB
+---@field max_memory_bytes? integer  of a body in memory; longer ones need `spill`. Defaults to 1 MiB
+---@field max_buffered_bytes? integer  of all bodies that were not handed out yet, an eighth of it for one connection of HTTP/2. Defaults to 256 MiB
 ---@field spill? string              a directory for bodies that are too long for memory
----@field head_timeout? number       10
----@field body_grace? number         10; from then on a body comes at `min_body_rate`
----@field min_body_rate? integer     1024 bytes a second
----@field send_grace? number         10; from then on a client takes what waits for it at `min_send_rate`, or is closed
----@field min_send_rate? integer     1024 bytes a second
----@field idle_timeout? number       75; between requests, and for a client that takes nothing of an answer
----@field handshake_timeout? number  10; of TLS
----@field drain_timeout? number      10; the time that requests under way have after `stop`
----@field max_connections? integer   10,000
----@field max_requests? integer      1,000 on one connection
----@field http2? boolean           true where it is built in; HTTP/2 where ALPN chooses it, and over cleartext with a client that begins with it
+---@field head_timeout? number       seconds, of a request's head. Defaults to 10
+---@field body_grace? number         seconds; from then on a body comes at `min_body_rate`. Defaults to 10
+---@field min_body_rate? integer     bytes a second. Defaults to 1024
+---@field send_grace? number         seconds; from then on a client takes what waits for it at `min_send_rate`, or is closed. Defaults to 10
+---@field min_send_rate? integer     bytes a second. Defaults to 1024
+---@field idle_timeout? number       seconds between requests, and for a client that takes nothing of an answer. Defaults to 75
+---@field handshake_timeout? number  seconds, of TLS. Defaults to 10
+---@field drain_timeout? number      seconds that requests under way have after `stop`. Defaults to 10
+---@field max_connections? integer   at the same time. Defaults to 10,000
+---@field max_requests? integer      on one connection. Defaults to 1,000
+---@field http2? boolean             by ALPN, and over cleartext with a client that begins with it. Defaults to true where it is built in
 ---@field log? caspian.net.File|fun(entry: table)  an open file gets the common log format
----@field on_refused? fun(refusal: table)
----@field on_error? fun(err: any, request?: caspian.net.Server_request)
+---@field on_refused? fun(refusal: table)  called for each request that the server itself refuses
+---@field on_error? fun(err: any, request?: caspian.net.Server_request)  called for an error of a handler or a body. Defaults to a line on standard error
 
 ---@class caspian.net.Server_unix: caspian.net.Server_options
 ---@field unix string  the path of a socket
 
 --- What a request is answered with.
 ---@class caspian.net.Answer
----@field status? integer  200
----@field headers? table<string, string|string[]>
+---@field status? integer  Defaults to 200
+---@field headers? table<string, string|string[]>  by name; a list: a field for each
 ---@field body? string|fun(): string?  a function answers pieces, and nil at the end
----@field body_json? any
+---@field body_json? any   sent as JSON
 ---@field body_file? string  a path; ranges and conditional requests are answered
 
 --- `net.http.server(…)`.
@@ -1166,7 +1229,7 @@ function Guard_request.set_body(body) end
 local Server = {}
 
 --- The next complete request; nil once the server has stopped.
----@param opts? caspian.net.Timeout
+---@param opts? caspian.net.Call_options
 ---@return caspian.net.Server_request?
 function Server:accept(opts) end
 --- An iterator over the requests, until the server is stopped.
@@ -1184,15 +1247,21 @@ function Server:reload_tls(tls) end
 function Server:close() end
 
 ---@class caspian.net.Event_stream_options: caspian.net.Timeout
----@field headers? table<string, string>
+---@field headers? table<string, string>  beside those of an event stream
+---@field retry? number  seconds after which a client comes back
+
+---@class caspian.net.Sent_event
+---@field event? string  its name
+---@field data? string   lines
+---@field id? string     what a client sends as `Last-Event-ID`
 ---@field retry? number  seconds after which a client comes back
 
 ---@class caspian.net.Upgrade_options: caspian.net.Timeout
----@field headers? table<string, string>
----@field subprotocols? string[]
----@field max_message_bytes? integer
----@field max_frame_bytes? integer
----@field compress? boolean|caspian.net.Compress  permessage-deflate is accepted. Defaults to false
+---@field headers? table<string, string>  of the 101 response
+---@field subprotocols? string[]  in order of preference; the first that the client offers is chosen
+---@field max_message_bytes? integer  of a message, after decompression. Defaults to 16 MiB
+---@field max_frame_bytes? integer    bytes of a frame. Defaults to max_message_bytes
+---@field compress? boolean|caspian.net.Compress  accepts permessage-deflate. Defaults to false
 
 --- A request that a server hands out. Read-only; methods work with a dot and with a colon.
 ---@class caspian.net.Server_request
@@ -1281,7 +1350,7 @@ function Part:text() end
 ---@class caspian.net.Event_stream
 local Event_stream = {}
 
----@param event { event?: string, data?: string, id?: string, retry?: number }
+---@param event caspian.net.Sent_event
 function Event_stream:send(event) end
 ---@param text? string
 function Event_stream:comment(text) end
@@ -1390,14 +1459,14 @@ function Net.unix_listen(path, opts) end
 function Net.poll(sockets, timeout) end
 ---@param name string
 ---@param type? "a"|"aaaa"|"mx"|"ns"|"txt"|"cname"|"srv"|"caa"|"ptr"|"soa"  Defaults to A, then AAAA
----@param opts? { timeout?: number, server?: string, tcp?: boolean }
+---@param opts? caspian.net.Resolve_options
 ---@return (string|table)[]
----@overload fun(self: caspian.net.Net, name: string, type?: string, opts?: { timeout?: number, server?: string, tcp?: boolean }): (string|table)[]
+---@overload fun(self: caspian.net.Net, name: string, type?: string, opts?: caspian.net.Resolve_options): (string|table)[]
 function Net.resolve(name, type, opts) end
 ---@param ip string
----@param opts? { timeout?: number, server?: string, tcp?: boolean }
+---@param opts? caspian.net.Resolve_options
 ---@return string?
----@overload fun(self: caspian.net.Net, ip: string, opts?: { timeout?: number, server?: string, tcp?: boolean }): string?
+---@overload fun(self: caspian.net.Net, ip: string, opts?: caspian.net.Resolve_options): string?
 function Net.reverse_resolve(ip, opts) end
 ---@param url string
 ---@param opts? caspian.net.Events_options
@@ -1410,9 +1479,9 @@ function Net.events(url, opts) end
 ---@overload fun(self: caspian.net.Net, url: string, opts?: caspian.net.Websocket_options): caspian.net.Websocket
 function Net.websocket(url, opts) end
 --- What this one and `spec` both allow. `network/too_large` once it was narrowed 1000 times over.
----@param spec caspian.net.Spec|string[]
+---@param spec caspian.net.Narrow_spec|string[]
 ---@return caspian.net.Net
----@overload fun(self: caspian.net.Net, spec: caspian.net.Spec|string[]): caspian.net.Net
+---@overload fun(self: caspian.net.Net, spec: caspian.net.Narrow_spec|string[]): caspian.net.Net
 function Net.narrow(spec) end
 ---@overload fun(self: caspian.net.Net)
 function Net.revoke() end
@@ -1425,12 +1494,12 @@ function Net.allows(host, port) end
 ---@overload fun(self: caspian.net.Net): string[]
 function Net.grants() end
 ---@param url string  "puck.uno/socket/tcp", "https://puck.uno/http/client", "puck.uno/network/…" …
----@return { new: fun(arguments: table): any }  with a dot or a colon
----@overload fun(self: caspian.net.Net, url: string): { new: fun(arguments: table): any }
+---@return { new: fun(arguments: caspian.net.Endpoint|table): any }  with a dot or a colon
+---@overload fun(self: caspian.net.Net, url: string): { new: fun(arguments: caspian.net.Endpoint|table): any }
 function Net.class(url) end
----@param opts? { path?: string, authenticate?: boolean }  and those of `http.sammy`
+---@param opts? caspian.net.Uds_options
 ---@return caspian.net.Uds
----@overload fun(self: caspian.net.Net, opts?: { path?: string, authenticate?: boolean }): caspian.net.Uds
+---@overload fun(self: caspian.net.Net, opts?: caspian.net.Uds_options): caspian.net.Uds
 function Net.uds(opts) end
 ---@param opts caspian.net.Imap_options
 ---@return caspian.net.Imap? client  nil where the server refuses
@@ -1497,16 +1566,30 @@ function Sammy_class.new(opts) end
 --- Beside these, the options of `net.http.server`.
 ---@class caspian.net.Sammy_options
 ---@field domain? string           of the session's cookie; without it there are no sessions
----@field cookie_name? string      Defaults to "session"
----@field cookie_secure? boolean   Defaults to true
----@field cookie_samesite? "Lax"|"Strict"|"None"  Defaults to "Lax"
----@field cookie_path? string      Defaults to "/"
+---@field cookie_name? string      of the session's cookie. Defaults to "session"
+---@field cookie_secure? boolean   sent over https only. Defaults to true
+---@field cookie_samesite? "Lax"|"Strict"|"None"  sent with requests from other sites? Defaults to "Lax"
+---@field cookie_path? string      the path that it is for. Defaults to "/"
 ---@field cookie_max_age? integer  seconds. Defaults to none: as long as the browser is open
 ---@field cookie_key? string       what sessions are signed with, of 32 bytes or more. Defaults to random bytes of this process
 ---@field auto_options? boolean    answers OPTIONS of paths that there are. Defaults to true
----@field csrf_guard? boolean      Defaults to false
----@field on_error? fun(err: any, request: table, where: string, first?: any)  Defaults to a line on standard error
----@field on_warning? fun(words: string, request: table)  the same
+---@field csrf_guard? boolean      requests that change something need the session's token. Defaults to false
+---@field on_error? fun(err: any, request: table, where: string, first?: any)  called for an error of a handler. Defaults to a line on standard error
+---@field on_warning? fun(words: string, request: table)  called for what is probably a mistake. Defaults to a line on standard error
+
+---@class caspian.net.Sammy_route_options
+---@field csrf? boolean  false: the guard asks for no token. Defaults to true
+
+---@class caspian.net.Sammy_path_options: caspian.net.Sammy_route_options
+---@field methods string[]  in any case; "*" is all
+
+---@class caspian.net.Sammy_static_options
+---@field extensions? table<string, string|false>  media types by extension, beside the built-in table; false: not served
+
+--- Beside these, the options of `net.http.sammy`.
+---@class caspian.net.Uds_options
+---@field path? string           of the socket. Defaults to a new one, in the first directory of the listen grants
+---@field authenticate? boolean  requests need a random token. Defaults to false
 
 ---@alias caspian.net.Sammy_handler fun(request: caspian.net.Sammy_request, transaction: caspian.net.Transaction): caspian.net.Sammy_response|table|nil
 
@@ -1523,7 +1606,7 @@ function Sammy_class.new(opts) end
 local Sammy = {}
 ---@overload fun(self: caspian.net.Sammy, pattern: string, handler: caspian.net.Sammy_handler)
 ---@param pattern string  "/literal/{one segment}/*one_or_more"
----@param opts { csrf?: boolean }
+---@param opts caspian.net.Sammy_route_options
 ---@param handler caspian.net.Sammy_handler
 function Sammy:get(pattern, opts, handler) end
 Sammy.post = Sammy.get
@@ -1534,7 +1617,7 @@ Sammy.options = Sammy.get
 Sammy.head = Sammy.get
 Sammy.all_methods = Sammy.get
 ---@param pattern string
----@param opts { methods: string[], csrf?: boolean }
+---@param opts caspian.net.Sammy_path_options
 ---@param handler caspian.net.Sammy_handler
 function Sammy:path(pattern, opts, handler) end
 --- Answers 405 with `Allow` for these methods.
@@ -1542,7 +1625,7 @@ function Sammy:path(pattern, opts, handler) end
 ---@param ... string
 function Sammy:reject(pattern, ...) end
 ---@param dir string|table  a path, or an object with `open(name)`
----@param opts? { extensions?: table<string, string|false> }
+---@param opts? caspian.net.Sammy_static_options
 function Sammy:static(dir, opts) end
 ---@param host string|table  or `{ unix = path }`, or a listener
 ---@param port? caspian.net.Port
@@ -1674,13 +1757,13 @@ local Mail = {}
 function Mail.parse(bytes) end
 
 ---@class caspian.net.Url_parts
----@field scheme string
+---@field scheme string     "https"
 ---@field userinfo? string  "user" or "user:password", escaped
 ---@field host? string      without brackets
 ---@field port? integer     parsed: the scheme's own where none is named
----@field path? string
+---@field path? string      percent-encoded where it has to be
 ---@field query? string|table  parsed: a string
----@field fragment? string
+---@field fragment? string  behind the #
 ---@field pairs? string[][]    the query, decoded: { { name, value }, … }
 
 --- What `parse` returns.
@@ -1688,6 +1771,9 @@ function Mail.parse(bytes) end
 ---@field path string
 ---@field query? string
 ---@field pairs string[][]
+
+---@class caspian.net.Url_decode_options
+---@field plus? boolean  `+` is a space. Defaults to false
 
 ---@class caspian.net.Url
 local Url = {}
@@ -1712,23 +1798,26 @@ function Url.join(url, reference) end
 ---@overload fun(self: caspian.net.Url, text: string, safe?: string): string
 function Url.encode(text, safe) end
 ---@param text string
----@param opts? { plus?: boolean }  `+` is a space. Defaults to false
+---@param opts? caspian.net.Url_decode_options
 ---@return string
----@overload fun(self: caspian.net.Url, text: string, opts?: { plus?: boolean }): string
+---@overload fun(self: caspian.net.Url, text: string, opts?: caspian.net.Url_decode_options): string
 function Url.decode(text, opts) end
 ---@param given table  { name = value, name = { value, … } } or { { name, value }, … }
 ---@return string
 ---@overload fun(self: caspian.net.Url, given: table): string
 function Url.query(given) end
 
+---@class caspian.net.Json_encode_options
+---@field sorted? boolean  sorts all keys. Defaults to false
+
 ---@class caspian.net.Json
 ---@field null lightuserdata
 local Json = {}
 --- Keys that came from JSON keep their order; others are sorted.
 ---@param value any
----@param opts? { sorted?: boolean }  Defaults to false
+---@param opts? caspian.net.Json_encode_options
 ---@return string
----@overload fun(self: caspian.net.Json, value: any, opts?: { sorted?: boolean }): string
+---@overload fun(self: caspian.net.Json, value: any, opts?: caspian.net.Json_encode_options): string
 function Json.encode(value, opts) end
 ---@param text string
 ---@return any
@@ -1791,12 +1880,16 @@ function Hash.equal(a, b) end
 ---@overload fun(self: caspian.net.Hash, n: integer): string
 function Hash.random(n) end
 
+---@class caspian.net.Install_options
+---@field hostname? boolean  false: `gethostname` answers "localhost". Defaults to true
+---@field native? boolean    may `setfd` take descriptors that are not the drop-in's? Defaults to false
+
 --- The drop-in for LuaSocket and LuaSec: what `require("caspian.net.compat")` gives.
 ---@class caspian.net.Compat
 local Compat = {}
 ---@param net? caspian.net.Net  nil: nothing is allowed
 ---@param package? { loaded: table, preload: table }  defaults to the host's
----@param opts? { native?: boolean }  may `setfd` take descriptors that are not the drop-in's? Defaults to false
+---@param opts? caspian.net.Install_options
 ---@return fun(name: string): any import, table<string, true> names
 function Compat.install(net, package, opts) end
 

@@ -7,9 +7,10 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local answer, bad, mine, options, merged = args.answer, args.bad, sockets.mine, args.options, sockets.merged
 
-local TIMEOUT = { timeout = "seconds" }
+local TIMEOUT = args.TIMEOUT
+local LINE = { timeout = "seconds", max = "size" } -- of recv_line; src/lua/hot.rs checks them
 local STARTTLS = merged(TIMEOUT, sockets.client_tls, sockets.server_tls, { server = "boolean", handshake_timeout = "seconds" })
-args.declare{ Timeout = TIMEOUT, Starttls_options = STARTTLS }
+args.declare{ Line_options = LINE, Starttls_options = STARTTLS }
 
 local defined = false
 

@@ -7,6 +7,7 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 local answer, options, own = args.answer, args.options, args.own
 
 local OPTIONS = { timeout = "seconds", server = "string", tcp = "boolean" }
+args.declare{ Resolve_options = OPTIONS }
 
 --- Adds the functions to a `%net`.
 local function extend(core, cap, net, functions)

@@ -15,9 +15,11 @@ local STREAM = merged(LOCAL, { nodelay = "boolean", keepalive = "boolean" })
 local SSL = merged(STREAM, sockets.client_tls)
 local LISTEN = { timeout = "seconds", backlog = "count", tls = "table", handshake_timeout = "seconds" }
 local UDP = merged(LOCAL, { broadcast = "boolean", reuse = "boolean", family = "string" })
+local ENDPOINT = { host = "string", port = "port" } -- of `new` of a class, beside the options of the function
 local UDP_LISTEN = { timeout = "seconds", broadcast = "boolean", reuse = "boolean" }
 args.declare{
   Tcp_options = STREAM, Ssl_options = SSL, Listen_options = LISTEN, Udp_options = UDP, Udp_listen_options = UDP_LISTEN,
+  Endpoint = ENDPOINT,
 }
 
 --- The places of objects in a list that are readable as they are; nil where there are none.
@@ -103,7 +105,7 @@ local function extend(core, cap, tables, net, functions, classes)
   function functions.unix(...)
     local path, opts = own(net, ...)
     args.path(1, "unix", path)
-    opts = options(2, "unix", opts, { timeout = "seconds" })
+    opts = options(2, "unix", opts, args.TIMEOUT)
     return answer("unix", core.unix(cap, path, opts))
   end
 
@@ -152,7 +154,7 @@ local function extend(core, cap, tables, net, functions, classes)
   --- A class whose `new` takes the function's host and port among its options.
   local function by_name(name, allowed)
     return function(class)
-      local known = merged(allowed, { host = "string", port = "port" })
+      local known = merged(allowed, ENDPOINT)
       return function(...)
         local given = own(class, ...)
         if type(given) ~= "table" then bad(1, "new", "a table of options expected, got " .. args.show(given)) end

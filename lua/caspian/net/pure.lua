@@ -27,6 +27,7 @@ local BUILD = {
 }
 local UNESCAPE = { plus = "boolean" }
 local ENCODE = { sorted = "boolean" }
+args.declare{ Url_parts = BUILD, Url_decode_options = UNESCAPE, Json_encode_options = ENCODE }
 local DIGESTS, CODES = { "md5", "sha1", "sha256", "sha512" }, { "sha1", "sha256", "sha512" }
 
 --- True for hex digits, false for bytes.

@@ -26,7 +26,7 @@ local CLIENT = merged({
   max_redirects = "whole",        -- 10
   allow_downgrade = "boolean",    -- false; from https to http
   forward_headers = "strings",    -- headers that follow to another origin
-  max_body_bytes = "whole",       -- 256 MiB; of a body that is gathered
+  max_body_bytes = "bytes",       -- 256 MiB; of a body that is gathered
   stream = "boolean",             -- false
   resolve = "table",              -- { ["host:port"] = ip }
   unix = "string",                -- path of a socket
@@ -69,8 +69,6 @@ local PROXY = {
   auth = "table",                 -- { user, password, scheme = }, in place of those in the URL
   tunnel = "boolean",             -- false; for plain http, too
 }
-
-args.declare{ Fetch_options = REQUEST, Retry = RETRY, Proxy = PROXY }
 
 --- The option `retry` for the core, which may be several things.
 local function retry_of(value, name, at)
@@ -174,6 +172,7 @@ local function is_open_file(value, name, what, at)
 end
 
 local PART = { name = "string", data = "string", path = "string", filename = "string", type = "string" }
+args.declare{ Fetch_options = REQUEST, Retry = RETRY, Proxy = PROXY, Form_part = PART }
 
 --- Parts of a multipart body, for the core: { { name =, bytes = | path =, filename =, type = }, … }. From { name = part,
 -- name = { part, part } } in the order of the names, or a list of { name, part }, { name, { part, part } } and of parts that say

@@ -28,7 +28,7 @@ local OPTIONS = {
   cookie_secure = "boolean",      -- true
   cookie_samesite = "string",     -- "Lax"
   cookie_path = "string",         -- "/"
-  cookie_max_age = "whole",       -- none: as long as the browser is open; seconds
+  cookie_max_age = "time",        -- none: as long as the browser is open; seconds
   cookie_key = "string",          -- random; what sessions are signed with, of 32 bytes or more: to outlive this process
   auto_options = "boolean",       -- true; answers OPTIONS of paths that there are
   csrf_guard = "boolean",         -- false
@@ -42,6 +42,7 @@ local ALL = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" }
 local ROUTE = { csrf = "boolean" }
 local PATH = { csrf = "boolean", methods = "strings" }
 local STATIC = { extensions = "table" }
+args.declare{ Sammy_route_options = ROUTE, Sammy_path_options = PATH, Sammy_static_options = STATIC }
 
 --- What is behind the objects of this file. Nothing there leads to the object that it is behind: Lua 5.1 and LuaJIT would keep both.
 local apps = setmetatable({}, { __mode = "k" })

@@ -20,17 +20,17 @@ local OPTIONS = {
   backlog = "count",              -- 1024
   reuse_port = "boolean",         -- false; several processes share the port
   tls = "table",                  -- { cert =, key =, key_password =, client_ca =, alpn =, protocols = }, or a list, picked by SNI
-  max_head_bytes = "count",       -- 64 KiB
+  max_head_bytes = "size",        -- 64 KiB
   max_fields = "count",           -- 100
-  max_body_bytes = "whole",       -- 20 MiB
-  max_memory_bytes = "whole",     -- 1 MiB; longer bodies need `spill`
-  max_buffered_bytes = "whole",   -- 256 MiB; of all bodies that have not been handed out; beyond it `spill`, or 503
+  max_body_bytes = "bytes",       -- 20 MiB
+  max_memory_bytes = "bytes",     -- 1 MiB; longer bodies need `spill`
+  max_buffered_bytes = "bytes",   -- 256 MiB; of all bodies that have not been handed out; beyond it `spill`, or 503
   spill = "string",               -- none; a directory for bodies that are too long for memory
   head_timeout = "seconds",       -- 10
   body_grace = "seconds",         -- 10; from then on a body comes at `min_body_rate`
-  min_body_rate = "whole",        -- 1024 bytes a second
+  min_body_rate = "rate",         -- 1024 bytes a second
   send_grace = "seconds",         -- 10; from then on a client takes what waits for it at `min_send_rate`, or is closed
-  min_send_rate = "whole",        -- 1024 bytes a second
+  min_send_rate = "rate",         -- 1024 bytes a second
   idle_timeout = "seconds",       -- 75; between requests, and for a client that takes nothing of an answer
   handshake_timeout = "seconds",  -- 10; of TLS
   drain_timeout = "seconds",      -- 10; for what is under way at `stop`
@@ -44,8 +44,6 @@ local OPTIONS = {
 local UNIX = { unix = "string" }
 for name, kind in next, OPTIONS do UNIX[name] = kind end
 args.declare{ Server_options = OPTIONS, Server_unix = UNIX }
-
-local ACCEPT = { timeout = "seconds" }
 
 local function state_of(self, name)
   mine(self, name, "server")
@@ -113,7 +111,7 @@ local function define(methods)
   function methods.accept(self, opts)
     local state = state_of(self, "accept")
     local timeout
-    if opts ~= nil then timeout = options(1, "accept", opts, ACCEPT).timeout end
+    if opts ~= nil then timeout = options(1, "accept", opts, args.TIMEOUT).timeout end
     return accept(self, state, timeout, args.place())
   end
 

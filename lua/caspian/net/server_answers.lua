@@ -125,8 +125,8 @@ local WEBSOCKET = {
   headers = "table",
   subprotocols = "strings",       -- in order of preference; the first that the client offers is chosen
   timeout = "seconds",            -- 30; of each later call
-  max_message_bytes = "whole",    -- 16 MiB
-  max_frame_bytes = "whole",      -- max_message_bytes
+  max_message_bytes = "bytes",    -- 16 MiB
+  max_frame_bytes = "bytes",      -- max_message_bytes
   compress = "any",               -- false; true or a table: permessage-deflate is accepted
 }
 args.declare{ Answer = RESPONSE, Upgrade_options = WEBSOCKET }

@@ -28,7 +28,7 @@ local function lines(word, text)
 end
 
 local EVENTS_OPTIONS = { headers = "table", timeout = "seconds", retry = "seconds" }
-args.declare{ Event_stream_options = EVENTS_OPTIONS }
+args.declare{ Event_stream_options = EVENTS_OPTIONS, Sent_event = EVENT }
 
 --- Answers with an event stream (Server-Sent Events), and returns it: `send{ event =, data =, id =, retry = }`, `comment(text)`,
 -- `close()`. What a client does not take is held up to 256 KiB; then `send` waits for `timeout` (30 s). One that is gone:

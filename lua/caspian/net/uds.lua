@@ -17,6 +17,7 @@ local OPTIONS = {
   path = "string",                -- one of its own, in a directory that is granted whole
   authenticate = "boolean",       -- false
 }
+args.declare{ Uds_options = OPTIONS }
 
 --- A client waits two seconds or so for a server that is a moment late.
 local LATE = { attempts = 25, backoff = 0.02, max_wait = 0.1, statuses = {} }

@@ -8,14 +8,12 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local answer, bad, options, own, show = args.answer, args.bad, args.options, args.own, args.show
 
-local TIMEOUT = { timeout = "seconds" }
-
 local OPTIONS = {
   headers = "table",
   subprotocols = "strings",
   timeout = "seconds",            -- 30; of the connection with its handshake, and of each later call
-  max_message_bytes = "whole",    -- 16 MiB
-  max_frame_bytes = "whole",      -- max_message_bytes
+  max_message_bytes = "bytes",    -- 16 MiB
+  max_frame_bytes = "bytes",      -- max_message_bytes
   compress = "any",               -- false; true, or COMPRESS: permessage-deflate is offered
   resolve = "table",              -- { ["host:port"] = ip }
   unix = "string",                -- path of a socket
@@ -29,7 +27,7 @@ local OPTIONS = {
 local COMPRESS = {
   server_no_context_takeover = "boolean", client_no_context_takeover = "boolean", -- false
   server_max_window_bits = "whole", client_max_window_bits = "whole",             -- 15
-  threshold = "whole",            -- 128; shorter messages go as they are
+  threshold = "bytes",            -- 128; shorter messages go as they are
 }
 
 args.declare{ Websocket_options = OPTIONS, Compress = COMPRESS }
@@ -59,13 +57,13 @@ local function define(core, methods)
     if kind ~= nil and kind ~= "text" and kind ~= "binary" then
       bad(2, "send", "kind must be \"text\" or \"binary\", got " .. show(kind))
     end
-    opts = options(at, "send", opts, TIMEOUT)
+    opts = options(at, "send", opts, args.TIMEOUT)
     answer("send", core.websocket_send(self, data, kind or "text", opts.timeout))
   end
 
   --- The next message and its kind, "text" or "binary"; nil, the close code and the reason once the peer has closed.
   local function recv(self, opts)
-    opts = options(1, "recv", opts, TIMEOUT)
+    opts = options(1, "recv", opts, args.TIMEOUT)
     local data, kind, reason = core.websocket_recv(self, opts.timeout)
     if data == false then return nil, kind, reason end
     if data == nil then
@@ -97,7 +95,7 @@ local function define(core, methods)
     mine(self, "ping", "websocket")
     if data == nil then data = "" end
     args.string(1, "ping", "data", data)
-    opts = options(2, "ping", opts, TIMEOUT)
+    opts = options(2, "ping", opts, args.TIMEOUT)
     answer("ping", core.websocket_ping(self, data, opts.timeout))
   end
 
@@ -112,7 +110,7 @@ local function define(core, methods)
     if type(code) ~= "number" then bad(1, "close", "code must be a number, got " .. show(code)) end
     if reason == nil then reason = "" end
     args.string(2, "close", "reason", reason)
-    opts = options(at, "close", opts, TIMEOUT)
+    opts = options(at, "close", opts, args.TIMEOUT)
     return (answer("close", core.websocket_close(self, code, reason, opts.timeout)))
   end
 end

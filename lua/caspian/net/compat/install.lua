@@ -15,6 +15,12 @@ if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
 local bad, show = args.bad, args.show
 
+local OPTIONS = {
+  hostname = "boolean", -- true; false: `gethostname` answers "localhost"
+  native = "boolean",   -- false; true: `setfd` takes descriptors that are not the drop-in's
+}
+args.declare{ Install_options = OPTIONS }
+
 --- Makes the loaders of `package.preload`. A loader is a chunk to its callers, as that of a file is: one that gives it an
 -- environment (`setfenv`; `debug.setupvalue` of its `_ENV`) with another `require`, as cosock's asyncify does, gets a module
 -- over what that answers. So does one that has put modules of its own into `package.loaded` before, for what stood there
@@ -81,7 +87,7 @@ return function(core, unwrap)
     -- `install(launch{…})` brings the list of missing flags along: empty, as it should be.
     if into == nil or type(into) == "table" and next(into) == nil then into = package end
     if type(into) ~= "table" then bad(2, "install", "package must be a table, got " .. show(into)) end
-    opts = args.options(3, "install", opts, { hostname = "boolean", native = "boolean" })
+    opts = args.options(3, "install", opts, OPTIONS)
     local loaded, preload = rawget(into, "loaded"), rawget(into, "preload")
     if type(loaded) ~= "table" or type(preload) ~= "table" then
       bad(2, "install", "package must have the tables loaded and preload")

@@ -100,8 +100,9 @@ end
 
 -- Mailboxes -----------------------------------------------------------------------------------------------------------
 
-local TIMEOUT = { timeout = "seconds" }
+local TIMEOUT = args.TIMEOUT
 local LIST = { timeout = "seconds", reference = "string", subscribed = "boolean" }
+args.declare{ Imap_list_options = LIST }
 
 local METHODS, FIELDS = {}, {}
 for name, method in next, messages do METHODS[name] = method end
@@ -263,14 +264,12 @@ end
 --- An IDLE is begun anew before servers think that nobody is there any more (RFC 9051 section 6.3.13).
 local AGAIN = 29 * 60
 
-local IDLE = { timeout = "any" }
-
 --- Waits for news of the selected mailbox: what `noop` gives, once there is any; an empty list when `timeout` (the client's) has passed.
 -- The IDLE goes on between calls and ends with the next command, so that `net.poll` can wait for the client among others:
 -- `imap:idle{ timeout = 0 }` begins it, and fetches the news that made it readable.
 function METHODS.idle(state, opts)
-  opts = options(1, "idle", opts, IDLE)
-  local seconds = args.seconds(1, "idle", "timeout", opts.timeout, state.timeout)
+  opts = options(1, "idle", opts, TIMEOUT)
+  local seconds = opts.timeout or state.timeout
   local core = state.core
   local function now() return (core.block_begin(0)) end
   return state:flow("idle", nil, function()
@@ -355,9 +354,9 @@ end
 local PROTOCOL = {
   ports = { starttls = 143, implicit = 993, none = 143 },
   options = {
-    max_line_bytes = "count",    -- 1 MiB; of one line
-    max_literal_bytes = "count", -- 64 MiB; of one literal in memory: what `into` takes has no bound
-    max_reply_bytes = "count",   -- 256 MiB; what one command's responses take in memory, all together
+    max_line_bytes = "size",     -- 1 MiB; of one line
+    max_literal_bytes = "size",  -- 64 MiB; of one literal in memory: what `into` takes has no bound
+    max_reply_bytes = "size",    -- 256 MiB; what one command's responses take in memory, all together
   },
   start = start,
   object = pollable,

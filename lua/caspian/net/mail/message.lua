@@ -18,7 +18,7 @@ local MESSAGE = {
 }
 local MAILBOX = { name = "string", address = "string" }
 local PART = { name = "string", type = "string", data = "string", path = "string", cid = "string" }
-args.declare{ Message = MESSAGE, Mail_part = PART }
+args.declare{ Message = MESSAGE, Mail_part = PART, Named_mailbox = MAILBOX }
 
 --- A name as a quoted string.
 local function quoted(name)

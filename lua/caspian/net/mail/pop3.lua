@@ -262,7 +262,8 @@ told("list", "LIST", "size", "^(%d+) (%d+)", function(digits) return #digits <= 
 --- What a message is known by in later sessions (RFC 1939, UIDL); without a number of all, an array of { number, uid }.
 told("uidl", "UIDL", "uid", "^(%d+) ([\33-\126]+) *$", function(uid) return #uid <= 70 and uid or nil end)
 
-local INTO = { timeout = "seconds", max_body_bytes = "count" }
+local INTO = { timeout = "seconds", max_body_bytes = "size" }
+args.declare{ Pop3_message_options = INTO }
 
 --- Reads a message to where the caller wants it.
 local function message(state, name, into, most, ...)

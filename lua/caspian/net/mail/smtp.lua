@@ -353,7 +353,6 @@ function METHODS.send_raw(self, from, to, data_, opts)
   return state:flow("send_raw", opts.timeout, deliver, letter)
 end
 
-local VERIFY = { timeout = "seconds" }
 
 local function verify(state, address)
   local utf8 = find(address, "[\128-\255]") and state.extensions.SMTPUTF8 and " SMTPUTF8" or ""
@@ -368,7 +367,7 @@ function METHODS.verify(self, address, opts)
   local state = behind(self, "verify")
   clients.word(1, "verify", "address", address)
   if address == "" then args.bad(1, "verify", "address is empty") end
-  opts = args.options(2, "verify", opts, VERIFY)
+  opts = args.options(2, "verify", opts, args.TIMEOUT)
   return state:call("verify", opts.timeout, verify, address)
 end
 

@@ -133,13 +133,13 @@ end
 
 -- Search --------------------------------------------------------------------------------------------------------------
 
-local SEARCH = { sequence = "boolean", timeout = "seconds" }
-args.declare{ Imap_fetch_options = FETCH, Imap_numbering = SEARCH }
+local NUMBERING = { sequence = "boolean", timeout = "seconds" }
+args.declare{ Imap_fetch_options = FETCH, Imap_numbering = NUMBERING }
 
 --- The UIDs of messages. criteria: a table (`{ unseen = true, from = "joe", since = "2024-01-31" }`, see arguments.lua), or IMAP's own words
 -- ("UNSEEN SINCE 31-Jan-2024"). Defaults to all.
 function METHODS.search(state, criteria, opts)
-  opts = options(2, "search", opts, SEARCH)
+  opts = options(2, "search", opts, NUMBERING)
   local pieces = arguments.criteria(1, "search", criteria)
   return state:call("search", opts.timeout, function()
     local capabilities, found = state.capabilities, nil
@@ -169,6 +169,7 @@ end
 
 local HOW = { add = "+FLAGS", remove = "-FLAGS", replace = "FLAGS" }
 local STORE = { sequence = "boolean", timeout = "seconds", silent = "boolean", unchanged_since = "whole" }
+args.declare{ Imap_store_options = STORE }
 
 --- Changes flags. how: "add", "remove" or "replace".
 -- @return the messages as they are now, a list of { uid, seq, flags }; true where `silent` asks for none. nil and a refusal
@@ -196,7 +197,6 @@ end
 
 -- Copies --------------------------------------------------------------------------------------------------------------
 
-local COPY = { sequence = "boolean", timeout = "seconds" }
 
 --- What COPYUID says (RFC 4315): the UIDs here and there; an empty hash where the server says nothing.
 local function copied(state, said)
@@ -227,7 +227,7 @@ end
 function METHODS.copy(state, messages, mailbox, opts)
   local set = arguments.set(1, "copy", messages)
   mailbox = arguments.mailbox(state, 2, "copy", "mailbox", mailbox)
-  opts = options(3, "copy", opts, COPY)
+  opts = options(3, "copy", opts, NUMBERING)
   if set == "" then return clients.hash{} end
   return state:call("copy", opts.timeout, copy, "COPY", set, mailbox, opts)
 end
@@ -237,7 +237,7 @@ end
 function METHODS.move(state, messages, mailbox, opts)
   local set = arguments.set(1, "move", messages)
   mailbox = arguments.mailbox(state, 2, "move", "mailbox", mailbox)
-  opts = options(3, "move", opts, COPY)
+  opts = options(3, "move", opts, NUMBERING)
   if set == "" then return clients.hash{} end
   return state:call("move", opts.timeout, function()
     local has = state.capabilities
@@ -260,7 +260,6 @@ end
 
 -- Deleting and adding -------------------------------------------------------------------------------------------------
 
-local EXPUNGE = { timeout = "seconds" }
 
 --- Deletes the messages that have the flag \Deleted: all of them, or those of `messages` (UIDs; needs UIDPLUS).
 -- @return the numbers that they had, one after the other: a list of sequence numbers. nil and a refusal
@@ -268,7 +267,7 @@ function METHODS.expunge(state, messages, opts)
   -- An empty list is what a search found, and no options: it deletes nothing.
   if type(messages) == "table" and rawget(messages, "timeout") ~= nil and opts == nil then messages, opts = nil, messages end
   local set = messages ~= nil and arguments.set(1, "expunge", messages) or nil
-  opts = options(2, "expunge", opts, EXPUNGE)
+  opts = options(2, "expunge", opts, args.TIMEOUT)
   if set == "" then return clients.array{} end
   return state:call("expunge", opts.timeout, function()
     if set and not (state.capabilities.UIDPLUS or state.capabilities.IMAP4REV2) then
@@ -288,8 +287,9 @@ end
 
 local APPEND = {
   timeout = "seconds", flags = "any", date = "any",
-  size = "whole", -- of what a function gives
+  size = "bytes", -- of what a function gives
 }
+args.declare{ Imap_append_options = APPEND }
 
 --- What pours a message into the channel, and its size. Lines must end in CRLF: what ends in LF alone is the caller's own.
 local function source(message, size)
