@@ -287,6 +287,74 @@ local function classes_of(file, name)
   return found
 end
 
+--- Where the defaults are in the code: file, and options with what stands before their values.
+local CODE = {
+  Batch_options = { "src/client/batch.rs", parallel = " parallel: ", per_origin = " per_origin: " },
+  Client_options = {
+    "src/client/pool.rs", max_idle = " idle: ", max_idle_per_origin = " per_origin: ", idle_timeout = " lifetime: ",
+  },
+  Compress = {
+    "src/http/websocket/extension.rs", threshold = " threshold: ", server_max_window_bits = " MOST_BITS: u8 = ",
+    client_max_window_bits = " MOST_BITS: u8 = ", server_no_context_takeover = "server_no_context_takeover: ",
+    client_no_context_takeover = "client_no_context_takeover: ",
+  },
+  Cookie = {
+    "src/lua/cookies.rs", host_only = '"host_only", ', secure = '"secure", ', http_only = '"http_only", ',
+  },
+  Events_options = { "src/http/events.rs", max_event_bytes = " MAX_EVENT: usize = " },
+  Fetch_options = {
+    "src/client/options.rs", follow_redirects = " follow_redirects: ", max_redirects = " max_redirects: ", max_body_bytes = " max_body_bytes: ",
+    decompress = " decompress: ",
+  },
+  Ftp_get_options = { "lua/caspian/net/ftp.lua", max_body_bytes = "local BODY = " },
+  Ftp_list_options = { "lua/caspian/net/ftp.lua", max_body_bytes = "local LISTING = " },
+  Guard_config = {
+    "lua/caspian/net/guard.lua", max_body_bytes = "config.max_body_bytes or ", max_redirects = "config.max_redirects or ",
+    max_request_bytes = "config.max_request_bytes or ", timeout = "config.timeout or ",
+  },
+  Http_options = { "src/lua/request_options.rs", allow_downgrade = '"allow_downgrade", ', stream = '"stream", ' },
+  Imap_options = { "lua/caspian/net/mail/imap/commands.lua", max_line_bytes = " LINE = ", max_literal_bytes = " LITERAL = ", max_reply_bytes = " REPLY = " },
+  Line_options = { "src/conn.rs", max = " MAX_LINE: usize = " },
+  Listen_options = { "src/listen.rs", backlog = " BACKLOG: i32 = " },
+  Mail_options = { "lua/caspian/net/mail/opening.lua", timeout = "opts.timeout or ", tls = "opts.tls == nil then opts.tls = " },
+  Pop3_message_options = { "lua/caspian/net/mail/pop3.lua", max_body_bytes = "local BODY = " },
+  Proxy = { "src/lua/request_options.rs", tunnel = '"tunnel", ' },
+  Retry = { "src/http/retry.rs", attempts = " attempts: ", backoff = " backoff: ", max_wait = " max_wait: " },
+  Sammy_options = {
+    "lua/caspian/net/sammy/sessions.lua", cookie_name = "given.cookie_name or ", cookie_samesite = "given.cookie_samesite or ",
+    cookie_path = "given.cookie_path or ",
+  },
+  Server_options = {
+    "src/server/options.rs", max_memory_bytes = " memory: ", max_buffered_bytes = " buffered: ", head_timeout = " head_timeout: ",
+    body_grace = " body_grace: ", min_body_rate = " body_rate: ", send_grace = " send_grace: ", min_send_rate = " send_rate: ",
+    idle_timeout = " idle_timeout: ", handshake_timeout = " handshake_timeout: ", drain_timeout = " drain_timeout: ",
+    max_connections = " connections: ", max_requests = " requests: ",
+  },
+  Server_unix = { "src/http/incoming/mod.rs", max_head_bytes = " Limits { head: ", max_fields = " fields: ", max_body_bytes = " body: " },
+  Starttls_options = { "src/listen/tls.rs", handshake_timeout = " HANDSHAKE_TIMEOUT: Duration = " },
+  Timeout = { "src/deadline.rs", timeout = " DEFAULT: Duration = " },
+  Trust = { "src/tls/client.rs", verify = " verify: " },
+  Websocket_options = { "src/http/websocket/frames.rs", max_message_bytes = " Limits { message: " },
+}
+
+local SIZES = { KiB = 1024, MiB = 1024 * 1024 }
+
+--- The value of a constant in Rust or Lua, or of a default in words: a number, or the text. Nil where it is neither.
+local function value_of(text)
+  text = text:gsub("(%d)_(%d)", "%1%2"):gsub("%* MIB", "* 1048576")
+  local whole = text:match("^Duration::from_secs%((%d+)%)")
+  local milli = text:match("^Duration::from_millis%((%d+)%)")
+  local number, shift = text:match("^(%d+) << (%d+)")
+  local amount, size = text:match("^([%d.]+) (%u%l?i?B)")
+  if whole then return tonumber(whole) end
+  if milli then return milli / 1000 end
+  if number then return number * 2 ^ shift end
+  if amount and SIZES[size] then return amount * SIZES[size] end
+  local product = text:match("^[%d.]+") and 1
+  for factor in (text:match("^[%d. *]+") or ""):gmatch("[%d.]+") do product = product * tonumber(factor) end
+  return product or text:match("^true") or text:match("^false") or text:match('^"[^"]*"')
+end
+
 --- Methods of src/lua/options.rs that read an option.
 local READERS = { find = true, flag = true, headers = true, inner = true, list = true, pem = true, seconds = true, secret = true, text = true }
 
@@ -396,6 +464,30 @@ describe("the options", function()
     table.sort(wrong)
     assert.same({}, wrong)
     assert(compared > 60, compared)
+  end)
+
+  it("have the defaults that the code has", function()
+    local wrong = {}
+    for class, options in pairs(CODE) do
+      local text = process.read(options[1])
+      for name, before in pairs(options) do
+        if name ~= 1 then
+          -- The first that is a value: a field of a struct has its type before.
+          local found
+          local _, stop = text:find(before, 1, true)
+          while stop and found == nil do
+            found = value_of(text:sub(stop + 1, stop + 60))
+            _, stop = text:find(before, stop + 1, true)
+          end
+          local typed = value_of(default_of(classes[class][name].meaning) or "")
+          if found == nil or found ~= typed then
+            wrong[#wrong + 1] = ("%s.%s: %s has %s; meta.lua says %s"):format(class, name, options[1], tostring(found), tostring(typed))
+          end
+        end
+      end
+    end
+    table.sort(wrong)
+    assert.same({}, wrong)
   end)
 
   it("are read through declared tables", function()
