@@ -1,9 +1,10 @@
 --- One measurement in a process of its own: prints seconds of CPU (user and system) and of the clock.
 --
 --   lua client.lua ours|beneath|compat|luasocket|luasec  echo|lines|blocks|exact PORT COUNT
---   lua client.lua ours|luasocket|luasec  body URL SIZE [CA.pem]
+--   lua client.lua ours|luasocket|luasec  body URL SIZE [CA.pem]     also prints by how many bytes memory grew at most
 local who, what, where, count, ca = arg[1], arg[2], arg[3], tonumber(arg[4]), arg[5]
 local gettime = require("socket").gettime
+local peak = dofile("spec/support/peak.lua")
 local MIB = 1024 * 1024
 local PING = ("x"):rep(63) .. "\n"
 
@@ -122,8 +123,13 @@ else
   -- The libraries are loaded before the watch starts: `require` has a row of its own.
   if who == "ours" then require("caspian.net") elseif who == "luasec" then require("ssl.https") else require("socket.http") end
 end
+local idle = peak()
 local cpu, wall = os.clock(), gettime()
 local body = side[what](socket)
 cpu, wall = os.clock() - cpu, gettime() - wall
-if what == "body" then assert(body and #body == count, "the body is not whole") end
-print(("%.6f %.6f"):format(cpu, wall))
+local grown = ""
+if what == "body" then
+  assert(body and #body == count, "the body is not whole")
+  grown = (" %d"):format((peak() - idle) * 1024)
+end
+print(("%.6f %.6f"):format(cpu, wall) .. grown)

@@ -85,6 +85,10 @@ local function sockets()
   timed("`recv_exact` of 1 MiB", "exact", "luasocket", "c", rate, 256, 0.9, "clock")
   timed("256 MiB body into a string, HTTP", "http", "luasocket", "luasocket", rate, 256, 2.5, "cpu")
   timed("256 MiB body into a string, HTTPS", "https", "luasec", "luasec", rate, 256, 2.5, "cpu")
+  local grown = value("http", "ours", 3)
+  row("the same over HTTP, memory over idle",
+    { show("%.0f MiB", grown, 2 ^ -20), show("%.0f MiB", value("http", "luasocket", 3), 2 ^ -20), "", "", "" },
+    "< 272 MiB", grown and grown < 272 * 2 ^ 20)
 
   local function alone(name, cell, target, met) row(name, { cell, "", "", "", "" }, target, met) end
   local function below(name, form, number, scale, limit, target)
