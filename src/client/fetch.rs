@@ -113,7 +113,7 @@ impl Fetch {
                 let said = match answer.body {
                     Body::Plain(_) | Body::Coded(..) => Ok(Some(Step::Head)),
                     Body::Lost => Err(failed()),
-                    Body::Closed => Err(closed()),
+                    Body::Closed => Err(closed(OP)),
                 };
                 *state = State::Answered(answer);
                 return said.map_err(|err| self.fail(err));
@@ -261,8 +261,9 @@ fn failed() -> Error {
     Error::new(Kind::Socket, "the request failed before")
 }
 
-pub(super) fn closed() -> Error {
-    Error::new(Kind::Closed, "the response was closed before its end").op(OP)
+/// The error of whoever asks for more of it.
+pub fn closed(op: &'static str) -> Error {
+    Error::new(Kind::Closed, "the response was closed before its end").op(op)
 }
 
 /// The same before there was a response.

@@ -23,7 +23,7 @@ mod transaction;
 pub mod upload;
 pub mod websocket;
 
-pub use fetch::{Fetch, Step};
+pub use fetch::{Fetch, Step, closed};
 pub use options::{Http2, Options, Timings};
 pub use reading::came_short;
 #[cfg(feature = "http2")]

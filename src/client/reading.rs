@@ -100,7 +100,7 @@ impl Fetch {
                         done
                     }
                     Body::Lost => Err(unread()),
-                    Body::Closed => usable.and(Err(closed())),
+                    Body::Closed => usable.and(Err(closed(OP))),
                 };
                 *place = body;
                 done

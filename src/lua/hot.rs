@@ -11,7 +11,7 @@ use super::{
     socket::{Call, Reply, Socket},
     stack::{bytes, push_front, refuse, tell},
     turns::Buffered,
-    userdata::{Classes, OWN, finalized, held, share},
+    userdata::{Classes, OWN, finalized, held, share, still},
 };
 use crate::error::{Error, Kind, Result};
 use mlua::{Function, Lua, Table, ffi};
@@ -103,14 +103,14 @@ unsafe fn invoke(
         let mut call = Call::default();
         parse(state, &mut call);
         loop {
-            socket = still(state, socket, &mut at);
+            socket = still(socket, &mut at, || socket_at(state));
             match outcome(socket, &call, run) {
                 Outcome::Nil => ffi::lua_pushnil(state),
                 Outcome::True => ffi::lua_pushboolean(state, 1),
                 Outcome::Count(count) => ffi::lua_pushinteger(state, count as ffi::lua_Integer),
                 Outcome::Front(turn, bytes) => {
                     push_front(state, socket, bytes);
-                    socket = still(state, socket, &mut at);
+                    socket = still(socket, &mut at, || socket_at(state));
                     if !(*socket).taken(turn, bytes.len()) {
                         // A finalizer of the script's has used the socket meanwhile: it came first.
                         ffi::lua_settop(state, -2);
@@ -140,17 +140,6 @@ unsafe fn socket_at(state: *mut ffi::lua_State) -> *const Socket {
         }
         socket
     }
-}
-
-/// The same, after Lua may have run a finalizer that takes it: nothing was finalized since `at`, or it is looked for again.
-unsafe fn still(state: *mut ffi::lua_State, socket: *const Socket, at: &mut usize) -> *const Socket {
-    let now = finalized();
-    if now == *at {
-        return socket;
-    }
-    *at = now;
-    // SAFETY: as of `socket_at`.
-    unsafe { socket_at(state) }
 }
 
 unsafe extern "C-unwind" fn send(state: *mut ffi::lua_State) -> c_int {

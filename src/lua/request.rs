@@ -18,8 +18,7 @@ use super::{
 };
 use crate::{
     allocation,
-    client::{Step, upload::Source},
-    error::{Error, Kind},
+    client::{self, Step, upload::Source},
 };
 use mlua::{AnyUserData, Function, Lua, Value, ffi};
 use std::{ffi::c_int, ptr, rc::Rc};
@@ -89,9 +88,7 @@ unsafe extern "C-unwind" fn request(state: *mut ffi::lua_State) -> c_int {
                     let outcome = answered(&call).inspect_err(|_| call.end())?;
                     if Rc::strong_count(&call) == 1 {
                         // Finalized by hand meanwhile: no block keeps the body for Lua to copy from.
-                        return Err(Error::new(Kind::Closed, "the response was closed before its end")
-                            .op("fetch")
-                            .into());
+                        return Err(client::closed("fetch").into());
                     }
                     Ok(outcome)
                 }

@@ -109,7 +109,7 @@ impl Call {
             Saving::Over => None,
         };
         let Some(mut draft) = draft else {
-            return Err(Error::new(Kind::Closed, "the response was closed before its end").op("save").into());
+            return Err(client::closed("save").into());
         };
         let kept = match piece {
             None => {

@@ -383,6 +383,13 @@ pub fn finalized() -> usize {
     FINALIZED.load(Ordering::Relaxed)
 }
 
+/// What was found before Lua may have run a finalizer that takes it: nothing was finalized since `at`, or it is looked for again.
+#[inline]
+pub fn still<P>(known: P, at: &mut usize, find: impl FnOnce() -> P) -> P {
+    let now = finalized();
+    if std::mem::replace(at, now) == now { known } else { find() }
+}
+
 unsafe extern "C-unwind" fn finalize<T: Held>(state: *mut ffi::lua_State) -> c_int {
     // SAFETY: `add` made the function. Ownership: the pointer is out of the block before what it points to is dropped.
     unsafe {

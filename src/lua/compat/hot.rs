@@ -12,7 +12,7 @@ use super::{
 use crate::{
     lua::{
         stack::{bytes, push_front, refuse},
-        userdata::{Classes, finalized, held, share},
+        userdata::{Classes, finalized, held, share, still},
     },
     panics::quietly,
 };
@@ -202,12 +202,12 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
             }
         }
         loop {
-            object = still(state, object, find, &mut at);
+            object = still(object, &mut at, || find(state));
             if top < 3
                 && let Some((turn, bytes, spent)) = (*object).quick(wanted)
             {
                 push_front(state, object, bytes);
-                object = still(state, object, find, &mut at);
+                object = still(object, &mut at, || find(state));
                 if (*object).taken(turn, spent) {
                     ffi::lua_pushnil(state);
                     ffi::lua_pushnil(state);
@@ -244,7 +244,7 @@ unsafe fn receive(state: *mut ffi::lua_State, find: Find) -> c_int {
                 ffi::lua_insert(state, -2);
             }
             if let Some(front) = &front {
-                object = still(state, object, find, &mut at);
+                object = still(object, &mut at, || find(state));
                 if !(*object).taken(front.turn, front.spent) {
                     ffi::lua_settop(state, -4);
                     continue;
@@ -261,25 +261,6 @@ pub fn ssl_methods(lua: &Lua, classes: &Classes<SslConn>) -> mlua::Result<[(&'st
     unsafe {
         Ok([("send", classes.function(lua, send_ssl, ())?), ("receive", classes.function(lua, receive_ssl, ())?)])
     }
-}
-
-/// The object, after Lua may have run a finalizer that takes it: nothing was finalized since `at`, or it is looked for again.
-///
-/// # Safety
-/// As of `find`, which found it.
-unsafe fn still(
-    state: *mut ffi::lua_State,
-    object: *const dyn Streaming,
-    find: Find,
-    at: &mut usize,
-) -> *const dyn Streaming {
-    let now = finalized();
-    if now == *at {
-        return object;
-    }
-    *at = now;
-    // SAFETY: the caller's condition.
-    unsafe { find(state) }
 }
 
 /// What `receive` got, as plain data.
