@@ -21,20 +21,16 @@ fn main() {
         1 => format!("/v1/**/things{route}/:rest+"),
         _ => format!("/v1/things{route}{{/:id}}?/parts/*.json"),
     };
-    // `{1}{1}` changes nothing but who matches: `pattern/automaton` leaves what is repeated twice to regex-lite.
     let numbers: fn(usize, usize) -> String =
         |_, route| format!("/v1/things{route}/:id(\\d+)/parts/:part([a-z-]{{1,20}})");
-    let numbers_lite: fn(usize, usize) -> String =
-        |_, route| format!("/v1/things{route}/:id((?:\\d+){{1}}{{1}})/parts/:part((?:[a-z-]{{1,20}}){{1}}{{1}})");
     let uuid: fn(usize, usize) -> String = |_, route| format!("/v1/things{route}/:id({UUID})");
-    let uuid_lite: fn(usize, usize) -> String = |_, route| format!("/v1/things{route}/:id((?:{UUID}){{1}}{{1}})");
     let own: fn(usize, usize) -> String = |rule, route| format!("/v1/rule{rule}/things{route}/:id");
     type Case<'a> = (&'a str, fn(usize) -> String, fn(usize, usize) -> String, fn(usize) -> String);
     let numbers_url: fn(usize) -> String =
         |rule| format!("https://api{rule}.example.com/v1/things9/271828/parts/spare-wheel");
     let uuid_url: fn(usize) -> String =
         |rule| format!("https://api{rule}.example.com/v1/things9/123e4567-e89b-12d3-a456-426614174000");
-    let cases: [Case<'_>; 11] = [
+    let cases: [Case<'_>; 9] = [
         ("first route", hosts, plain, |rule| format!("https://api{rule}.example.com/v1/things0/42/parts/7?q=1")),
         ("last route", hosts, plain, |rule| format!("https://api{rule}.example.com/v1/things9/42/parts/7?q=1")),
         ("no route", hosts, plain, |rule| format!("https://api{rule}.example.com/v1/thing/42/parts/7?q=1")),
@@ -43,9 +39,7 @@ fn main() {
             format!("https://api{rule}.example.com/v1/things9/42/parts/7")
         }),
         ("a number and a word as constraints, last route", hosts, numbers, numbers_url),
-        ("the same, by regex-lite", hosts, numbers_lite, numbers_url),
         ("a UUID as a constraint, last route", hosts, uuid, uuid_url),
-        ("the same, by regex-lite", hosts, uuid_lite, uuid_url),
         ("no rule for the host", hosts, plain, |rule| format!("https://no{rule}.example.com/v1/things0/42/parts/7")),
         ("all rules for one host, each with routes of its own", same, own, |rule| {
             format!("https://api.example.com/v1/rule{rule}/things9/42")
@@ -74,7 +68,6 @@ fn main() {
         ("escapes of unreserved characters", "/**", "%41"),
         ("dot segments", "/x", "/a/.."),
         ("/:x((?:a+)+b) on one segment of a", "/:x((?:a+)+b)", "a"),
-        ("the same, by regex-lite", "/:x((?:(?:a+)+b){1}{1})", "a"),
         ("/**/:x((?:a+)+b) on segments of 15 a", "/**/:x((?:a+)+b)", "aaaaaaaaaaaaaaa/"),
         ("/:a(.*.*.*.*)x on one segment of a", "/:a(.*.*.*.*)x", "a"),
         ("/:a-:b-:c-:d-:e.x on one segment of -", "/:a-:b-:c-:d-:e.x", "-"),

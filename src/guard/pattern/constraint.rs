@@ -3,26 +3,7 @@
 //! A constraint matches one segment, or the part of it between fixed texts; so it never crosses a slash. Its classes
 //! are ASCII, it is anchored at both ends, and it captures nothing.
 
-use super::{MAX_CONSTRAINT, automaton::Automaton};
-use regex_lite::Regex;
-
-/// A constraint that nothing else varies beside: its text is known before it is asked.
-#[derive(Debug)]
-pub(super) enum Constraint {
-    Automaton(Automaton),
-    /// What is too large for that.
-    Regex(Regex),
-}
-
-impl Constraint {
-    /// True if it takes all of `text`.
-    pub fn takes(&self, text: &str) -> bool {
-        match self {
-            Constraint::Automaton(automaton) => automaton.takes(text),
-            Constraint::Regex(regex) => regex.is_match(text),
-        }
-    }
-}
+use super::MAX_CONSTRAINT;
 
 /// The constraint that `text` begins with, up to the parenthesis that closes it. On failure: how far in, and why.
 /// What is wrong with all of it is so at its beginning.

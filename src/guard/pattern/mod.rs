@@ -3,10 +3,9 @@
 //! A pattern is a list of segments; a wildcard over several of them (`**`, `:n*`, `:n+`) takes as few as possible. The
 //! match is the greedy one of file globs: each stretch between two such wildcards is tried from left to right, and
 //! never again once it has matched. So every segment of the pattern looks at each segment of the path at most once, and
-//! the whole is linear in the length of the path times that of the pattern; a segment with a constraint is an
-//! automaton, or a regular expression of a crate that has no backtracking.
+//! the whole is linear in the length of the path times that of the pattern; a segment with a constraint is a
+//! regular expression of a crate that has no backtracking.
 
-mod automaton;
 mod constraint;
 mod parse;
 mod segment;

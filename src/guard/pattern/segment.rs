@@ -1,6 +1,6 @@
 //! One segment of a pattern against one segment of a path.
 
-use super::{BadPattern, Place, Shared, Values, constraint::Constraint};
+use super::{BadPattern, Place, Shared, Values};
 use regex_lite::Regex;
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ pub(super) enum Segment {
         after: Text,
         least: u8,
         name: Option<Place>,
-        constraint: Option<Arc<Constraint>>,
+        constraint: Option<Arc<Regex>>,
     },
     /// Anything else: its n-th group is the parameter `names[n]`.
     Mixed {
-        regex: Regex,
+        regex: Arc<Regex>,
         names: Box<[Place]>,
     },
 }
@@ -89,7 +89,7 @@ impl Segment {
         let after = text(pieces.get(place + 1));
         let (name, constraint) = match &pieces[place] {
             Piece::Named(name) => (Some(*name), None),
-            Piece::Constrained(name, source) => (*name, Some(shared.alone(source)?)),
+            Piece::Constrained(name, source) => (*name, Some(shared.compile(&format!("^(?:{source})$"))?)),
             Piece::Text(_) | Piece::Any => (None, None),
         };
         // A variable that is a segment by itself is one segment, and an empty one is none.
@@ -141,7 +141,7 @@ impl Segment {
                 let Some(value) = segment.get(start..end) else { return false };
                 if let Some(constraint) = constraint {
                     *work += value.len();
-                    if !constraint.takes(value) {
+                    if !constraint.is_match(value) {
                         return false;
                     }
                 }

@@ -1,10 +1,6 @@
 //! Parts that many patterns have in common, kept once: this saves work and cache misses.
 
-use super::{
-    BadPattern, MAX_COMPILED,
-    automaton::{Automaton, Classes},
-    constraint::Constraint,
-};
+use super::{BadPattern, MAX_COMPILED};
 use regex_lite::{Regex, RegexBuilder};
 use std::{
     collections::{HashMap, HashSet},
@@ -15,9 +11,7 @@ use std::{
 /// What the patterns of one guard share: texts, and compiled constraints.
 #[derive(Debug, Default)]
 pub struct Shared {
-    regexes: HashMap<String, Regex>,
-    alone: HashMap<String, Arc<Constraint>>,
-    classes: Classes,
+    regexes: HashMap<String, Arc<Regex>>,
     texts: HashSet<Arc<str>>,
 }
 
@@ -31,21 +25,7 @@ impl Shared {
         one(&mut self.texts, text.into())
     }
 
-    pub(super) fn alone(&mut self, source: &str) -> Result<Arc<Constraint>, BadPattern> {
-        if let Some(constraint) = self.alone.get(source) {
-            return Ok(constraint.clone());
-        }
-        // The crate says what a constraint is, whoever matches it.
-        let regex = self.compile(&format!("^(?:{source})$"))?;
-        let constraint = Arc::new(match Automaton::new(source, &mut self.classes) {
-            Some(automaton) => Constraint::Automaton(automaton),
-            None => Constraint::Regex(regex),
-        });
-        self.alone.insert(source.to_owned(), constraint.clone());
-        Ok(constraint)
-    }
-
-    pub(super) fn compile(&mut self, source: &str) -> Result<Regex, BadPattern> {
+    pub(super) fn compile(&mut self, source: &str) -> Result<Arc<Regex>, BadPattern> {
         if let Some(regex) = self.regexes.get(source) {
             return Ok(regex.clone());
         }
@@ -53,6 +33,7 @@ impl Shared {
             .size_limit(MAX_COMPILED)
             .nest_limit(16)
             .build()
+            .map(Arc::new)
             .map_err(|why| BadPattern(format!("the constraint is refused: {why}")))?;
         self.regexes.insert(source.to_owned(), regex.clone());
         Ok(regex)
