@@ -44,7 +44,7 @@ impl Fetch {
         options: impl Into<Arc<Options>>,
     ) -> Box<Fetch> {
         let (started, options) = (now(), options.into());
-        // Written where it stays: `Box::new` would make it elsewhere and move it byte by byte.
+        // Written where it stays: `Box::new` would make it elsewhere and move it.
         let place = Box::new_uninit();
         let errand = Errand {
             net: net.clone(),
