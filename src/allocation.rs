@@ -98,7 +98,6 @@ pub fn has(length: usize) -> bool {
     is_whole() && Vec::<u8>::new().try_reserve_exact(length).is_ok()
 }
 
-#[cold]
 pub fn no_memory(length: usize) -> Error {
     Error::new(Kind::TooLarge, format!("no memory for {length} bytes"))
 }

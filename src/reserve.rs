@@ -53,7 +53,6 @@ pub fn is_whole() -> bool {
 }
 
 /// Gives the block up, if it is there.
-#[cold]
 pub fn give_up() {
     let block = BLOCK.swap(null_mut(), Acquire);
     if !block.is_null() {
@@ -62,7 +61,6 @@ pub fn give_up() {
     }
 }
 
-#[cold]
 fn again(size: usize, ask: impl Fn() -> *mut u8) -> *mut u8 {
     if size > SMALL {
         return null_mut();

@@ -384,7 +384,6 @@ impl Errand {
     }
 
     /// The answer is complete, since `now`: the connection goes back to the pool if it can.
-    #[inline(never)]
     fn end(&mut self, transaction: Box<Transaction>, now: Instant) -> Line {
         lap(&mut self.since, &mut self.timings.receive, now);
         self.timings.total = now.duration_since(self.started);

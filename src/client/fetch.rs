@@ -141,7 +141,6 @@ impl Fetch {
     }
 
     /// Goes back after a failure that may pass, if the option `retry` says so; else it has failed.
-    #[cold]
     fn recover(&mut self, err: Error) -> Result<Option<Step>> {
         match self.errand.wait_after(&err) {
             Some(wait) => {
@@ -250,7 +249,6 @@ impl Fetch {
         self.state.abandon();
     }
 
-    #[cold]
     pub(super) fn fail(&mut self, err: Error) -> Error {
         self.state.fail();
         self.errand.failed(err)

@@ -30,7 +30,6 @@ impl From<Error> for Failure {
 
 /// Lua's own refusal: the front raises its first line, as Lua would have; what mlua adds is a traceback.
 impl From<mlua::Error> for Failure {
-    #[cold]
     fn from(error: mlua::Error) -> Self {
         let message = match error {
             mlua::Error::MemoryError(_) => NO_MEMORY.to_owned(),
@@ -66,8 +65,6 @@ pub fn reply<T: IntoLuaMulti>(lua: &Lua, answer: Answer<T>) -> mlua::Result<Mult
 }
 
 /// Not in [`reply`], which is in the binary once for each type of answer.
-#[cold]
-#[inline(never)]
 pub fn failed(lua: &Lua, failure: Failure) -> mlua::Result<MultiValue> {
     // Whoever called the function raises it; making objects here might run a finalizer, which would be taken for him.
     if signals::has_raised() {

@@ -233,8 +233,6 @@ where
 }
 
 /// The front checks types first; this is for what it cannot see, such as a value out of range.
-#[cold]
-#[inline(never)]
 fn unfit(lua: &Lua, name: &str, why: &mlua::Error) -> mlua::Result<MultiValue> {
     failed(lua, Failure::Argument(0, format!("{name}: {why}")))
 }
