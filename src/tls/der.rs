@@ -1,4 +1,8 @@
-//! The part of DER that is read by hand: one value, and the strings of ASN.1.
+//! Values of DER one by one, read by asn1-rs, and the strings of ASN.1.
+
+use encoding_rs::UTF_16BE;
+use std::borrow::Cow;
+use x509_parser::asn1_rs::{Any, FromDer, Tag};
 
 /// How texts are handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,46 +44,30 @@ pub(crate) fn values(mut rest: &[u8]) -> Option<Vec<Value<'_>>> {
 
 /// The value that `bytes` begin with, and what follows it.
 pub(crate) fn split(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
-    let (&tag, rest) = bytes.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x84 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((Value { tag, content }, rest))
+    let (rest, value) = Any::from_der(bytes).ok()?;
+    let tag = *value.header.raw_tag()?.first()?;
+    Some((Value { tag, content: value.data }, rest))
 }
 
 /// A text of ASN.1 by its universal tag; `None` for what cannot be turned into UTF-8.
 pub(crate) fn text(tag: u32, bytes: &[u8], encode: Encode) -> Option<Vec<u8>> {
-    const UTF8: u32 = 12;
-    const BMP: u32 = 30;
-    const UNIVERSAL: u32 = 28;
-    /// Numeric, Printable, T61 (which is read as Latin-1), IA5, Visible.
-    const BYTES: [u32; 5] = [18, 19, 20, 22, 26];
     if encode == Encode::Raw {
         return Some(bytes.to_vec());
     }
-    let text: String = match tag {
-        UTF8 => std::str::from_utf8(bytes).ok()?.to_owned(),
-        BMP if bytes.len().is_multiple_of(2) => {
-            let units =
-                bytes.chunks_exact(2).map(|pair| pair.iter().fold(0, |unit, byte| unit << 8 | u16::from(*byte)));
-            char::decode_utf16(units).collect::<Result<_, _>>().ok()?
+    let text: Cow<'_, str> = match Tag(tag) {
+        Tag::Utf8String => std::str::from_utf8(bytes).ok()?.into(),
+        Tag::BmpString => UTF_16BE.decode_without_bom_handling_and_without_replacement(bytes)?,
+        Tag::UniversalString => {
+            let (units, []) = bytes.as_chunks::<4>() else { return None };
+            units.iter().map(|unit| char::from_u32(u32::from_be_bytes(*unit))).collect::<Option<String>>()?.into()
         }
-        UNIVERSAL if bytes.len().is_multiple_of(4) => {
-            let units =
-                bytes.chunks_exact(4).map(|four| four.iter().fold(0, |unit, byte| unit << 8 | u32::from(*byte)));
-            units.map(char::from_u32).collect::<Option<_>>()?
+        // As Latin-1. asn1-rs refuses a T61String above ASCII.
+        Tag::NumericString | Tag::PrintableString | Tag::T61String | Tag::Ia5String | Tag::VisibleString => {
+            bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into()
         }
-        tag if BYTES.contains(&tag) => bytes.iter().map(|byte| char::from(*byte)).collect(),
         _ => return None,
     };
-    Some(text.into_bytes())
+    Some(text.into_owned().into_bytes())
 }
 
 #[cfg(test)]
@@ -93,7 +81,10 @@ mod tests {
             (b"\x0c\x81\x02hi", Some((0x0c, b"hi"))),
             (b"\x0c\x00", Some((0x0c, b""))),
             (b"\x0c\x03hi", None),
-            (b"\x0c\x85\x00\x00\x00\x00\x01a", None),
+            (b"\x0c\x85\x00\x00\x00\x00\x01a", Some((0x0c, b"a"))),
+            (b"\x0c\x89\x01\x00\x00\x00\x00\x00\x00\x00\x01a", None),
+            (b"\x0c\x88\xff\xff\xff\xff\xff\xff\xff\xff", None),
+            (b"\xa0\x03\x02\x01\x05", Some((0xa0, b"\x02\x01\x05"))),
             (b"\x0c\x84\xff\xff\xff\xff", None),
             (b"\x0c\x80", None),
             (b"\x0c", None),
