@@ -110,6 +110,16 @@ describe("a client", function()
     c:close()
   end)
 
+  it("allow is a list of hosts, and nothing else", function()
+    local c = mine.http.client.new()
+    for _, row in ipairs{ { { [2] = "a.b" }, "the key 2" }, { { "a.b", x = "c.d" }, 'the key "x"' }, { { "a.b", 1 }, "got 1" }, { "a.b", 'got "a.b"' } } do
+      local words = "allow must be a list of hosts, got "
+      fails.plainly(words, mine.http.client.new, { allow = row[1] })
+      local message = fails.plainly(words, function() c.allow = row[1] end)
+      assert.truthy(message:find(row[2], 1, true), message)
+    end
+  end)
+
   it("allow never widens", function()
     local narrow = mine.narrow{ "--allow-net=127.0.0.1:" .. servers.http }
     local c = narrow.http.client.new{ allow = { "127.0.0.1" } }

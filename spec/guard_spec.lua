@@ -214,6 +214,19 @@ describe("the configuration of a guard", function()
   -- A hole at the end of what a constructor writes depends on the Lua; the number of rows does not.
   assert(#rows > 50)
 
+  it("may name a host unix, in every spelling, but no path", function()
+    for _, host in ipairs{ "unix", "UNIX", "unix.", "\239\189\149nix" } do
+      local g = guards.net.http.guard{
+        rules = { host = host, https_only = false, ports = { servers.http } }, allow_private = { "127.0.0.1" },
+        resolve = { ["unix:" .. servers.http] = "127.0.0.1" },
+      }
+      assert.equal(200, g.fetch("http://unix:" .. servers.http .. "/hello").status)
+    end
+    for _, host in ipairs{ "unix:/run/x", "unix:80" } do
+      fails.plainly("rules.host: ", guards.net.http.guard, { rules = { host = host } })
+    end
+  end)
+
   it("is copied", function()
     local called = 0
     local list = { function(_, next) called = called + 1 return next() end }

@@ -104,7 +104,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
         "hickory-resolver's runtime, for the length of one question; the traits by which h2 reads and writes",
     ),
     ("h2", &["http", "server"], "HTTP/2 has one room, and the server speaks its side of it"),
-    ("OffsetDateTime", &["dates"], "src/dates.rs is the one calendar"),
+    ("OffsetDateTime", &["dates"], "src/dates.rs is the only calendar of the core"),
     (
         "Instant",
         &["deadline", "names", "dial", "client::pool", "client::transaction", "client::connector", "client"],

@@ -257,8 +257,12 @@ pub(super) enum Use {
 
 /// `HOST[:PORTS]`, a Unix socket, and for denying `private`.
 fn target(text: &str, purpose: Use) -> Result<Option<Rule>, String> {
-    if let Some(rule) = unix(text)? {
-        return Ok(Some(rule));
+    match (unix(text), split(text)) {
+        (Ok(None), _) => (),
+        (Err(_), Ok((host, Some(ports)))) if Ports::parse(ports, false).is_ok() => {
+            return Err(format!("is no path (a host of that name is written with a dot at its end: {host}.:{ports})"));
+        }
+        (rule, _) => return rule,
     }
     let (host, ports) = split(text)?;
     // `HOST:80,443` is two items.
@@ -318,15 +322,9 @@ fn interface(text: &str) -> Result<Vec<Rule>, String> {
 
 /// `unix:/path`, or `unix:/dir/*`; the keyword in any case, as all words here.
 fn unix(text: &str) -> Result<Option<Rule>, String> {
-    let (keyword, path) = match text.split_once(':') {
-        Some((keyword, path)) if keyword.eq_ignore_ascii_case(keyword::UNIX) => (keyword, path),
-        _ => return Ok(None),
+    let Some((_, path)) = text.split_once(':').filter(|(word, _)| word.eq_ignore_ascii_case(keyword::UNIX)) else {
+        return Ok(None);
     };
-    if path.starts_with(|first: char| first.is_ascii_digit()) {
-        return Err(format!(
-            "is no path of a Unix socket (a host of that name is written with a dot at its end: {keyword}.:{path})"
-        ));
-    }
     let directory = path.strip_suffix("/*");
     if directory.unwrap_or(path).contains('*') {
         return Err(

@@ -1,15 +1,15 @@
-//! The one keyword among hosts, `private`, and its likely misspellings. A misspelt keyword in `--deny-net` would deny a
-//! host that does not exist, and nothing else: so such a word is a host only with a dot at its end. So is `unix`, since
-//! `unix:80` would be a path. Pure.
+//! The one keyword among hosts, `private`, its likely misspellings, and words for what is written in another way. In `--deny-net` such a
+//! word would deny a host that does not exist, and nothing else: so it is a host only with a dot at its end. Pure.
 
-/// What stands before the path of a Unix socket, with a colon.
+/// With a colon it stands before the path of a Unix socket.
 pub(super) const UNIX: &str = "unix";
 
 /// Every address that is not global unicast.
 pub(super) const PRIVATE: &str = "private";
 
 /// Kinds of addresses, by the names that people have for them, and how they are written here.
-const KINDS: [(&str, &str); 3] = [
+const KINDS: [(&str, &str); 4] = [
+    (UNIX, "unix:/PATH"),
     ("loopback", "127.0.0.0/8,[::1]"),
     ("link-local", "169.254.0.0/16,[fe80::]/10"),
     ("multicast", "224.0.0.0/4,[ff00::]/8"),
@@ -34,7 +34,7 @@ pub(super) fn meant(host: &str) -> Option<&'static str> {
 
 /// What a host ends with so that it is read as a host: a dot where it could be meant for something else.
 pub(super) fn dot(host: &str) -> &'static str {
-    if host == UNIX || meant(host).is_some() { "." } else { "" }
+    if meant(host).is_some() { "." } else { "" }
 }
 
 /// The word that is probably meant by another one, if any: the first of the nearest.
@@ -95,6 +95,9 @@ mod tests {
             ("localhost", None),
             ("Loopback", Some("127.0.0.0/8,[::1]")),
             ("loopback.", None),
+            ("Unix", Some("unix:/PATH")),
+            ("unix.", None),
+            ("unixes", None),
         ] {
             assert_eq!(meant(host), expected, "{host}");
         }

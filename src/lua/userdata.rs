@@ -383,7 +383,8 @@ pub fn finalized() -> usize {
     FINALIZED.load(Ordering::Relaxed)
 }
 
-/// What was found before Lua may have run a finalizer that takes it: nothing was finalized since `at`, or it is looked for again.
+/// What was found before Lua may have run a finalizer that takes it: nothing was finalized since `at`, or it is looked for again. `find` may
+/// raise: nothing that has a destructor may be alive.
 #[inline]
 pub fn still<P>(known: P, at: &mut usize, find: impl FnOnce() -> P) -> P {
     let now = finalized();

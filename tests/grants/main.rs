@@ -48,7 +48,8 @@ fn flags_read_and_written() {
         // Hosts that a keyword could be meant by are told from it by their dot.
         (&["--deny-net=Private.", "--deny-net=privat."], &["--deny-net=privat.", "--deny-net=private."]),
         (&["--allow-net=private.:80", "--deny-net=db"], &["--allow-net=private.:80", "--deny-net=db"]),
-        (&["--allow-net=Unix.:80", "--deny-net=unix"], &["--allow-net=unix.:80", "--deny-net=unix."]),
+        (&["--allow-net=Unix.:80", "--deny-net=Unix."], &["--allow-net=unix.:80", "--deny-net=unix."]),
+        (&["--allow-net=unix"], &["--allow-net=unix."]),
         (&["--allow-net=UNIX:/Run/a"], &["--allow-net=unix:/Run/a"]),
         (&["--no-dns", "--net-log=/tmp/x"], &["--no-dns"]),
         (&[], &[]),
@@ -140,6 +141,12 @@ fn flags_refused_by_name() {
     assert!(error.contains("@example.com") && !error.contains("secret"), "{error}");
     let error = Grants::parse(&["--allow-net=Unix:80"]).unwrap_err().to_string();
     assert!(error.contains("with a dot at its end: Unix.:80)"), "{error}");
+    let error = Grants::parse(&["--deny-net=unix"]).unwrap_err().to_string();
+    assert!(error.contains("did you mean unix:/PATH? (a host of that name is written with a dot at its end: unix.)"));
+    for flag in ["--allow-listen=unix:80", "--allow-net=unix:1/x"] {
+        let error = Grants::parse(&[flag]).unwrap_err().to_string();
+        assert!(error.contains("not an absolute path") && !error.contains("a dot"), "{error}");
+    }
     assert!(Grants::parse(&["--net-log=a\0b"]).unwrap_err().to_string().contains("control"));
     assert!(Grants::parse(&["--net-log=a", "--net-log=b"]).unwrap_err().to_string().contains("twice"));
 }

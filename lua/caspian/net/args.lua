@@ -181,12 +181,13 @@ local KINDS = {
 }
 args.kinds = KINDS
 
-local NUMBERS = { seconds = true, count = true, whole = true, port = true }
+-- Numbers that have a unit, which types and pages name.
+KINDS.bytes = KINDS.whole -- 0 bytes or more
+KINDS.size = KINDS.count  -- 1 byte or more
+KINDS.rate = KINDS.whole  -- bytes a second
+KINDS.time = KINDS.whole  -- whole seconds, of a duration or since 1970
 
--- Numbers that have a unit, which types and pages name: bytes, 0 or more; bytes, 1 or more; bytes a second; whole seconds.
-for kind, like in next, { bytes = "whole", size = "count", rate = "whole", time = "whole" } do
-  KINDS[kind], NUMBERS[kind] = KINDS[like], true
-end
+local NUMBERS = { seconds = true, count = true, whole = true, port = true, bytes = true, size = true, rate = true, time = true }
 
 --- Which options there are, by the class that `meta.lua` has of them: name to kind. Types and pages are held to these tables
 -- (`spec/options_spec.lua`), which are what is checked.

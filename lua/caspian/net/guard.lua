@@ -6,7 +6,7 @@ local identity = require("caspian.net.identity")
 local objects = require("caspian.net.objects")
 local error, next, pcall, rawget, setfenv, setmetatable, type =
   error, next, pcall, rawget, setfenv, setmetatable, type
-local concat, find, floor, gsub, sub = table.concat, string.find, math.floor, string.gsub, string.sub
+local concat, find, floor, gsub, lower, sub = table.concat, string.find, math.floor, string.gsub, string.lower, string.sub
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -159,7 +159,10 @@ local function rules_of(given)
     end
     rules[index], origins[index] = made, origin
     local colons = find(rule.host, ":", 1, true) and not find(rule.host, "[", 1, true)
-    hosts[index] = (colons and "[" .. rule.host .. "]" or rule.host) .. ":" .. concat(ports, "+")
+    local host = colons and "[" .. rule.host .. "]" or rule.host
+    -- `unix:` would begin a path.
+    if lower(host) == "unix" then host = host .. "." end
+    hosts[index] = host .. ":" .. concat(ports, "+")
   end
   return rules, hosts, origins
 end

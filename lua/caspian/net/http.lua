@@ -27,7 +27,7 @@ local POOL = {
   base_url = "string",            -- URLs of requests are relative to it, as `url.join` joins them
 }
 local OWN = merged(CLIENT, POOL, {
-  allow = "strings",              -- hosts that it is narrowed to
+  allow = "any",                  -- hosts that it is narrowed to
   har = "boolean",                -- false
 })
 local JAR = { cookies = true } -- an object, which is not copied
@@ -264,6 +264,11 @@ local function set_allow(state, value)
   if value ~= nil then
     if type(value) ~= "table" then args.raise("allow must be a list of hosts, got " .. show(value)) end
     hosts = {}
+    for key in next, value do
+      if not args.kinds.count[1](key) or key > length(value) then
+        args.raise("allow must be a list of hosts, got the key " .. show(key))
+      end
+    end
     for index = 1, length(value) do
       hosts[index] = rawget(value, index)
       if type(hosts[index]) ~= "string" then

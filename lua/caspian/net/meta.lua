@@ -774,7 +774,7 @@ function Websocket:close(code, reason, opts) end
 ---@field attempts? integer    further tries. Defaults to 3
 ---@field backoff? number      seconds before the first of them, doubled each time. Defaults to 0.5
 ---@field statuses? integer[]  statuses that are retried. Defaults to 429, 502, 503, 504
----@field max_wait? number     seconds; where the wait would be longer, the response is returned. Defaults to 60
+---@field max_wait? number     seconds; the longest wait. Where `Retry-After` asks for more, the response is returned. Defaults to 60
 
 --- Of `fetch_all`.
 ---@class caspian.net.Batch_options
@@ -834,7 +834,7 @@ function Websocket:close(code, reason, opts) end
 ---@field data? string      its contents; or
 ---@field path? string      a file that has them, streamed
 ---@field filename? string  what the server is told. Defaults to the path's last name
----@field type? string      media type
+---@field type? string      media type. Defaults to application/octet-stream where there is a filename
 
 --- The body of a request, or the options in its place.
 ---@alias caspian.net.Body string|caspian.net.File|caspian.net.Fetch_options|fun(): string?

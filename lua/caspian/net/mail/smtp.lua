@@ -353,7 +353,6 @@ function METHODS.send_raw(self, from, to, data_, opts)
   return state:flow("send_raw", opts.timeout, deliver, letter)
 end
 
-
 local function verify(state, address)
   local utf8 = find(address, "[\128-\255]") and state.extensions.SMTPUTF8 and " SMTPUTF8" or ""
   local reply, refused = ask(state, "2", "VRFY", address .. utf8)

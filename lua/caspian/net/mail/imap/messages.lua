@@ -197,7 +197,6 @@ end
 
 -- Copies --------------------------------------------------------------------------------------------------------------
 
-
 --- What COPYUID says (RFC 4315): the UIDs here and there; an empty hash where the server says nothing.
 local function copied(state, said)
   local found = clients.hash{}
@@ -259,7 +258,6 @@ function METHODS.move(state, messages, mailbox, opts)
 end
 
 -- Deleting and adding -------------------------------------------------------------------------------------------------
-
 
 --- Deletes the messages that have the flag \Deleted: all of them, or those of `messages` (UIDs; needs UIDPLUS).
 -- @return the numbers that they had, one after the other: a list of sequence numbers. nil and a refusal
