@@ -10,6 +10,7 @@ use super::{
     wrong,
 };
 use crate::error::{Error, Result};
+use data_encoding::BASE64;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::SectionKind};
 
 /// One section of a PEM text.
@@ -301,19 +302,12 @@ pub fn look(text: &[u8]) -> usize {
 pub(crate) fn encode_certificate(der: &[u8]) -> String {
     encode("CERTIFICATE", der)
 }
+
 /// PEM text in lines of 64 characters (RFC 7468).
 pub(crate) fn encode(label: &str, der: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in der.chunks(48) {
-        for group in line.chunks(3) {
-            let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-            for place in 0..4 {
-                let six = (bits >> (18 - 6 * place)) & 63;
-                let letter = ALPHABET.get(six as usize).copied().unwrap_or(b'A');
-                text.push(if place <= group.len() { letter as char } else { '=' });
-            }
-        }
+        BASE64.encode_append(line, &mut text);
         text.push('\n');
     }
     text.push_str(&format!("-----END {label}-----\n"));
