@@ -31,6 +31,19 @@ impl<'a> Out<'a> {
         self.at == 0
     }
 
+    /// The next `length` bytes, to write into; [`Out::wrote`] says how many of them were used.
+    #[inline]
+    fn room(&mut self, length: usize) -> Option<&mut [u8]> {
+        let room = self.to.get_mut(self.at..self.at + length);
+        debug_assert!(room.is_some(), "the room was counted wrong");
+        room
+    }
+
+    #[inline]
+    fn wrote(&mut self, length: usize) {
+        self.at += length;
+    }
+
     #[inline]
     fn push(&mut self, byte: u8) {
         debug_assert!(self.at < self.to.len(), "the room was counted wrong");
