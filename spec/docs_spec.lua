@@ -17,7 +17,7 @@ local has_close = load("local a <close> = nil") ~= nil
 
 local BOOK = "site/SUMMARY.md"
 -- Pages whose servers are those of their own specs: their blocks are compiled here, and run there.
-local ELSEWHERE = { ["docs/imap.md"] = true, ["docs/pop3.md"] = true, ["docs/ftp.md"] = true }
+local ELSEWHERE = { ["docs/pop3.md"] = true, ["docs/ftp.md"] = true }
 
 -- What stands in the pages, and what is meant here. Printed text is turned back.
 local PLACES = {
