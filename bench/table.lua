@@ -105,7 +105,7 @@ local function sockets()
   -- Once TLS is asked for it must show: else the trace would not have seen it.
   alone("trust store files opened before a TLS connection", ("%s (then %s)"):format(show("%d", store), show("%d", tls)), "0",
     store and tls and store == 0 and tls > 0)
-  below("the module, stripped", "%.2f MB", value("size", "ours"), 1e-6, 5, "< 9 MB")
+  below("the module, stripped", "%.2f MB", value("size", "ours"), 1e-6, 9, "< 9 MB")
   below("10,000 idle sockets, our memory each: opened", "%.0f B", value("idle", "ours", 1), 1, 2048, "< 2 KiB")
   below("the same, after each was used once", "%.0f B", value("idle", "ours", 2), 1, 2048, "< 2 KiB")
   local left = value("idle", "ours", 3)
