@@ -363,17 +363,14 @@ local OWN = { bytes = true, header_names = true, header_values = true, length = 
 
 describe("the options", function()
   it("have their types, and each type its option", function()
+    each(function(wrong, class, name, kind)
+      local field = assert(classes[class], "meta.lua has no class " .. class)[name]
+      if not field then wrong("is not in meta.lua")
+      elseif not begins(field.type, KINDS[kind][1]) then wrong(kind .. " is no " .. field.type) end
+    end)
     local wrong = {}
-    assert.equal("table", type(net))
     for class, options in pairs(args.declared) do
-      local known = assert(classes[class], "meta.lua has no class " .. class)
-      for name, kind in pairs(options) do
-        if not known[name] then wrong[#wrong + 1] = class .. "." .. name .. " is not in meta.lua"
-        elseif not begins(known[name].type, KINDS[kind][1]) then
-          wrong[#wrong + 1] = class .. "." .. name .. ": " .. kind .. " is no " .. known[name].type
-        end
-      end
-      for name in pairs(known) do
+      for name in pairs(assert(classes[class], "meta.lua has no class " .. class)) do
         if not options[name] and not (LESS[class] or {})[name] then wrong[#wrong + 1] = class .. "." .. name .. " is no option" end
       end
     end

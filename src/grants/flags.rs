@@ -257,12 +257,8 @@ pub(super) enum Use {
 
 /// `HOST[:PORTS]`, a Unix socket, and for denying `private`.
 fn target(text: &str, purpose: Use) -> Result<Option<Rule>, String> {
-    match (unix(text), split(text)) {
-        (Ok(None), _) => (),
-        (Err(_), Ok((host, Some(ports)))) if Ports::parse(ports, false).is_ok() => {
-            return Err(format!("is no path (a host of that name is written with a dot at its end: {host}.:{ports})"));
-        }
-        (rule, _) => return rule,
+    if let Some(rule) = unix(text).map_err(|why| named_unix(text).unwrap_or(why))? {
+        return Ok(Some(rule));
     }
     let (host, ports) = split(text)?;
     // `HOST:80,443` is two items.
@@ -318,6 +314,12 @@ fn interface(text: &str) -> Result<Vec<Rule>, String> {
         }
         Host::Name(_) => Err("an interface is an address or `localhost`, not a name".into()),
     }
+}
+
+/// What to say of `unix:80`, which may be meant for a host and its port.
+fn named_unix(text: &str) -> Option<String> {
+    let (host, ports) = text.split_once(':').filter(|(_, ports)| Ports::parse(ports, false).is_ok())?;
+    Some(format!("is no path (a host of that name is written with a dot at its end: {host}.:{ports})"))
 }
 
 /// `unix:/path`, or `unix:/dir/*`; the keyword in any case, as all words here.

@@ -264,12 +264,11 @@ local function set_allow(state, value)
   if value ~= nil then
     if type(value) ~= "table" then args.raise("allow must be a list of hosts, got " .. show(value)) end
     hosts = {}
+    local count = length(value)
     for key in next, value do
-      if not args.kinds.count[1](key) or key > length(value) then
-        args.raise("allow must be a list of hosts, got the key " .. show(key))
-      end
+      if not args.kinds.count[1](key) or key > count then args.raise("allow must be a list of hosts, got the key " .. show(key)) end
     end
-    for index = 1, length(value) do
+    for index = 1, count do
       hosts[index] = rawget(value, index)
       if type(hosts[index]) ~= "string" then
         args.raise("allow must be a list of hosts, got " .. show(hosts[index]))
