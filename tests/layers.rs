@@ -71,7 +71,11 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 /// A word that only the rooms named may write, and why.
 const WORDS: &[(&str, &[&str], &str)] = &[
     ("mlua", &["lua", "launcher"], "src/lua and the launcher are the binding"),
-    ("socket2", &["wire", "udp", "listen", "compat::bsd", "poll", "dial"], "sockets are made on floor 2"),
+    (
+        "socket2",
+        &["wire", "udp", "listen", "compat::bsd", "poll", "dial", "names"],
+        "sockets are made on floor 2; a question to a name server has its own",
+    ),
     (
         "rustix",
         &["zone", "wire", "udp", "listen", "compat::bsd", "poll", "resolve", "files"],
@@ -98,11 +102,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("psl2", &["http"], "HTTP has one room"),
     ("rustyline", &["launcher"], "the line editor is the launcher's alone"),
     ("hickory_resolver", &["names"], "names that are asked for have one room"),
-    (
-        "tokio",
-        &["names", "http"],
-        "hickory-resolver's runtime, for the length of one question; the traits by which h2 reads and writes",
-    ),
+    ("tokio", &["http"], "the traits by which h2 reads and writes"),
     ("h2", &["http", "server"], "HTTP/2 has one room, and the server speaks its side of it"),
     ("OffsetDateTime", &["dates"], "src/dates.rs is the only calendar of the core"),
     (

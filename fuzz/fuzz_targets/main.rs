@@ -25,7 +25,7 @@ macro_rules! targets {
 }
 
 targets! {
-    grants guard_host guard_path guard_pattern guard_url
+    dns grants guard_host guard_path guard_pattern guard_url
     http2_answer http2_serve http_auth http_chunked http_cookies http_decode http_events http_head http_incoming http_multipart http_socks http_url
     imap mail_data mail_mailbox mail_message mime parsed pem websocket
 }

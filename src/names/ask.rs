@@ -1,44 +1,36 @@
-//! One question to name servers: hickory-resolver on a runtime that lives as long as the question, in a thread of its
-//! own, so that the caller's wait is like every other (deadline, Ctrl-C), and no runtime is left for a fork to break.
-//!
-//! The thread ends when its caller goes: it watches the other end of the pair that wakes the caller.
+//! Questions to name servers, in the order and with the search list of resolv.conf(5). No thread, and nothing that is left
+//! over for a fork to break.
 
 use super::{
     conf::Conf,
+    message::{Answer, Heard, Question},
     record::{Record, Type},
-    sockets::Sockets,
+    sockets::Server,
     system::{Candidate, System},
 };
 use crate::{
     deadline::Deadline,
     error::Error,
-    panics::{contained, failpoint},
-    wire::{Want, wait},
+    panics::{failpoint, quietly},
 };
-use hickory_resolver::{
-    Resolver,
-    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    net::{DnsError, NetError, NoRecords},
-    proto::{
-        op::ResponseCode,
-        rr::{DNSClass, Name, RData, Record as Wire},
+use hickory_resolver::proto::{
+    op::ResponseCode,
+    rr::{
+        Name, RData,
+        domain::usage::{IN_ADDR_ARPA_127, INVALID, IP6_ARPA_1, LOCALHOST, ONION, ResolverUsage},
     },
 };
 use std::{
     collections::HashSet,
-    future::{Future, poll_fn},
     io,
-    net::SocketAddr,
-    os::{fd::AsFd, unix::net::UnixStream},
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::Poll,
-    thread,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
-/// Aliases that are followed within one answer. hickory follows eight from answer to answer.
+/// Aliases that are followed within one answer, and how often the name that one stands for is asked for.
 const MAX_ALIASES: usize = 16;
+const MAX_QUESTIONS: usize = 8;
 
 /// Why there are no records.
 #[derive(Clone, Debug)]
@@ -121,28 +113,6 @@ impl Way {
         let shared = if index == 0 { 1 } else { self.servers.len() };
         (doubled / u32::try_from(shared).unwrap_or(1)).max(Duration::from_secs(1))
     }
-
-    /// One server, asked once. Order and failover are ours: hickory would ask two at once and take the first word, an
-    /// NXDOMAIN or a refusal too.
-    fn resolver(&self, index: usize, server: SocketAddr) -> Result<Resolver<Sockets>, NetError> {
-        let udp = (!self.conf.tcp).then(ConnectionConfig::udp);
-        let connections = udp.into_iter().chain([ConnectionConfig::tcp()]).map(|mut connection| {
-            connection.port = server.port();
-            connection
-        });
-        let servers = vec![NameServerConfig::new(server.ip(), true, connections.collect())];
-        let mut options = ResolverOpts::default();
-        options.timeout = self.patience(index);
-        options.attempts = 0;
-        options.edns0 = self.conf.edns0;
-        // This house keeps its own: a cache for each capability, a hosts file that is read once.
-        options.cache_size = 0;
-        options.use_hosts_file = ResolveHosts::Never;
-        // `pick` walks the aliases itself.
-        options.preserve_intermediates = true;
-        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-        Resolver::builder_with_config(config, Sockets::to(server)).with_options(options).build()
-    }
 }
 
 /// Asks, and waits until there is an answer or the deadline passes. `what` is the act, for messages.
@@ -150,49 +120,20 @@ pub fn ask(query: Query, way: Way, deadline: &Deadline, what: impl Fn() -> Strin
     if deadline.is_now() {
         return Err(Fault::Known(deadline.error(&what())));
     }
-    let failed = |e: io::Error| Fault::Io(Arc::new(e));
-    let (here, there) = crate::descriptors::spare(UnixStream::pair).map_err(failed)?;
-    there.set_nonblocking(true).map_err(failed)?;
-    let answer = Arc::new(Mutex::new(None));
-    let given = Arc::clone(&answer);
-    thread::Builder::new()
-        .name("names".into())
-        .stack_size(1 << 20)
-        .spawn(move || contained(|| work(query, way, there, &given)))
-        .map_err(failed)?;
-    wait(here.as_fd(), Want::Read, deadline, what).map_err(Fault::Known)?;
-    let found = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-    found.unwrap_or_else(|| Err(Fault::Other("the resolver gave no answer".into())))
+    let asked = quietly(|| search(query, &Asking { way, deadline, what: &what }));
+    asked.unwrap_or_else(|| Err(Fault::Other("the resolver gave no answer".into())))
 }
 
-/// The thread: answers into `place`, then lets go of its end of the pair, which wakes the caller.
-fn work(query: Query, way: Way, caller: UnixStream, place: &Mutex<Option<Result<Found, Fault>>>) {
-    let put = |answer| *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return put(Err(Fault::Io(Arc::new(e)))),
-    };
-    runtime.block_on(async {
-        // Polled in this task: a task of the runtime's own would outlive a caller who goes.
-        let caller = match tokio::net::UnixStream::from_std(caller) {
-            Ok(caller) => caller,
-            Err(e) => return put(Err(Fault::Io(Arc::new(e)))),
-        };
-        let mut search = pin!(search(query, way));
-        let answer = poll_fn(|cx| match search.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            // The caller writes nothing: what can be read is the end.
-            Poll::Pending => caller.poll_read_ready(cx).map(|_| None),
-        });
-        if let Some(answer) = answer.await {
-            put(answer);
-        }
-    });
+/// How one call asks.
+struct Asking<'a> {
+    way: Way,
+    deadline: &'a Deadline,
+    what: &'a dyn Fn() -> String,
 }
 
 /// The names in their order, as res_search(3) walks them: what is not found, and a SERVFAIL, leads to the next search
 /// domain; any other failure ends the search, but the name as it is is still asked for.
-async fn search(query: Query, way: Way) -> Result<Found, Fault> {
+fn search(query: Query, asking: &Asking<'_>) -> Result<Found, Fault> {
     failpoint("names");
     let first = query.names.first().is_some_and(|candidate| candidate.as_is);
     let (mut as_is, mut nowhere, mut failed, mut last) = (None, false, None, None);
@@ -202,7 +143,7 @@ async fn search(query: Query, way: Way) -> Result<Found, Fault> {
         if !own && last.is_some() {
             continue;
         }
-        let fault = match servers(&way, &name, query.kind).await {
+        let fault = match asking.servers(&name, query.kind) {
             Ok(found) => return Ok(found),
             Err(Fault::Known(error)) => return Err(Fault::Known(error)),
             Err(fault) => fault,
@@ -230,37 +171,136 @@ async fn search(query: Query, way: Way) -> Result<Found, Fault> {
     })
 }
 
-/// The servers in their order, round for round, until one knows.
-async fn servers(way: &Way, name: &Name, kind: Option<Type>) -> Result<Found, Fault> {
-    let mut last = None;
-    for _ in 0..way.conf.attempts {
-        for (index, server) in way.servers.iter().enumerate() {
-            let resolver = way.resolver(index, *server).map_err(fault)?;
-            let asked = tokio::time::timeout(way.patience(index), one(resolver, name, kind, way.conf.no_aaaa));
-            let fault = match asked.await.unwrap_or(Err(Fault::Silence)) {
-                Err(fault) if fault.leads_on() => fault,
-                known => return known,
-            };
-            // What a server said tells more than another one's silence, and silence more than that nobody is there.
-            if last.as_ref().is_none_or(|before: &Fault| fault.weight() >= before.weight()) {
-                last = Some(fault);
+impl Asking<'_> {
+    /// The servers in their order, round for round, until one knows.
+    fn servers(&self, name: &Name, kind: Option<Type>) -> Result<Found, Fault> {
+        let way = &self.way;
+        let mut last = None;
+        for _ in 0..way.conf.attempts {
+            for (index, server) in way.servers.iter().enumerate() {
+                let patience = self.deadline.within(Some(way.patience(index)));
+                let server = Server {
+                    at: *server,
+                    tcp: way.conf.tcp,
+                    deadline: self.deadline,
+                    patience: &patience,
+                    what: self.what,
+                };
+                let fault = match one(&server, name, kind, &way.conf) {
+                    Err(fault) if fault.leads_on() => fault,
+                    known => return known,
+                };
+                // What a server said tells more than another one's silence, and silence more than that nobody is there.
+                if last.as_ref().is_none_or(|before: &Fault| fault.weight() >= before.weight()) {
+                    last = Some(fault);
+                }
+            }
+        }
+        Err(last.unwrap_or(Fault::Nobody))
+    }
+}
+
+/// One server's answer: the questions about both families side by side, and what their answers lead to.
+fn one(server: &Server<'_>, name: &Name, kind: Option<Type>, conf: &Conf) -> Result<Found, Fault> {
+    let kinds: &[Type] = match &kind {
+        Some(kind) => std::slice::from_ref(kind),
+        None if conf.no_aaaa => &[Type::A],
+        None => &[Type::A, Type::Aaaa],
+    };
+    let mut errands: Vec<Errand> = kinds.iter().map(|kind| Errand::new(name, *kind)).collect();
+    for _ in 0..MAX_QUESTIONS {
+        let mut open: Vec<&mut Errand> = errands.iter_mut().filter(|errand| errand.end.is_none()).collect();
+        if open.is_empty() {
+            break;
+        }
+        let ids = ids().map_err(|e| Fault::Other(e.to_string()))?;
+        let questions = open.iter().zip(ids).map(|(errand, id)| errand.question(id, conf.edns0));
+        let answers = server.ask(&questions.collect::<Vec<_>>())?;
+        for (errand, answer) in open.iter_mut().zip(answers) {
+            match answer.and_then(|answer| errand.hear(&answer)) {
+                Ok(None) => {}
+                Ok(Some(found)) => errand.end = Some(Ok(found)),
+                Err(fault) => errand.end = Some(Err(fault)),
             }
         }
     }
-    Err(last.unwrap_or(Fault::Nobody))
+    let mut ends = errands.into_iter().map(|errand| errand.end.unwrap_or(Err(Fault::Chain)));
+    match (ends.next(), ends.next()) {
+        (Some(a), Some(aaaa)) => both(a, aaaa),
+        (Some(end), None) => end,
+        (None, _) => Err(Fault::Chain),
+    }
 }
 
-/// One server's answer.
-async fn one(resolver: Resolver<Sockets>, name: &Name, kind: Option<Type>, no_aaaa: bool) -> Result<Found, Fault> {
-    match kind {
-        Some(kind) => query(resolver, name.clone(), kind).await,
-        None if no_aaaa => query(resolver, name.clone(), Type::A).await,
-        None => {
-            let aaaa = tokio::spawn(query(resolver.clone(), name.clone(), Type::Aaaa));
-            let a = query(resolver, name.clone(), Type::A).await;
-            both(a, aaaa.await.unwrap_or_else(|e| Err(Fault::Other(e.to_string()))))
+/// What the questions about two families have as their ids: random, and not the same.
+fn ids() -> Result<[u16; 2], getrandom::Error> {
+    let random = getrandom::u32()?;
+    let (first, second) = (random as u16, (random >> 16) as u16);
+    Ok([first, if first == second { !second } else { second }])
+}
+
+/// A name that is asked for, the last one of its aliases, and what came of it.
+struct Errand {
+    name: Name,
+    kind: Type,
+    /// For how many seconds the aliases hold.
+    ttl: u32,
+    end: Option<Result<Found, Fault>>,
+}
+
+impl Errand {
+    fn new(name: &Name, kind: Type) -> Errand {
+        Errand { name: name.clone(), kind, ttl: u32::MAX, end: own(name, kind) }
+    }
+
+    fn question(&self, id: u16, edns: bool) -> Question {
+        Question::new(id, self.name.clone(), self.kind, edns)
+    }
+
+    /// `None` if an alias leads to a name that has to be asked for.
+    fn hear(&mut self, answer: &Answer) -> Result<Option<Found>, Fault> {
+        let exists = match answer.code {
+            ResponseCode::NoError => true,
+            ResponseCode::NXDomain => false,
+            code => return Err(Fault::Refused(code)),
+        };
+        let (at, ttl) = match pick(answer, &self.name, self.kind)? {
+            Picked::Records(found) => return Ok(Some(Found { ttl: found.ttl.min(self.ttl), ..found })),
+            Picked::Alias(at, ttl) => (at, ttl.min(self.ttl)),
+        };
+        let (is_alias, nothing) = (at != self.name, answer.negative.unwrap_or_default());
+        match is_alias {
+            true if exists && answer.negative.is_none() => {
+                *self = Errand { ttl, ..Errand::new(&at, self.kind) };
+                self.end.take().transpose()
+            }
+            true => Err(Fault::Nothing { exists, ttl: ttl.min(nothing) }),
+            false if exists && answer.records.is_empty() && answer.negative.is_none() && answer.refers => {
+                Err(Fault::Lame)
+            }
+            false => {
+                let ttl = if answer.records.is_empty() { nothing.min(self.ttl) } else { 0 };
+                Err(Fault::Nothing { exists, ttl })
+            }
         }
     }
+}
+
+/// What no name server is asked, by hickory's table: names of this machine, and those that are none of the DNS (RFC 6761,
+/// RFC 7686).
+fn own(name: &Name, kind: Type) -> Option<Result<Found, Fault>> {
+    let special = [&LOCALHOST, &IN_ADDR_ARPA_127, &IP6_ARPA_1, &INVALID, &ONION];
+    let usage = special.into_iter().find(|usage| usage.name().zone_of(name))?.resolver();
+    let nothing = |exists| Err(Fault::Nothing { exists, ttl: 0 });
+    let record = match (usage, kind) {
+        (ResolverUsage::NxDomain, _) => return Some(nothing(false)),
+        (ResolverUsage::Loopback, Type::A) => Record::address(Ipv4Addr::LOCALHOST.into()),
+        (ResolverUsage::Loopback, Type::Aaaa) => Record::address(Ipv6Addr::LOCALHOST.into()),
+        (ResolverUsage::Loopback, Type::Ptr) => Record::plain("localhost".into()),
+        (ResolverUsage::Loopback, _) => return Some(nothing(true)),
+        (ResolverUsage::Normal | ResolverUsage::LinkLocal, _) => return None,
+    };
+    Some(Ok(Found { records: vec![record].into(), ttl: 0 }))
 }
 
 /// One answer of two families. A family that failed does not take the other one with it, but is asked again next time.
@@ -286,18 +326,26 @@ fn both(a: Result<Found, Fault>, aaaa: Result<Found, Fault>) -> Result<Found, Fa
     }
 }
 
-async fn query(resolver: Resolver<Sockets>, name: Name, kind: Type) -> Result<Found, Fault> {
-    let answer = resolver.lookup(name.clone(), kind.wire()).await.map_err(fault)?;
-    pick(answer.answers(), &name, kind)
+/// What one message says to a question; `None` if something else has to be asked, or it is no answer.
+pub fn heard(bytes: &[u8], id: u16, name: &Name, kind: Type) -> Result<Option<Found>, Fault> {
+    let mut errand = Errand::new(name, kind);
+    match errand.question(id, false).hear(bytes)? {
+        Heard::Answer(answer) => errand.hear(&answer),
+        Heard::Stray | Heard::Truncated => Ok(None),
+    }
+}
+
+enum Picked {
+    Records(Found),
+    /// No record, and the name by which there was none: the one that was asked for, or what it is an alias of.
+    Alias(Name, u32),
 }
 
 /// The records of the name, or of what it is an alias of. Whatever else the server put into its answer is ignored.
-fn pick(answers: &[Wire], name: &Name, kind: Type) -> Result<Found, Fault> {
-    let of =
-        |at: &Name| answers.iter().filter(move |r| r.name == *at && r.dns_class == DNSClass::IN).collect::<Vec<_>>();
+fn pick(answer: &Answer, name: &Name, kind: Type) -> Result<Picked, Fault> {
     let (mut at, mut ttl) = (name.clone(), u32::MAX);
     for _ in 0..=MAX_ALIASES {
-        let here = of(&at);
+        let here: Vec<_> = answer.records.iter().filter(|record| record.name == at).collect();
         let (mut records, mut seen) = (Vec::new(), HashSet::new());
         for wire in here.iter().filter(|wire| wire.record_type() == kind.wire()) {
             if let Some(record) = Record::read(&wire.data)?
@@ -308,7 +356,7 @@ fn pick(answers: &[Wire], name: &Name, kind: Type) -> Result<Found, Fault> {
             }
         }
         if !records.is_empty() {
-            return Ok(Found { records: records.into(), ttl });
+            return Ok(Picked::Records(Found { records: records.into(), ttl }));
         }
         let alias = here.iter().find_map(|wire| match &wire.data {
             RData::CNAME(target) => Some((target.0.clone(), wire.ttl)),
@@ -316,34 +364,8 @@ fn pick(answers: &[Wire], name: &Name, kind: Type) -> Result<Found, Fault> {
         });
         match alias {
             Some((target, its)) => (at, ttl) = (target, ttl.min(its)),
-            None => return Err(Fault::Nothing { exists: true, ttl: 0 }),
+            None => return Ok(Picked::Alias(at, ttl)),
         }
     }
     Err(Fault::Chain)
-}
-
-fn fault(error: NetError) -> Fault {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(NoRecords {
-            response_code: ResponseCode::NoError,
-            soa: None,
-            ns: Some(_),
-            ..
-        })) => Fault::Lame,
-        NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, negative_ttl, .. })) => {
-            Fault::Nothing { exists: response_code != ResponseCode::NXDomain, ttl: negative_ttl.unwrap_or_default() }
-        }
-        NetError::Dns(DnsError::ResponseCode(code)) => Fault::Refused(code),
-        NetError::Timeout => Fault::Silence,
-        // What hickory says for every connection that failed.
-        NetError::NoConnections => Fault::Nobody,
-        NetError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => Fault::Nobody,
-        NetError::Io(e) if e.kind() == io::ErrorKind::TimedOut => Fault::Silence,
-        NetError::Io(e) => Fault::Io(e),
-        NetError::Proto(_)
-        | NetError::Truncated
-        | NetError::QueryCaseMismatch
-        | NetError::ForeignClassRecord { .. } => Fault::Malformed(error.to_string()),
-        other => Fault::Other(other.to_string()),
-    }
 }

@@ -1,4 +1,4 @@
-//! Look-ups by scripts: `net.resolve` and `net.reverse_resolve`, over hickory-resolver.
+//! Look-ups by scripts: `net.resolve` and `net.reverse_resolve`, over name servers.
 //!
 //! The name (and a name server that the caller chose) passes the gate first: a refusal costs no packet. Then the hosts
 //! file, this capability's cache, and the name servers, in that order. The results are data: an address found here
@@ -12,6 +12,7 @@ mod ask;
 mod cache;
 mod conf;
 mod lookup;
+mod message;
 mod record;
 mod sockets;
 mod system;
@@ -276,6 +277,14 @@ pub fn searched(host: &Host) -> Result<Vec<Host>> {
     let system = System::read().map_err(|e| Error::from_io(&format!("resolve {host}"), &e))?;
     let made = system.candidates(&name, |_| true);
     Ok(made.iter().filter_map(|one| Host::parse(&one.name.to_ascii()).ok()).collect())
+}
+
+/// What a message says to a question with its id, where it says something: for fuzzing, without a server.
+pub fn heard(bytes: &[u8], host: &str, kind: Type) -> std::result::Result<Vec<Record>, String> {
+    let id = bytes.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+    let name = name(&Host::parse(host).map_err(|bad| bad.0)?).map_err(|fault| format!("{fault:?}"))?;
+    let found = ask::heard(bytes, id, &name, kind).map_err(|fault| format!("{fault:?}"))?;
+    Ok(found.map_or_else(Vec::new, |found| found.records.to_vec()))
 }
 
 /// Whether a name that a search domain made may be asked for.

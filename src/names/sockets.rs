@@ -1,102 +1,215 @@
-//! The sockets that hickory-resolver asks a name server with. Datagram sockets are connected to it, so that the system
-//! reports a closed port, drops datagrams of other senders, and knows the zone of a link-local address.
+//! The sockets that a name server is asked with: a datagram socket for both families of a name, as the C library has
+//! it, and TCP where an answer is cut off (RFC 7766). Both are connected, so that the system reports a closed port,
+//! drops datagrams of other senders, and knows the zone of a link-local address; their ports are the system's, another
+//! one for each set of questions. Never looks at an answer beyond what [`Question::hear`] says of it.
 
-use hickory_resolver::net::runtime::{DnsUdpSocket, RuntimeProvider, TokioRuntimeProvider};
+#![allow(clippy::disallowed_methods, reason = "name servers are the system's, or have passed the gate")]
+
+use super::{
+    ask::Fault,
+    message::{Answer, Heard, Question, malformed},
+};
+use crate::{
+    deadline::{Deadline, check_interrupt},
+    descriptors::spare,
+    wire::{SENDING, Want, wait},
+};
+use socket2::{Domain, Socket, Type};
 use std::{
-    future::Future,
-    io,
+    io::{self, ErrorKind, Read},
     net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    os::fd::AsFd,
+    sync::Arc,
     time::Duration,
 };
-use tokio::io::{Interest, ReadBuf};
 
-type Tokio = TokioRuntimeProvider;
-type Opening<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
+/// A datagram is sent so often, and again after so long.
+const SENDINGS: u32 = 3;
+const AGAIN: Duration = Duration::from_millis(333);
 
-/// Opens sockets to one server.
-#[derive(Clone)]
-pub struct Sockets {
-    tokio: Tokio,
-    server: SocketAddr,
+/// No datagram, and no message over TCP, is longer.
+const LONGEST: usize = 1 << 16;
+
+/// One server, and until when it is asked.
+pub struct Server<'a> {
+    pub at: SocketAddr,
+    /// Never use UDP.
+    pub tcp: bool,
+    /// That of the call.
+    pub deadline: &'a Deadline,
+    /// That of this server, within it.
+    pub patience: &'a Deadline,
+    /// The act, for messages.
+    pub what: &'a dyn Fn() -> String,
 }
 
-impl Sockets {
-    pub fn to(server: SocketAddr) -> Sockets {
-        Sockets { tokio: Tokio::default(), server }
-    }
+type Said = Result<Answer, Fault>;
+
+/// A question, its message, and what was said to it.
+struct Asked<'a> {
+    question: &'a Question,
+    bytes: Vec<u8>,
+    said: Option<Said>,
 }
 
-impl RuntimeProvider for Sockets {
-    type Handle = <Tokio as RuntimeProvider>::Handle;
-    type Timer = <Tokio as RuntimeProvider>::Timer;
-    type Udp = Datagrams;
-    type Tcp = <Tokio as RuntimeProvider>::Tcp;
-
-    fn create_handle(&self) -> Self::Handle {
-        self.tokio.create_handle()
+impl Server<'_> {
+    /// Asks all at once. What is left without an answer is [`Fault::Silence`].
+    pub fn ask(&self, questions: &[Question]) -> Result<Vec<Said>, Fault> {
+        let made = questions.iter().map(|question| {
+            let bytes = question.bytes()?;
+            Ok(Asked { question, bytes, said: None })
+        });
+        let mut asked = made.collect::<Result<Vec<_>, _>>()?;
+        let mut result = if self.tcp { Ok(true) } else { self.datagrams(&mut asked) };
+        if let Ok(true) = result {
+            result = self.stream(&mut asked).map(|()| true);
+        }
+        let rest = match result {
+            // What ends the call ends it; anything else is the answer to each question that has none.
+            Err(fault @ Fault::Known(_)) => return Err(fault),
+            Err(fault) => fault,
+            Ok(_) => Fault::Silence,
+        };
+        Ok(asked.into_iter().map(|asked| asked.said.unwrap_or_else(|| Err(rest.clone()))).collect())
     }
 
-    fn connect_tcp(
-        &self,
-        _: SocketAddr,
-        local: Option<SocketAddr>,
-        limit: Option<Duration>,
-    ) -> Opening<'static, Self::Tcp> {
-        self.tokio.connect_tcp(self.server, local, limit)
-    }
-
-    fn bind_udp(&self, local: SocketAddr, _: SocketAddr) -> Opening<'static, Datagrams> {
-        let (server, socket) = (self.server, self.tokio.bind_udp(local, self.server));
-        Box::pin(async move {
-            let socket = socket.await?;
-            socket.connect(server).await?;
-            Ok(Datagrams { socket, server })
-        })
-    }
-}
-
-/// A datagram socket that is connected to `server`.
-pub struct Datagrams {
-    socket: <Tokio as RuntimeProvider>::Udp,
-    server: SocketAddr,
-}
-
-impl DnsUdpSocket for Datagrams {
-    type Time = <Tokio as RuntimeProvider>::Timer;
-
-    fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
-        let mut buf = ReadBuf::new(buf);
-        ready!(self.socket.poll_recv(cx, &mut buf))?;
-        Poll::Ready(Ok((buf.filled().len(), self.server)))
-    }
-
-    /// Waits for an error as well, which alone is not "readable" to tokio.
-    fn recv_from<'a, 'b, 'c>(&'a self, buf: &'b mut [u8]) -> Opening<'c, (usize, SocketAddr)>
-    where
-        'a: 'c,
-        'b: 'c,
-        Self: 'c,
-    {
-        let error = || self.socket.take_error()?.map_or(Err(io::ErrorKind::WouldBlock.into()), Err);
-        Box::pin(async move {
-            loop {
-                let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
-                let received = match ready.is_readable() {
-                    true => self.socket.try_recv(buf),
-                    false => self.socket.try_io(Interest::ERROR, error),
-                };
-                match received {
-                    Ok(count) => return Ok((count, self.server)),
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(e) => return Err(e),
+    /// True where an answer is cut off: it, and what has no answer yet, is asked for over TCP.
+    fn datagrams(&self, asked: &mut [Asked<'_>]) -> Result<bool, Fault> {
+        let socket = self.socket(Type::DGRAM)?;
+        socket.connect(&self.at.into()).map_err(fault)?;
+        let mut buffer = vec![0; LONGEST];
+        for sending in 1..=SENDINGS {
+            for open in open(asked) {
+                match send(&socket, &open.bytes) {
+                    // The system has no room for it: as good as lost.
+                    Err(e) if !is_passing(&e) => return Err(fault(e)),
+                    _ => {}
                 }
             }
-        })
+            let turn = match sending {
+                SENDINGS => self.patience.clone(),
+                _ => self.patience.within(Some(AGAIN)),
+            };
+            while self.wait(&socket, Want::Read, &turn)? {
+                let message = match (&socket).read(&mut buffer) {
+                    Ok(length) => buffer.get(..length).unwrap_or_default(),
+                    Err(e) if is_passing(&e) => continue,
+                    Err(e) => return Err(fault(e)),
+                };
+                for open in open(asked) {
+                    match open.question.hear(message) {
+                        Ok(Heard::Stray) => {}
+                        Ok(Heard::Truncated) => return Ok(true),
+                        Ok(Heard::Answer(answer)) => open.said = Some(Ok(answer)),
+                        Err(fault) => open.said = Some(Err(fault)),
+                    }
+                }
+                if open(asked).next().is_none() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(false)
     }
 
-    fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], _: SocketAddr) -> Poll<io::Result<usize>> {
-        self.socket.poll_send(cx, buf)
+    /// What has no answer yet, over one connection.
+    fn stream(&self, asked: &mut [Asked<'_>]) -> Result<(), Fault> {
+        let socket = self.socket(Type::STREAM)?;
+        match socket.connect(&self.at.into()) {
+            Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) && !is_passing(&e) => return Err(Fault::Nobody),
+            _ => {}
+        }
+        if !self.wait(&socket, Want::Write, self.patience)? {
+            return Ok(());
+        }
+        if !matches!(socket.take_error(), Ok(None)) {
+            return Err(Fault::Nobody);
+        }
+        let mut out = Vec::new();
+        for Asked { bytes, .. } in open(asked) {
+            // A question is a name of at most 255 bytes and a few more.
+            out.extend((bytes.len() as u16).to_be_bytes());
+            out.extend_from_slice(bytes);
+        }
+        let mut left = &out[..];
+        while !left.is_empty() {
+            match send(&socket, left) {
+                Ok(count) => left = left.get(count..).unwrap_or_default(),
+                Err(e) if is_passing(&e) => {
+                    if !self.wait(&socket, Want::Write, self.patience)? {
+                        return Ok(());
+                    }
+                }
+                Err(e) => return Err(fault(e)),
+            }
+        }
+        let mut piece = [0; 4096];
+        // At most one message that is not whole, and what comes with its end.
+        let mut gathered = Vec::with_capacity(2 + LONGEST + piece.len());
+        while open(asked).next().is_some() {
+            if !self.wait(&socket, Want::Read, self.patience)? {
+                return Ok(());
+            }
+            match (&socket).read(&mut piece) {
+                Ok(0) => return Err(fault(ErrorKind::ConnectionReset.into())),
+                Ok(count) => gathered.extend_from_slice(piece.get(..count).unwrap_or_default()),
+                Err(e) if is_passing(&e) => continue,
+                Err(e) => return Err(fault(e)),
+            }
+            let mut rest = &gathered[..];
+            while let Some((&length, after)) = rest.split_first_chunk()
+                && let Some((message, after)) = after.split_at_checked(usize::from(u16::from_be_bytes(length)))
+            {
+                for open in open(asked) {
+                    match open.question.hear(message) {
+                        Ok(Heard::Stray) => {}
+                        Ok(Heard::Truncated) => open.said = Some(Err(malformed("it is cut off over TCP too"))),
+                        Ok(Heard::Answer(answer)) => open.said = Some(Ok(answer)),
+                        Err(fault) => open.said = Some(Err(fault)),
+                    }
+                }
+                rest = after;
+            }
+            let used = gathered.len() - rest.len();
+            gathered.drain(..used);
+        }
+        Ok(())
+    }
+
+    fn socket(&self, kind: Type) -> Result<Socket, Fault> {
+        let socket = spare(|| Socket::new(Domain::for_address(self.at), kind, None)).map_err(fault)?;
+        socket.set_nonblocking(true).map_err(fault)?;
+        Ok(socket)
+    }
+
+    /// False once `turn` is past and the call is not, also where there is always something to read.
+    fn wait(&self, socket: &Socket, want: Want, turn: &Deadline) -> Result<bool, Fault> {
+        let ready = wait(socket.as_fd(), want, turn, self.what);
+        if turn.is_past() {
+            return self.deadline.check(&(self.what)()).map(|()| false).map_err(Fault::Known);
+        }
+        ready.and_then(|()| check_interrupt("wait")).map(|()| true).map_err(Fault::Known)
+    }
+}
+
+/// Those without an answer.
+fn open<'a, 'b>(asked: &'a mut [Asked<'b>]) -> impl Iterator<Item = &'a mut Asked<'b>> {
+    asked.iter_mut().filter(|asked| asked.said.is_none())
+}
+
+/// Without SIGPIPE, which would end a host.
+fn send(socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
+    socket.send_with_flags(bytes, SENDING.bits().cast_signed())
+}
+
+fn is_passing(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+fn fault(e: io::Error) -> Fault {
+    match e.kind() {
+        ErrorKind::ConnectionRefused => Fault::Nobody,
+        ErrorKind::TimedOut => Fault::Silence,
+        _ => Fault::Io(Arc::new(e)),
     }
 }

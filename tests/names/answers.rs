@@ -374,6 +374,89 @@ fn hostile_answers() {
             |q| vec![q.answer(&[record("x.test", PTR, 60, &name("good.test")), record("x.test", PTR, 60, b"\x01 \0")])],
             "!dns_failure",
         ),
+        (
+            "the question in capitals",
+            "a",
+            |q| {
+                vec![{
+                    let mut m = q.a([192, 0, 2, 1]);
+                    m[12..12 + name("x.test").len()].make_ascii_uppercase();
+                    m
+                }]
+            },
+            "192.0.2.1",
+        ),
+        (
+            "another question, then the answer",
+            "a",
+            |q| {
+                let mut other = q.a([6, 6, 6, 6]);
+                other[13] = b'y';
+                vec![other, q.a([192, 0, 2, 1])]
+            },
+            "192.0.2.1",
+        ),
+        (
+            "a question about another type, then the answer",
+            "a",
+            |q| {
+                let mut other = q.a([6, 6, 6, 6]);
+                other[12 + name("x.test").len() + 1] = 28;
+                vec![other, q.a([192, 0, 2, 1])]
+            },
+            "192.0.2.1",
+        ),
+        (
+            "no question, then the answer",
+            "a",
+            |q| {
+                let bare = [&q.id[..], &[0x81, 0x80, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+                let nonsense = [&q.id[..], &[0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+                vec![bare, nonsense, q.a([192, 0, 2, 1])]
+            },
+            "192.0.2.1",
+        ),
+        (
+            "cut off before the end of the question, at every place, then the answer",
+            "a",
+            |q| {
+                let m = q.a([192, 0, 2, 1]);
+                (0..12 + q.question.len()).map(|end| m[..end].to_vec()).chain([m.clone()]).collect()
+            },
+            "192.0.2.1",
+        ),
+        (
+            "malformed, with another id, then the answer",
+            "a",
+            |q| {
+                let mut other = q.a([6, 6, 6, 6]);
+                other[1] ^= 1;
+                other.pop();
+                vec![other, q.a([192, 0, 2, 1])]
+            },
+            "192.0.2.1",
+        ),
+        (
+            "a code that nobody knows",
+            "a",
+            |q| vec![q.reply(12, &[record("x.test", A, 60, &[6, 6, 6, 6])], &[])],
+            "!dns_failure",
+        ),
+        (
+            "more than the smallest datagram may have",
+            "txt",
+            |q| vec![q.answer(&vec![record("x.test", TXT, 60, &[&[200][..], &[b'x'; 200]].concat()); 200])],
+            // Each record once.
+            "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\
+             xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        ),
+        ("strays without end", "a", |_| vec![vec![0; 12]; 200_000], "!timeout"),
+        (
+            "strays without end, over TCP",
+            "a",
+            |q| if q.tcp { vec![vec![0; 12]; 200_000] } else { vec![q.reply(TRUNCATED, &[], &[])] },
+            "!timeout",
+        ),
         ("silence", "a", |_| vec![], "!timeout"),
         ("silence, of both", "", |_| vec![], "!timeout"),
     ];

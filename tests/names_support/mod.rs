@@ -4,7 +4,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -57,12 +57,13 @@ pub fn soa(owner: &str, ttl: u32) -> Vec<u8> {
     record(owner, SOA, ttl, &data)
 }
 
-/// What a query asks: id, the bytes of its question, name, type.
+/// What a query asks: id, the bytes of its question, name, type; whether it has an OPT record (EDNS).
 pub struct Asked {
     pub id: [u8; 2],
     pub question: Vec<u8>,
     pub name: String,
     pub kind: u16,
+    pub edns: bool,
     pub tcp: bool,
     /// How many came before.
     pub nth: usize,
@@ -78,7 +79,8 @@ impl Asked {
         }
         let kind = u16::from_be_bytes([message[at + 1], message[at + 2]]);
         let question = message[12..at + 5].to_vec();
-        Asked { id: [message[0], message[1]], question, name: labels.join("."), kind, tcp, nth }
+        let edns = message[11] == 1 && message[at + 5..at + 8] == [0, 0, 41];
+        Asked { id: [message[0], message[1]], question, name: labels.join("."), kind, edns, tcp, nth }
     }
 
     pub fn reply(&self, flags: u16, answers: &[Vec<u8>], authority: &[Vec<u8>]) -> Vec<u8> {
@@ -118,12 +120,7 @@ pub struct Server {
 /// Serves until the test process ends: its threads wait for nobody.
 pub fn serve(script: impl Fn(&Asked) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Server {
     let script = Arc::new(script);
-    let (udp, tcp) = loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
-            break (udp, tcp);
-        }
-    };
+    let (udp, tcp) = sockets();
     let server = Server { address: tcp.local_addr().unwrap(), udp: Arc::default(), tcp: Arc::default() };
     let (count, here) = (Arc::clone(&server.udp), Arc::clone(&script));
     thread::spawn(move || {
@@ -140,20 +137,38 @@ pub fn serve(script: impl Fn(&Asked) -> Vec<Vec<u8>> + Send + Sync + 'static) ->
         for stream in tcp.incoming() {
             let (mut stream, count, script) = (stream.unwrap(), Arc::clone(&count), Arc::clone(&script));
             thread::spawn(move || {
-                let mut length = [0; 2];
-                while stream.read_exact(&mut length).is_ok() {
-                    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
-                    if stream.read_exact(&mut message).is_err() {
-                        return;
-                    }
+                while let Some(message) = receive(&mut stream) {
                     let asked = Asked::read(&message, true, count.fetch_add(1, Ordering::SeqCst));
                     for message in script(&asked) {
-                        let length = u16::try_from(message.len()).unwrap().to_be_bytes();
-                        let _ = stream.write_all(&[&length[..], &message].concat());
+                        let _ = stream.write_all(&framed(&message));
                     }
                 }
             });
         }
     });
     server
+}
+
+/// Two on one port.
+pub fn sockets() -> (UdpSocket, TcpListener) {
+    loop {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()) {
+            return (udp, tcp);
+        }
+    }
+}
+
+/// A message as TCP has it.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    [&u16::try_from(message.len()).unwrap().to_be_bytes(), message].concat()
+}
+
+/// The next message over TCP.
+pub fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).ok()?;
+    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut message).ok()?;
+    Some(message)
 }

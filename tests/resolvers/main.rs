@@ -21,11 +21,11 @@ use caspian_net::{
     names::{Names, Question, Record},
     net::Net,
 };
-use names_support::Asked;
+use names_support::{Asked, framed, receive};
 use std::{
     fs,
     io::Write,
-    net::{IpAddr, UdpSocket},
+    net::{IpAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
@@ -36,8 +36,8 @@ use std::{
 /// Says to the test that it is inside, and where its files are.
 const INSIDE: &str = "CASPIAN_NET_RESOLVERS";
 
-/// Where the servers are, in the order of `World::serve`. Nobody is at 127.1.0.9.
-const SERVERS: [&str; 5] = ["127.1.0.1", "127.1.0.2", "127.1.0.3", "127.1.0.4", "127.0.0.1"];
+/// Where the servers are, by their numbers. Nobody is at 127.1.0.9.
+const SERVERS: [&str; 6] = ["127.1.0.1", "127.1.0.2", "127.1.0.3", "127.1.0.4", "127.0.0.1", "fe80::53%lo"];
 
 type Says = Arc<dyn Fn(&Asked) -> Vec<Vec<u8>> + Send + Sync>;
 
@@ -57,7 +57,7 @@ impl World {
             ("hosts", "10.9.9.9 inhosts\n10.9.9.8 dotted.\n"),
             ("nsswitch.conf", "hosts: files dns\nservices: files\n"),
         ];
-        let mut script = String::from("set -e\nip link set lo up\n");
+        let mut script = String::from("set -e\nip link set lo up\nip addr add fe80::53/64 dev lo nodad\n");
         for (file, text) in files {
             let path = dir.join(file);
             fs::write(&path, text).unwrap();
@@ -66,21 +66,46 @@ impl World {
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success(), "the namespace is not furnished");
         let world = World { dir: dir.to_owned(), ..World::default() };
         for (index, address) in SERVERS.into_iter().enumerate() {
-            let (socket, world) = (UdpSocket::bind((address, 53)).unwrap(), world.clone());
-            thread::spawn(move || {
-                let (mut buffer, mut nth) = ([0; 2048], 0);
-                while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
-                    let asked = Asked::read(&buffer[..length], false, nth);
-                    nth += 1;
-                    world.note(format!("{} {}", index + 1, asked.name.to_lowercase()));
-                    let says = world.says.lock().unwrap().get(index).cloned();
-                    for message in says.iter().flat_map(|says| says(&asked)) {
-                        let _ = socket.send_to(&message, peer);
-                    }
-                }
-            });
+            world.serve(index, address);
         }
         world
+    }
+
+    /// One server, over UDP and TCP.
+    fn serve(&self, index: usize, address: &str) {
+        let socket = UdpSocket::bind((address, 53)).unwrap();
+        let listener = TcpListener::bind(socket.local_addr().unwrap()).unwrap();
+        let world = self.clone();
+        thread::spawn(move || {
+            let (mut buffer, mut nth) = ([0; 2048], 0);
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+                let asked = Asked::read(&buffer[..length], false, nth);
+                nth += 1;
+                for message in world.says(index, &asked) {
+                    let _ = socket.send_to(&message, peer);
+                }
+            }
+        });
+        let world = self.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, world) = (stream.unwrap(), world.clone());
+                thread::spawn(move || {
+                    while let Some(message) = receive(&mut stream) {
+                        for message in world.says(index, &Asked::read(&message, true, 0)) {
+                            let _ = stream.write_all(&framed(&message));
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// What a server says, which is noted.
+    fn says(&self, index: usize, asked: &Asked) -> Vec<Vec<u8>> {
+        self.note(format!("{} {}", index + 1, asked.name.to_lowercase()));
+        let says = self.says.lock().unwrap().get(index).cloned();
+        says.iter().flat_map(|says| says(asked)).collect()
     }
 
     fn note(&self, line: String) {

@@ -77,6 +77,21 @@ fn late(says: Says) -> Says {
     })
 }
 
+/// Says the one to a question with an OPT record, the other to one without.
+fn by_edns(with: Says, without: Says) -> Says {
+    Arc::new(move |q| if q.edns { with(q) } else { without(q) })
+}
+
+/// Over UDP, and over TCP.
+fn by_way(udp: Says, tcp: Says) -> Says {
+    Arc::new(move |q| if q.tcp { tcp(q) } else { udp(q) })
+}
+
+/// Does not read on after the head of a question.
+fn nonsense() -> Says {
+    Arc::new(|q| vec![[&q.id[..], &[0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]].concat()])
+}
+
 struct Row {
     what: &'static str,
     /// The file, `N` being the address of the N-th server, 9 one where nobody is.
@@ -101,6 +116,7 @@ fn row(
 
 const WEB: &[(&str, u8)] = &[("web.test", 1)];
 const TWO: &str = "nameserver 1\nnameserver 2\noptions timeout:1 attempts:1";
+const EDNS: &str = "nameserver 1\nnameserver 2\noptions edns0 timeout:1 attempts:1";
 const SEARCH: &str = "nameserver 1\nsearch a.test b.test\noptions timeout:1 attempts:1";
 
 fn rows() -> Vec<Row> {
@@ -352,6 +368,52 @@ fn rows() -> Vec<Row> {
             "web",
             "192.0.2.1",
             "1 web.a.test",
+        ),
+        // EDNS, and servers that do not know it.
+        row("no EDNS", TWO, &[by_edns(none(), web())], "web.test", "192.0.2.1", "1 web.test"),
+        row("EDNS", EDNS, &[by_edns(web(), none())], "web.test", "192.0.2.1", "1 web.test"),
+        row(
+            "EDNS is nonsense",
+            EDNS,
+            &[by_edns(says(FORMERR), web()), web()],
+            "web.test",
+            "!dns_failure",
+            "1 web.test",
+        ),
+        row(
+            "EDNS, and no question back",
+            EDNS,
+            &[nonsense(), web()],
+            "web.test",
+            "192.0.2.1",
+            "1 web.test, 2 web.test",
+        ),
+        // TCP.
+        row("cut off", TWO, &[by_way(says(TRUNCATED), web())], "web.test", "192.0.2.1", "1 web.test"),
+        row(
+            "one of both is cut off",
+            TWO,
+            &[by_way(by_kind(says(TRUNCATED), silent()), web())],
+            "web.test",
+            "192.0.2.1",
+            "1 web.test",
+        ),
+        row(
+            "TCP alone",
+            "nameserver 1\noptions use-vc",
+            &[by_way(none(), web())],
+            "web.test",
+            "192.0.2.1",
+            "1 web.test",
+        ),
+        // A link-local address.
+        row(
+            "on a link",
+            "nameserver 6",
+            &[none(), none(), none(), none(), none(), web()],
+            "web.test",
+            "192.0.2.1",
+            "6 web.test",
         ),
         // The dot at the end.
         row("absolute", SEARCH, &[knows(&[("web.a.test", 1)])], "web.", "!dns_failure", "1 web"),
