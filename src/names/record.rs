@@ -170,7 +170,8 @@ impl Record {
 /// attack on whoever prints it or splits it at the dots.
 fn host(name: &Name) -> Result<String, Fault> {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'/');
-    text(name, |label| label.iter().all(plain))
+    // hickory escapes slashes, and a hyphen that begins a label.
+    Ok(text(name, |label| label.iter().all(plain))?.replace('\\', ""))
 }
 
 /// The mailbox of a SOA: its first label may hold dots, which come out escaped (RFC 1035 §5.1).

@@ -49,6 +49,13 @@ fn records_of_each_kind() {
         ("", |q| vec![if q.kind == A { q.a([192, 0, 2, 1]) } else { q.reply(SERVFAIL, &[], &[]) }], "192.0.2.1"),
         ("ns", |q| vec![q.answer(&[record("x.test", NS, 60, &name("NS1.Test"))])], "ns1.test"),
         ("cname", |q| vec![q.answer(&[record("x.test", CNAME, 60, &name("y.test"))])], "y.test"),
+        // RFC 2317.
+        (
+            "cname",
+            |q| vec![q.answer(&[record("x.test", CNAME, 60, &name("1.0/25.2.0.192.in-addr.arpa"))])],
+            "1.0/25.2.0.192.in-addr.arpa",
+        ),
+        ("ns", |q| vec![q.answer(&[record("x.test", NS, 60, &name("-N_s.test"))])], "-n_s.test"),
         ("ptr", |q| vec![q.answer(&[record("x.test", PTR, 60, &name("host.test"))])], "host.test"),
         (
             "txt",
