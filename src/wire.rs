@@ -79,7 +79,7 @@ impl Wire {
         let what = format!("connect to {peer}");
         let named = Named::of(path)?;
         let address = SockAddr::unix(named.path()).map_err(|e| Error::from_io(&what, &e))?;
-        let socket = open(Domain::UNIX, None).map_err(|e| Error::from_io(&what, &e))?;
+        let socket = open(Domain::UNIX, Type::STREAM, None).map_err(|e| Error::from_io(&what, &e))?;
         loop {
             match start(&socket, &address) {
                 Ok(()) => break,
@@ -317,15 +317,16 @@ pub(crate) fn unmap(address: SocketAddr) -> SocketAddr {
     }
 }
 
+/// A socket in non-blocking mode.
 #[cfg(target_os = "linux")]
-fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
-    spare(|| Socket::new(domain, Type::STREAM.nonblocking(), protocol))
+pub(crate) fn open(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {
+    spare(|| Socket::new(domain, kind.nonblocking(), protocol))
 }
 
 /// The same where a socket is not made in non-blocking mode.
 #[cfg(not(target_os = "linux"))]
-fn open(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
-    let socket = spare(|| Socket::new(domain, Type::STREAM, protocol))?;
+pub(crate) fn open(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {
+    let socket = spare(|| Socket::new(domain, kind, protocol))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -427,7 +428,7 @@ fn keep(failure: &mut Option<Error>, new: Error) {
 
 /// Starts one connection: `true` if it stands at once.
 fn attempt(address: SocketAddr, local: Option<&Bindable>) -> io::Result<(Socket, bool)> {
-    let socket = open(Domain::for_address(address), Some(Protocol::TCP))?;
+    let socket = open(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if let Some(local) = local {
         bind(&socket, local.addr())?;
     }

@@ -11,8 +11,7 @@ use super::{
 };
 use crate::{
     deadline::{Deadline, check_interrupt},
-    descriptors::spare,
-    wire::{SENDING, Want, wait},
+    wire::{self, SENDING, Want, wait},
 };
 use socket2::{Domain, Socket, Type};
 use std::{
@@ -177,9 +176,7 @@ impl Server<'_> {
     }
 
     fn socket(&self, kind: Type) -> Result<Socket, Fault> {
-        let socket = spare(|| Socket::new(Domain::for_address(self.at), kind, None)).map_err(fault)?;
-        socket.set_nonblocking(true).map_err(fault)?;
-        Ok(socket)
+        wire::open(Domain::for_address(self.at), kind, None).map_err(fault)
     }
 
     /// False once `turn` is past and the call is not, also where there is always something to read.
