@@ -1,11 +1,10 @@
 //! A buffered stream over plain, TLS and Unix sockets: `recv_line`, `recv_exact` and the others exist once, here.
 //!
-//! Nothing is lost: received bytes stay in the buffer until a call returns them, whatever ended the call before. An
-//! idle connection holds no buffer; the connections of a thread share a spare one.
+//! Nothing is lost: received bytes stay in the buffer until a call returns them, whatever ended the call before.
 
 use crate::{
     address::Host,
-    allocation,
+    buffer::Buffer,
     deadline::Deadline,
     error::{Error, Kind, Result},
     fork,
@@ -15,98 +14,14 @@ use crate::{
 #[cfg(feature = "http2")]
 use std::ops::Range;
 use std::{
-    cell::RefCell,
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd},
 };
 
 /// One read from the kernel asks for this much.
 const READ: usize = 64 * 1024;
-/// The largest buffer that is kept for the next connection.
-const SPARE: usize = 1024 * 1024;
 /// What `recv_line` takes at the most, if the caller names nothing else: 1 MiB.
 pub const MAX_LINE: usize = 1024 * 1024;
-
-thread_local! {
-    static SPARE_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Bytes that arrived and were not handed on: `data[head..tail]`. All of `data` is initialised.
-#[derive(Default)]
-struct Buffer {
-    data: Vec<u8>,
-    head: usize,
-    tail: usize,
-}
-
-impl Buffer {
-    fn bytes(&self) -> &[u8] {
-        self.data.get(self.head..self.tail).unwrap_or_default()
-    }
-
-    fn len(&self) -> usize {
-        self.tail - self.head
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.head += count.min(self.len());
-        if self.head == self.tail {
-            self.release();
-        }
-    }
-
-    /// Gives an empty buffer's memory to the thread's next connection.
-    fn release(&mut self) {
-        (self.head, self.tail) = (0, 0);
-        let data = std::mem::take(&mut self.data);
-        if data.len() <= SPARE {
-            // At thread exit there is nobody left to give it to.
-            let _ = SPARE_BUFFER.try_with(|spare| {
-                let mut spare = spare.borrow_mut();
-                if spare.len() < data.len() {
-                    *spare = data;
-                }
-            });
-        }
-    }
-
-    /// Room for `count` more bytes behind those that are there.
-    fn room(&mut self, count: usize) -> Result<&mut [u8]> {
-        if self.data.is_empty() {
-            self.data = SPARE_BUFFER.try_with(|spare| spare.take()).unwrap_or_default();
-        }
-        if self.data.len() - self.tail < count {
-            self.data.copy_within(self.head..self.tail, 0);
-            self.tail -= self.head;
-            self.head = 0;
-            let wanted = self.tail + count;
-            if self.data.len() < wanted {
-                // Doubling keeps the copying linear however the bytes drip in.
-                let length = wanted.max(self.data.len().min(64 << 20) * 2);
-                allocation::lengthen(&mut self.data, length)
-                    .or_else(|_| allocation::lengthen(&mut self.data, wanted))?;
-            }
-        }
-        let tail = self.tail;
-        Ok(self.data.get_mut(tail..).unwrap_or_default())
-    }
-
-    /// All that is there, without a copy.
-    fn take(&mut self) -> Vec<u8> {
-        let mut data = std::mem::take(&mut self.data);
-        data.truncate(self.tail);
-        data.drain(..self.head);
-        (self.head, self.tail) = (0, 0);
-        data
-    }
-
-    fn filled(&mut self, count: usize) {
-        self.tail = (self.tail + count).min(self.data.len());
-        if self.head == self.tail {
-            self.release();
-        }
-    }
-}
 
 enum Stream {
     Plain(Wire),
@@ -232,9 +147,7 @@ impl Conn {
 
     /// Bytes that were read elsewhere and come first.
     pub fn preload(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Some(room) = self.buffer.room(bytes.len())?.get_mut(..bytes.len()) {
-            room.copy_from_slice(bytes);
-        }
+        self.buffer.room(bytes.len())?.copy_from_slice(bytes);
         self.buffer.filled(bytes.len());
         Ok(())
     }
@@ -249,8 +162,8 @@ impl Conn {
     /// Shows `take` the buffer and the part of it that arrived; all of that is consumed if it says so.
     #[cfg(feature = "http2")]
     pub fn hand_over(&mut self, take: impl FnOnce(&mut Vec<u8>, Range<usize>) -> bool) -> bool {
-        let Buffer { data, head, tail } = &mut self.buffer;
-        let taken = take(data, *head..*tail);
+        let (data, part) = self.buffer.parts();
+        let taken = take(data, part);
         if taken {
             self.consume(self.buffer.len());
         }
@@ -321,8 +234,6 @@ impl Conn {
             return Ok(Some(0));
         }
         let room = self.buffer.room(READ)?;
-        let length = room.len().min(READ);
-        let room = room.get_mut(..length).unwrap_or_default();
         let read = match &mut self.stream {
             Stream::Plain(wire) => wire.read_now(room),
             Stream::Tls(tls) => tls.read_now(room),
@@ -339,10 +250,6 @@ impl Conn {
             return Ok(0);
         }
         let room = self.buffer.room(count)?;
-        let room = match room.len() {
-            long if long > count => room.get_mut(..count).unwrap_or_default(),
-            _ => room,
-        };
         let read = match &mut self.stream {
             Stream::Plain(wire) if full => wire.read_full(room, deadline),
             Stream::Plain(wire) => wire.read(room, deadline),

@@ -47,6 +47,7 @@
 pub mod address;
 #[doc(hidden)]
 pub mod allocation;
+mod buffer;
 #[doc(hidden)]
 pub mod client;
 #[doc(hidden)]

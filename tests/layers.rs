@@ -21,6 +21,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("descriptors", 0, &[]),
     ("fork", 0, &[]),
     ("allocation", 0, &["error", "reserve"]),
+    ("buffer", 0, &["allocation", "error"]),
     ("panics", 0, &["error"]),
     ("reserve", 0, &[]),
     // floor 1: pure decisions, no I/O, no clock

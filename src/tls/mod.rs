@@ -5,7 +5,6 @@
 //! `SSLKEYLOGFILE` are ignored), never opens a file that a caller names: certificates and keys are passed as PEM.
 
 pub(crate) mod algorithms;
-mod buffer;
 pub(crate) mod cert;
 mod client;
 pub(crate) mod der;

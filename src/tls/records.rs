@@ -1,6 +1,6 @@
 //! The loop around rustls: bytes of the wire in, plaintext and bytes for the wire out. No I/O.
 
-use super::buffer::Buffer;
+use crate::buffer::Buffer;
 use rustls::{
     CommonState, Error,
     client::{ClientConnectionData, UnbufferedClientConnection},

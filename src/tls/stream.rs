@@ -7,14 +7,13 @@
 mod handshake;
 
 use super::{
-    Transport,
-    buffer::{Buffer, LARGE},
-    fault,
+    Transport, fault,
     gauge::Gauge,
     records::{Engine, Sink, Then},
     server::ByName,
 };
 use crate::{
+    buffer::{Buffer, FIRST},
     deadline::Deadline,
     error::{Error, Kind, Result},
     fork,
@@ -462,7 +461,7 @@ impl<T: Transport> Transport for Tls<T> {
 /// How much to ask the transport for: what the caller has room for, with the records' heads and tags, and one whole
 /// record at least.
 fn wanted(room: usize) -> usize {
-    (room.min(LARGE) + (room.min(LARGE) / 16384 + 1) * 32).clamp(RECORD, LARGE - 2 * RECORD)
+    (room.min(FIRST) + (room.min(FIRST) / 16384 + 1) * 32).clamp(RECORD, FIRST - 2 * RECORD)
 }
 
 /// How many of `accepted` bytes were in the records that went out whole, if `gone` of `size` bytes went.
