@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn narrowing_further_takes_no_fence_away() {
         let any = Grants::parse(&["--allow-net"]).unwrap();
-        let fenced = |open: &[&str]| any.narrow(&Grants::guard(None, Some(open)).unwrap());
+        let fenced = |open: &[&str]| any.narrow(&Grants::fenced(Some(open)).unwrap());
         let host = Host::parse("x.example").unwrap();
         let passes = |grants: &Grants, ip: &str| {
             let granted = grants.connect(&host, 80).unwrap();
@@ -96,10 +96,10 @@ mod tests {
             grants = grants.narrow(&Grants::hosts(&["x.example", &format!("y{n}.example")]).unwrap());
         }
         // Two fences: what both open.
-        let both = fenced(&["10.0.0.0/8", "127.0.0.1"]).narrow(&Grants::guard(None, Some(&["127.0.0.1"])).unwrap());
+        let both = fenced(&["10.0.0.0/8", "127.0.0.1"]).narrow(&Grants::fenced(Some(&["127.0.0.1"])).unwrap());
         assert!(passes(&both, "127.0.0.1") && !passes(&both, "10.0.0.1"));
         assert!(fenced(&[]).denies_addresses() && !any.denies_addresses());
-        let none = any.narrow(&Grants::guard(Some(&["x.example:80"]), None).unwrap());
+        let none = any.narrow(&Grants::only([(host.clone(), false, &[80][..])]));
         assert!(passes(&none, "127.0.0.1") && !none.allows(&host, 81));
         assert!(!fenced(&[]).allows(&Host::parse("127.0.0.1").unwrap(), 80));
     }

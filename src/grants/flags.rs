@@ -2,9 +2,7 @@
 //! must never become a wider grant. Pure.
 
 use super::{
-    Grants,
-    fence::Fence,
-    keyword,
+    Grants, keyword,
     layer::Layer,
     ports::Ports,
     proof::Links,
@@ -132,21 +130,6 @@ pub(super) fn hosts<S: AsRef<str>>(hosts: &[S]) -> Parsed<Grants> {
         items("host ", host.as_ref(), &mut all.net, |item| target(item, Use::Restrict))?;
     }
     Ok(all.grants())
-}
-
-pub(super) fn guard<S: AsRef<str>>(hosts: Option<&[S]>, open: Option<&[S]>) -> Parsed<Grants> {
-    let mut all = Gathered::default();
-    match hosts {
-        None => all.net.push((Pattern::Any, Ports::CONNECT)),
-        Some(hosts) => {
-            for host in hosts {
-                items("host ", host.as_ref(), &mut all.net, |item| target(item, Use::Restrict))?;
-            }
-        }
-    }
-    let fence = open.map(Fence::parse).transpose()?;
-    let layer = Layer { net: Set::new(all.net), fences: fence.into_iter().collect(), ..Layer::default() };
-    Ok(Grants::from_layer(layer, None, Vec::new()))
 }
 
 impl Gathered {

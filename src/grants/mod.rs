@@ -28,11 +28,12 @@ use crate::{
     address::{Endpoint, Host, Special, special, unix_path, unmap},
     error::{Error, Kind, Result},
 };
+use fence::Fence;
 use layer::Layer;
 use ports::Ports;
 use proof::within;
 pub use set::DeniedPath;
-use set::{Cover, Set};
+use set::{Cover, Pattern, Set};
 use std::{
     borrow::Cow,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -97,11 +98,27 @@ impl Grants {
         flags::hosts(hosts)
     }
 
-    /// What a guard narrows to: the hosts of its rules (`None`: any host, where it asks a policy), and a fence around
-    /// every address that is not global unicast, but those in `open` (`None`: no fence).
+    /// Connecting to these hosts, or with `true` to the names that have one label more, at these ports: the rules of a guard.
     #[doc(hidden)]
-    pub fn guard<S: AsRef<str>>(hosts: Option<&[S]>, open: Option<&[S]>) -> std::result::Result<Grants, UsageError> {
-        flags::guard(hosts, open)
+    pub fn only<'a>(hosts: impl IntoIterator<Item = (Host, bool, &'a [u16])>) -> Grants {
+        let rule = |(host, star, ports): (Host, bool, &[u16])| {
+            let pattern = match host {
+                Host::Name(name) if star => Pattern::Child(name),
+                Host::Name(name) => Pattern::Name(name),
+                Host::Ip(ip) => Pattern::Net(ip.into()),
+            };
+            (pattern, Ports::list(ports))
+        };
+        let net = Set::new(hosts.into_iter().map(rule).collect::<Vec<_>>());
+        Grants::from_layer(Layer { net, ..Layer::default() }, None, Vec::new())
+    }
+
+    /// Any host, with a fence around every address that is not global unicast, but those in `open` (`None`: no fence).
+    #[doc(hidden)]
+    pub fn fenced<S: AsRef<str>>(open: Option<&[S]>) -> std::result::Result<Grants, UsageError> {
+        let net = Set::new(vec![(Pattern::Any, Ports::CONNECT)]);
+        let fences = open.map(Fence::parse).transpose()?.into_iter().collect();
+        Ok(Grants::from_layer(Layer { net, fences, ..Layer::default() }, None, Vec::new()))
     }
 
     pub fn nothing() -> Grants {

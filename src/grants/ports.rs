@@ -49,6 +49,11 @@ impl Ports {
         Ok(Ports::of(spans))
     }
 
+    /// These ports.
+    pub fn list(ports: &[u16]) -> Ports {
+        Ports::of(ports.iter().map(|port| (*port, *port)).collect())
+    }
+
     fn of(mut spans: Vec<Span>) -> Ports {
         spans.sort_unstable();
         let mut merged: Vec<Span> = Vec::with_capacity(spans.len());

@@ -171,6 +171,18 @@ impl Rules {
         Ok(rules)
     }
 
+    /// The hosts of the rules, or with `true` the names that have one label more, and their ports, which add up. `None`: any host,
+    /// since a policy is asked about those without a rule.
+    pub fn hosts(&self) -> Option<impl Iterator<Item = (Host, bool, &[u16])>> {
+        let exact = self.exact.iter().map(|(host, covered)| (host.clone(), false, covered));
+        let below = self.below.iter().map(|(name, covered)| (Host::Name(name.clone()), true, covered));
+        let each = exact.chain(below).flat_map(|(host, star, covered)| {
+            let rules = covered.rules.iter().filter_map(|index| self.rules.get(*index));
+            rules.map(move |rule| (host.clone(), star, &*rule.ports))
+        });
+        (!self.has_policy).then_some(each)
+    }
+
     /// Decides about one request. `url` and `method` are an untrusted caller's.
     pub fn decide(&self, url: &[u8], method: &[u8]) -> Result<Decision<'_>, Refusal> {
         let (text, parsed) = read(url)?;

@@ -1,10 +1,22 @@
 //! A guard's rules for Lua: made once, then asked about each request. The front checks types and copies first.
 
-use super::{answer::argument, define};
+use super::{
+    answer::{Answer, argument},
+    define,
+};
 use crate::guard::rules::{Decision, Refusal, RouteSpec, RuleSpec, Rules};
-use mlua::{AnyUserData, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData};
+use mlua::{AnyUserData, IntoLuaMulti, Lua, LuaString, MultiValue, Table, UserData, UserDataRef};
+use std::ops::Deref;
 
-struct HeldRules(Rules);
+pub struct HeldRules(Rules);
+
+impl Deref for HeldRules {
+    type Target = Rules;
+
+    fn deref(&self) -> &Rules {
+        &self.0
+    }
+}
 
 impl UserData for HeldRules {}
 
@@ -18,13 +30,17 @@ pub fn register(lua: &Lua, core: &Table) -> mlua::Result<()> {
     })?;
     // guard_decide(rules, url, method) -> rule, route, params or nil, url, scheme, host, port, path
     define(lua, core, "guard_decide", |lua, (rules, url, method): (AnyUserData, LuaString, LuaString)| {
-        let Ok(rules) = rules.borrow::<HeldRules>() else { return argument(0, "not a guard's rules") };
-        match rules.0.decide(&url.as_bytes(), &method.as_bytes()) {
+        match self::rules(&rules)?.decide(&url.as_bytes(), &method.as_bytes()) {
             Ok(decision) => values(lua, decision).map_err(Into::into),
             Err(Refusal::Refused(error)) => Err(error.into()),
             Err(Refusal::Wrong(index, why)) => argument(index, why),
         }
     })
+}
+
+/// The rules that `guard_rules` made.
+pub fn rules(held: &AnyUserData) -> Answer<UserDataRef<HeldRules>> {
+    held.borrow().or_else(|_| argument(0, "not a guard's rules"))
 }
 
 fn rule(table: &Table) -> mlua::Result<RuleSpec> {

@@ -42,17 +42,17 @@ impl UserData for Clock {}
 
 /// Adds the functions to the core.
 pub fn register(lua: &Lua, core: &Table, classes: Rc<Classes>) -> mlua::Result<()> {
-    // guard_client(capability, hosts?, open?) -> a client for those hosts (nil: any), with a pool, a jar and a resolver of
+    // guard_client(capability, rules, open?) -> a client for the hosts of those rules, with a pool, a jar and a resolver of
     // its own, no files, and no private addresses but those in `open` (nil: no such fence)
     let made = Rc::clone(&classes);
-    define(lua, core, "guard_client", move |lua, (cap, hosts, open): (AnyUserData, Option<Table>, Option<Table>)| {
+    define(lua, core, "guard_client", move |lua, (cap, rules, open): (AnyUserData, AnyUserData, Option<Table>)| {
         let cap = held(&cap)?;
         cap.net.alive()?;
-        let list = |list: Option<Table>, name| list.map(|list| strings(&list, name, 1)).transpose();
-        let (hosts, open) = (list(hosts, "rules")?, list(open, "allow_private")?);
-        let spec = Grants::guard(hosts.as_deref(), None).or_else(|why| argument(1, format!("rules: {why}")))?;
-        let fence = Grants::guard(None, open.as_deref()).or_else(|why| argument(1, format!("allow_private: {why}")))?;
-        let net = cap.net.narrow(&spec).and_then(|net| net.narrow(&fence)).map_err(|e| e.op("guard"))?;
+        let hosts = super::guard::rules(&rules)?.hosts().map(Grants::only);
+        let open = open.map(|open| strings(&open, "allow_private", 1)).transpose()?;
+        let fence = Grants::fenced(open.as_deref()).or_else(|why| argument(1, format!("allow_private: {why}")))?;
+        let net = hosts.map_or(Ok(cap.net.clone()), |hosts| cap.net.narrow(&hosts));
+        let net = net.and_then(|net| net.narrow(&fence)).map_err(|e| e.op("guard"))?;
         let mut request_options = RequestOptions::default();
         Arc::make_mut(&mut request_options.options).names = Some(Lookup::default());
         let (limits, jar, headers) = (Limits::default(), SharedJar::default(), Default::default());

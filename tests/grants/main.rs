@@ -404,14 +404,13 @@ fn unix_sockets_are_granted_by_path() {
 
 /// Code that means to restrict does not name a whole top-level domain; a launcher may.
 #[test]
-fn narrow_guard_and_jail_agree_on_wildcards() {
+fn narrow_and_jail_agree_on_wildcards() {
     for wildcard in ["*.com", "**.com", "*.COM", "*.com.", "*.com:443", "*.xn--p1ai"] {
         assert!(Grants::parse(&[format!("--allow-net={wildcard}")]).is_ok(), "{wildcard}");
         for refused in [
             Grants::narrowing(&[format!("--allow-net={wildcard}")]),
             Grants::narrowing(&[format!("--allow-net=a.com,{wildcard}")]),
             Grants::hosts(&[wildcard]),
-            Grants::guard(Some(&[wildcard]), None),
         ] {
             let words = refused.expect_err(wildcard).to_string();
             assert!(words.ends_with("a wildcard needs two labels after it, as in *.example.com"), "{words}");
@@ -419,6 +418,37 @@ fn narrow_guard_and_jail_agree_on_wildcards() {
         assert!(Grants::narrowing(&["--allow-net".to_owned(), format!("--deny-net={wildcard}")]).is_ok());
     }
     assert!(Grants::narrowing(&["--allow-net=*.co.uk"]).is_ok());
+}
+
+/// A guard is narrowed to the hosts and ports of its rules, as they stand: no name is a keyword.
+#[test]
+fn rules_of_a_guard() {
+    let host = |text: &str| Host::parse(text).unwrap();
+    let rules = [
+        (host("x.example"), false, &[80, 443][..]),
+        (host("example.com"), true, &[443]),
+        (host("192.0.2.1"), false, &[8080]),
+        (host("unix"), false, &[80]),
+        (host("x.example"), false, &[8000]),
+        (host("none.example"), false, &[]),
+    ];
+    let grants = Grants::only(rules);
+    for (name, port, allowed) in [
+        ("x.example", 80, true),
+        ("x.example", 443, true),
+        ("x.example", 8000, true),
+        ("x.example", 81, false),
+        ("a.x.example", 80, false),
+        ("a.example.com", 443, true),
+        ("a.b.example.com", 443, false),
+        ("example.com", 443, false),
+        ("192.0.2.1", 8080, true),
+        ("192.0.2.2", 8080, false),
+        ("unix", 80, true),
+        ("none.example", 80, false),
+    ] {
+        assert_eq!(grants.allows(&host(name), port), allowed, "{name}:{port}");
+    }
 }
 
 #[test]

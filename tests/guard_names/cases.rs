@@ -146,7 +146,7 @@ fn outcome(id: &str, input: &str) -> String {
         // The one name that every hosts file has.
         "D040" => {
             let mut world = world(script(id));
-            let fence = Grants::guard::<&str>(None, Some(&[])).unwrap();
+            let fence = Grants::fenced::<&str>(Some(&[])).unwrap();
             world.net = Net::new(Grants::parse(&["--allow-net"]).unwrap()).unwrap().narrow(&fence).unwrap();
             let answer = get(&world, "localhost");
             assert_eq!(world.asked(), 0);

@@ -67,7 +67,7 @@ fn world(script: impl Fn(&Asked) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Wor
             }
         });
     }
-    let guard = Grants::guard(None, Some(&["127.0.0.1"])).unwrap();
+    let guard = Grants::fenced(Some(&["127.0.0.1"])).unwrap();
     let net = Net::new(Grants::parse(&["--allow-net"]).unwrap()).unwrap().narrow(&guard).unwrap();
     World { net, port, reached, dns: serve(script) }
 }

@@ -6,7 +6,7 @@ local identity = require("caspian.net.identity")
 local objects = require("caspian.net.objects")
 local error, next, pcall, rawget, setfenv, setmetatable, type =
   error, next, pcall, rawget, setfenv, setmetatable, type
-local concat, find, floor, gsub, lower, sub = table.concat, string.find, math.floor, string.gsub, string.lower, string.sub
+local floor, gsub, sub = math.floor, string.gsub, string.sub
 local _ENV = {} -- luacheck: ignore
 if setfenv then setfenv(1, _ENV) end -- luacheck: ignore
 
@@ -118,13 +118,10 @@ local function tables(given, key, path)
   return list, paths
 end
 
---- The ports of a rule, for the core's rules and for the gate.
+--- The ports of a rule; nil for the scheme's.
 local function ports_of(rule, path)
   local given = one_or_more(rule.ports, "number", "a port", path .. ".ports")
-  if not given then
-    if rule.https_only == false then return { 80, 443 } end
-    return { 443 }
-  end
+  if not given then return nil end
   if #given == 0 then wrong(path .. ".ports", "must name a port") end
   for index = 1, #given do
     if not kinds.port[1](given[index]) or given[index] < 1 then
@@ -134,16 +131,15 @@ local function ports_of(rule, path)
   return given
 end
 
---- The rules: what the core decides on, the hosts for the gate, and the middleware of each.
+--- The rules: what the core decides on, and the middleware of each.
 local function rules_of(given)
-  local rules, hosts, origins = {}, {}, {}
+  local rules, origins = {}, {}
   local list, paths = tables(given, "host", "rules")
   for index = 1, #list do
     local path = paths[index]
     local rule = fields(list[index], RULE, path)
     if not rule.host then wrong(path .. ".host", "is missing") end
-    local ports = ports_of(rule, path)
-    local made = { host = rule.host, https_only = rule.https_only ~= false, ports = ports }
+    local made = { host = rule.host, https_only = rule.https_only ~= false, ports = ports_of(rule, path) }
     local origin = { middleware = middleware_of(rule.middleware, path .. ".middleware"), routes = {} }
     if rule.routes then
       made.routes = {}
@@ -158,13 +154,8 @@ local function rules_of(given)
       end
     end
     rules[index], origins[index] = made, origin
-    local colons = find(rule.host, ":", 1, true) and not find(rule.host, "[", 1, true)
-    local host = colons and "[" .. rule.host .. "]" or rule.host
-    -- `unix:` would begin a path.
-    if lower(host) == "unix" then host = host .. "." end
-    hosts[index] = host .. ":" .. concat(ports, "+")
   end
-  return rules, hosts, origins
+  return rules, origins
 end
 
 --- What `allow_private` opens: nil for everything.
@@ -178,7 +169,7 @@ end
 local function read(given)
   local config = fields(given, CONFIG, "config")
   if config.rules == nil and config.policy == nil then wrong("rules", "rules and policy are missing; one of them is needed") end
-  local rules, hosts, origins = rules_of(config.rules or {})
+  local rules, origins = rules_of(config.rules or {})
   local told = { follow_redirects = false, max_body_bytes = config.max_body_bytes or 10 * MIB }
   for index = 1, #TOLD do told[TOLD[index]] = config[TOLD[index]] end
   if config.resolve then
@@ -192,12 +183,12 @@ local function read(given)
     max_request_bytes = config.max_request_bytes or 10 * MIB, timeout = config.timeout or 30,
     told = told, depths = setmetatable({}, { __mode = "k" }),
   }
-  return guard, rules, config.policy == nil and hosts or nil, open_of(config.allow_private), config
+  return guard, rules, open_of(config.allow_private), config
 end
 
 --- A guard around `cap`: the table with `fetch` and nothing else, and the function that closes it.
 local function make(core, cap, given)
-  local ok, guard, rules, hosts, open, config = pcall(read, given)
+  local ok, guard, rules, open, config = pcall(read, given)
   if not ok then bad(1, "guard", guard) end
   local decided, why = core.guard_rules(rules, guard.policy ~= nil)
   if decided == nil then
@@ -208,7 +199,7 @@ local function make(core, cap, given)
   end
   guard.core, guard.cap, guard.rules = core, cap, decided
   guard.told.cookies = identity.cookies(config.cookies, "guard", 1)
-  local client, err = core.guard_client(cap, hosts, open)
+  local client, err = core.guard_client(cap, decided, open)
   if client == nil then
     if type(err) ~= "string" then error(err, 0) end
     bad(1, "guard", err)
