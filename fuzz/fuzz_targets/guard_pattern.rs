@@ -1,11 +1,15 @@
 //! Any text as a pattern: never a panic, never more work than lengths multiplied. Patterns that are made from the
-//! bytes match as an oracle says, and constraints as another crate does.
+//! bytes match as an oracle says, and constraints as another engine does.
 #[path = "../../tests/guard_support/oracle.rs"]
 mod oracle;
 
 use caspian_net::guard::{
     path::Segments,
     pattern::{Pattern, Shared},
+};
+use regex_automata::{
+    nfa::thompson::{self, pikevm::PikeVM},
+    util::syntax,
 };
 
 /// Any pattern on any path.
@@ -20,20 +24,22 @@ fn any(pattern: &str, path: &str) {
     }
 }
 
-/// A constraint that is all of its segment, against the crate `regex` without Unicode.
+/// A constraint that is all of its segment, against another engine, without Unicode.
 fn constraint(source: &str, segment: &str) {
-    let Ok(compiled) = Pattern::parse(&format!("/:x({source})"), &mut Shared::new()) else { return };
     if segment.is_empty() || !segment.bytes().all(|b| b.is_ascii_graphic() && b != b'/') {
         return;
     }
+    let Ok(compiled) = Pattern::parse(&format!("/:x({source})"), &mut Shared::new()) else { return };
+    let syntax = syntax::Config::new().unicode(false).utf8(false);
     // A text that is no regular expression by itself is a constraint, and something after it.
-    if regex::bytes::Regex::new(&format!("(?-u){source}")).is_err() {
+    if syntax::parse_with(source, &syntax).is_err() {
         return;
     }
-    let Ok(regex) = regex::bytes::Regex::new(&format!("(?-u)^(?:{source})$")) else { return };
+    let bytes = thompson::Config::new().utf8(false);
+    let Ok(regex) = PikeVM::builder().syntax(syntax).thompson(bytes).build(&format!("^(?:{source})$")) else { return };
     let path = format!("/{segment}");
     let got = compiled.find(&Segments::of(&path)).is_some();
-    assert_eq!(got, regex.is_match(segment.as_bytes()), "({source}) on {segment}");
+    assert_eq!(got, regex.is_match(&mut regex.create_cache(), segment), "({source}) on {segment}");
 }
 
 /// A pattern that is made from the bytes.

@@ -5,7 +5,7 @@ use caspian_net::http::{
 };
 
 const CODINGS: [&str; 7] = ["gzip", "deflate", "br", "zstd", "gzip, gzip", "br, zstd", "zstd, deflate"];
-const MOST: usize = 1 << 16;
+const MOST: usize = 1 << 14;
 
 #[derive(Debug, PartialEq)]
 enum End {
