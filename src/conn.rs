@@ -115,7 +115,7 @@ impl Conn {
     /// Speaks TLS to `host` over this connection, which may be TLS itself (to a proxy). Bytes that came before the
     /// handshake are a protocol error, as in [`Conn::into_wire`].
     pub fn secured(self, tls: &ClientTls, host: &Host, deadline: &Deadline) -> Result<Conn> {
-        if self.buffer.len() > 0 {
+        if !self.buffer.is_empty() {
             return Err(Error::new(Kind::Protocol, "the peer sent bytes before the TLS handshake"));
         }
         Ok(Conn::new(match self.stream {
@@ -128,7 +128,7 @@ impl Conn {
     /// The plain socket, to speak TLS over it. Fails if bytes that the peer sent are waiting: they came before the
     /// handshake, in the clear, and must not be taken for what comes after it.
     pub fn into_wire(self) -> std::result::Result<Wire, (Error, Box<Conn>)> {
-        if self.buffer.len() > 0 {
+        if !self.buffer.is_empty() {
             let message = "starttls: the peer sent bytes before the handshake; read them first";
             return Err((Error::new(Kind::Protocol, message), Box::new(self)));
         }
@@ -186,7 +186,7 @@ impl Conn {
 
     /// True if a connection that should be idle is: open, and with nothing to read.
     pub fn is_idle_clean(&mut self) -> bool {
-        if self.buffer.len() > 0 || self.ended || self.born != fork::generation() {
+        if !self.buffer.is_empty() || self.ended || self.born != fork::generation() {
             return false;
         }
         !self.settle()
@@ -205,7 +205,7 @@ impl Conn {
     /// True until the peer said that nothing follows, or a failure of the socket is known.
     pub fn is_open(&self) -> bool {
         // What is buffered must be read first, so only a look tells whether the end is already here.
-        self.buffer.len() > 0 || !self.ended && !matches!(self.wire().peek_now(&mut [0]), Ok(Some(0)) | Err(_))
+        !self.buffer.is_empty() || !self.ended && !matches!(self.wire().peek_now(&mut [0]), Ok(Some(0)) | Err(_))
     }
 
     /// True if this process made the connection: a child must not touch its parent's TLS state.
@@ -264,7 +264,7 @@ impl Conn {
 
     /// Makes sure that something is buffered: how much may be taken, up to `max`; `None` at end of stream.
     pub fn some(&mut self, max: usize, deadline: &Deadline) -> Result<Option<usize>> {
-        if self.buffer.len() == 0 && self.fill(deadline)? == 0 {
+        if self.buffer.is_empty() && self.fill(deadline)? == 0 {
             return Ok(None);
         }
         Ok(Some(self.buffer.len().min(max)))
@@ -313,7 +313,7 @@ impl Conn {
 
     /// Reads once more, towards `missing` bytes, for a call that needs more than is buffered: 0 at end of stream.
     fn more(&mut self, what: &str, missing: usize, deadline: &Deadline) -> Result<usize> {
-        let checked = if self.buffer.len() > 0 { deadline.check(what) } else { Ok(()) };
+        let checked = if !self.buffer.is_empty() { deadline.check(what) } else { Ok(()) };
         let read = checked.and_then(|()| self.fill_for(missing, deadline));
         if read.is_err() {
             self.short = self.buffer.len();
