@@ -92,6 +92,19 @@ fn records_of_each_kind() {
             |q| vec![q.answer(&[soa("x.test", 300)])],
             "Soa { mname: \"ns.test\", rname: \"john-doe.test\", serial: 7, refresh: 3600, retry: 600, expire: 86400, minimum: 300 }",
         ),
+        // The largest numbers (RFC 1035 section 3.3.13: unsigned, of 32 bits).
+        (
+            "soa",
+            |q| {
+                vec![q.answer(&[record(
+                    "x.test",
+                    SOA,
+                    60,
+                    &[&name("a.test")[..], &name("b.test"), &[255; 20]].concat(),
+                )])]
+            },
+            "Soa { mname: \"a.test\", rname: \"b.test\", serial: 4294967295, refresh: 4294967295, retry: 4294967295, expire: 4294967295, minimum: 4294967295 }",
+        ),
     ];
     for (kind, script, expected) in rows {
         assert_eq!(ask("x.test", kind, *script, 5.0), *expected, "{kind}");
