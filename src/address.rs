@@ -137,6 +137,14 @@ impl From<IpAddr> for Host {
     }
 }
 
+/// What one rule of a guard is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Host(Host),
+    /// Names with exactly one label more.
+    Children(Name),
+}
+
 impl Name {
     fn parse(text: &str) -> Result<Name, BadHost> {
         let ascii = match is_plain(text) {

@@ -42,7 +42,7 @@ impl Buffer {
         self.data.get_mut(self.head..self.tail).unwrap_or_default()
     }
 
-    /// The memory, and where in it the bytes are: for who takes all of it without a copy.
+    /// The memory, and where in it the bytes are: for a reader that takes over the memory without a copy.
     #[cfg(feature = "http2")]
     pub fn parts(&mut self) -> (&mut Vec<u8>, Range<usize>) {
         (&mut self.data, self.head..self.tail)

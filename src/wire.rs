@@ -332,7 +332,7 @@ pub(crate) fn open(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io
 }
 
 /// Starts a connection on a non-blocking socket.
-#[allow(clippy::disallowed_methods, reason = "the one place that connects: both callers hold a proof")]
+#[allow(clippy::disallowed_methods, reason = "streams connect here: both callers hold a proof")]
 fn start(socket: &Socket, address: &SockAddr) -> io::Result<()> {
     socket.connect(address)
 }

@@ -3,10 +3,13 @@
 mod guard_support;
 mod tables;
 
-use caspian_net::guard::{
-    path::Segments,
-    pattern::{MAX_CONSTRAINT, MAX_GROUPS, MAX_NAME, MAX_PATTERN, Pattern, Shared},
-    rules::{BadRule, MAX_METHODS, MAX_PORTS, MAX_ROUTES, MAX_RULES, MAX_URL, Refusal, RouteSpec, RuleSpec, Rules},
+use caspian_net::{
+    address::Reach,
+    guard::{
+        path::Segments,
+        pattern::{MAX_CONSTRAINT, MAX_GROUPS, MAX_NAME, MAX_PATTERN, Pattern, Shared},
+        rules::{BadRule, MAX_METHODS, MAX_PORTS, MAX_ROUTES, MAX_RULES, MAX_URL, Refusal, RouteSpec, RuleSpec, Rules},
+    },
 };
 use guard_support::{numbers, oracle};
 use serde_json::Value;
@@ -34,6 +37,37 @@ fn specs(json: &str) -> Vec<RuleSpec> {
 
 fn rules(json: &str, has_policy: bool) -> Rules {
     Rules::new(&specs(json), has_policy).unwrap_or_else(|why| panic!("{json}: {why}"))
+}
+
+/// What the gate of a guard is narrowed to.
+#[test]
+fn hosts_of_rules() {
+    let rows = [
+        (r#"[{"host": "X.example"}]"#, false, "x.example [443]"),
+        (r#"[{"host": "x.example", "https_only": false}]"#, false, "x.example [80, 443]"),
+        (r#"[{"host": "*.example.com", "ports": [8443]}]"#, false, "*.example.com [8443]"),
+        (r#"[{"host": "[::1]", "ports": [1, 2]}]"#, false, "::1 [1, 2]"),
+        (
+            r#"[{"host": "unix"}, {"host": "x.example"}, {"host": "unix", "ports": [80]}]"#,
+            false,
+            "unix [443], unix [80], x.example [443]",
+        ),
+        (r#"[]"#, false, ""),
+        (r#"[{"host": "x.example"}]"#, true, "any"),
+    ];
+    for (json, has_policy, expected) in rows {
+        let rules = rules(json, has_policy);
+        let text = |(reach, ports): (Reach, &[u16])| match reach {
+            Reach::Host(host) => format!("{host} {ports:?}"),
+            Reach::Children(name) => format!("*.{} {ports:?}", name.as_str()),
+        };
+        let hosts = rules.hosts().map(|hosts| {
+            let mut hosts: Vec<_> = hosts.map(text).collect();
+            hosts.sort();
+            hosts.join(", ")
+        });
+        assert_eq!(hosts.as_deref().unwrap_or("any"), expected, "{json}");
+    }
 }
 
 /// `allow RULE.ROUTE URL`, or the class of the refusal.

@@ -14,6 +14,10 @@ pub fn run(input: (u8, &[u8])) {
                 continue;
             }
             (_, Record::Mx { exchange: name, .. } | Record::Srv { target: name, .. }) => name,
+            (_, Record::Soa { mname, rname, .. }) => {
+                assert!(rname.bytes().all(|b| b.is_ascii_graphic()), "{rname:?}");
+                mname
+            }
             _ => continue,
         };
         assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/.".contains(&b)), "{name:?}");

@@ -99,7 +99,7 @@ mod tests {
         let both = fenced(&["10.0.0.0/8", "127.0.0.1"]).narrow(&Grants::fenced(Some(&["127.0.0.1"])).unwrap());
         assert!(passes(&both, "127.0.0.1") && !passes(&both, "10.0.0.1"));
         assert!(fenced(&[]).denies_addresses() && !any.denies_addresses());
-        let none = any.narrow(&Grants::only([(host.clone(), false, &[80][..])]));
+        let none = any.narrow(&Grants::only([(crate::address::Reach::Host(host.clone()), &[80][..])]));
         assert!(passes(&none, "127.0.0.1") && !none.allows(&host, 81));
         assert!(!fenced(&[]).allows(&Host::parse("127.0.0.1").unwrap(), 80));
     }

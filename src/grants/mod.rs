@@ -25,7 +25,7 @@ pub use needs::Need;
 pub use proof::{Bindable, Granted, GrantedPath, Links, Permitted};
 
 use crate::{
-    address::{Endpoint, Host, Special, special, unix_path, unmap},
+    address::{Endpoint, Host, Reach, Special, special, unix_path, unmap},
     error::{Error, Kind, Result},
 };
 use fence::Fence;
@@ -98,14 +98,14 @@ impl Grants {
         flags::hosts(hosts)
     }
 
-    /// Connecting to these hosts, or with `true` to the names that have one label more, at these ports: the rules of a guard.
+    /// Connecting to these hosts at these ports: the rules of a guard.
     #[doc(hidden)]
-    pub fn only<'a>(hosts: impl IntoIterator<Item = (Host, bool, &'a [u16])>) -> Grants {
-        let rule = |(host, star, ports): (Host, bool, &[u16])| {
-            let pattern = match host {
-                Host::Name(name) if star => Pattern::Child(name),
-                Host::Name(name) => Pattern::Name(name),
-                Host::Ip(ip) => Pattern::Net(ip.into()),
+    pub fn only<'a>(hosts: impl IntoIterator<Item = (Reach, &'a [u16])>) -> Grants {
+        let rule = |(reach, ports): (Reach, &[u16])| {
+            let pattern = match reach {
+                Reach::Children(name) => Pattern::Child(name),
+                Reach::Host(Host::Name(name)) => Pattern::Name(name),
+                Reach::Host(Host::Ip(ip)) => Pattern::Net(ip.into()),
             };
             (pattern, Ports::list(ports))
         };

@@ -10,7 +10,7 @@ use super::{
     pattern::{Params, Pattern, Shared, one},
 };
 use crate::{
-    address::{Host, Name, TWO_LABELS},
+    address::{Host, Name, Reach, TWO_LABELS},
     error::{Error, Kind},
     http::{
         Invalid,
@@ -171,14 +171,13 @@ impl Rules {
         Ok(rules)
     }
 
-    /// The hosts of the rules, or with `true` the names that have one label more, and their ports, which add up. `None`: any host,
-    /// since a policy is asked about those without a rule.
-    pub fn hosts(&self) -> Option<impl Iterator<Item = (Host, bool, &[u16])>> {
-        let exact = self.exact.iter().map(|(host, covered)| (host.clone(), false, covered));
-        let below = self.below.iter().map(|(name, covered)| (Host::Name(name.clone()), true, covered));
-        let each = exact.chain(below).flat_map(|(host, star, covered)| {
+    /// The hosts of the rules, and their ports, which add up. `None`: any host, since a policy is asked about those without a rule.
+    pub fn hosts(&self) -> Option<impl Iterator<Item = (Reach, &[u16])>> {
+        let exact = self.exact.iter().map(|(host, covered)| (Reach::Host(host.clone()), covered));
+        let below = self.below.iter().map(|(name, covered)| (Reach::Children(name.clone()), covered));
+        let each = exact.chain(below).flat_map(|(reach, covered)| {
             let rules = covered.rules.iter().filter_map(|index| self.rules.get(*index));
-            rules.map(move |rule| (host.clone(), star, &*rule.ports))
+            rules.map(move |rule| (reach.clone(), &*rule.ports))
         });
         (!self.has_policy).then_some(each)
     }

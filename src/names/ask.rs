@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-/// Aliases that are followed within one answer, and how often the name that one stands for is asked for.
+/// Aliases followed within one answer; questions for one name, the first one included.
 const MAX_ALIASES: usize = 16;
 const MAX_QUESTIONS: usize = 8;
 
@@ -265,6 +265,8 @@ impl Errand {
             code => return Err(Fault::Refused(code)),
         };
         let (at, ttl) = match pick(answer, &self.name, self.kind)? {
+            // As the C library has it: the code says that there is no such name.
+            Picked::Records(_) if !exists => return Err(Fault::Nothing { exists, ttl: 0 }),
             Picked::Records(found) => return Ok(Some(Found { ttl: found.ttl.min(self.ttl), ..found })),
             Picked::Alias(at, ttl) => (at, ttl.min(self.ttl)),
         };

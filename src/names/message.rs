@@ -2,6 +2,7 @@
 //! question that was asked. Pure.
 
 use super::{ask::Fault, record::Type};
+use crate::allocation;
 use hickory_resolver::proto::{
     op::{DnsResponse, Edns, Header, Message, MessageType, OpCode, Query, ResponseCode},
     rr::{DNSClass, Name, Record, RecordType},
@@ -10,6 +11,9 @@ use hickory_resolver::proto::{
 
 /// The size of an answer over UDP that EDNS says can be received (RFC 9715).
 const PAYLOAD: u16 = 1232;
+
+/// What a message takes in memory once it is read, for each of its bytes.
+const RECORDS: usize = 64;
 
 /// One question as it is sent.
 pub struct Question {
@@ -68,6 +72,11 @@ impl Question {
             _ if !is_ours => return Ok(Heard::Stray),
             MessageType::Response if header.truncation => return Ok(Heard::Truncated),
             _ => {}
+        }
+        // Records of the smallest size take so many times their bytes, and hickory cannot be told that there is no memory.
+        let memory = bytes.len() * RECORDS;
+        if !allocation::has(memory) {
+            return Err(Fault::Known(allocation::no_memory(memory)));
         }
         let response = DnsResponse::from_buffer(bytes.to_vec()).map_err(malformed)?;
         if response.all_sections().any(|record| record.dns_class != DNSClass::IN) {

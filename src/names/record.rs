@@ -170,8 +170,7 @@ impl Record {
 /// attack on whoever prints it or splits it at the dots.
 fn host(name: &Name) -> Result<String, Fault> {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'/');
-    // hickory escapes slashes, and a hyphen that begins a label.
-    Ok(text(name, |label| label.iter().all(plain))?.replace('\\', ""))
+    text(name, |label| label.iter().all(plain))
 }
 
 /// The mailbox of a SOA: its first label may hold dots, which come out escaped (RFC 1035 §5.1).
@@ -183,7 +182,20 @@ fn text(name: &Name, is_good: impl Fn(&[u8]) -> bool) -> Result<String, Fault> {
     if !name.iter().all(is_good) {
         return Err(Fault::BadName);
     }
-    let mut text = name.to_ascii();
+    let mut text = String::new();
+    let escaped = name.to_ascii();
+    let mut chars = escaped.chars();
+    while let Some(char) = chars.next() {
+        match chars.as_str().chars().next() {
+            // hickory escapes slashes, and a hyphen that begins a label. Dots in a label stay escaped.
+            Some('/' | '-') if char == '\\' => {}
+            Some(next) if char == '\\' => {
+                text.extend([char, next]);
+                chars.next();
+            }
+            _ => text.push(char),
+        }
+    }
     if text.len() > 1 && text.ends_with('.') {
         text.pop();
     }

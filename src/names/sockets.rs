@@ -3,14 +3,13 @@
 //! drops datagrams of other senders, and knows the zone of a link-local address; their ports are the system's, another
 //! one for each set of questions. Never looks at an answer beyond what [`Question::hear`] says of it.
 
-#![allow(clippy::disallowed_methods, reason = "name servers are the system's, or have passed the gate")]
-
 use super::{
     ask::Fault,
     message::{Answer, Heard, Question, malformed},
 };
 use crate::{
     deadline::{Deadline, check_interrupt},
+    error::Kind,
     wire::{self, SENDING, Want, wait},
 };
 use socket2::{Domain, Socket, Type};
@@ -22,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-/// A datagram is sent so often, and again after so long.
+/// How often a datagram is sent, and the time between two of them.
 const SENDINGS: u32 = 3;
 const AGAIN: Duration = Duration::from_millis(333);
 
@@ -34,9 +33,9 @@ pub struct Server<'a> {
     pub at: SocketAddr,
     /// Never use UDP.
     pub tcp: bool,
-    /// That of the call.
+    /// The call's deadline.
     pub deadline: &'a Deadline,
-    /// That of this server, within it.
+    /// This server's share of it.
     pub patience: &'a Deadline,
     /// The act, for messages.
     pub what: &'a dyn Fn() -> String,
@@ -75,9 +74,13 @@ impl Server<'_> {
     /// True where an answer is cut off: it, and what has no answer yet, is asked for over TCP.
     fn datagrams(&self, asked: &mut [Asked<'_>]) -> Result<bool, Fault> {
         let socket = self.socket(Type::DGRAM)?;
-        socket.connect(&self.at.into()).map_err(fault)?;
+        connect(&socket, self.at).map_err(|_| Fault::Nobody)?;
         let mut buffer = vec![0; LONGEST];
         for sending in 1..=SENDINGS {
+            // Nobody would listen for the answer.
+            if self.patience.is_past() {
+                break;
+            }
             for open in open(asked) {
                 match send(&socket, &open.bytes) {
                     // The system has no room for it: as good as lost.
@@ -114,7 +117,7 @@ impl Server<'_> {
     /// What has no answer yet, over one connection.
     fn stream(&self, asked: &mut [Asked<'_>]) -> Result<(), Fault> {
         let socket = self.socket(Type::STREAM)?;
-        match socket.connect(&self.at.into()) {
+        match connect(&socket, self.at) {
             Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) && !is_passing(&e) => return Err(Fault::Nobody),
             _ => {}
         }
@@ -150,7 +153,7 @@ impl Server<'_> {
                 return Ok(());
             }
             match (&socket).read(&mut piece) {
-                Ok(0) => return Err(fault(ErrorKind::ConnectionReset.into())),
+                Ok(0) => return Err(ended()),
                 Ok(count) => gathered.extend_from_slice(piece.get(..count).unwrap_or_default()),
                 Err(e) if is_passing(&e) => continue,
                 Err(e) => return Err(fault(e)),
@@ -181,12 +184,19 @@ impl Server<'_> {
 
     /// False once `turn` is past and the call is not, also where there is always something to read.
     fn wait(&self, socket: &Socket, want: Want, turn: &Deadline) -> Result<bool, Fault> {
-        let ready = wait(socket.as_fd(), want, turn, self.what);
-        if turn.is_past() {
-            return self.deadline.check(&(self.what)()).map(|()| false).map_err(Fault::Known);
+        match wait(socket.as_fd(), want, turn, self.what) {
+            // What ends the wait for the host is said once: it must not be taken for the end of the turn.
+            Err(error) if !error.is(Kind::Timeout) => Err(error),
+            _ if turn.is_past() => self.deadline.check(&(self.what)()).map(|()| false),
+            ready => ready.and_then(|()| check_interrupt("wait")).map(|()| true),
         }
-        ready.and_then(|()| check_interrupt("wait")).map(|()| true).map_err(Fault::Known)
+        .map_err(Fault::Known)
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "name servers are the system's, or have passed the gate")]
+fn connect(socket: &Socket, server: SocketAddr) -> io::Result<()> {
+    socket.connect(&server.into())
 }
 
 /// Those without an answer.
@@ -203,10 +213,15 @@ fn is_passing(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
+fn ended() -> Fault {
+    Fault::Other("the name server ended the connection before its answer".into())
+}
+
 fn fault(e: io::Error) -> Fault {
     match e.kind() {
-        ErrorKind::ConnectionRefused => Fault::Nobody,
+        ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Fault::Nobody,
         ErrorKind::TimedOut => Fault::Silence,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => ended(),
         _ => Fault::Io(Arc::new(e)),
     }
 }

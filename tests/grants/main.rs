@@ -5,7 +5,7 @@ mod cases;
 mod tables;
 
 use caspian_net::{
-    address::Host,
+    address::{Host, Reach},
     error::Result,
     grants::{Grants, Need, Spec},
 };
@@ -424,13 +424,14 @@ fn narrow_and_jail_agree_on_wildcards() {
 #[test]
 fn rules_of_a_guard() {
     let host = |text: &str| Host::parse(text).unwrap();
+    let Host::Name(name) = host("example.com") else { panic!() };
     let rules = [
-        (host("x.example"), false, &[80, 443][..]),
-        (host("example.com"), true, &[443]),
-        (host("192.0.2.1"), false, &[8080]),
-        (host("unix"), false, &[80]),
-        (host("x.example"), false, &[8000]),
-        (host("none.example"), false, &[]),
+        (Reach::Host(host("x.example")), &[80, 443][..]),
+        (Reach::Children(name), &[443]),
+        (Reach::Host(host("192.0.2.1")), &[8080]),
+        (Reach::Host(host("unix")), &[80]),
+        (Reach::Host(host("x.example")), &[8000]),
+        (Reach::Host(host("none.example")), &[]),
     ];
     let grants = Grants::only(rules);
     for (name, port, allowed) in [

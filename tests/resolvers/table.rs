@@ -38,6 +38,14 @@ fn says(code: u16) -> Says {
     Arc::new(move |q| vec![q.reply(code, &[], &[])])
 }
 
+/// NXDOMAIN, and an address beside it.
+fn no_and_yes() -> Says {
+    Arc::new(|q| {
+        let answers = [record(&q.name, A, 60, &[192, 0, 2, 1])];
+        vec![q.reply(NXDOMAIN, if q.kind == A { &answers } else { &[] }, &[])]
+    })
+}
+
 fn silent() -> Says {
     Arc::new(|_| Vec::new())
 }
@@ -94,7 +102,7 @@ fn nonsense() -> Says {
 
 struct Row {
     what: &'static str,
-    /// The file, `N` being the address of the N-th server, 9 one where nobody is.
+    /// The file, `N` being the address of the N-th server, 9 one where nobody is, 8 one that has no route.
     conf: &'static str,
     says: Vec<Says>,
     host: &'static str,
@@ -134,6 +142,7 @@ fn rows() -> Vec<Row> {
             "!dns_failure",
             "1 web.test",
         ),
+        row("no such name, and its address", TWO, &[no_and_yes(), web()], "web.test", "!dns_failure", "1 web.test"),
         row(
             "nothing of that kind is an answer",
             TWO,
@@ -441,6 +450,14 @@ fn rows() -> Vec<Row> {
         ),
         row("localhost, absolute", SEARCH, &[knows(&[("localhost", 1)])], "LOCALHOST.", "127.0.0.1 ::1", "nobody"),
         row("below localhost", SEARCH, &[knows(&[("a.b.localhost", 1)])], "a.b.localhost", "127.0.0.1 ::1", "nobody"),
+        row(
+            "no route to the server",
+            "nameserver 8\noptions timeout:1 attempts:1",
+            &[],
+            "web.test",
+            "!dns_failure",
+            "",
+        ),
         row("localhost without servers", "nameserver 9", &[], "x.localhost.", "127.0.0.1 ::1", "nobody"),
         row(
             "no localhost",
@@ -460,6 +477,7 @@ fn conf(text: &str, number: usize) -> String {
             let (digit, after) = rest.split_at(1);
             let address = match digit.parse::<usize>() {
                 Ok(9) => "127.1.0.9",
+                Ok(8) => "192.0.2.53",
                 Ok(number) => SERVERS[number - 1],
                 Err(_) => digit,
             };
