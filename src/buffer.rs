@@ -4,12 +4,15 @@
 use crate::{allocation, error::Result};
 use std::{cell::RefCell, ops::Range};
 
-/// What a queue begins with, in bytes. TLS asks for no more than this at once: records, and the beginning of the next one.
-pub(crate) const FIRST: usize = 160 * 1024;
-/// The largest memory that a thread keeps for its next queues, in bytes, and how many of them: one that is read into and one that
-/// is written from, for TLS inside TLS.
+/// What a queue begins with, in bytes: one read of a socket.
+const FIRST: usize = 64 * 1024;
+/// What a queue begins with that has to hold more, in bytes. TLS asks for no more than this at once: records, and the beginning of
+/// the next one.
+pub(crate) const LARGE: usize = 160 * 1024;
+/// The largest memory that a thread keeps for its next queues, in bytes, and how many of them: one of the connection and four of TLS
+/// inside TLS, each with one that is read into and one that is written from.
 const LARGEST_SPARE: usize = 1024 * 1024;
-const SPARES: usize = 4;
+const SPARES: usize = 5;
 /// A queue doubles up to this size, in bytes, and grows by as much from there on.
 const MOST_DOUBLED: usize = 64 << 20;
 
@@ -94,8 +97,8 @@ impl Buffer {
 
     fn make_room(&mut self, count: usize) -> Result<()> {
         let wanted = self.len().saturating_add(count);
-        if wanted > self.data.len() && self.data.len() < FIRST {
-            let mut larger = spare()?;
+        if wanted > self.data.len() && self.data.len() < LARGE {
+            let mut larger = spare(wanted)?;
             if let Some(to) = larger.get_mut(..self.len()) {
                 to.copy_from_slice(self.bytes());
             }
@@ -129,6 +132,10 @@ impl Buffer {
                 let mut spare = spare.borrow_mut();
                 if spare.len() < SPARES {
                     spare.push(data);
+                } else if let Some(smallest) = spare.iter_mut().min_by_key(|spare| spare.len())
+                    && smallest.len() < data.len()
+                {
+                    *smallest = data;
                 }
             });
         }
@@ -141,10 +148,15 @@ impl Drop for Buffer {
     }
 }
 
-/// At least [`FIRST`] bytes: what was given back last.
-fn spare() -> Result<Vec<u8>> {
-    let kept = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
-    kept.or_else(|| allocation::zeroed(FIRST)).ok_or_else(|| allocation::no_memory(FIRST))
+/// Memory for `wanted` bytes, or for [`LARGE`] where that is less: what was given back last.
+fn spare(wanted: usize) -> Result<Vec<u8>> {
+    let size = if wanted <= FIRST { FIRST } else { LARGE };
+    let take = |spares: &mut Vec<Vec<u8>>| {
+        let found = spares.iter().rposition(|spare| spare.len() >= size)?;
+        Some(spares.swap_remove(found))
+    };
+    let kept = SPARE.try_with(|spares| take(&mut spares.borrow_mut())).ok().flatten();
+    kept.or_else(|| allocation::zeroed(size)).ok_or_else(|| allocation::no_memory(size))
 }
 
 #[cfg(test)]
@@ -155,13 +167,13 @@ mod tests {
     fn bytes_leave_in_the_order_they_came() {
         let mut buffer = Buffer::default();
         let (mut next_in, mut next_out) = (0u8, 0u8);
-        for step in [1usize, 7, 300, 5000, FIRST, 3, FIRST + 9] {
+        for step in [1usize, 7, 300, 5000, LARGE, 3, LARGE + 9] {
             for byte in buffer.room(step).unwrap().iter_mut() {
                 *byte = next_in;
                 next_in = next_in.wrapping_add(1);
             }
             buffer.filled(step);
-            let leaving = if step == FIRST + 9 { buffer.len() } else { step / 2 + 1 };
+            let leaving = if step == LARGE + 9 { buffer.len() } else { step / 2 + 1 };
             for byte in &buffer.bytes()[..leaving] {
                 assert_eq!(*byte, next_out);
                 next_out = next_out.wrapping_add(1);
@@ -199,14 +211,19 @@ mod tests {
             let place = one.bytes().as_ptr();
             one.consume(1);
             assert_eq!((kept(), of(FIRST).bytes().as_ptr()), (vec![FIRST], place));
+            // One that is too small is left for others.
+            drop(of(FIRST + 1));
+            assert_eq!(kept(), [FIRST, LARGE]);
             // Dropped with bytes in it, it is given back too; larger than the limit, it is not.
             drop(of(LARGEST_SPARE));
-            assert_eq!(kept(), [LARGEST_SPARE]);
+            assert_eq!(kept(), [FIRST, LARGEST_SPARE]);
             drop(of(LARGEST_SPARE + 1));
-            assert!(kept().is_empty());
-            let more: Vec<_> = (0..=SPARES).map(|_| of(1)).collect();
-            drop(more);
+            assert_eq!(kept(), [FIRST]);
+            // No more than so many, the largest ones.
+            drop((0..=SPARES).map(|_| of(1)).collect::<Vec<_>>());
             assert_eq!(kept(), [FIRST; SPARES]);
+            drop((0..=SPARES).map(|_| of(LARGE)).collect::<Vec<_>>());
+            assert_eq!(kept(), [LARGE; SPARES]);
         })
         .join()
         .unwrap();
@@ -222,7 +239,7 @@ mod tests {
             sizes.push(buffer.data.len());
         }
         sizes.dedup();
-        assert_eq!(sizes, [FIRST, 2 * FIRST, 4 * FIRST, 8 * FIRST]);
+        assert_eq!(sizes, [FIRST, LARGE, 2 * LARGE, 4 * LARGE, 8 * LARGE]);
         assert!(buffer.room(usize::MAX).is_err());
         let bytes = buffer.take();
         assert_eq!((bytes.len(), bytes[999_000], buffer.len(), buffer.data.len()), (1_000_000, 7, 0, 0));

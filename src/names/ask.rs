@@ -54,6 +54,8 @@ pub enum Fault {
     Silence,
     /// Where a server should be there is none.
     Nobody,
+    /// The same for TCP, where an answer is truncated.
+    NoTcp,
     Io(Arc<io::Error>),
     Other(String),
 }
@@ -64,7 +66,13 @@ impl Fault {
         use ResponseCode::{NotImp, Refused, ServFail};
         match self {
             Fault::Refused(code) => matches!(code, ServFail | NotImp | Refused),
-            Fault::Lame | Fault::Malformed(_) | Fault::Silence | Fault::Nobody | Fault::Io(_) | Fault::Other(_) => true,
+            Fault::Lame
+            | Fault::Malformed(_)
+            | Fault::Silence
+            | Fault::Nobody
+            | Fault::NoTcp
+            | Fault::Io(_)
+            | Fault::Other(_) => true,
             Fault::Known(_) | Fault::Nothing { .. } | Fault::BadName | Fault::Chain => false,
         }
     }
@@ -152,7 +160,7 @@ fn search(query: Query, asking: &Asking<'_>) -> Result<Found, Fault> {
         match fault {
             fault if own => as_is = Some(fault),
             // Nobody there: the next name would find nobody either.
-            fault @ Fault::Nobody => return Err(fault),
+            fault @ (Fault::Nobody | Fault::NoTcp) => return Err(fault),
             Fault::Nothing { exists, .. } => nowhere |= exists,
             fault @ Fault::Refused(ResponseCode::ServFail) => failed = Some(fault),
             fault => last = Some(fault),

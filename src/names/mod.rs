@@ -142,6 +142,7 @@ impl Names {
             }
             Fault::Lame => dns("the name server names others, and knows nothing of the name itself".into()),
             Fault::Nobody => dns("no name server could be reached".into()),
+            Fault::NoTcp => dns("the answer is truncated, and the name server takes no connection over TCP".into()),
             Fault::BadName => dns("the answer holds a name that is not one".into()),
             Fault::Chain => dns("too many aliases (CNAME)".into()),
             Fault::Malformed(cause) => {

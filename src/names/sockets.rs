@@ -50,6 +50,12 @@ struct Asked<'a> {
     said: Option<Said>,
 }
 
+impl Asked<'_> {
+    fn is_answered(&self) -> bool {
+        matches!(self.said, Some(Ok(_)))
+    }
+}
+
 impl Server<'_> {
     /// Asks all at once. What is left without an answer is [`Fault::Silence`].
     pub fn ask(&self, questions: &[Question]) -> Result<Vec<Said>, Fault> {
@@ -58,28 +64,39 @@ impl Server<'_> {
             Ok(Asked { question, bytes, said: None })
         });
         let mut asked = made.collect::<Result<Vec<_>, _>>()?;
-        let mut result = if self.tcp { Ok(true) } else { self.datagrams(&mut asked) };
-        if let Ok(true) = result {
-            result = self.stream(&mut asked).map(|()| true);
-        }
+        let result = match self.tcp {
+            true => self.stream(&mut asked),
+            false => match self.datagrams(&mut asked) {
+                Ok(true) => self.stream(&mut asked).map_err(|fault| match fault {
+                    Fault::Nobody => Fault::NoTcp,
+                    fault => fault,
+                }),
+                other => other.map(|_| ()),
+            },
+        };
         let rest = match result {
+            // At the deadline, one of two answers is better than none.
+            Err(Fault::Known(e)) if e.is(Kind::Timeout) && asked.iter().any(Asked::is_answered) => Fault::Silence,
             // What ends the call ends it; anything else is the answer to each question that has none.
             Err(fault @ Fault::Known(_)) => return Err(fault),
             Err(fault) => fault,
-            Ok(_) => Fault::Silence,
+            Ok(()) => Fault::Silence,
         };
         Ok(asked.into_iter().map(|asked| asked.said.unwrap_or_else(|| Err(rest.clone()))).collect())
     }
 
     /// True where an answer is cut off: it, and what has no answer yet, is asked for over TCP.
     fn datagrams(&self, asked: &mut [Asked<'_>]) -> Result<bool, Fault> {
-        let socket = self.socket(Type::DGRAM)?;
-        connect(&socket, self.at).map_err(|_| Fault::Nobody)?;
+        let mut socket = self.datagram_socket()?;
         let mut buffer = vec![0; LONGEST];
         for sending in 1..=SENDINGS {
             // Nobody would listen for the answer.
             if self.patience.is_past() {
                 break;
+            }
+            // A firewall may let one answer pass for each port (resolv.conf(5), `single-request-reopen`).
+            if sending == SENDINGS && asked.iter().any(Asked::is_answered) {
+                socket = self.datagram_socket()?;
             }
             for open in open(asked) {
                 match send(&socket, &open.bytes) {
@@ -114,8 +131,25 @@ impl Server<'_> {
         Ok(false)
     }
 
-    /// What has no answer yet, over one connection.
+    fn datagram_socket(&self) -> Result<Socket, Fault> {
+        let socket = self.socket(Type::DGRAM)?;
+        connect(&socket, self.at).map_err(|_| Fault::Nobody)?;
+        Ok(socket)
+    }
+
+    /// What has no answer yet: over one connection, and another one where a server answers one question on each.
     fn stream(&self, asked: &mut [Asked<'_>]) -> Result<(), Fault> {
+        loop {
+            let before = open(asked).count();
+            let result = self.connection(asked);
+            let left = open(asked).count();
+            if result.is_ok() || matches!(result, Err(Fault::Known(_))) || left == before {
+                return result;
+            }
+        }
+    }
+
+    fn connection(&self, asked: &mut [Asked<'_>]) -> Result<(), Fault> {
         let socket = self.socket(Type::STREAM)?;
         match connect(&socket, self.at) {
             Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) && !is_passing(&e) => return Err(Fault::Nobody),

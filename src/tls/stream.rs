@@ -13,7 +13,7 @@ use super::{
     server::ByName,
 };
 use crate::{
-    buffer::{Buffer, FIRST},
+    buffer::{Buffer, LARGE},
     deadline::Deadline,
     error::{Error, Kind, Result},
     fork,
@@ -461,7 +461,7 @@ impl<T: Transport> Transport for Tls<T> {
 /// How much to ask the transport for: what the caller has room for, with the records' heads and tags, and one whole
 /// record at least.
 fn wanted(room: usize) -> usize {
-    (room.min(FIRST) + (room.min(FIRST) / 16384 + 1) * 32).clamp(RECORD, FIRST - 2 * RECORD)
+    (room.min(LARGE) + (room.min(LARGE) / 16384 + 1) * 32).clamp(RECORD, LARGE - 2 * RECORD)
 }
 
 /// How many of `accepted` bytes were in the records that went out whole, if `gone` of `size` bytes went.

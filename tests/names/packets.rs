@@ -100,6 +100,38 @@ fn both_families() {
     assert!(seen.iter().all(|one| one.2 == seen[0].2), "{seen:?}");
 }
 
+/// An address of each family.
+fn own(asked: &Asked) -> Vec<u8> {
+    match asked.kind {
+        A => asked.a([192, 0, 2, 1]),
+        _ => asked.answer(&[record(&asked.name, AAAA, 60, &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])]),
+    }
+}
+
+/// A firewall lets one answer pass for each port.
+#[test]
+fn one_answer_for_each_port() {
+    let mut ports = HashSet::new();
+    let at = datagrams(local(), move |socket, asked, peer| {
+        if ports.insert(peer) {
+            socket.send_to(&own(asked), peer).unwrap();
+        }
+    });
+    assert_eq!(look_up(at, "", 20.0), "192.0.2.1 2001:db8::1");
+}
+
+/// At the deadline, the family that was answered is there.
+#[test]
+fn one_family_at_the_deadline() {
+    let at = datagrams(local(), |socket, asked, peer| {
+        if asked.kind == A {
+            socket.send_to(&own(asked), peer).unwrap();
+        }
+    });
+    assert_eq!(look_up(at, "", 1.0), "192.0.2.1");
+    assert_eq!(look_up(at, "aaaa", 0.5), "!timeout");
+}
+
 /// Aliases from answer to answer: at most eight questions.
 #[test]
 fn questions() {
@@ -168,6 +200,12 @@ fn over_tcp() {
                 put(&stream, &framed(&message));
             },
             "end x",
+        ),
+        (
+            "one answer for each connection",
+            "",
+            |stream, asked| put(&stream, &framed(&own(&asked[0]))),
+            "192.0.2.1 2001:db8::1",
         ),
         ("closed", "a", |_, _| {}, "!dns_failure"),
         (
