@@ -51,6 +51,17 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Takes what a message says to the question; true if it is the answer, cut off.
+    fn hear(&mut self, message: &[u8]) -> bool {
+        self.said = match self.question.hear(message) {
+            Ok(Heard::Stray) => None,
+            Ok(Heard::Truncated) => return true,
+            Ok(Heard::Answer(answer)) => Some(Ok(answer)),
+            Err(fault) => Some(Err(fault)),
+        };
+        false
+    }
+
     fn is_answered(&self) -> bool {
         matches!(self.said, Some(Ok(_)))
     }
@@ -116,11 +127,8 @@ impl Server<'_> {
                     Err(e) => return Err(fault(e)),
                 };
                 for open in open(asked) {
-                    match open.question.hear(message) {
-                        Ok(Heard::Stray) => {}
-                        Ok(Heard::Truncated) => return Ok(true),
-                        Ok(Heard::Answer(answer)) => open.said = Some(Ok(answer)),
-                        Err(fault) => open.said = Some(Err(fault)),
+                    if open.hear(message) {
+                        return Ok(true);
                     }
                 }
                 if open(asked).next().is_none() {
@@ -197,11 +205,8 @@ impl Server<'_> {
                 && let Some((message, after)) = after.split_at_checked(usize::from(u16::from_be_bytes(length)))
             {
                 for open in open(asked) {
-                    match open.question.hear(message) {
-                        Ok(Heard::Stray) => {}
-                        Ok(Heard::Truncated) => open.said = Some(Err(malformed("it is cut off over TCP too"))),
-                        Ok(Heard::Answer(answer)) => open.said = Some(Ok(answer)),
-                        Err(fault) => open.said = Some(Err(fault)),
+                    if open.hear(message) {
+                        open.said = Some(Err(malformed("it is cut off over TCP too")));
                     }
                 }
                 rest = after;
